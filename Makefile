@@ -1,0 +1,50 @@
+# Everything a newcomer and CI need. `make help` lists the targets.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+# No Hub access is needed by any target; offline mode keeps a missing network from costing time-outs.
+export HF_HUB_OFFLINE ?= 1
+export HF_HUB_DISABLE_TELEMETRY ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test check bench train-mini clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+venv: $(VENV)/.installed ## make the environment in .venv with pinned dependencies
+
+# torch goes first and alone: constraints.txt pins the version that also exists as a CPU build.
+$(VENV)/.installed: constraints.txt setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: venv ## run the benchmark offline on the mini scenarios: table, plot and HTML page
+	$(BIN)/python -m harness.demo --results results/demo
+
+test: venv ## run the tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+check: venv ## lint, types and docs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: venv ## speed benchmarks: storage, harness overhead, codecs
+	$(BIN)/python benchmarks/storage_read.py
+	$(BIN)/python benchmarks/harness_overhead.py
+	$(BIN)/python benchmarks/codec_speed.py
+
+train-mini: train-digits train-arithmetic ## retrain every mini model from scratch
+
+train-digits: venv ## retrain the digits classifier
+	$(BIN)/python -m dataset_builders.mini.train_digits
+
+train-arithmetic: venv ## retrain the arithmetic decoder
+	$(BIN)/python -m dataset_builders.mini.train_arithmetic
+
+clean: ## remove the environment and build outputs
+	rm -rf $(VENV) build dist *.egg-info results

@@ -1,0 +1,2 @@
+"""Metrics: one a file; each works on additive statistics of single samples."""
+

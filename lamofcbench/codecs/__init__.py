@@ -1,0 +1,2 @@
+"""Codecs: one a file, with the base class, the registry and shared entropy coding."""
+

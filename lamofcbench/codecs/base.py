@@ -1,0 +1,337 @@
+"""The codec contract: features in, bytes out, and back from the bytes and the saved codec alone.
+
+An author subclasses `Codec` and writes one pair of methods, either for one tensor at a time::
+
+    encode_tensor(spec, tensor) -> bytes          decode_tensor(spec, payload, shape) -> Tensor
+
+or for the whole set, for codecs that join tensors::
+
+    encode_features(features) -> bytes            decode_features(payload, shapes) -> {name: Tensor}
+
+and, where something is learned from calibration samples, ``learn(calibration) -> {name: Tensor}``. Everything else,
+shapes, side information, the container, checks, saving and loading, is done here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import math
+import re
+from abc import ABC
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from huggingface_hub import ModelHubMixin, snapshot_download
+from pydantic import TypeAdapter, ValidationError
+from safetensors.torch import load_file as load_tensors
+from safetensors.torch import save_file as save_tensors
+from torch import Tensor
+
+from lamofcbench.bitstream import BitstreamReader, BitstreamWriter
+from lamofcbench.errors import BitstreamError, CodecError, NonFiniteError, UnknownNameError
+from lamofcbench.features import TORCH_DTYPES, FeatureSet, check_features
+from lamofcbench.registry import source_of
+from lamofcbench.scenarios.base import FeatureSpecs, TensorSpec
+
+CONFIG_FILE = "config.json"
+STATE_FILE = "model.safetensors"
+SOURCE_FILE = "codec.py"
+MAX_ELEMENTS = 2**29
+"""A decoder refuses larger feature sets before it allocates anything."""
+
+C = TypeVar("C", bound="Codec")
+
+
+@dataclasses.dataclass(frozen=True)
+class NoParams:
+    """The parameters of a codec that has none."""
+
+
+class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench", "feature-coding"]):
+    """Codes the feature sets of one scenario.
+
+    Args:
+        specs: the tensors and side information of the scenario, which both sides know.
+        params: an instance of the class's ``Params``, or a mapping of its fields; None for the defaults.
+        state: what was learned, as named tensors; None for a codec that is yet to be fitted.
+
+    Class attributes that an author sets:
+        name: what users type; made from the class name where absent.
+        Params: a frozen dataclass of parameters.
+        rate_points: the ladder of parameters that a curve runs when the user names none.
+        lossless: True where decoding returns every bit, NaN and infinities included.
+        needs_calibration: True where `learn` must run before coding.
+        paper: a link to the publication.
+    """
+
+    name: ClassVar[str]
+    Params: ClassVar[type] = NoParams
+    rate_points: ClassVar[Sequence[Mapping[str, Any]]] = ({},)
+    lossless: ClassVar[bool] = False
+    needs_calibration: ClassVar[bool] = False
+    paper: ClassVar[str] = ""
+
+    # Not None, so that the mixin neither records the constructor's arguments nor writes a config of its own.
+    _hub_mixin_config: Any = {}  # noqa: RUF012
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" not in cls.__dict__:
+            cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__.removesuffix("Codec") or cls.__name__).lower()
+
+    def __init__(
+        self,
+        specs: FeatureSpecs,
+        params: Any | Mapping[str, Any] | None = None,
+        state: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self.specs = specs
+        self.params = params if isinstance(params, self.Params) else self.make_params(params or {})
+        self.state: Mapping[str, Tensor] = dict(state or {})
+
+    # ------------------------------------------------------------------------------------- what an author writes
+
+    def learn(self, calibration: Iterable[FeatureSet]) -> Mapping[str, Tensor]:
+        """What `fit` stores as state: named tensors learned from calibration samples (may be iterated repeatedly)."""
+        raise NotImplementedError
+
+    def encode_tensor(self, spec: TensorSpec, tensor: Tensor) -> bytes:
+        """The payload of one tensor, which must not be modified."""
+        raise NotImplementedError
+
+    def decode_tensor(self, spec: TensorSpec, payload: bytes, shape: tuple[int, ...]) -> Tensor:
+        """One tensor of the given shape, of any floating dtype (the result is cast to the stored one)."""
+        raise NotImplementedError
+
+    def encode_features(self, features: FeatureSet) -> bytes:
+        """One payload for the whole set, whose tensors must not be modified."""
+        raise NotImplementedError
+
+    def decode_features(self, payload: bytes, shapes: Mapping[str, tuple[int, ...]]) -> Mapping[str, Tensor]:
+        """All tensors, each of its given shape."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------------------------------- what users call
+
+    @classmethod
+    def make_params(cls, values: Mapping[str, Any]) -> Any:
+        """Parameters from a mapping, strings as the command line gives them included.
+
+        Raises:
+            CodecError: for an unknown key or a value that does not fit.
+        """
+        known = [field.name for field in dataclasses.fields(cls.Params)]
+        for key in values:
+            if key not in known:
+                raise CodecError(str(UnknownNameError(f"parameter of codec {cls.name!r}", key, known)))
+        try:
+            return TypeAdapter(cls.Params).validate_python(dict(values))
+        except (ValidationError, ValueError, TypeError) as error:
+            detail = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
+            where = ".".join(map(str, detail["loc"]))
+            raise CodecError(f"codec {cls.name!r}: {where}{': ' if where else ''}{detail['msg']}") from error
+
+    def fit(self: C, calibration: Iterable[FeatureSet]) -> C:
+        """A new codec that has learned from calibration samples; this one where nothing is learned.
+
+        Args:
+            calibration: feature sets of the calibration split; iterated as often as learning needs.
+        """
+        if not self.needs_calibration:
+            return self
+        if iter(calibration) is calibration:
+            calibration = list(calibration)  # a one-shot iterator would be empty at the second pass
+        first = next(iter(calibration), None)
+        if first is None:
+            raise CodecError(f"codec {self.name!r} learns from calibration samples, and there are none")
+        check_features(first, self.specs)
+        state = {name: tensor.detach().contiguous() for name, tensor in self.learn(calibration).items()}
+        return type(self)(self.specs, self.params, state)
+
+    @torch.no_grad()
+    def encode(self, features: FeatureSet) -> bytes:
+        """One complete bitstream.
+
+        Raises:
+            ScenarioError: if the features do not match the specs.
+            NonFiniteError: if the codec is lossy and a tensor holds NaN or infinity.
+            CodecError: if the codec has not been fitted.
+        """
+        self._require_fitted()
+        sizes = check_features(features, self.specs)
+        if not self.lossless:
+            _require_finite(features, self.name)
+        writer = BitstreamWriter(self.fingerprint)
+        for axis in self.specs.axes:
+            writer.unsigned(sizes[axis.name])
+        for side in self.specs.side:
+            writer.signed(features.side[side])
+        shapes = {spec.name: spec.sized(sizes) for spec in self.specs.tensors}
+        return writer.finish(self._encode_sections(features), self._raw_sizes(shapes))
+
+    @torch.no_grad()
+    def decode(self, data: bytes) -> FeatureSet:
+        """The features of one bitstream.
+
+        Raises:
+            BitstreamError: if the bytes are truncated, damaged, foreign or hostile.
+        """
+        self._require_fitted()
+        reader = BitstreamReader(data, self.fingerprint)
+        sizes = {axis.name: reader.unsigned(f"axis {axis.name!r}", limit=axis.limit) for axis in self.specs.axes}
+        side = {name: reader.signed(f"side information {name!r}") for name in self.specs.side}
+        shapes = {spec.name: spec.sized(sizes) for spec in self.specs.tensors}
+        elements = sum(map(math.prod, shapes.values()))
+        if elements > MAX_ELEMENTS:
+            raise BitstreamError(f"bitstream claims {elements} elements; at most {MAX_ELEMENTS} are decoded")
+        tensors = self._decode_sections(reader.sections(self._raw_sizes(shapes)), shapes)
+        return FeatureSet({s.name: self._restored(s, tensors[s.name], shapes[s.name]) for s in self.specs.tensors}, side)
+
+    @functools.cached_property
+    def fingerprint(self) -> bytes:
+        """Sha256 of everything that decides the meaning of the bytes: class, params, specs, state, a file's source."""
+        digest = hashlib.sha256(json.dumps(self._config(), sort_keys=True).encode())
+        for name in sorted(self.state):
+            tensor = self.state[name].cpu()
+            digest.update(f"{name}:{tensor.dtype}:{list(tensor.shape)}".encode())
+            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.digest()
+
+    @property
+    def state_bytes(self) -> int:
+        """Size of the learned parameters, which are not counted as rate but reported."""
+        return sum(t.numel() * t.element_size() for t in self.state.values())
+
+    def __repr__(self) -> str:
+        return f"{self.name}({', '.join(f'{k}={v}' for k, v in dataclasses.asdict(self.params).items())})"
+
+    # ---------------------------------------------------------------------------------------- saving and loading
+
+    def save(self, directory: str | Path) -> Path:
+        """Writes config.json, model.safetensors and, for a codec from a file, its source; returns the folder."""
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        self._save_pretrained(directory)
+        return directory
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        save_tensors({k: v.cpu().contiguous() for k, v in self.state.items()}, save_directory / STATE_FILE)
+        source = source_of(type(self))
+        if source is not None:
+            (save_directory / SOURCE_FILE).write_bytes(source)
+        config = {**self._config(), "fingerprint": self.fingerprint.hex()}
+        (save_directory / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
+
+    @classmethod
+    def _from_pretrained(
+        cls,
+        *,
+        model_id: str,
+        revision: str | None,
+        cache_dir: str | Path | None,
+        force_download: bool,
+        local_files_only: bool,
+        token: str | bool | None,
+        trust_code: bool = False,
+        **_: Any,
+    ) -> Codec:
+        from lamofcbench.codecs.registry import load_saved  # the registry imports this module
+
+        directory = Path(model_id)
+        if not directory.is_dir():
+            directory = Path(
+                snapshot_download(
+                    model_id,
+                    revision=revision,
+                    cache_dir=cache_dir,
+                    force_download=force_download,
+                    local_files_only=local_files_only,
+                    token=token,
+                    allow_patterns=[CONFIG_FILE, STATE_FILE, SOURCE_FILE],
+                )
+            )
+        return load_saved(directory, trust_code=trust_code)
+
+    def _config(self) -> dict[str, Any]:
+        source = source_of(type(self))
+        return {
+            "codec": self.name,
+            "codec_class": type(self).__name__,
+            "codec_source_sha256": hashlib.sha256(source).hexdigest() if source is not None else None,
+            "codec_params": dataclasses.asdict(self.params),
+            "feature_specs": self.specs.model_dump(mode="json"),
+        }
+
+    @classmethod
+    def from_config(cls: type[C], config: Mapping[str, Any], directory: Path) -> C:
+        """The codec of a saved folder whose config names this class.
+
+        Raises:
+            CodecError: if the folder is incomplete or does not add up to the fingerprint it states.
+        """
+        try:
+            specs = FeatureSpecs.model_validate(config["feature_specs"])
+            state = load_tensors(directory / STATE_FILE)
+            codec = cls(specs, cls.make_params(config["codec_params"]), state)
+            stated = str(config["fingerprint"])
+        except CodecError:
+            raise
+        except Exception as error:
+            raise CodecError(f"saved codec in {directory} is damaged: {type(error).__name__}: {error}") from error
+        if codec.fingerprint.hex() != stated:
+            raise CodecError(f"saved codec in {directory} does not match its fingerprint; its files were changed")
+        return codec
+
+    # ------------------------------------------------------------------------------------------------- internals
+
+    def _joins_tensors(self) -> bool:
+        return type(self).encode_features is not Codec.encode_features
+
+    def _raw_sizes(self, shapes: Mapping[str, tuple[int, ...]]) -> list[int]:
+        sizes = [math.prod(shapes[spec.name]) * spec.bits // 8 for spec in self.specs.tensors]
+        return [sum(sizes)] if self._joins_tensors() else sizes
+
+    def _encode_sections(self, features: FeatureSet) -> list[bytes]:
+        if self._joins_tensors():
+            return [self.encode_features(features)]
+        return [self.encode_tensor(spec, features[spec.name]) for spec in self.specs.tensors]
+
+    def _decode_sections(
+        self, sections: list[bytes], shapes: Mapping[str, tuple[int, ...]]
+    ) -> Mapping[str, Tensor]:
+        # The checksum held, so a failure here means crafted bytes or a broken codec; either way the bytes are refused.
+        what = "the set"
+        try:
+            if self._joins_tensors():
+                return dict(self.decode_features(sections[0], shapes))
+            tensors = {}
+            for spec, section in zip(self.specs.tensors, sections, strict=True):
+                what = f"tensor {spec.name!r}"
+                tensors[spec.name] = self.decode_tensor(spec, section, shapes[spec.name])
+            return tensors
+        except BitstreamError:
+            raise
+        except Exception as error:
+            raise BitstreamError(f"codec {self.name!r} cannot decode {what}: {type(error).__name__}: {error}") from error
+
+    def _restored(self, spec: TensorSpec, tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
+        if tuple(tensor.shape) != shape:
+            raise BitstreamError(
+                f"codec {self.name!r} decoded tensor {spec.name!r} to shape {list(tensor.shape)}, not {list(shape)}"
+            )
+        return tensor.to(TORCH_DTYPES[spec.dtype]).contiguous()
+
+    def _require_fitted(self) -> None:
+        if self.needs_calibration and not self.state:
+            raise CodecError(f"codec {self.name!r} has learned nothing yet; call fit(calibration samples) first")
+
+
+def _require_finite(features: FeatureSet, codec: str) -> None:
+    for name, tensor in features.tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise NonFiniteError(f"tensor {name!r} holds NaN or infinity, which the lossy codec {codec!r} cannot code")

@@ -1,0 +1,48 @@
+"""The errors that users meet: each message is one clear line that says what is wrong and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LaMoFCBenchError(Exception):
+    """Base of every error raised on purpose; the command line prints its message without a traceback."""
+
+
+class UnknownNameError(LaMoFCBenchError, LookupError):
+    """A name that nothing is registered under; the message lists near matches."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        known = sorted(known)
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        advice = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(known) or 'none'}"
+        super().__init__(f"unknown {kind} {name!r}; {advice}{' ' + hint if hint else ''}")
+
+
+class PluginError(LaMoFCBenchError):
+    """A plugin (codec, scenario, model, metric, builder) that cannot be imported or breaks its contract."""
+
+
+class ScenarioError(LaMoFCBenchError):
+    """A scenario declaration that contradicts itself, or features that do not match it."""
+
+
+class DataError(LaMoFCBenchError):
+    """A dataset folder, shard or index that is missing, damaged or of another scenario."""
+
+
+class CodecError(LaMoFCBenchError):
+    """A codec that is misconfigured, not fitted, or given features it cannot code."""
+
+
+class NonFiniteError(CodecError):
+    """NaN or infinity handed to a lossy codec; the message names the tensor."""
+
+
+class BitstreamError(LaMoFCBenchError):
+    """Bytes that are truncated, damaged, foreign or hostile."""
+
+
+class ResultsError(LaMoFCBenchError):
+    """A results folder that is incomplete, damaged or made by something else."""

@@ -1,0 +1,188 @@
+"""FeatureSet: the features of one sample, and their packing into 2-D planes and back.
+
+A feature set holds named tensors with no batch axis and no padding, plus the few integers that a tail needs beside
+them. Codecs see nothing else of a sample.
+
+Packing turns a tensor into the planes that an image-like codec wants, and back, exactly:
+
+==========================  ======================  =====================================
+role                        tensor                  planes
+==========================  ======================  =====================================
+hidden, embedding           ``[..., T, C]``         ``[T, C]`` for each leading index
+key, value                  ``[..., H, T, D]``      ``[T, H*D]`` for each leading index
+ssm_state, conv_state       ``[..., D, S]``         ``[D, S]`` for each leading index
+pooled                      ``[C]``                 one ``[1, C]``
+latent                      ``[..., N, h, w]``      mosaic of N tiles, 32 as 4x8, 16 as 4x4
+==========================  ======================  =====================================
+
+Any other role is packed by its last two axes. (BENCHMARK layouts of arXiv 2605.24025, "individual" packing.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from lamofcbench.errors import ScenarioError
+from lamofcbench.scenarios.base import Axis, FeatureSpecs, TensorSpec
+
+TORCH_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+class FeatureSet:
+    """The features of one sample: ordered named tensors, and side information.
+
+    Tensors may be views of a memory-mapped file shared with other readers, so they are to be read only; clone a tensor
+    before writing to it.
+
+    Args:
+        tensors: name to tensor, with no batch axis and no padding.
+        side: lossless integers that the tail needs (image size, seed).
+
+    Example:
+        >>> features = FeatureSet({"hidden": torch.zeros(3, 4), "pooled": torch.zeros(4, dtype=torch.bfloat16)})
+        >>> features.elements, features.raw_bits
+        (16, 448)
+    """
+
+    __slots__ = ("side", "tensors")
+
+    def __init__(self, tensors: Mapping[str, Tensor], side: Mapping[str, int] | None = None) -> None:
+        self.tensors: Mapping[str, Tensor] = MappingProxyType(dict(tensors))
+        self.side: Mapping[str, int] = MappingProxyType(dict(side or {}))
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tensors)
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+    def __repr__(self) -> str:
+        parts = [f"{name}: {str(t.dtype).removeprefix('torch.')}{list(t.shape)}" for name, t in self.tensors.items()]
+        return f"FeatureSet({', '.join(parts)}{f', side={dict(self.side)}' if self.side else ''})"
+
+    @property
+    def elements(self) -> int:
+        """The number of feature points over all tensors."""
+        return sum(t.numel() for t in self.tensors.values())
+
+    @property
+    def raw_bits(self) -> int:
+        """Bits of the uncoded tensors in their stored dtypes."""
+        return sum(t.numel() * t.element_size() * 8 for t in self.tensors.values())
+
+    def cast(self, specs: FeatureSpecs) -> FeatureSet:
+        """These features in the stored dtypes of the specs, in their order, contiguous and detached."""
+        tensors = {s.name: self[s.name].detach().to(TORCH_DTYPES[s.dtype]).contiguous() for s in specs.tensors}
+        return FeatureSet(tensors, self.side)
+
+    def select(self, names: Sequence[str]) -> FeatureSet:
+        """The named tensors only, with the same side information."""
+        return FeatureSet({name: self[name] for name in names}, self.side)
+
+
+def check_features(features: FeatureSet, specs: FeatureSpecs) -> dict[str, int]:
+    """The sizes of the ragged axes of a feature set that matches its specs.
+
+    Raises:
+        ScenarioError: naming the first tensor whose presence, dtype or shape differs.
+    """
+    expected = [spec.name for spec in specs.tensors]
+    if list(features) != expected:
+        raise ScenarioError(f"features hold {list(features)}; the scenario declares {expected}, in this order")
+    if set(features.side) != set(specs.side):
+        raise ScenarioError(f"side information is {sorted(features.side)}; the scenario declares {sorted(specs.side)}")
+    sizes: dict[str, int] = {}
+    for spec in specs.tensors:
+        _check_tensor(spec, features[spec.name], sizes)
+    return sizes
+
+
+def _check_tensor(spec: TensorSpec, tensor: Tensor, sizes: dict[str, int]) -> None:
+    if tensor.dtype is not TORCH_DTYPES[spec.dtype]:
+        raise ScenarioError(f"tensor {spec.name!r} has dtype {tensor.dtype}; the scenario declares {spec.dtype}")
+    declared = [f"{n.name}<={n.limit}" if isinstance(n, Axis) else str(n) for n in spec.shape]
+    wrong = ScenarioError(
+        f"tensor {spec.name!r} has shape {list(tensor.shape)}; the scenario declares [{', '.join(declared)}]"
+        + (f" where {sizes}" if sizes else "")
+    )
+    if tensor.dim() != len(spec.shape):
+        raise wrong
+    for axis, size in zip(spec.shape, tensor.shape, strict=True):
+        if not isinstance(axis, Axis):
+            if size != axis:
+                raise wrong
+        elif size > axis.limit or sizes.setdefault(axis.name, size) != size:
+            raise wrong
+
+
+def mosaic_grid(tiles: int) -> tuple[int, int]:
+    """Rows and columns of the mosaic for a number of tiles: the most nearly square grid, wider than high.
+
+    Example:
+        >>> mosaic_grid(32), mosaic_grid(16), mosaic_grid(3)
+        ((4, 8), (4, 4), (1, 3))
+    """
+    rows = max((r for r in range(1, math.isqrt(max(tiles, 1)) + 1) if tiles % r == 0), default=1)
+    return rows, tiles // rows
+
+
+def plane_shape(role: str, shape: Sequence[int]) -> tuple[int, int]:
+    """Height and width of each plane that a tensor of this role and shape packs into."""
+    if role == "pooled" or len(shape) < 2:
+        return 1, math.prod(shape)
+    if role in ("key", "value"):
+        heads, tokens, dim = shape[-3:]
+        return tokens, heads * dim
+    if role == "latent":
+        tiles, height, width = shape[-3:]
+        rows, columns = mosaic_grid(tiles)
+        return rows * height, columns * width
+    return shape[-2], shape[-1]
+
+
+def pack(tensor: Tensor, role: str) -> list[Tensor]:
+    """A tensor as 2-D planes of its own dtype; see the module's table.
+
+    Example:
+        >>> [p.shape for p in pack(torch.zeros(2, 5, 3), "key")]
+        [torch.Size([5, 6])]
+        >>> [p.shape for p in pack(torch.zeros(2, 5, 3), "hidden")]
+        [torch.Size([5, 3]), torch.Size([5, 3])]
+    """
+    height, width = plane_shape(role, tensor.shape)
+    if role in ("key", "value"):
+        tensor = tensor.transpose(-3, -2)
+    elif role == "latent":
+        rows, columns = mosaic_grid(tensor.shape[-3])
+        tensor = tensor.unflatten(-3, (rows, columns)).transpose(-3, -2)
+    return list(tensor.reshape(_items(role, tensor.shape), height, width))
+
+
+def unpack(planes: Sequence[Tensor], role: str, shape: Sequence[int]) -> Tensor:
+    """The tensor of this role and shape that packed into these planes; the inverse of `pack`."""
+    shape = tuple(shape)
+    if not planes:
+        raise ValueError("no planes; a tensor with an empty leading axis has none, make it from its shape instead")
+    stacked = planes[0].unsqueeze(0) if len(planes) == 1 else torch.stack(list(planes))
+    if role in ("key", "value"):
+        heads, tokens, dim = shape[-3:]
+        return stacked.reshape(*shape[:-3], tokens, heads, dim).transpose(-3, -2)
+    if role == "latent":
+        tiles, height, width = shape[-3:]
+        rows, columns = mosaic_grid(tiles)
+        return stacked.reshape(*shape[:-3], rows, height, columns, width).transpose(-3, -2).reshape(shape)
+    return stacked.reshape(shape)
+
+
+def _items(role: str, shape: Sequence[int]) -> int:
+    """How many planes a tensor of this (possibly rearranged) shape packs into."""
+    inner = {"pooled": len(shape), "key": 3, "value": 3, "latent": 4}.get(role, min(2, len(shape)))
+    return math.prod(shape[: len(shape) - inner])

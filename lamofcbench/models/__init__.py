@@ -1,0 +1,2 @@
+"""Split models: a file a family, and the generic hook fallback."""
+

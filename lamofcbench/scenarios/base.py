@@ -1,0 +1,212 @@
+"""What a scenario declares: frozen, validated data that both sides of the split know.
+
+A `Scenario` names the backbone, where it is split, the tensors that travel, the task and its metric. Codecs see only
+the `FeatureSpecs` part. Shapes may hold an `Axis` in place of a size where the size varies from sample to sample;
+axes of the same name have the same size within a sample.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+
+from lamofcbench.registry import Registry
+
+DTYPE_BITS = {"float32": 32, "float16": 16, "bfloat16": 16}
+NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
+
+DTypeName = Literal["float32", "float16", "bfloat16"]
+Category = Literal["CVU", "CLU", "CAU", "CTTI", "other"]
+PredictionType = Literal["text", "label", "scores", "mask", "map", "image"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Axis(_Frozen):
+    """A ragged axis: its name, and the largest size that a decoder will believe.
+
+    The limit bounds what a hostile bitstream can make a decoder allocate.
+    """
+
+    name: str = Field(pattern=NAME_PATTERN)
+    limit: int = Field(gt=0, le=2**24)
+
+
+class TensorSpec(_Frozen):
+    """One named tensor of a feature set.
+
+    Attributes:
+        name: such as ``block.9`` or ``key.0``.
+        role: decides the packing into planes: hidden, embedding, key, value, ssm_state, conv_state, pooled, latent.
+        shape: sizes, with an `Axis` where the size varies.
+        dtype: the stored dtype.
+        dead: why perturbing this tensor does not change the prediction; None where it does.
+    """
+
+    name: str = Field(pattern=NAME_PATTERN)
+    role: str = Field(pattern=NAME_PATTERN)
+    shape: tuple[int | Axis, ...]
+    dtype: DTypeName
+    dead: str | None = None
+
+    @property
+    def bits(self) -> int:
+        """Bits of one stored element."""
+        return DTYPE_BITS[self.dtype]
+
+    def sized(self, sizes: dict[str, int]) -> tuple[int, ...]:
+        """The shape with each ragged axis replaced by its size in one sample."""
+        return tuple(sizes[n.name] if isinstance(n, Axis) else n for n in self.shape)
+
+
+class FeatureSpecs(_Frozen):
+    """The tensors of a feature set, in order, and the names of its side information (lossless integers)."""
+
+    tensors: tuple[TensorSpec, ...] = Field(min_length=1)
+    side: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> FeatureSpecs:
+        names = [spec.name for spec in self.tensors]
+        if len(set(names)) != len(names):
+            raise ValueError(f"tensor names repeat: {names}")
+        if len(set(self.side)) != len(self.side):
+            raise ValueError(f"side names repeat: {self.side}")
+        limits: dict[str, int] = {}
+        for axis in (n for spec in self.tensors for n in spec.shape if isinstance(n, Axis)):
+            if limits.setdefault(axis.name, axis.limit) != axis.limit:
+                raise ValueError(f"axis {axis.name!r} has two limits")
+        return self
+
+    @cached_property
+    def axes(self) -> tuple[Axis, ...]:
+        """The ragged axes in the order of their first use."""
+        return tuple(dict.fromkeys(n for spec in self.tensors for n in spec.shape if isinstance(n, Axis)))
+
+    def __getitem__(self, name: str) -> TensorSpec:  # type: ignore[override]
+        """The spec of a tensor by its name."""
+        return next(spec for spec in self.tensors if spec.name == name)
+
+
+class Backbone(_Frozen):
+    """The model of a scenario.
+
+    Attributes:
+        adapter: registered split model, or ``file.py:NAME``, or ``:NAME`` in the scenario's own file.
+        source: Hub id of the weights, or ``builder:NAME`` where the scenario's builder brings them.
+        revision: the 40-digit commit of the source. None means not pinned yet: building then asks for it.
+        options: what the adapter needs beyond its weights, such as image size or generation length.
+    """
+
+    adapter: str
+    source: str
+    revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class Scenario(_Frozen):
+    """One track of the benchmark: a frozen declaration, valid by construction.
+
+    Attributes:
+        id: the name users type; also the dataset's configuration name.
+        version: raised whenever scores stop being comparable.
+        edition: ``full``, ``mini``, or ``user`` for a scenario of one's own.
+        mirrors: the full scenario that a mini one stands for.
+        splits: the block indices after which features are taken.
+        prediction: the type of what the tail returns and the results store.
+        metric: registered metric, ``file.py:NAME`` or ``:NAME``.
+        direction: ``up`` where a higher score is better.
+        batch_size: part of the protocol, because batch composition changes generated tokens.
+        needs_raw_input: True where the tail also needs the raw input beside the features.
+        builder: what makes the data; None where it must be imported or downloaded.
+    """
+
+    id: str = Field(pattern=NAME_PATTERN)
+    version: int = Field(ge=1)
+    edition: Literal["full", "mini", "user"]
+    category: Category
+    title: str = Field(min_length=1)
+    mirrors: str | None = None
+    backbone: Backbone
+    splits: tuple[int, ...]
+    tensors: tuple[TensorSpec, ...]
+    side: tuple[str, ...] = ()
+    prediction: PredictionType
+    metric: str
+    metric_options: dict[str, Any] = Field(default_factory=dict)
+    direction: Literal["up", "down"]
+    batch_size: int = Field(gt=0)
+    test_samples: int = Field(gt=0)
+    calibration_samples: int = Field(ge=0)
+    licence: str = Field(min_length=1)
+    needs_raw_input: bool = False
+    builder: str | None = None
+    description: str = ""
+
+    _origin: Path | None = PrivateAttr(default=None)
+
+    @field_validator("splits")
+    @classmethod
+    def _ascending(cls, splits: tuple[int, ...]) -> tuple[int, ...]:
+        if list(splits) != sorted(set(splits)):
+            raise ValueError(f"split points must ascend: {splits}")
+        return splits
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Scenario:
+        if (self.edition == "mini") != (self.mirrors is not None):
+            raise ValueError("a mini scenario, and only a mini one, names the full scenario that it mirrors")
+        _ = self.specs  # validates names, axes and side
+        return self
+
+    @cached_property
+    def specs(self) -> FeatureSpecs:
+        """What codecs see: the tensors and the names of the side information."""
+        return FeatureSpecs(tensors=self.tensors, side=self.side)
+
+    @property
+    def origin(self) -> Path | None:
+        """The user's file in which the scenario stands; None for built-in and installed ones."""
+        return self._origin
+
+    @property
+    def ref(self) -> str:
+        """``id@version``, the folder name under which results are kept."""
+        return f"{self.id}@{self.version}"
+
+    def with_origin(self, path: Path) -> Scenario:
+        """This scenario, remembering the file against which ``:NAME`` references are resolved."""
+        copy = self.model_copy()
+        copy._origin = path
+        return copy
+
+    @property
+    def digest(self) -> str:
+        """Hex sha256 of the declaration and, for a scenario from a file, of that file's source."""
+        digest = hashlib.sha256(self.model_dump_json().encode())
+        if self._origin is not None:
+            digest.update(self._origin.read_bytes())
+        return digest.hexdigest()
+
+
+class ScenarioRegistry(Registry[Scenario]):
+    """The scenario registry; a scenario from a file remembers that file."""
+
+    def _from_file(self, path: Path, attribute: str) -> Scenario:
+        return super()._from_file(path, attribute).with_origin(path.resolve())
+
+
+SCENARIOS = ScenarioRegistry(
+    "scenario",
+    Scenario,
+    package="lamofcbench.scenarios",
+    group="lamofcbench.scenarios",
+    key="id",
+    classes=False,
+)
