@@ -23,7 +23,8 @@ $(VENV)/.installed: constraints.txt setup.cfg pyproject.toml
 	@touch $@
 
 demo: venv ## run the benchmark offline on the mini scenarios: table, plot and HTML page
-	$(BIN)/python -m harness.demo --results results/demo
+	$(BIN)/lamofcbench run --scenarios mini --codecs zstd uniform channel kmeans --results results/demo
+	$(BIN)/lamofcbench report --results results/demo --reference kmeans
 
 test: venv ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile

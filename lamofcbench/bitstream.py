@@ -16,8 +16,9 @@ section table         how long each section is; absent for fewer than two sectio
 
 The fingerprint's first bytes make foreign bitstreams recognisable; the checksum covers all of it. The last section's
 length follows from the others. The table is read backwards from the checksum: a bit string, whose first five bits are
-the Exp-Golomb order ``k``, then the signed difference of each length from its prediction. The first length is predicted
-as 0, each later one in proportion to the raw sizes, which both sides know, so a fixed-rate codec pays one bit a section.
+the Exp-Golomb order ``k``, then the signed difference of each length from its prediction. The first length is
+predicted as 0, each later one in proportion to the raw sizes, which both sides know, so that a fixed-rate codec pays
+one bit a section.
 """
 
 from __future__ import annotations

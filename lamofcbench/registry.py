@@ -92,7 +92,14 @@ class Registry(Generic[T]):
     def __init__(
         self, kind: str, base: type, *, package: str | None, group: str, key: str = "name", classes: bool = True
     ) -> None:
-        self.kind, self.base, self.package, self.group, self.key, self.classes = kind, base, package, group, key, classes
+        self.kind, self.base, self.package, self.group, self.key, self.classes = (
+            kind,
+            base,
+            package,
+            group,
+            key,
+            classes,
+        )
         self._found: dict[str, T] | None = None
 
     def names(self) -> list[str]:
@@ -123,7 +130,9 @@ class Registry(Generic[T]):
             return self._from_file(path, attribute)
         plugins = self._plugins()
         if name not in plugins:
-            raise UnknownNameError(self.kind, name, plugins, f"(your own: path/to/file.py:NAME, or entry point {self.group})")
+            raise UnknownNameError(
+                self.kind, name, plugins, f"(your own: path/to/file.py:NAME, or entry point {self.group})"
+            )
         return plugins[name]
 
     def _from_file(self, path: Path, attribute: str) -> T:
@@ -155,7 +164,9 @@ class Registry(Generic[T]):
                 try:
                     loaded = entry.load()
                 except Exception as error:
-                    raise PluginError(f"entry point {entry.name} = {entry.value} of {self.group} fails: {error}") from error
+                    raise PluginError(
+                        f"entry point {entry.name} = {entry.value} of {self.group} fails: {error}"
+                    ) from error
                 if isinstance(loaded, ModuleType):
                     self._add_from(found, loaded)
                 else:

@@ -82,7 +82,8 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "name" not in cls.__dict__:
-            cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__.removesuffix("Codec") or cls.__name__).lower()
+            words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__.removesuffix("Codec") or cls.__name__)
+            cls.name = words.lower()
 
     def __init__(
         self,
@@ -91,7 +92,7 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         state: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.specs = specs
-        self.params = params if isinstance(params, self.Params) else self.make_params(params or {})
+        self.params: Any = params if isinstance(params, self.Params) else self.make_params(params or {})
         self.state: Mapping[str, Tensor] = dict(state or {})
 
     # ------------------------------------------------------------------------------------- what an author writes
@@ -182,6 +183,24 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
             BitstreamError: if the bytes are truncated, damaged, foreign or hostile.
         """
         self._require_fitted()
+        sections, shapes, side = self._open(data)
+        tensors = self._decode_sections(sections, shapes)
+        restored = {s.name: self._restored(s, tensors[s.name], shapes[s.name]) for s in self.specs.tensors}
+        return FeatureSet(restored, side)
+
+    def payload_bytes(self, data: bytes) -> dict[str, int] | None:
+        """The size of each tensor's section of a bitstream; None for a codec that joins tensors.
+
+        Raises:
+            BitstreamError: if the container is truncated, damaged, foreign or hostile.
+        """
+        if self._joins_tensors():
+            return None
+        sections = self._open(data)[0]
+        return {spec.name: len(section) for spec, section in zip(self.specs.tensors, sections, strict=True)}
+
+    def _open(self, data: bytes) -> tuple[list[bytes], dict[str, tuple[int, ...]], dict[str, int]]:
+        """The sections, shapes and side information of a bitstream, checked but not decoded."""
         reader = BitstreamReader(data, self.fingerprint)
         sizes = {axis.name: reader.unsigned(f"axis {axis.name!r}", limit=axis.limit) for axis in self.specs.axes}
         side = {name: reader.signed(f"side information {name!r}") for name in self.specs.side}
@@ -189,8 +208,7 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         elements = sum(map(math.prod, shapes.values()))
         if elements > MAX_ELEMENTS:
             raise BitstreamError(f"bitstream claims {elements} elements; at most {MAX_ELEMENTS} are decoded")
-        tensors = self._decode_sections(reader.sections(self._raw_sizes(shapes)), shapes)
-        return FeatureSet({s.name: self._restored(s, tensors[s.name], shapes[s.name]) for s in self.specs.tensors}, side)
+        return reader.sections(self._raw_sizes(shapes)), shapes, side
 
     @functools.cached_property
     def fingerprint(self) -> bytes:
@@ -301,9 +319,7 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
             return [self.encode_features(features)]
         return [self.encode_tensor(spec, features[spec.name]) for spec in self.specs.tensors]
 
-    def _decode_sections(
-        self, sections: list[bytes], shapes: Mapping[str, tuple[int, ...]]
-    ) -> Mapping[str, Tensor]:
+    def _decode_sections(self, sections: list[bytes], shapes: Mapping[str, tuple[int, ...]]) -> Mapping[str, Tensor]:
         # The checksum held, so a failure here means crafted bytes or a broken codec; either way the bytes are refused.
         what = "the set"
         try:
@@ -317,7 +333,8 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         except BitstreamError:
             raise
         except Exception as error:
-            raise BitstreamError(f"codec {self.name!r} cannot decode {what}: {type(error).__name__}: {error}") from error
+            detail = f"{type(error).__name__}: {error}"
+            raise BitstreamError(f"codec {self.name!r} cannot decode {what}: {detail}") from error
 
     def _restored(self, spec: TensorSpec, tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
         if tuple(tensor.shape) != shape:

@@ -5,6 +5,7 @@ A codec SPEC is ``ID[:key=value[,key=value...]]``. Without parameters it stands 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -51,7 +52,7 @@ def parse_codec_spec(text: str) -> CodecSpec:
     for pair in tail.split(","):
         key, equals, value = pair.partition("=")
         if not key or not equals or key in params:
-            raise CodecError(f"{text!r}: {pair!r} is not key=value with a key of its own; a SPEC is ID:key=value,key=value")
+            raise CodecError(f"{text!r}: {pair!r} is not a key=value of its own; a SPEC is ID:key=value,key=value")
         params[key.strip()] = value.strip()
     return CodecSpec(head, params)
 
@@ -73,7 +74,7 @@ def make_codecs(text: str, specs: FeatureSpecs, *, trust_code: bool = False) -> 
     if not directory.is_dir() and not _HUB_ID.fullmatch(spec.id):
         raise UnknownNameError("codec", spec.id, CODECS.names(), "(or path/to/file.py:Class, a saved folder, org/name)")
     if spec.params is not None:
-        raise CodecError(f"{spec.id} is a saved codec whose parameters are fixed; name it without {':key=value'!r}")
+        raise CodecError(f"{spec.id} is a saved codec whose parameters are fixed; name it without parameters")
     codec: Codec = Codec.from_pretrained(str(directory) if directory.is_dir() else spec.id, trust_code=trust_code)
     if codec.specs != specs:
         raise CodecError(f"saved codec {spec.id} was made for other tensors than this scenario's")
@@ -99,8 +100,13 @@ def load_saved(directory: str | Path, *, trust_code: bool = False) -> Codec:
     if source_sha is None:
         return CODECS.get(str(name)).from_config(config, directory)
     if not trust_code:
-        raise CodecError(f"saved codec {name!r} in {directory} runs its own code, {SOURCE_FILE}; read it, then allow it with --trust-code")
-    codec_class = getattr(load_file(directory / SOURCE_FILE), str(class_name), None)
+        raise CodecError(
+            f"saved codec {name!r} in {directory} runs its own {SOURCE_FILE}; read it, then allow it with --trust-code"
+        )
+    source = directory / SOURCE_FILE
+    if not source.is_file() or hashlib.sha256(source.read_bytes()).hexdigest() != source_sha:
+        raise CodecError(f"saved codec {name!r} in {directory} does not match its config: {SOURCE_FILE} was changed")
+    codec_class = getattr(load_file(source), str(class_name), None)
     if not (isinstance(codec_class, type) and issubclass(codec_class, Codec)):
-        raise CodecError(f"{directory / SOURCE_FILE} holds no codec class {class_name!r}")
+        raise CodecError(f"{source} holds no codec class {class_name!r}")
     return codec_class.from_config(config, directory)

@@ -1,2 +1,1 @@
 """Scenario declarations: what is measured. A file a category, and one for each mini scenario."""
-

@@ -8,7 +8,7 @@ axes of the same name have the same size within a sample.
 from __future__ import annotations
 
 import hashlib
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -94,6 +94,12 @@ class FeatureSpecs(_Frozen):
         return next(spec for spec in self.tensors if spec.name == name)
 
 
+# Cached apart from the scenario, because copying a model copies its cached properties too.
+@lru_cache(maxsize=256)
+def _feature_specs(tensors: tuple[TensorSpec, ...], side: tuple[str, ...]) -> FeatureSpecs:
+    return FeatureSpecs(tensors=tensors, side=side)
+
+
 class Backbone(_Frozen):
     """The model of a scenario.
 
@@ -165,10 +171,10 @@ class Scenario(_Frozen):
         _ = self.specs  # validates names, axes and side
         return self
 
-    @cached_property
+    @property
     def specs(self) -> FeatureSpecs:
         """What codecs see: the tensors and the names of the side information."""
-        return FeatureSpecs(tensors=self.tensors, side=self.side)
+        return _feature_specs(self.tensors, self.side)
 
     @property
     def origin(self) -> Path | None:

@@ -1,0 +1,54 @@
+"""Common audio understanding: Kimi-Audio-7B, split after layer 4 (arXiv 2605.24025).
+
+Audio and text tokens share one prefill; the key and value caches of layers 0-4 and the output of layer 4 travel.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from lamofcbench.scenarios.base import Axis, Backbone, Scenario, TensorSpec
+
+_TOKENS = Axis(name="tokens", limit=8192)
+_SPLIT = 4
+_LAYERS = range(_SPLIT + 1)
+_TENSORS = (
+    *(TensorSpec(name=f"key.{i}", role="key", shape=(4, _TOKENS, 128), dtype="bfloat16") for i in _LAYERS),
+    *(TensorSpec(name=f"value.{i}", role="value", shape=(4, _TOKENS, 128), dtype="bfloat16") for i in _LAYERS),
+    TensorSpec(name="hidden", role="hidden", shape=(_TOKENS, 3584), dtype="bfloat16"),
+)
+
+
+def _track(id: str, title: str, metric: str, direction: Literal["up", "down"], licence: str) -> Scenario:
+    return Scenario(
+        id=id,
+        version=1,
+        edition="full",
+        category="CAU",
+        title=title,
+        backbone=Backbone(
+            adapter="kimi-audio", source="moonshotai/Kimi-Audio-7B-Instruct", options={"max_new_tokens": 512}
+        ),
+        splits=(_SPLIT,),
+        tensors=_TENSORS,
+        prediction="text",
+        metric=metric,
+        direction=direction,
+        batch_size=1,
+        test_samples=100,
+        calibration_samples=50,
+        licence=licence,
+    )
+
+
+CAU_LIBRISPEECH_CLEAN = _track(
+    "cau-librispeech-clean", "LibriSpeech test-clean, word error rate", "word-error-rate", "down", "CC BY 4.0"
+)
+CAU_LIBRISPEECH_OTHER = _track(
+    "cau-librispeech-other", "LibriSpeech test-other, word error rate", "word-error-rate", "down", "CC BY 4.0"
+)
+CAU_ADVBENCH = _track("cau-advbench", "AdvBench, spoken harmful requests, refusal rate", "refusal-rate", "up", "MIT")
+CAU_OPENBOOKQA = _track(
+    "cau-openbookqa", "OpenBookQA, spoken multiple choice, accuracy", "exact-match-letter", "up", "terms of OpenBookQA"
+)
+CAU_SDQA = _track("cau-sdqa", "SD-QA, spoken question answering, accuracy", "answer-accuracy", "up", "terms of SD-QA")

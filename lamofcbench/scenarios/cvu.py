@@ -1,0 +1,117 @@
+"""Common vision understanding: DINOv3 ViT-7B/16 features under classification, segmentation and depth heads.
+
+Classification takes the outputs of blocks 9 and 39, dense prediction those of blocks 9, 19, 29 and 39
+(arXiv 2605.24025).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lamofcbench.scenarios.base import Axis, Backbone, Scenario, TensorSpec
+
+_WIDTH = 4096
+_TOKENS = Axis(name="tokens", limit=16384)
+_CROPS = Axis(name="crops", limit=64)
+_SOURCE = "facebook/dinov3-vit7b16-pretrain-lvd1689m"
+_SHALLOW_IS_DEAD = "the linear head reads the last block only; the published rate counts this level all the same"
+
+
+def _blocks(*levels: int, leading: tuple[int | Axis, ...] = (), dead: tuple[int, ...] = ()) -> tuple[TensorSpec, ...]:
+    return tuple(
+        TensorSpec(
+            name=f"block.{level}",
+            role="hidden",
+            shape=(*leading, _TOKENS, _WIDTH),
+            dtype="float32",
+            dead=_SHALLOW_IS_DEAD if level in dead else None,
+        )
+        for level in levels
+    )
+
+
+def _classification(id: str, title: str, licence: str, class_subset: str | None = None) -> Scenario:
+    options: dict[str, Any] = {"image_size": 512, "head": "linear", "classes": 1000}
+    if class_subset is not None:
+        options["class_subset"] = class_subset
+    return Scenario(
+        id=id,
+        version=1,
+        edition="full",
+        category="CVU",
+        title=title,
+        backbone=Backbone(adapter="dinov3-vit", source=_SOURCE, options=options),
+        splits=(9, 39),
+        tensors=_blocks(9, 39, dead=(9,)),
+        prediction="label",
+        metric="accuracy",
+        direction="up",
+        batch_size=8,
+        test_samples=100,
+        calibration_samples=50,
+        licence=licence,
+    )
+
+
+CVU_IMAGENET_VAL = _classification(
+    "cvu-imagenet-val", "ImageNet-1k validation, top-1 accuracy", "ImageNet terms of access; DINOv3 licence (backbone)"
+)
+CVU_IMAGENET_A = _classification(
+    "cvu-imagenet-a",
+    "ImageNet-A, top-1 accuracy over its 200 classes",
+    "terms of ImageNet-A; DINOv3 licence (backbone)",
+    class_subset="imagenet-a",
+)
+CVU_IMAGENET_R = _classification(
+    "cvu-imagenet-r",
+    "ImageNet-R, top-1 accuracy over its 200 classes",
+    "terms of ImageNet-R; DINOv3 licence (backbone)",
+    class_subset="imagenet-r",
+)
+
+CVU_ADE20K = Scenario(
+    id="cvu-ade20k",
+    version=1,
+    edition="full",
+    category="CVU",
+    title="ADE20K validation, semantic segmentation, mean IoU",
+    backbone=Backbone(
+        adapter="dinov3-vit", source=_SOURCE, options={"head": "mask2former", "classes": 150, "crop_size": 896}
+    ),
+    splits=(9, 19, 29, 39),
+    tensors=_blocks(9, 19, 29, 39, leading=(_CROPS,)),
+    side=("height", "width"),
+    prediction="mask",
+    metric="mean-iou",
+    metric_options={"num_classes": 150, "reduce_zero_label": True},
+    direction="up",
+    batch_size=1,
+    test_samples=100,
+    calibration_samples=50,
+    licence="terms of ADE20K; DINOv3 licence (backbone)",
+    needs_raw_input=True,
+    description=(
+        "Axis crops counts the sliding-window crops. The published segmenter's adapter also looks at the image, so its "
+        "tail needs the raw input beside the features."
+    ),
+)
+
+CVU_NYUV2 = Scenario(
+    id="cvu-nyuv2",
+    version=1,
+    edition="full",
+    category="CVU",
+    title="NYUv2 test, depth estimation, RMSE",
+    backbone=Backbone(adapter="dinov3-vit", source=_SOURCE, options={"head": "dpt"}),
+    splits=(9, 19, 29, 39),
+    tensors=_blocks(9, 19, 29, 39, leading=(2,)),
+    side=("height", "width"),
+    prediction="map",
+    metric="depth-rmse",
+    direction="down",
+    batch_size=1,
+    test_samples=100,
+    calibration_samples=50,
+    licence="terms of NYU Depth v2; DINOv3 licence (backbone)",
+    description="The leading axis holds the image and its flip; predictions are averaged after flipping back.",
+)

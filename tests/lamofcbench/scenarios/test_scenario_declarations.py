@@ -1,0 +1,97 @@
+"""Every declared scenario is valid, and together they are the benchmark's tracks."""
+
+import pytest
+from pydantic import ValidationError
+
+from lamofcbench.builders import BUILDERS
+from lamofcbench.errors import UnknownNameError
+from lamofcbench.scenarios.base import SCENARIOS, Axis, FeatureSpecs, Scenario, TensorSpec
+
+ALL = {scenario.id: scenario for scenario in SCENARIOS}
+FULL = {id: s for id, s in ALL.items() if s.edition == "full"}
+MINI = {id: s for id, s in ALL.items() if s.edition == "mini"}
+
+
+def test_the_full_edition_has_21_tracks_in_four_categories():
+    per_category = {c: sum(s.category == c for s in FULL.values()) for c in ("CVU", "CLU", "CAU", "CTTI")}
+    assert per_category == {"CVU": 5, "CLU": 10, "CAU": 5, "CTTI": 1}
+    assert all(s.test_samples == 100 for s in FULL.values())
+
+
+def test_language_tracks_exist_on_both_backbones():
+    qwen = {id for id, s in FULL.items() if s.backbone.adapter == "qwen3-decoder"}
+    mamba = {id for id, s in FULL.items() if s.backbone.adapter == "falcon-mamba-decoder"}
+    assert len(qwen) == 5 and mamba == {f"{id}-mamba" for id in qwen}
+
+
+@pytest.mark.parametrize("id", sorted(ALL))
+def test_a_scenario_survives_its_json_form(id):
+    scenario = ALL[id]
+    again = Scenario.model_validate_json(scenario.model_dump_json())
+    assert again == scenario and again.digest == scenario.digest
+
+
+@pytest.mark.parametrize("id", sorted(ALL))
+def test_ids_start_with_edition_and_category(id):
+    prefix = ALL[id].category.lower() + "-"
+    assert id.startswith("mini-" + prefix if ALL[id].edition == "mini" else prefix)
+
+
+@pytest.mark.parametrize("id", sorted(MINI))
+def test_a_mini_scenario_mirrors_its_full_one(id):
+    mini, full = MINI[id], FULL[MINI[id].mirrors]
+    for field in ("category", "splits", "metric", "direction", "prediction", "needs_raw_input"):
+        if field != "splits":
+            assert getattr(mini, field) == getattr(full, field), field
+    assert len(mini.splits) == len(full.splits)
+    assert mini.backbone.adapter == full.backbone.adapter
+    kinds = [[(t.role, len(t.shape), t.dtype) for t in s.tensors] for s in (mini, full)]
+    assert kinds[0] == kinds[1]
+    ragged = [[[isinstance(n, Axis) and n.name for n in t.shape] for t in s.tensors] for s in (mini, full)]
+    assert ragged[0] == ragged[1]
+
+
+@pytest.mark.parametrize("id", sorted(MINI))
+def test_a_mini_scenario_has_a_builder(id):
+    assert BUILDERS.get(MINI[id].builder).name == MINI[id].builder
+
+
+def test_an_unknown_scenario_lists_near_matches():
+    with pytest.raises(UnknownNameError, match="did you mean 'clu-gsm8k'"):
+        SCENARIOS.get("clu-gsm8")
+
+
+@pytest.mark.parametrize(
+    "change, complaint",
+    [
+        ({"splits": (5, 3)}, "ascend"),
+        ({"mirrors": "clu-gsm8k"}, "mirrors"),
+        ({"side": ("seed", "seed")}, "repeat"),
+        ({"batch_size": 0}, "greater than 0"),
+        ({"direction": "sideways"}, "'up' or 'down'"),
+        ({"id": "No Spaces"}, "pattern"),
+        ({"surprise": 1}, "Extra inputs"),
+    ],
+)
+def test_a_contradictory_scenario_is_refused(change, complaint):
+    with pytest.raises(ValidationError, match=complaint):
+        Scenario.model_validate({**FULL["cvu-imagenet-val"].model_dump(), **change})
+
+
+def test_one_axis_has_one_limit():
+    tensors = tuple(
+        TensorSpec(name=f"t{n}", role="hidden", shape=(Axis(name="tokens", limit=n), 4), dtype="float32") for n in (5, 6)
+    )
+    with pytest.raises(ValidationError, match="two limits"):
+        FeatureSpecs(tensors=tensors)
+
+
+def test_the_digest_of_a_file_scenario_covers_its_source(tmp_path):
+    source = (
+        "from lamofcbench.scenarios.base import SCENARIOS\n"
+        "MINE = SCENARIOS.get('cvu-imagenet-val').model_copy(update={'id': 'mine', 'edition': 'user'})\n"
+    )
+    (tmp_path / "mine.py").write_text(source)
+    first = SCENARIOS.get(f"{tmp_path}/mine.py:MINE").digest
+    (tmp_path / "mine.py").write_text(source + "# changed\n")
+    assert SCENARIOS.get(f"{tmp_path}/mine.py:MINE").digest != first
