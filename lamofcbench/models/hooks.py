@@ -1,0 +1,272 @@
+"""The generic split model: any `nn.Module`, split at the outputs of named submodules."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lamofcbench.errors import PluginError, UnknownNameError
+from lamofcbench.features import FeatureSet
+from lamofcbench.models.base import SplitModel
+from lamofcbench.models.injection import capture
+from lamofcbench.models.tail_plan import (
+    Fill,
+    Recording,
+    find_stubs,
+    is_proven,
+    map_tensors,
+    noise,
+    overwritten,
+    poison,
+    record,
+    run_swapped,
+    same_bits,
+    tensors_of,
+    zeros,
+)
+from lamofcbench.scenarios.base import Scenario
+
+
+class HookedSplitModel(SplitModel):
+    """Any module that takes batches, split at the outputs of its submodules.
+
+    Subclass it in a file of your own, say what to split and how to load it, and name it as a scenario's adapter
+    (``":MyModel"`` for a class in the scenario's file)::
+
+        class MyModel(HookedSplitModel):
+            points = {"features": "conv"}          # tensor name: path of the submodule that makes it
+            input_shape = (1, 28, 28)              # what preprocess returns, no batch axis
+
+            @classmethod
+            def load(cls, scenario, directory, device):
+                network = MyNetwork()
+                network.load_state_dict(load_file(directory / "model.safetensors"))
+                return cls(network, device=device)
+
+            def preprocess(self, inputs):          # a raw sample to the module's input
+                return torch.from_numpy(inputs)[None] / 255
+
+            def postprocess(self, output):         # the module's output for one sample to a prediction
+                return int(output.argmax())
+
+    The front runs the module until the last point. The tail runs it with the points' outputs given; modules that no
+    longer matter are found by experiment (see `tail_plan`) and not run, and where that fails the whole module runs.
+    Either way the tail proves first that its output does not depend on the raw input, which a receiver does not have.
+
+    Instances are not reentrant: one front or tail at a time.
+
+    Args:
+        module: the network; the first axis of its inputs, features and outputs is the batch.
+        points: tensor name to path of the submodule whose output it is; None to take the class attribute.
+        input_shape: shape of one preprocessed input without the batch axis; None to take the class attribute.
+        preprocess: takes the place of the method.
+        postprocess: takes the place of the method.
+        device: a torch device.
+
+    Raises:
+        PluginError: if there are no points, or a path does not exist.
+    """
+
+    name = "hooks"
+    points: Mapping[str, str] = {}
+    input_shape: tuple[int, ...] | None = None
+
+    def __init__(
+        self,
+        module: nn.Module,
+        points: Mapping[str, str] | None = None,
+        *,
+        input_shape: tuple[int, ...] | None = None,
+        preprocess: Callable[[Any], Any] | None = None,
+        postprocess: Callable[[Any], Any] | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.device = torch.device(device)
+        self.module = module.to(self.device).eval()
+        self.points = dict(points if points is not None else self.points)
+        if input_shape is not None:
+            self.input_shape = input_shape
+        if preprocess is not None:
+            self.preprocess = preprocess  # type: ignore[method-assign, assignment]
+        if postprocess is not None:
+            self.postprocess = postprocess  # type: ignore[method-assign, assignment]
+        self._check_points()
+        self.dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
+        self._stubs: list[str] | None = None
+        self._recordings: dict[Any, Recording | None] = {}
+
+    @classmethod
+    def load(cls, scenario: Scenario, directory: Path | None, device: str) -> SplitModel:
+        """The model of a scenario; a subclass says how."""
+        raise PluginError(
+            f"{cls.__name__} does not say how to load its module; subclass HookedSplitModel in a file of your own, "
+            "write its load, and name the adapter my_file.py:MyModel"
+        )
+
+    # ----------------------------------------------------------------------------------- what an author may write
+
+    def preprocess(self, inputs: Any) -> Any:
+        """The module's input for one raw sample: a tensor, a tuple of them, or a dict of keywords; no batch axis."""
+        return torch.as_tensor(inputs)
+
+    def postprocess(self, output: Any) -> Any:
+        """The prediction from the module's output for one sample; no batch axis."""
+        return output
+
+    def side(self, inputs: Any) -> dict[str, int]:
+        """The side information of a raw sample, such as its size; none here."""
+        return {}
+
+    def blank_input(self, features: FeatureSet) -> Any:
+        """Stands in for the preprocessed input of a sample, which the tail does not have: zeros of `input_shape`.
+
+        Override it where the shape varies and features or side information tell it, or where the input is a tuple, a
+        dict, or not of floating point. Its values never matter, or the tail raises.
+        """
+        if self.input_shape is None:
+            raise PluginError(f"{type(self).__name__} needs input_shape, the shape of a preprocessed input")
+        return torch.zeros(self.input_shape, dtype=self.dtype)
+
+    # ------------------------------------------------------------------------------------------------ the contract
+
+    @torch.no_grad()
+    def front(self, inputs: Any) -> FeatureSet:
+        """The outputs of the points for one raw sample; what comes after the last point does not run."""
+        tensors = self._captured(self._batch([self.preprocess(inputs)]))
+        return FeatureSet({name: tensor[0].cpu() for name, tensor in tensors.items()}, self.side(inputs))
+
+    @torch.no_grad()
+    def tail(self, batch: Sequence[FeatureSet]) -> list[Any]:
+        """A prediction for each feature set; sets of the same shapes run together.
+
+        Raises:
+            PluginError: if the output also depends on the raw input, so that the points do not split the module.
+        """
+        predictions: list[Any] = [None] * len(batch)
+        for positions in _by_shape(batch):
+            group = [batch[position] for position in positions]
+            values = {
+                path: torch.stack([features[name] for features in group]).to(self.device, self.dtype)
+                for name, path in self.points.items()
+            }
+            output = self._continued(values, self._batch([self.blank_input(features) for features in group]))
+            for row, position in enumerate(positions):
+                predictions[position] = self._prediction(output, row)
+        return predictions
+
+    @torch.no_grad()
+    def full(self, inputs: Any) -> Any:
+        """The unsplit module's prediction for one raw sample."""
+        return self._prediction(self._call(self._batch([self.preprocess(inputs)])), 0)
+
+    def front_modules(self) -> list[nn.Module]:
+        """The points' modules and those found not to matter behind them.
+
+        Before the first tail they are found on a blank input.
+        """
+        if self._stubs is None:
+            with torch.no_grad():
+                blank = self._batch([self.blank_input(FeatureSet({}))])
+                captured = self._captured(blank)
+                self._continued({path: captured[name] for name, path in self.points.items()}, blank)
+        return [self.module.get_submodule(path) for path in (*(self._stubs or ()), *self.points.values())]
+
+    # --------------------------------------------------------------------------------------------------- internals
+
+    def _check_points(self) -> None:
+        if not self.points:
+            raise PluginError(f"{type(self).__name__} has no points; set points = {{tensor name: submodule path}}")
+        known = [path for path, _ in self.module.named_modules() if path]
+        for path in self.points.values():
+            if path not in known:
+                raise PluginError(str(UnknownNameError(f"submodule of {type(self.module).__name__}", path, known)))
+
+    def _captured(self, inputs: Any) -> dict[str, Tensor]:
+        modules = {name: self.module.get_submodule(path) for name, path in self.points.items()}
+        captured = capture(lambda: self._call(inputs), modules)
+        for name, tensor in captured.items():
+            if tensor.dim() < 1 or len(tensor) != 1:
+                raise PluginError(f"feature {name!r} has shape {list(tensor.shape)}; its first axis is not the batch")
+        return captured
+
+    def _batch(self, inputs: Sequence[Any]) -> Any:
+        """Inputs of single samples as one batch on the device, floating point ones in compute precision."""
+        first = inputs[0]
+        if isinstance(first, Mapping):
+            return {key: self._batch([item[key] for item in inputs]) for key in first}
+        if isinstance(first, tuple):
+            return tuple(self._batch([item[position] for item in inputs]) for position in range(len(first)))
+        stacked = torch.stack(list(inputs)).to(self.device)
+        return stacked.to(self.dtype) if stacked.is_floating_point() else stacked
+
+    def _call(self, inputs: Any) -> Any:
+        if isinstance(inputs, Mapping):
+            return self.module(**inputs)
+        return self.module(*inputs) if isinstance(inputs, tuple) else self.module(inputs)
+
+    def _prediction(self, output: Any, row: int) -> Any:
+        return self.postprocess(map_tensors(lambda tensor: tensor[row], output))
+
+    def _continued(self, values: Mapping[str, Tensor], inputs: Any) -> Any:
+        """The module's output with the points' outputs given."""
+        key = tuple(tuple(tensor.shape) for tensor in (*values.values(), *tensors_of(inputs)))
+        if key not in self._recordings:
+            return self._planned(key, values, inputs)
+        recording = self._recordings[key]
+        if recording is None:
+            with overwritten(self.module, values):
+                return self._call(inputs)
+        run = functools.partial(self._call, inputs)
+        return run_swapped(self.module, run, recording, values, self._stubs or [], zeros)
+
+    def _planned(self, key: Any, values: Mapping[str, Tensor], inputs: Any) -> Any:
+        """The same at the first time for these shapes: the whole module runs, and the plan is made and proven."""
+        run = functools.partial(self._call, inputs)
+        recording = record(self.module, run, values)
+        if self._stubs is None:
+            self._require_independence(recording.output, values, inputs)
+            self._stubs = find_stubs(self.module, run, recording, values)
+        # One kind of filling is enough where only the shapes are new.
+        proven = is_proven(self.module, run, recording, values, self._stubs, fills=(poison,))
+        output, recording.output = recording.output, None
+        self._recordings[key] = recording if proven else None
+        return output
+
+    def _require_independence(self, output: Any, values: Mapping[str, Tensor], inputs: Any) -> None:
+        tried = 0
+        for fill in (poison, noise):
+            other = map_tensors(functools.partial(_filled, fill), inputs)
+            try:
+                with overwritten(self.module, values):
+                    independent = same_bits(output, self._call(other))
+            except Exception:  # an input that the module refuses, in whatever way, proves nothing
+                continue
+            if not independent:
+                raise PluginError(
+                    f"{type(self).__name__}: the output depends on more than {', '.join(map(repr, self.points))}; "
+                    "add a point on every path that leads past them (or the module is not deterministic)"
+                )
+            tried += 1
+        if not tried:
+            raise PluginError(
+                f"{type(self).__name__}: the module refuses every other input, so nothing shows that its output "
+                "depends on the points alone"
+            )
+
+
+def _filled(fill: Fill, tensor: Tensor) -> Tensor:
+    return fill(tensor).to(tensor.device)
+
+
+def _by_shape(batch: Sequence[FeatureSet]) -> Iterable[list[int]]:
+    """Positions in a batch, grouped by the shapes and side information of the sets."""
+    groups: dict[Any, list[int]] = {}
+    for position, features in enumerate(batch):
+        shapes = tuple((name, tuple(tensor.shape)) for name, tensor in features.tensors.items())
+        groups.setdefault((shapes, tuple(sorted(features.side.items()))), []).append(position)
+    return groups.values()

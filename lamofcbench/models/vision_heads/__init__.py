@@ -1,0 +1,1 @@
+"""What stands behind a vision backbone: a head a file."""

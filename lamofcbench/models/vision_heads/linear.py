@@ -1,0 +1,123 @@
+"""The linear classification head of DINOv3: class token and mean patch token of the last block, normalised."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from lamofcbench.errors import DataError, ScenarioError
+from lamofcbench.models.loading import hub_file, local_path, read_tensors, require_pinned
+from lamofcbench.models.vision_heads.base import BlockOutputs, VisionHead, VisionOptions
+from lamofcbench.scenarios.base import Scenario
+
+HEAD_FILE = "head.safetensors"
+
+
+class LinearOptions(VisionOptions):
+    """Options of a classification scenario.
+
+    Attributes:
+        classes: the number of classes, which the weights must have; None to take what they have.
+        class_indices: the only classes that can be predicted, as ImageNet-A and ImageNet-R ask; None for all.
+        class_subset: what that subset is called, for people; the indices count.
+        head_file: the weights: a file beside the backbone's, or in ``head_repo``, or a path of its own.
+        head_repo: the Hub repository of the head's weights.
+        head_revision: its 40-digit commit.
+    """
+
+    classes: int | None = None
+    class_indices: tuple[int, ...] | None = None
+    class_subset: str | None = None
+    head_file: str = HEAD_FILE
+    head_repo: str | None = None
+    head_revision: str | None = None
+
+
+class LinearHead(VisionHead):
+    """One linear layer on ``cat(class token, mean of patch tokens)``; registers are left out.
+
+    Args:
+        weight: ``[K, 2C]``.
+        bias: ``[K]``.
+        class_indices: the only classes that can be predicted; None for all K.
+    """
+
+    name = "linear"
+    Options: ClassVar[type[VisionOptions]] = LinearOptions
+
+    def __init__(self, weight: Tensor, bias: Tensor, class_indices: tuple[int, ...] | None = None) -> None:
+        super().__init__()
+        classes, inputs = weight.shape
+        self.linear = nn.Linear(inputs, classes)
+        self.linear.load_state_dict({"weight": weight, "bias": bias})
+        excluded = torch.zeros(classes, dtype=torch.bool)
+        if class_indices is not None:
+            excluded[:] = True
+            excluded[list(class_indices)] = False
+        self.register_buffer("excluded", excluded, persistent=False)
+
+    @classmethod
+    def load(cls, scenario: Scenario, options: LinearOptions, directory: Path | None, width: int) -> LinearHead:
+        """The head of a scenario.
+
+        Raises:
+            ScenarioError: if the options do not say where the weights are, or name classes that do not exist.
+            DataError: if the weights are missing or of another shape.
+        """
+        if options.class_subset is not None and options.class_indices is None:
+            raise ScenarioError(
+                f"scenario {scenario.id!r}: class_subset {options.class_subset!r} is a name only; "
+                "list the classes in option class_indices"
+            )
+        path = _head_path(scenario, options, directory)
+        weight, bias = _linear_weights(path, width)
+        classes = len(bias)
+        if options.classes is not None and options.classes != classes:
+            raise DataError(f"{path} has {classes} classes; scenario {scenario.id!r} states {options.classes}")
+        wrong = [index for index in options.class_indices or () if not 0 <= index < classes]
+        if wrong or options.class_indices == ():
+            raise ScenarioError(f"scenario {scenario.id!r}: class_indices must lie in 0..{classes - 1}: {wrong}")
+        return cls(weight, bias, options.class_indices)
+
+    def logits(self, outputs: BlockOutputs) -> Tensor:
+        """Logits ``[N, K]``, minus infinity for excluded classes."""
+        tokens = outputs.norm(outputs.last)
+        pooled = torch.cat([tokens[:, 0], tokens[:, outputs.prefix_tokens :].mean(dim=1)], dim=-1)
+        return self.linear(pooled).masked_fill(self.excluded, -torch.inf)
+
+    def predict(self, outputs: BlockOutputs) -> list[int]:
+        """The most likely class of each sample."""
+        return self.logits(outputs).argmax(dim=-1).tolist()
+
+
+def _head_path(scenario: Scenario, options: LinearOptions, directory: Path | None) -> Path:
+    if options.head_repo is not None:
+        require_pinned(scenario, options.head_repo, options.head_revision, "option head_revision")
+        assert options.head_revision is not None
+        return hub_file(options.head_repo, options.head_file, options.head_revision)
+    if directory is not None:
+        return directory / options.head_file
+    if options.head_file == HEAD_FILE:
+        raise ScenarioError(
+            f"scenario {scenario.id!r} does not say where its head's weights are; set option head_file to a "
+            ".safetensors or .pth file, or head_repo, head_revision and head_file"
+        )
+    return local_path(options.head_file, scenario)
+
+
+def _linear_weights(path: Path, width: int) -> tuple[Tensor, Tensor]:
+    tensors = read_tensors(path)
+    weights = [tensor for name, tensor in tensors.items() if name.rpartition(".")[2] == "weight"]
+    biases = [tensor for name, tensor in tensors.items() if name.rpartition(".")[2] == "bias"]
+    if len(weights) != 1 or len(biases) != 1:
+        raise DataError(f"{path} holds {sorted(tensors)}; a linear head has one weight and one bias")
+    weight, bias = weights[0].float(), biases[0].float()
+    if weight.dim() != 2 or weight.shape[1] != 2 * width or bias.shape != weight.shape[:1]:
+        raise DataError(
+            f"{path} holds weight {list(weight.shape)} and bias {list(bias.shape)}; a linear head on a backbone of "
+            f"width {width} has [K, {2 * width}] and [K]"
+        )
+    return weight, bias
