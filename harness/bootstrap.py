@@ -1,0 +1,78 @@
+"""Paired bootstrap over samples: the same draws for the codec, the anchor and the floor.
+
+Because every result of a scenario covers the same samples in the same order, drawing the samples once and scoring all
+results on each draw keeps what they share (hard samples are hard for all) out of the intervals of their differences.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+RESAMPLES = 1000
+SEED = 0
+CONFIDENCE = 0.95
+
+
+class _Scores(Protocol):
+    def score(self, statistics: Mapping[str, np.ndarray]) -> float: ...
+
+
+def resample_indices(samples: int, resamples: int = RESAMPLES, seed: int = SEED, stream: str = "") -> NDArray[np.int64]:
+    """Which samples each draw holds: ``[resamples, samples]`` positions, drawn with replacement.
+
+    The same arguments give the same draws on every machine.
+
+    Args:
+        samples: how many there are to draw from, and how many each draw holds.
+        resamples: how many draws.
+        seed: of the generator.
+        stream: makes draws independent of those of another stream, such as another scenario's.
+    """
+    generator = np.random.default_rng([seed, zlib.crc32(stream.encode())])
+    return generator.integers(0, samples, size=(resamples, samples))
+
+
+def bootstrap_scores(
+    metric: _Scores, statistics: Mapping[str, NDArray[np.float64]], indices: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """The score of each draw.
+
+    Args:
+        metric: a `harness.metrics.base.Metric`.
+        statistics: each ``[samples, ...]``.
+        indices: of `resample_indices`.
+
+    Returns:
+        ``[resamples]``; NaN where the metric is undefined on a draw.
+    """
+    scores = np.empty(len(indices))
+    for draw, chosen in enumerate(indices):
+        scores[draw] = metric.score({name: values[chosen] for name, values in statistics.items()})
+    return scores
+
+
+def bootstrap_ratio(
+    numerator: NDArray[np.float64], denominator: NDArray[np.float64], indices: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """The ratio of sums of each draw, such as coded bits over raw bits; both inputs ``[samples]``."""
+    return numerator[indices].sum(axis=1) / denominator[indices].sum(axis=1)
+
+
+def interval(draws: NDArray[np.float64], confidence: float = CONFIDENCE) -> tuple[float, float] | None:
+    """The central percentile interval; None where more than a tenth of the draws are undefined.
+
+    Example:
+        >>> interval(np.arange(101.0), confidence=0.5)
+        (25.0, 75.0)
+    """
+    finite = draws[np.isfinite(draws)]
+    if not len(finite) or len(finite) < 0.9 * len(draws):
+        return None
+    tail = 50 * (1 - confidence)
+    low, high = np.percentile(finite, [tail, 100 - tail])
+    return float(low), float(high)

@@ -1,0 +1,40 @@
+"""`lamofcbench report`: tables, summary.json, curves and an HTML page of a results folder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = "report on results: tables, summary.json, curves, an HTML page"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
+    parser.add_argument("--results", type=Path, required=True, metavar="DIR", help="the results folder")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="where the report goes (default: RESULTS/report)")
+    parser.add_argument(
+        "--reference", metavar="CODEC", help="what BD-rates refer to (default: uniform, where there are results of it)"
+    )
+    parser.add_argument(
+        "--bootstrap", type=int, default=1000, metavar="N", help="draws for the intervals; 0 for none (default: 1000)"
+    )
+    parser.add_argument(
+        "--scenarios", nargs="+", default=[], metavar="FILE:NAME", help="scenarios of your own that results are of"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no tables, only the paths")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Runs the command; prints the tables, then the bare paths of markdown, figure and page."""
+    from harness.report import terminal_table, write_report
+    from harness.selection import select_scenarios
+    from lamofcbench.errors import LaMoFCBenchError
+
+    if args.bootstrap < 0:
+        raise LaMoFCBenchError(f"--bootstrap is {args.bootstrap}; 0 leaves the intervals out, 1000 is usual")
+    own = select_scenarios(args.scenarios) if args.scenarios else []
+    paths = write_report(args.results, args.output, args.reference, resamples=args.bootstrap, scenarios=own)
+    if not args.quiet:
+        terminal_table(paths.summary)
+    for path in (paths.markdown, paths.overview, paths.page):
+        print(path, flush=True)

@@ -1,0 +1,232 @@
+"""What a rate-score curve is worth: retention, the rate that keeps p % of the score, and Bjontegaard deltas.
+
+The rules, in one place:
+
+- *Retention* is ``(score - floor) / (anchor - floor)``: 0 for the calibration mean, 1 for uncoded features, whatever
+  the metric's direction.
+- *EBPFP@p* is the lowest rate at which the curve keeps p % of the anchor's score. The curve is the isotonic
+  (least-squares monotone) fit of retention over rate, so a lucky point does not count; between two points it is
+  piecewise linear in log2 of the rate.
+- Uncoded features stand at the end of every curve, at 32: a codec whose own points never keep p % costs 32, and no
+  curve is drawn between its last point and the end.
+- Where even the lowest point keeps p %, the figure is that point's rate and only an upper bound (``<=``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+UNCODED_EBPFP = 32.0
+"""The rate of uncoded features, by the definition of EBPFP."""
+
+MIN_BD_POINTS = 4
+"""Fewer points do not carry a piecewise cubic curve worth integrating."""
+
+_TOLERANCE = 1e-12  # retention 0.95 computed from decimals may come out as 0.9499999999999998
+
+Bound = Literal["exact", "at most", "never"]
+"""Whether a rate is interpolated, an upper bound (held even at the lowest point), or stands for "never reached"."""
+
+
+def retention(score: ArrayLike, anchor: ArrayLike, floor: ArrayLike, direction: Literal["up", "down"]) -> NDArray:
+    """The share of the anchor's score that is left; NaN where the anchor is not better than the floor.
+
+    Args:
+        score: any shape that broadcasts with the two others.
+        anchor: the score with uncoded features.
+        floor: the score with the calibration mean in place of the features.
+        direction: decides which of anchor and floor has to be the better one.
+
+    Example:
+        >>> float(retention(0.5, anchor=1.0, floor=0.0, direction="up"))
+        0.5
+        >>> float(retention(0.5, anchor=0.0, floor=1.0, direction="down"))  # word error rates
+        0.5
+    """
+    score, anchor, floor = (np.asarray(value, dtype=np.float64) for value in (score, anchor, floor))
+    span = anchor - floor
+    usable = span > 0 if direction == "up" else span < 0
+    return np.where(usable, (score - floor) / np.where(usable, span, 1.0), np.nan)
+
+
+def isotonic_fit(values: ArrayLike) -> NDArray:
+    """The nondecreasing least-squares fit along the last axis, equal weights.
+
+    Uses the min-max form ``fit[i] = max over j <= i of min over k >= i of mean(values[j..k])``, which works on a whole
+    batch of curves at once; curves have a handful of points, so its cubic cost does not matter.
+
+    Args:
+        values: ``[..., points]``, in the order of rising rate.
+
+    Returns:
+        Float64 array of the same shape.
+
+    Example:
+        >>> isotonic_fit([0.2, 0.6, 0.4, 0.9]).tolist()
+        [0.2, 0.5, 0.5, 0.9]
+    """
+    values = np.asarray(values, dtype=np.float64)
+    points = values.shape[-1]
+    fit = np.full(values.shape, -np.inf)
+    for first in range(points):
+        lengths = np.arange(1, points - first + 1)
+        means = np.cumsum(values[..., first:], axis=-1) / lengths  # mean(values[first..k]) for every k
+        lowest = np.minimum.accumulate(means[..., ::-1], axis=-1)[..., ::-1]
+        fit[..., first:] = np.maximum(fit[..., first:], lowest)
+    return fit
+
+
+def by_rate(rates: ArrayLike, retentions: ArrayLike) -> tuple[NDArray, NDArray]:
+    """Rates and the isotonic fit of retention, both in the order of rising rate.
+
+    Points of the same rate are put in falling order of retention, which makes the fit pool them to their mean.
+
+    Args:
+        rates: ``[..., points]``, positive.
+        retentions: ``[..., points]``.
+    """
+    rates, retentions = np.asarray(rates, dtype=np.float64), np.asarray(retentions, dtype=np.float64)
+    order = np.lexsort((-retentions, rates), axis=-1)
+    return np.take_along_axis(rates, order, -1), isotonic_fit(np.take_along_axis(retentions, order, -1))
+
+
+def rates_at_retention(rates: ArrayLike, retentions: ArrayLike, percent: float) -> NDArray:
+    """EBPFP@percent of a batch of curves; see the head of this module for the rule.
+
+    Args:
+        rates: EBPFP, ``[curves, points]``, positive.
+        retentions: ``[curves, points]``; a curve that holds NaN gets NaN.
+        percent: such as 95.
+
+    Returns:
+        ``[curves]``, at most 32.
+    """
+    rates, fit = by_rate(rates, retentions)
+    target = percent / 100
+    held = fit >= target - _TOLERANCE
+    reached = held.any(axis=-1)
+    after = held.argmax(axis=-1)  # the first point that keeps p %; 0 where none does
+    before = np.maximum(after - 1, 0)
+    row = np.arange(len(rates))
+    low, high = fit[row, before], fit[row, after]
+    log_low, log_high = np.log2(rates[row, before]), np.log2(rates[row, after])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.where(high > low, np.clip((target - low) / (high - low), 0.0, 1.0), 1.0)
+    found = np.exp2(log_low + share * (log_high - log_low))
+    found = np.where(after == 0, rates[row, after], found)
+    found = np.where(reached, np.minimum(found, UNCODED_EBPFP), UNCODED_EBPFP)
+    return np.where(np.isnan(fit).any(axis=-1), np.nan, found)
+
+
+@dataclass(frozen=True)
+class RateAtRetention:
+    """EBPFP@p of one curve, and what kind of figure it is."""
+
+    ebpfp: float
+    bound: Bound
+
+
+def rate_at_retention(rates: Sequence[float], retentions: Sequence[float], percent: float) -> RateAtRetention | None:
+    """EBPFP@percent of one curve; None where retention is undefined.
+
+    Example:
+        >>> rate_at_retention([1, 4], [0.9, 1.0], 100)
+        RateAtRetention(ebpfp=4.0, bound='exact')
+        >>> rate_at_retention([1, 2, 4], [0.5, 0.6, 0.7], 95)
+        RateAtRetention(ebpfp=32.0, bound='never')
+        >>> rate_at_retention([1, 2, 4], [0.96, 0.97, 1.0], 95)
+        RateAtRetention(ebpfp=1.0, bound='at most')
+    """
+    if not len(rates) or np.isnan(retentions).any():
+        return None
+    ebpfp = float(rates_at_retention([rates], [retentions], percent)[0])
+    ordered, fit = by_rate(rates, retentions)
+    if not (fit >= percent / 100 - _TOLERANCE).any():
+        return RateAtRetention(ebpfp, "never")
+    if fit[0] >= percent / 100 - _TOLERANCE and ordered[0] < UNCODED_EBPFP:
+        return RateAtRetention(ebpfp, "at most")
+    return RateAtRetention(ebpfp, "exact")
+
+
+@dataclass(frozen=True)
+class BDRate:
+    """A Bjontegaard delta rate, or the reason why there is none.
+
+    Attributes:
+        percent: mean rate difference at equal quality; -50 means half the reference's rate. None where undefined.
+        overlap: the share of the joint quality range on which both curves are defined; the figure covers that share.
+        reason: why there is no figure; empty where there is one.
+    """
+
+    percent: float | None = None
+    overlap: float | None = None
+    reason: str = ""
+
+
+def bd_rate(
+    reference_rates: Sequence[float],
+    reference_qualities: Sequence[float],
+    rates: Sequence[float],
+    qualities: Sequence[float],
+) -> BDRate:
+    """The mean rate difference to a reference at equal quality, by piecewise cubic (PCHIP) curves over log rate.
+
+    A point that another point of the same curve beats at a lower or equal rate is left out first, because the rate as
+    a function of quality must be single-valued.
+
+    Args:
+        reference_rates: positive rates of the reference, in any order.
+        reference_qualities: of the same length; larger is better (negate a score whose direction is down).
+        rates: of the codec.
+        qualities: of the codec.
+    """
+    from bjontegaard import bd_rate as bjontegaard_rate  # imports pyplot, which takes half a second
+
+    curves = []
+    for name, r, q in (("the reference", reference_rates, reference_qualities), ("the codec", rates, qualities)):
+        front = _pareto_front(r, q)
+        if len(front) < MIN_BD_POINTS:
+            return BDRate(reason=f"{name} has fewer than {MIN_BD_POINTS} points of rising quality")
+        curves.append(np.array(front).T)
+    (reference_rate, reference_quality), (rate, quality) = curves
+    low, high = max(reference_quality[0], quality[0]), min(reference_quality[-1], quality[-1])
+    joint = max(reference_quality[-1], quality[-1]) - min(reference_quality[0], quality[0])
+    if high <= low:
+        return BDRate(overlap=0.0, reason="the curves have no quality in common")
+    percent = float(
+        bjontegaard_rate(
+            reference_rate,
+            reference_quality,
+            rate,
+            quality,
+            method="pchip",
+            require_matching_points=False,
+            min_overlap=0,  # the overlap is returned beside the figure instead of warned about
+        )
+    )
+    if not np.isfinite(percent):
+        return BDRate(overlap=float((high - low) / joint), reason="the curves are too steep to be integrated")
+    return BDRate(percent, float((high - low) / joint))
+
+
+def _pareto_front(rates: Sequence[float], qualities: Sequence[float]) -> list[tuple[float, float]]:
+    front: list[tuple[float, float]] = []
+    for rate, quality in sorted(zip(rates, qualities, strict=True), key=lambda point: (point[0], -point[1])):
+        if np.isfinite(quality) and rate > 0 and (not front or quality > front[-1][1]):
+            front.append((rate, quality))
+    return front
+
+
+def geometric_mean(values: ArrayLike, axis: int = -1) -> NDArray:
+    """The geometric mean of positive values along an axis.
+
+    Example:
+        >>> float(geometric_mean([2.0, 8.0]))
+        4.0
+    """
+    return np.exp2(np.mean(np.log2(np.asarray(values, dtype=np.float64)), axis=axis))

@@ -1,0 +1,202 @@
+"""Reads results folders: every file is checked before a figure of it is used.
+
+A result that is unfinished, damaged or contradicts itself is skipped, and a warning names its folder and the reason:
+one bad folder must not hide a hundred good ones. Only a folder without a single usable result is an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from harness.records import column, statistics_of
+from harness.results import Result
+from harness.scoring import read_figures
+from lamofcbench.errors import ResultsError
+from lamofcbench.scenarios.base import NAME_PATTERN
+
+MAX_JSON_BYTES = 16 * 2**20
+RESULT_FILE, SAMPLES_FILE, TIMINGS_FILE, RUN_FILE = "result.json", "samples.parquet", "timings.parquet", "run.json"
+
+ANCHOR, FLOOR = "identity", "mean"
+"""The codecs that the runner runs before any other: uncoded features, and the calibration mean."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One result with what it was computed from.
+
+    Attributes:
+        folder: where it lies.
+        written: modification time of ``result.json``, to tell old from new.
+        coded_bytes: ``[samples]``, and so are the next three.
+        raw_bits: of the uncoded tensors in their stored dtypes.
+        encode_seconds: None where there are no timings.
+        decode_seconds: None where there are no timings.
+        index: the samples' positions in the test split.
+        statistics: the metric's, each ``[samples]`` or ``[samples, values]``.
+        run: ``run.json`` as it stands; empty where there is none.
+    """
+
+    folder: Path
+    written: float
+    result: Result
+    index: NDArray[np.int64]
+    coded_bytes: Floats
+    raw_bits: Floats
+    statistics: dict[str, Floats]
+    encode_seconds: Floats | None
+    decode_seconds: Floats | None
+    run: dict[str, Any]
+
+
+def read_results(results_dir: Path) -> tuple[list[Evidence], list[str]]:
+    """All usable results under a folder, in the order of their paths, and a warning for each that is not usable.
+
+    Raises:
+        ResultsError: if the folder is missing or holds no usable result.
+    """
+    if not results_dir.is_dir():
+        raise ResultsError(f"no results folder {results_dir}; `lamofcbench run --results {results_dir}` makes one")
+    evidence, warnings = [], []
+    for folder in _result_folders(results_dir):
+        try:
+            evidence.append(_read(folder))
+        except ResultsError as error:
+            warnings.append(f"skipped {folder.relative_to(results_dir)}: {error}")
+    if not evidence:
+        advice = f"; {warnings[0]}" if warnings else f"; `lamofcbench run --results {results_dir}` makes some"
+        raise ResultsError(f"{results_dir} holds no usable result{advice}")
+    return evidence, warnings
+
+
+def _result_folders(results_dir: Path) -> Iterator[Path]:
+    """Folders at the place of a result, three levels down; hidden ones and the report's own are no results."""
+    for folder in sorted(results_dir.glob("*@*/*/*")):
+        if folder.is_dir() and not any(part.startswith(".") for part in folder.relative_to(results_dir).parts):
+            yield folder
+
+
+def _read(folder: Path) -> Evidence:
+    result = _read_result(folder)
+    samples = _table(folder / SAMPLES_FILE)
+    index = _numbers(samples, "index").astype(np.int64)
+    coded_bytes, raw_bits = _numbers(samples, "coded_bytes"), _numbers(samples, "raw_bits")
+    if len(index) != result.samples or len(np.unique(index)) != len(index):
+        raise ResultsError(f"{SAMPLES_FILE} has {len(index)} rows where {RESULT_FILE} counts {result.samples} samples")
+    if coded_bytes.sum() != result.rate.coded_bytes or raw_bits.sum() != result.rate.raw_bits:
+        raise ResultsError(f"{SAMPLES_FILE} and {RESULT_FILE} disagree on the coded bytes")
+    if (coded_bytes <= 0).any() or (raw_bits <= 0).any():
+        raise ResultsError(f"{SAMPLES_FILE} holds a sample of no bytes")
+    with _damage(SAMPLES_FILE):
+        statistics = {name: values.astype(np.float64) for name, values in statistics_of(samples).items()}
+    encode_seconds, decode_seconds = _read_timings(folder / TIMINGS_FILE, index)
+    return Evidence(
+        folder=folder,
+        written=(folder / RESULT_FILE).stat().st_mtime,
+        result=result,
+        index=index,
+        coded_bytes=coded_bytes,
+        raw_bits=raw_bits,
+        statistics=statistics,
+        encode_seconds=encode_seconds,
+        decode_seconds=decode_seconds,
+        run=_read_run(folder / RUN_FILE),
+    )
+
+
+def _read_result(folder: Path) -> Result:
+    path = folder / RESULT_FILE
+    if not path.is_file():
+        raise ResultsError("the run is unfinished; run it again to complete it")
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise ResultsError(f"{RESULT_FILE} is larger than {MAX_JSON_BYTES} bytes")
+        result = Result.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        detail = error.errors()[0]
+        where = ".".join(map(str, detail["loc"]))
+        raise ResultsError(f"{RESULT_FILE} breaks the schema: {where}{': ' if where else ''}{detail['msg']}") from error
+    except OSError as error:
+        raise ResultsError(f"{RESULT_FILE} cannot be read ({_first_line(error)})") from error
+    if not re.fullmatch(NAME_PATTERN, result.scenario):
+        raise ResultsError(f"{result.scenario!r} is no scenario name")
+    place = (f"{result.scenario}@{result.scenario_version}", result.config_hash)
+    if (folder.parent.parent.name, folder.name) != place:
+        raise ResultsError(f"{RESULT_FILE} belongs to {place[0]}/.../{place[1]}, not to this folder")
+    if not result.codec.name.strip():
+        raise ResultsError("the codec has no name")
+    rate = result.rate
+    if not (rate.coded_bytes and rate.raw_bits and rate.elements):
+        raise ResultsError(f"{RESULT_FILE} states a rate of no bytes")
+    if not math.isclose(rate.ebpfp, 256 * rate.coded_bytes / rate.raw_bits, rel_tol=1e-9):
+        raise ResultsError(f"{RESULT_FILE} states an EBPFP that its own bytes contradict")
+    return result
+
+
+def _read_timings(path: Path, index: NDArray[np.int64]) -> tuple[Floats | None, Floats | None]:
+    """Encode and decode seconds; none where the file is absent, because timings are a by-product of a result."""
+    if not path.is_file():
+        return None, None
+    table = _table(path)
+    if not np.array_equal(_numbers(table, "index"), index):
+        raise ResultsError(f"{TIMINGS_FILE} covers other samples than {SAMPLES_FILE}")
+    encode_seconds, decode_seconds = _numbers(table, "encode_seconds"), _numbers(table, "decode_seconds")
+    if (encode_seconds < 0).any() or (decode_seconds < 0).any():
+        raise ResultsError(f"{TIMINGS_FILE} holds negative seconds")
+    return encode_seconds, decode_seconds
+
+
+def _read_run(path: Path) -> dict[str, Any]:
+    """``run.json``, which only informs: whatever is wrong with it costs the information, not the result."""
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            return {}
+        run = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return run if isinstance(run, dict) else {}
+
+
+def _table(path: Path) -> pa.Table:
+    with _damage(path.name):
+        return read_figures(path)
+
+
+def _numbers(table: pa.Table, name: str) -> Floats:
+    """A column of one finite number a sample."""
+    if name not in table.column_names:
+        raise ResultsError(f"column {name!r} is missing")
+    with _damage(f"column {name!r}"):
+        values = column(table, name).astype(np.float64)
+    if values.ndim != 1 or not np.isfinite(values).all():
+        raise ResultsError(f"column {name!r} does not hold one finite number a sample")
+    return values
+
+
+@contextlib.contextmanager
+def _damage(what: str) -> Iterator[None]:
+    """Turns whatever a parser raises on hostile bytes into the one error that skips the result."""
+    try:
+        yield
+    except ResultsError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, pa.ArrowException) as error:
+        raise ResultsError(f"{what} is damaged ({_first_line(error)})") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,121 @@
+"""How figures and names are written. Names come from results folders, so nothing of them is trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness.report.summary import BDRateRecord, Estimate, RetainedRate
+
+NOTHING = "\N{EN DASH}"
+TIMES = "\N{MULTIPLICATION SIGN}"
+MAX_NAME = 80
+MAX_LINE = 400
+LOW_OVERLAP = 0.75
+"""Below this share of common quality range a BD-rate is marked."""
+
+
+def shown(name: str, most: int = MAX_NAME) -> str:
+    """A name on one line: control and other unprintable characters replaced, the middle of a long one left out.
+
+    Example:
+        >>> shown("my" + chr(27) + "[2J codec")
+        'my�[2J codec'
+    """
+    name = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name)
+    return name if len(name) <= most else f"{name[: most // 2]}…{name[-most // 2 + 1 :]}"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """So many significant digits, without an exponent where that stays readable.
+
+    Example:
+        >>> [number(v) for v in (0.0123456, 12.3456, 1234.5, 0.0, None, 3.2e-7)]
+        ['0.0123', '12.3', '1,234', '0', '–', '3.2e-07']
+    """
+    if value is None:
+        return NOTHING
+    if value == 0:
+        return "0"
+    if abs(value) >= 10**digits:
+        return f"{value:,.0f}" if abs(value) < 1e9 else f"{value:.{digits - 1}e}"
+    if abs(value) < 1e-4:
+        return f"{value:.{digits}g}"
+    return f"{value:#.{digits}g}".removesuffix(".") if abs(value) >= 0.01 else f"{value:.{digits}g}"
+
+
+def estimate(value: Estimate, digits: int = 3) -> str:
+    """A figure with its interval.
+
+    Example:
+        >>> estimate(Estimate(value=2.5, low=2.25, high=2.75))
+        '2.50 [2.25, 2.75]'
+    """
+    return _with_interval(value, lambda figure: number(figure, digits))
+
+
+def percent(value: Estimate) -> str:
+    """A share as per cent, with its interval.
+
+    Example:
+        >>> percent(Estimate(value=0.5, low=-1e-9, high=1.0)), percent(Estimate(value=1.0, low=1.0, high=1.0))
+        ('50.0 [0.0, 100.0]', '100.0')
+    """
+    return _with_interval(value, lambda figure: f"{100 * figure:.1f}".replace("-0.0", "0.0"))
+
+
+def _with_interval(value: Estimate, write: Callable[[float], str]) -> str:
+    """The figure, and its interval where that is wider than the digits shown."""
+    if value.value is None:
+        return NOTHING
+    figure = write(value.value)
+    if value.low is None or value.high is None or write(value.low) == write(value.high) == figure:
+        return figure
+    return f"{figure} [{write(value.low)}, {write(value.high)}]"
+
+
+def retained_rate(retained: RetainedRate) -> str:
+    """EBPFP@p: ``≤`` for an upper bound; 32 stands for a curve that never gets there.
+
+    Example:
+        >>> retained_rate(RetainedRate(percent=95, ebpfp=Estimate(value=2.0), bound="at most", compression=16.0))
+        '≤ 2.00'
+    """
+    if retained.ebpfp.value is None:
+        return NOTHING
+    if retained.bound == "never":
+        low = retained.ebpfp.low
+        return "32 (never)" + (f" [{number(low)}, 32]" if low is not None and low < 32 else "")
+    return f"{'≤ ' if retained.bound == 'at most' else ''}{estimate(retained.ebpfp)}"
+
+
+def bd_rate(record: BDRateRecord) -> str:
+    """Signed per cent; ``†`` where the curves share little of the quality range.
+
+    Example:
+        >>> bd_rate(BDRateRecord(percent=-12.34, overlap=0.5, reason=""))
+        '-12.3 % †'
+    """
+    if record.percent is None:
+        return NOTHING
+    mark = " †" if record.overlap is not None and record.overlap < LOW_OVERLAP else ""
+    return f"{record.percent:+.1f} %{mark}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds in a unit that fits.
+
+    Example:
+        >>> [duration(s) for s in (0.0000123, 0.0123, 12.3)]
+        ['12.3 µs', '12.3 ms', '12.3 s']
+    """
+    if seconds is None:
+        return NOTHING
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{number(seconds / size)} {unit}"
+    return f"{number(seconds * 1e6)} µs"
+
+
+def size(bytes_: float) -> str:
+    """Bytes with thousands separators, one decimal below a thousand."""
+    return f"{bytes_:,.0f}" if bytes_ >= 1000 else f"{bytes_:.1f}".removesuffix(".0")

@@ -1,0 +1,84 @@
+"""Writes a report: markdown, ``summary.json``, figures and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import bootstrap
+from harness.report.compile import compile_summary
+from harness.report.summary import Summary
+from lamofcbench.scenarios.base import Scenario
+
+OVERVIEW_FILE = "curves.png"
+
+
+@dataclass(frozen=True)
+class ReportPaths:
+    """What was written, and what it says.
+
+    Attributes:
+        markdown: ``report.md``.
+        summary_json: ``summary.json``, see `harness.report.summary`.
+        overview: ``curves.png``, all scenarios side by side.
+        figures: ``curves-<scenario>.png`` by scenario id.
+        page: ``index.html``.
+        summary: the content of ``summary.json``.
+    """
+
+    markdown: Path
+    summary_json: Path
+    overview: Path
+    figures: dict[str, Path]
+    page: Path
+    summary: Summary
+
+
+def write_report(
+    results_dir: str | Path,
+    output_dir: str | Path | None = None,
+    reference: str | None = None,
+    *,
+    resamples: int = bootstrap.RESAMPLES,
+    seed: int = bootstrap.SEED,
+    scenarios: Sequence[Scenario] = (),
+) -> ReportPaths:
+    """Reports on a results folder; files of an earlier report in the same folder are replaced one by one.
+
+    Args:
+        results_dir: the folder given to ``lamofcbench run --results``.
+        output_dir: made where missing; ``<results_dir>/report`` where None.
+        reference: the codec that BD-rates refer to; None for ``uniform`` where there are results of it.
+        resamples: bootstrap draws; 0 leaves the intervals out.
+        seed: of the draws.
+        scenarios: scenarios from users' own files, whose metrics the intervals need.
+
+    Raises:
+        ResultsError: if the folder holds no usable result.
+        UnknownNameError: if no result is of the named reference.
+    """
+    from harness.report import markdown, page, plots  # matplotlib and jinja2 take a second to load
+
+    summary = compile_summary(results_dir, reference, resamples=resamples, seed=seed, scenarios=scenarios)
+    output_dir = Path(results_dir) / "report" if output_dir is None else Path(output_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    styles = plots.styles_of(summary)
+    # Scenario ids have been checked to be plain names, so they make safe file names.
+    figures = {scenario.scenario: output_dir / f"curves-{scenario.scenario}.png" for scenario in summary.scenarios}
+    for scenario in summary.scenarios:
+        plots.save_png(plots.scenario_figure(scenario, styles), figures[scenario.scenario])
+    paths = ReportPaths(
+        markdown=output_dir / "report.md",
+        summary_json=output_dir / "summary.json",
+        overview=output_dir / OVERVIEW_FILE,
+        figures=figures,
+        page=output_dir / "index.html",
+        summary=summary,
+    )
+    plots.save_png(plots.overview_figure(summary, styles), paths.overview)
+    names = {scenario: path.name for scenario, path in figures.items()}
+    plots.write_whole(paths.markdown, markdown.render(summary, names, OVERVIEW_FILE).encode())
+    plots.write_whole(paths.summary_json, (summary.model_dump_json(indent=2) + "\n").encode())
+    plots.write_whole(paths.page, page.render(summary, styles).encode())
+    return paths

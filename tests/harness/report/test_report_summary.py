@@ -1,0 +1,194 @@
+"""The summary: figures of a results folder that are known beforehand."""
+
+import math
+
+import pytest
+
+from harness.report.compile import compile_summary
+from harness.report.deployment import link_times
+from harness.report.summary import Summary
+from lamofcbench.errors import UnknownNameError
+
+
+@pytest.fixture(scope="module")
+def summary(realistic_results) -> Summary:
+    return compile_summary(realistic_results, resamples=200)
+
+
+def _codec(summary, name, scenario="mini-cvu-digits"):
+    part = next(part for part in summary.scenarios if part.scenario == scenario)
+    return next(codec for codec in part.codecs if codec.codec == name)
+
+
+def _scenario(summary, scenario="mini-cvu-digits"):
+    return next(part for part in summary.scenarios if part.scenario == scenario)
+
+
+def test_nothing_is_left_out_of_a_sound_folder(summary):
+    assert summary.warnings == []
+    assert [part.scenario for part in summary.scenarios] == ["mini-cvu-digits", "user-speech"]
+    assert [len(codec.points) for codec in _scenario(summary).codecs] == [4, 5, 1, 1, 1]
+
+
+def test_codecs_stand_in_the_order_of_their_rank_anchor_and_floor_last(summary):
+    assert [codec.codec for codec in _scenario(summary).codecs] == ["channel", "uniform", "zstd", "identity", "mean"]
+    assert [codec.role for codec in _scenario(summary).codecs][-2:] == ["anchor", "floor"]
+
+
+def test_retention_follows_the_metric_in_either_direction(summary):
+    step_2 = _codec(summary, "uniform").points[1]
+    assert step_2.retention.value == pytest.approx((0.9 - 0.1) / (0.98 - 0.1))
+    spoken = _codec(summary, "uniform", "user-speech").points[1]
+    assert spoken.retention.value == pytest.approx((0.13 - 1.0) / (0.05 - 1.0), abs=1e-3)
+
+
+def test_intervals_hold_the_figure_and_the_anchor_retains_all_of_itself(summary):
+    for part in summary.scenarios:
+        for codec in part.codecs:
+            for figure in [point.score for point in codec.points] + [r.ebpfp for r in codec.retained]:
+                assert figure.low <= figure.value <= figure.high
+    anchor = _codec(summary, "identity").points[0].retention
+    assert (anchor.low, anchor.value, anchor.high) == (1.0, 1.0, 1.0)
+
+
+def test_ebpfp_at_95_of_a_known_curve(summary):
+    points = _codec(summary, "uniform").points
+    (r0, p0), (r1, p1) = ((point.ebpfp, point.retention.value) for point in points[1:3])
+    expected = r0 * (r1 / r0) ** ((0.95 - p0) / (p1 - p0))
+    assert _codec(summary, "uniform").retained[0].ebpfp.value == pytest.approx(expected)
+    assert _codec(summary, "mean").retained[0].bound == "never"
+    assert _codec(summary, "zstd").retained[0].bound == "at most"
+
+
+def test_bd_rate_is_to_the_reference(summary):
+    assert summary.reference == "uniform"
+    assert _codec(summary, "uniform").bd_rate_mse.percent == pytest.approx(0)
+    assert _codec(summary, "channel").bd_rate_mse.percent < -20
+    assert _codec(summary, "channel").bd_rate_score.percent < -20
+    assert "fewer than 4 points" in _codec(summary, "zstd").bd_rate_score.reason
+
+
+def test_bd_rate_of_half_the_bytes_at_equal_quality_is_minus_fifty(writer):
+    writer.anchor_and_floor()
+    for ebpfp, score, nmse in ((2, 0.5, 0.5), (4, 0.7, 0.2), (8, 0.8, 0.1), (16, 0.9, 0.05)):
+        writer.write("slow", ebpfp=ebpfp, score=score, nmse=nmse, params={"step": nmse})
+        writer.write("fast", ebpfp=ebpfp / 2, score=score, nmse=nmse, params={"step": nmse})
+    fast = _codec(compile_summary(writer.root, "slow", resamples=0), "fast")
+    for record in (fast.bd_rate_score, fast.bd_rate_mse, fast.bd_rate_nmse):
+        assert record.percent == pytest.approx(-50)
+
+
+def test_overall_is_the_geometric_mean_over_scenarios(summary):
+    row = next(row for row in summary.overall if row.codec == "channel")
+    rates = [_codec(summary, "channel", part.scenario).retained[0].ebpfp.value for part in summary.scenarios]
+    assert row.compression["95"].value == pytest.approx(32 / math.sqrt(rates[0] * rates[1]))
+    assert row.compression["95"].low < row.compression["95"].value < row.compression["95"].high
+    assert [row.codec for row in summary.overall] == ["channel", "uniform", "zstd"]
+
+
+def test_a_codec_that_lacks_a_scenario_gets_no_mean(realistic_results, tmp_path):
+    import shutil
+
+    root = tmp_path / "results"
+    shutil.copytree(realistic_results, root)
+    shutil.rmtree(root / "user-speech@1" / "channel")
+    rows = {row.codec: row for row in compile_summary(root, resamples=0).overall}
+    assert rows["channel"].missing == ["user-speech"]
+    assert rows["channel"].compression["95"].value is None
+    assert rows["uniform"].missing == []
+
+
+def test_99_ranks_from_400_samples_on(summary):
+    assert _scenario(summary).ranking_percent == 99  # 650 samples
+    assert _scenario(summary, "user-speech").ranking_percent == 95  # 256
+    assert summary.ranking_percent == 95
+
+
+def test_nmse_scales_each_tensor_by_the_floor(summary):
+    assert _codec(summary, "mean").points[0].nmse == pytest.approx(1.0)
+    assert _codec(summary, "uniform").points[1].nmse == pytest.approx(0.25)
+    assert _codec(summary, "zstd").points[0].nmse == 0
+
+
+def test_speeds_are_medians_in_decimal_megabytes_of_raw_features(summary):
+    assert _codec(summary, "uniform").encode_mb_per_s == pytest.approx(4000 / 0.002 / 1e6, rel=0.01)
+    assert _codec(summary, "uniform").decode_mb_per_s == pytest.approx(4000 / 0.001 / 1e6, rel=0.01)
+
+
+def test_link_times_by_hand():
+    times = link_times(coded_bytes=1250, raw_bytes=12500, encode_seconds=0.002, decode_seconds=0.003)
+    assert [time.mbit_per_s for time in times] == [1, 10, 100]
+    assert [time.transfer_seconds for time in times] == pytest.approx([0.01, 0.001, 0.0001])
+    assert [time.total_seconds for time in times] == pytest.approx([0.015, 0.006, 0.0051])
+    assert [time.speedup for time in times] == pytest.approx([0.1 / 0.015, 0.01 / 0.006, 0.001 / 0.0051])
+    assert link_times(1250, 12500, None, 0.003) == []
+
+
+def test_the_best_for_a_link_keeps_95_percent_or_is_uncoded(summary):
+    slow, _, fast = _scenario(summary).links
+    chosen = next(point for point in _codec(summary, slow.codec).points if point.label == slow.label)
+    assert chosen.retention.value >= 0.95
+    totals = [
+        point.links[0].total_seconds
+        for codec in _scenario(summary).codecs
+        for point in codec.points
+        if codec.role == "codec" and point.retention.value >= 0.95
+    ]
+    assert slow.total_seconds == min(totals)
+    assert (fast.codec, fast.speedup) == (None, 1.0)
+
+
+def test_summary_json_survives_a_round_trip_with_its_keys_in_order(summary):
+    text = summary.model_dump_json(indent=2)
+    again = Summary.model_validate_json(text)
+    assert again == summary
+    assert again.model_dump_json(indent=2) == text
+    assert next(iter(Summary.model_json_schema()["properties"])) == "summary_schema_version"
+
+
+def test_the_same_folder_gives_the_same_summary(realistic_results, summary):
+    assert compile_summary(realistic_results, resamples=200) == summary
+
+
+def test_an_unknown_reference_gets_near_matches(realistic_results):
+    with pytest.raises(UnknownNameError, match="'uniform'"):
+        compile_summary(realistic_results, "unifrom", resamples=0)
+
+
+def test_without_anchor_or_floor_there_are_rates_but_no_retention(writer):
+    writer.write("uniform", ebpfp=2.0, score=0.9)
+    summary = compile_summary(writer.root, resamples=20)
+    codec = _codec(summary, "uniform")
+    assert codec.points[0].retention.value is None
+    assert codec.retained[0].ebpfp.value is None
+    assert any("no result of codec identity and mean" in warning for warning in summary.warnings)
+
+
+def test_an_anchor_no_better_than_the_floor_is_said(writer):
+    writer.anchor_and_floor(anchor=0.1, floor=0.1)
+    writer.write("uniform", ebpfp=2.0, score=0.1)
+    summary = compile_summary(writer.root, resamples=20)
+    assert any("no better than the calibration mean" in warning for warning in summary.warnings)
+
+
+def test_a_score_that_its_samples_contradict_is_left_out(writer):
+    import json
+
+    writer.anchor_and_floor()
+    folder = writer.write("uniform", ebpfp=2.0, score=0.5)
+    path = folder / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"score": 0.99}))
+    summary = compile_summary(writer.root, resamples=20)
+    assert "uniform" not in [codec.codec for codec in _scenario(summary).codecs]
+    assert any("not what its own samples give" in warning for warning in summary.warnings)
+
+
+def test_a_metric_named_by_path_in_a_result_is_never_run(writer, tmp_path):
+    marker = tmp_path / "ran"
+    (tmp_path / "evil.py").write_text(f"open({str(marker)!r}, 'w')\n")
+    writer.scenario, writer.metric = "theirs", f"{tmp_path}/evil.py:Metric"
+    writer.anchor_and_floor()
+    summary = compile_summary(writer.root, resamples=20)
+    assert not marker.exists()
+    assert any("no intervals" in warning and "--scenarios" in warning for warning in summary.warnings)
+    assert _scenario(summary, "theirs").codecs[0].points[0].score.low is None
