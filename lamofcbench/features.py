@@ -31,6 +31,7 @@ from lamofcbench.errors import ScenarioError
 from lamofcbench.scenarios.base import Axis, FeatureSpecs, TensorSpec
 
 TORCH_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+_INTEGERS_OF_WIDTH = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class FeatureSet:
@@ -88,6 +89,18 @@ class FeatureSet:
         return FeatureSet({name: self[name] for name in names}, self.side)
 
 
+def tensor_bytes(tensor: Tensor) -> bytes:
+    """The bytes of a tensor of any dtype, row-major and little endian, however it lies in memory.
+
+    Example:
+        >>> tensor_bytes(torch.tensor([1.0, -0.0]).bfloat16()).hex()
+        '803f0080'
+    """
+    # A view of the same width works for every stride, where one as bytes fails even on "contiguous" one-element views.
+    integers = tensor.detach().cpu().view(_INTEGERS_OF_WIDTH[tensor.element_size()])
+    return integers.numpy().tobytes()
+
+
 def check_features(features: FeatureSet, specs: FeatureSpecs) -> dict[str, int]:
     """The sizes of the ragged axes of a feature set that matches its specs.
 
@@ -108,19 +121,21 @@ def check_features(features: FeatureSet, specs: FeatureSpecs) -> dict[str, int]:
 def _check_tensor(spec: TensorSpec, tensor: Tensor, sizes: dict[str, int]) -> None:
     if tensor.dtype is not TORCH_DTYPES[spec.dtype]:
         raise ScenarioError(f"tensor {spec.name!r} has dtype {tensor.dtype}; the scenario declares {spec.dtype}")
+    known = dict(sizes)
+    if tensor.dim() == len(spec.shape):
+        for axis, size in zip(spec.shape, tensor.shape, strict=True):
+            if not isinstance(axis, Axis):
+                if size != axis:
+                    break
+            elif size > axis.limit or sizes.setdefault(axis.name, size) != size:
+                break
+        else:
+            return
     declared = [f"{n.name}<={n.limit}" if isinstance(n, Axis) else str(n) for n in spec.shape]
-    wrong = ScenarioError(
+    raise ScenarioError(
         f"tensor {spec.name!r} has shape {list(tensor.shape)}; the scenario declares [{', '.join(declared)}]"
-        + (f" where {sizes}" if sizes else "")
+        + (f" where {known}" if known else "")
     )
-    if tensor.dim() != len(spec.shape):
-        raise wrong
-    for axis, size in zip(spec.shape, tensor.shape, strict=True):
-        if not isinstance(axis, Axis):
-            if size != axis:
-                raise wrong
-        elif size > axis.limit or sizes.setdefault(axis.name, size) != size:
-            raise wrong
 
 
 def mosaic_grid(tiles: int) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
-from lamofcbench.builders import BUILDERS
+from lamofcbench.builders import BUILDERS, ScenarioBuilder
 from lamofcbench.errors import DataError, PluginError, ScenarioError, UnknownNameError
 from lamofcbench.features import TORCH_DTYPES
 from lamofcbench.models.base import MODELS, SplitModel
@@ -40,7 +40,7 @@ class AdapterOptions(BaseModel):
         return TORCH_DTYPES[self.compute_dtype]
 
 
-def load_model(scenario: Scenario, *, device: str = "cpu") -> SplitModel:
+def load_model(scenario: Scenario, *, device: str = "cpu", builder: ScenarioBuilder | None = None) -> SplitModel:
     """The split model of a scenario, in evaluation mode.
 
     Weights come from the scenario's builder (``builder:NAME``), from a folder (``./weights``, relative to the
@@ -49,6 +49,7 @@ def load_model(scenario: Scenario, *, device: str = "cpu") -> SplitModel:
     Args:
         scenario: whose backbone to load.
         device: a torch device.
+        builder: brings the weights of a ``builder:NAME`` source; None to find it by that name.
 
     Raises:
         UnknownNameError: if the adapter or the builder does not exist.
@@ -56,10 +57,10 @@ def load_model(scenario: Scenario, *, device: str = "cpu") -> SplitModel:
         DataError: if weights are missing, incomplete or unreadable.
     """
     adapter = MODELS.get(scenario.backbone.adapter, relative_to=scenario.origin)
-    return adapter.load(scenario, weights_directory(scenario), device)
+    return adapter.load(scenario, weights_directory(scenario, builder), device)
 
 
-def weights_directory(scenario: Scenario) -> Path | None:
+def weights_directory(scenario: Scenario, builder: ScenarioBuilder | None = None) -> Path | None:
     """The folder of a scenario's weights; None where they are on the Hub, at a pinned commit.
 
     Raises:
@@ -69,7 +70,8 @@ def weights_directory(scenario: Scenario) -> Path | None:
     source = scenario.backbone.source
     if source.startswith(BUILDER_PREFIX):
         name = source.removeprefix(BUILDER_PREFIX)
-        directory = BUILDERS.get(name, relative_to=scenario.origin)().model_directory()
+        builder = builder or BUILDERS.get(name, relative_to=scenario.origin)()
+        directory = builder.model_directory()
         if directory is None:
             raise PluginError(f"scenario {scenario.id!r} takes its weights from builder {name!r}, which brings none")
     elif source == "." or source.startswith(LOCAL_PREFIXES):

@@ -89,7 +89,7 @@ class FeatureSpecs(_Frozen):
         """The ragged axes in the order of their first use."""
         return tuple(dict.fromkeys(n for spec in self.tensors for n in spec.shape if isinstance(n, Axis)))
 
-    def __getitem__(self, name: str) -> TensorSpec:  # type: ignore[override]
+    def __getitem__(self, name: str) -> TensorSpec:
         """The spec of a tensor by its name."""
         return next(spec for spec in self.tensors if spec.name == name)
 

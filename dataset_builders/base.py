@@ -1,0 +1,100 @@
+"""The builder that most scenarios share: run the front over raw samples, and write what comes out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from lamofcbench.builders import Sample, ScenarioBuilder, Split
+from lamofcbench.errors import DataError, LaMoFCBenchError, PluginError, ScenarioError
+from lamofcbench.features import FeatureSet
+from lamofcbench.models.base import SplitModel
+from lamofcbench.models.loading import load_model
+from lamofcbench.scenarios.base import Scenario
+from lamofcbench.storage.layout import SPLITS
+from lamofcbench.storage.writer import DEFAULT_SHARD_BYTES, DatasetWriter
+
+
+class Builder(ScenarioBuilder):
+    """Builds any scenario whose raw samples, hashes and weights a subclass brings.
+
+    A subclass defines ``name``, `samples`, `content_hash`, `revision` and, for weights of its own, `model_directory`.
+    """
+
+    def build(
+        self,
+        scenario: Scenario,
+        output: Path,
+        *,
+        progress: bool = True,
+        device: str = "cpu",
+        shard_bytes: int = DEFAULT_SHARD_BYTES,
+    ) -> Path:
+        """Runs the front over both splits and writes ``output/<scenario id>/`` as a dataset; returns that folder.
+
+        Args:
+            scenario: which tensors to store, in which dtypes.
+            output: the dataset folder; other scenarios in it stay.
+            progress: show a bar on standard error.
+            device: a torch device for the front.
+            shard_bytes: shards are closed once they reach this size.
+
+        Raises:
+            DataError: if samples are missing, repeat, or occur in both splits.
+            ScenarioError: if the front gives other tensors than the scenario declares.
+        """
+        samples = {split: self.samples(split) for split in SPLITS}
+        declared: dict[Split, int] = {"test": scenario.test_samples, "calibration": scenario.calibration_samples}
+        for split in SPLITS:
+            brought = len(samples[split])
+            if brought != declared[split]:
+                raise DataError(
+                    f"{scenario.id} declares {declared[split]} {split} samples; its builder brings {brought}"
+                )
+        model = load_model(scenario, device=device, builder=self)
+        owners: dict[str, Split] = {}
+        with (
+            DatasetWriter(output, scenario, data_revision=self.revision(), shard_bytes=shard_bytes) as writer,
+            tqdm(total=sum(map(len, samples.values())), desc=f"build {scenario.id}", disable=not progress) as bar,
+        ):
+            for split in SPLITS:
+                for sample in samples[split]:
+                    content = self.content_hash(sample)
+                    if owners.setdefault(content, split) != split:
+                        raise DataError(f"{scenario.id}: sample {sample.id!r} of {split} also occurs in another split")
+                    features = stored_features(model, sample, scenario)
+                    writer.add(split, sample.id, features, reference=sample.reference, content_sha256=content)
+                    bar.update()
+        return output / scenario.id
+
+
+def stored_features(model: SplitModel, sample: Sample, scenario: Scenario) -> FeatureSet:
+    """A sample's features in the stored dtypes.
+
+    Raises:
+        PluginError: if the front fails on the sample.
+        ScenarioError: if a declared tensor is absent, or a finite value does not fit the stored dtype.
+    """
+    try:
+        with torch.inference_mode():
+            features = model.front(sample.inputs)
+    except LaMoFCBenchError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"the front of {scenario.backbone.adapter!r} fails on sample {sample.id!r} of {scenario.id}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    absent = [spec.name for spec in scenario.tensors if spec.name not in features.tensors]
+    if absent:
+        raise ScenarioError(f"the front gives {list(features)}; {scenario.id} also declares {', '.join(absent)}")
+    stored = features.cast(scenario.specs)
+    for name, tensor in stored.tensors.items():
+        if bool(torch.isinf(tensor).any()) and not bool(torch.isinf(features[name]).any()):
+            raise ScenarioError(
+                f"tensor {name!r} of sample {sample.id!r} overflows {scenario.specs[name].dtype}, in which "
+                f"{scenario.id} stores it; declare a dtype of more range"
+            )
+    return stored

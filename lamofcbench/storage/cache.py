@@ -1,0 +1,54 @@
+"""Where mini data go, and the building of what is not there yet."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from filelock import FileLock
+
+from lamofcbench.builders import BUILDERS
+from lamofcbench.errors import DataError
+from lamofcbench.scenarios.base import Scenario
+from lamofcbench.storage.layout import MANIFEST_FILE
+
+CACHE_VARIABLE = "LAMOFCBENCH_CACHE"
+
+
+def cache_folder() -> Path:
+    """The folder named by ``LAMOFCBENCH_CACHE``, by default ``~/.cache/lamofcbench``; not necessarily there yet."""
+    return Path(os.environ.get(CACHE_VARIABLE) or "~/.cache/lamofcbench").expanduser().absolute()
+
+
+def locked(name: str) -> FileLock:
+    """A lock among the processes that share the cache folder; hold it with ``with``.
+
+    Raises:
+        DataError: if the cache folder cannot be written.
+    """
+    folder = cache_folder() / "locks"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"cannot write to {cache_folder()} ({error}); set {CACHE_VARIABLE} to your own folder"
+        ) from error
+    return FileLock(folder / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.lock")
+
+
+def built_in_cache(scenario: Scenario) -> Path:
+    """The dataset folder of a scenario that brings its builder, built now unless it was built before.
+
+    The folder's name carries id, version, data revision and the declaration's digest: new weights, raw data or options
+    never meet old features. Processes that ask at once wait for the one that builds.
+    """
+    assert scenario.builder is not None
+    builder = BUILDERS.get(scenario.builder, relative_to=scenario.origin)()
+    folder = cache_folder() / "data" / f"{scenario.ref}-{builder.revision()[:16]}-{scenario.digest[:8]}"
+    manifest = folder / scenario.id / MANIFEST_FILE
+    if not manifest.is_file():
+        with locked(f"build {folder}"):
+            if not manifest.is_file():
+                builder.build(scenario, folder)
+    return folder

@@ -1,0 +1,305 @@
+"""Writes a scenario's features as a dataset: shards, index, manifest and card."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from huggingface_hub import DatasetCard
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lamofcbench.builders import Split
+from lamofcbench.errors import DataError, LaMoFCBenchError, ScenarioError
+from lamofcbench.features import FeatureSet, check_features
+from lamofcbench.scenarios.base import Scenario
+from lamofcbench.storage.cache import locked
+from lamofcbench.storage.integrity import file_sha256
+from lamofcbench.storage.layout import (
+    CARD_FILE,
+    MANIFEST_FILE,
+    REFERENCE_TYPES,
+    SIDE_PREFIX,
+    SPLITS,
+    FileRecord,
+    Manifest,
+    ReferenceType,
+    ShardRecord,
+    SplitRecord,
+    card_configs,
+    index_schema,
+    read_manifest,
+    write_atomically,
+)
+
+DEFAULT_SHARD_BYTES = 256 * 2**20
+INDEX_ROWS = 256
+"""Rows of an index that are written, and later read, at a time; bounds memory where references are whole masks."""
+
+
+class DatasetWriter:
+    """Collects the samples of one scenario and publishes them as ``output/<scenario id>/`` when the block ends well.
+
+    Everything is written into a hidden folder beside the final one, which is put in place by renaming. An error or a
+    kill leaves what was there before. Memory is bounded by one shard.
+
+    Args:
+        output: the dataset folder; other scenarios in it stay as they are.
+        scenario: whose features these are.
+        data_revision: hash of everything that decides the features.
+        shard_bytes: a shard is closed once its tensors reach this size.
+
+    Example:
+        with DatasetWriter(output, scenario, data_revision=builder.revision()) as writer:
+            writer.add("test", "sample-0", features, reference=3, content_sha256=...)
+    """
+
+    def __init__(
+        self, output: Path, scenario: Scenario, *, data_revision: str, shard_bytes: int = DEFAULT_SHARD_BYTES
+    ) -> None:
+        self.output, self.scenario, self.data_revision, self.shard_bytes = output, scenario, data_revision, shard_bytes
+        self.reference: ReferenceType | None = None
+        self._splits: dict[Split, _SplitWriter] = {}
+        self._prefix = f".{scenario.id}.building-{socket.gethostname()}-"
+        self._folder = output / f"{self._prefix}{os.getpid()}-{secrets.token_hex(4)}"
+
+    def __enter__(self) -> DatasetWriter:
+        try:
+            self.output.mkdir(parents=True, exist_ok=True)
+            self._remove_leftovers()
+            self._folder.mkdir()
+        except OSError as error:
+            raise DataError(f"cannot write to {self.output}: {error}") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._publish()
+        finally:
+            for split in self._splits.values():
+                split.close()
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def add(
+        self,
+        split: Split,
+        sample_id: str,
+        features: FeatureSet,
+        *,
+        reference: str | int | float | bytes,
+        content_sha256: str,
+    ) -> None:
+        """Adds the next sample of a split.
+
+        Args:
+            split: ``test`` or ``calibration``.
+            sample_id: unique within the split.
+            features: in the stored dtypes; the tensors are copied.
+            reference: what the metric compares a prediction with; of one type throughout the dataset.
+            content_sha256: hex hash of the raw sample.
+
+        Raises:
+            ScenarioError: if the features do not match the scenario.
+            DataError: if the id repeats or the reference's type changes.
+        """
+        if split not in SPLITS:
+            raise DataError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
+        try:
+            check_features(features, self.scenario.specs)
+        except ScenarioError as error:
+            raise ScenarioError(f"{self.scenario.id}, sample {sample_id!r}: {error}") from error
+        kind = REFERENCE_TYPES.get(type(reference))
+        self.reference = self.reference or kind
+        if kind is None or kind != self.reference:
+            raise DataError(
+                f"{self.scenario.id}, sample {sample_id!r}: the reference is of type {type(reference).__name__}; "
+                f"references are all {self.reference or 'str, int, float or bytes'}"
+            )
+        if split not in self._splits:
+            schema = index_schema(self.scenario.specs, self.reference)
+            self._splits[split] = _SplitWriter(self._folder, split, schema, self.scenario.id, self.shard_bytes)
+        self._splits[split].add(sample_id, features, reference, content_sha256)
+
+    # ------------------------------------------------------------------------------------------------- internals
+
+    def _publish(self) -> None:
+        records = {split: self._splits[split].finish() for split in SPLITS if split in self._splits}
+        if "test" not in records or self.reference is None:
+            raise DataError(f"{self.scenario.id}: no test samples were added, so there is no dataset to write")
+        manifest = Manifest(
+            scenario=self.scenario.id,
+            scenario_version=self.scenario.version,
+            scenario_digest=self.scenario.digest,
+            data_revision=self.data_revision,
+            reference=self.reference,
+            features=self.scenario.specs,
+            splits=records,
+        )
+        (self._folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        place = self.output / self.scenario.id
+        with locked(f"publish {self.output.resolve()}"):
+            if place.exists():  # a folder cannot be renamed onto a full one
+                place.rename(self._folder.with_name(f"{self._folder.name}-old"))
+            self._folder.rename(place)
+            shutil.rmtree(self._folder.with_name(f"{self._folder.name}-old"), ignore_errors=True)
+            write_card(self.output)
+
+    def _remove_leftovers(self) -> None:
+        """Removes what killed builds of this scenario on this machine left behind."""
+        for folder in self.output.glob(f"{self._prefix}*"):
+            match = re.match(r"(\d+)-", folder.name.removeprefix(self._prefix))
+            if match is not None and not _is_running(int(match[1])):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+class _SplitWriter:
+    """The shards and the index of one split, while they grow."""
+
+    def __init__(self, folder: Path, split: str, schema: pa.Schema, scenario_id: str, shard_bytes: int) -> None:
+        self.folder, self.split, self.schema = folder, split, schema
+        self.scenario_id, self.shard_bytes = scenario_id, shard_bytes
+        self.sample_ids: set[str] = set()
+        self.tensors: dict[str, Tensor] = {}
+        self.tensor_bytes = 0
+        self.shard_samples: list[int] = [0]
+        self.rows: list[dict[str, Any]] = []
+        # Shard names carry the number of shards, which is known at the end only: until then the index names numbers.
+        self.provisional = folder / f"{split}.rows"
+        self.index = pq.ParquetWriter(self.provisional, schema)
+
+    def add(self, sample_id: str, features: FeatureSet, reference: Any, content_sha256: str) -> None:
+        if sample_id in self.sample_ids:
+            raise DataError(f"{self.scenario_id}: two {self.split} samples have the id {sample_id!r}")
+        row: dict[str, Any] = {"sample_id": sample_id, "content_sha256": content_sha256, "reference": reference}
+        row.update((SIDE_PREFIX + name, value) for name, value in features.side.items())
+        for name, tensor in features.tensors.items():
+            key = f"{len(self.sample_ids):08d}/{name}"
+            # A copy, because the model may use its buffers again, and a view would keep the whole buffer alive.
+            self.tensors[key] = tensor.detach().clone().cpu().contiguous()
+            self.tensor_bytes += tensor.nbytes
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            file = str(len(self.shard_samples) - 1)
+            row[name] = {"file": file, "key": key, "dtype": dtype, "shape": list(tensor.shape)}
+        self.sample_ids.add(sample_id)
+        self.rows.append(row)
+        self.shard_samples[-1] += 1
+        if len(self.rows) == INDEX_ROWS:
+            self._flush_rows()
+        if self.tensor_bytes >= self.shard_bytes:
+            self._flush_shard()
+
+    def finish(self) -> SplitRecord:
+        """Writes what is left, gives the shards their final names, and records everything."""
+        self._flush_rows()
+        self.index.close()
+        if self.tensors:
+            self._flush_shard()
+        counts = self.shard_samples[:-1]
+        names = [f"{self.split}-{number:05d}-of-{len(counts):05d}.safetensors" for number in range(len(counts))]
+        for number, name in enumerate(names):
+            self._shard(number).rename(self.folder / name)
+        index_name = f"{self.split}.parquet"
+        self._write_index(self.folder / index_name, names)
+        return SplitRecord(
+            samples=len(self.sample_ids),
+            index=FileRecord(**_recorded(self.folder / index_name)),
+            shards=tuple(
+                ShardRecord(**_recorded(self.folder / name), samples=count)
+                for name, count in zip(names, counts, strict=True)
+            ),
+        )
+
+    def close(self) -> None:
+        """Lets go of the provisional index."""
+        self.index.close()
+
+    def _shard(self, number: int) -> Path:
+        return self.folder / f"{self.split}.{number}"
+
+    def _flush_rows(self) -> None:
+        if self.rows:
+            self.index.write_table(pa.Table.from_pylist(self.rows, schema=self.schema))
+            self.rows = []
+
+    def _flush_shard(self) -> None:
+        save_file(self.tensors, self._shard(len(self.shard_samples) - 1))
+        self.tensors, self.tensor_bytes = {}, 0
+        self.shard_samples.append(0)
+
+    def _write_index(self, path: Path, names: list[str]) -> None:
+        tensors = [field.name for field in self.schema if pa.types.is_struct(field.type)]
+        with pq.ParquetFile(self.provisional) as provisional, pq.ParquetWriter(path, self.schema) as index:
+            for group in range(provisional.num_row_groups):
+                rows = provisional.read_row_group(group).to_pylist()
+                for row in rows:
+                    for tensor in tensors:
+                        row[tensor]["file"] = f"{self.scenario_id}/{names[int(row[tensor]['file'])]}"
+                index.write_table(pa.Table.from_pylist(rows, schema=self.schema))
+        self.provisional.unlink()
+
+
+def write_card(folder: Path) -> None:
+    """Lists every scenario of a dataset folder in its card; everything else in an existing card stays."""
+    manifests: dict[str, Manifest] = {}
+    for path in sorted(folder.glob(f"[!.]*/{MANIFEST_FILE}")):
+        try:
+            manifests[path.parent.name] = read_manifest(path)
+        except LaMoFCBenchError:
+            continue  # not readable, so not offered either; opening it says why
+    card_path = folder / CARD_FILE
+    try:
+        card = DatasetCard(card_path.read_text(encoding="utf-8") if card_path.is_file() else _new_card(manifests))
+    except ValueError as error:
+        raise DataError(
+            f"the front matter of {card_path} is not valid YAML ({error}); mend or remove the file"
+        ) from error
+    card.data["configs"] = card_configs(manifests)
+    write_atomically(card_path, str(card))
+
+
+def _new_card(manifests: Mapping[str, Manifest]) -> str:
+    example = next(iter(manifests))
+    return f"""---
+pretty_name: LaMoFCBench features
+tags:
+- lamofcbench
+- feature-coding
+---
+
+# Features for LaMoFCBench
+
+Intermediate features of large models at their split points, a configuration a scenario, splits `test` and
+`calibration`. An index row refers to the tensors of one sample, which lie in safetensors shards beside it.
+
+```python
+import lamofcbench
+
+dataset = lamofcbench.load_dataset("{example}", split="test", data_dir="THIS FOLDER")
+```
+"""
+
+
+def _recorded(path: Path) -> dict[str, Any]:
+    return {"name": path.name, "size_bytes": path.stat().st_size, "sha256": file_sha256(path)}
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

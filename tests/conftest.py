@@ -1,0 +1,37 @@
+"""Every test runs offline, on one thread, with caches of the test run's own and no token."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Constants of huggingface_hub are read at its first import, so these must stand before any.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.pop("HF_TOKEN", None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _isolated_caches(tmp_path_factory):
+    """Caches under the run's temporary folder; the mini data are built there once for all workers."""
+    import torch
+
+    torch.set_num_threads(1)
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    settings = {"LAMOFCBENCH_CACHE": shared / "lamofcbench-cache", "HF_HOME": base / "hf-home"}
+    import datasets
+
+    datasets.config.HF_DATASETS_CACHE = base / "hf-home" / "datasets"
+    with pytest.MonkeyPatch.context() as patch:
+        for name, path in settings.items():
+            patch.setenv(name, str(path))
+        yield
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the repository."""
+    return Path(__file__).parent.parent
