@@ -14,6 +14,8 @@ from typing import Literal
 Split = Literal["training", "calibration", "test"]
 LARGEST = 999  # operands and results have at most three digits, so the working has three columns
 COLUMNS = 3
+TEST_SAMPLES = 256
+CALIBRATION_SAMPLES = 128
 
 NAMES = (
     ("Mia", "She", "her"), ("Anna", "She", "her"), ("Lena", "She", "her"), ("Sara", "She", "her"),
@@ -31,6 +33,8 @@ DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sun
 ASIDES = (
     "",
     "",
+    "",
+    "",
     "It is a sunny {day} .",
     "{friend} is a good friend of {name} .",
     "The weather is nice .",
@@ -40,11 +44,11 @@ ASIDES = (
 OPENINGS = (
     "{name} has {a} {objects} .",
     "{name} keeps {a} {objects} in the {place} .",
-    "There are {a} {objects} in a box that belongs to {name} .",
+    "A box of {name} holds {a} {objects} .",
     "On {day} {name} starts with {a} {objects} .",
     "In the {place} {name} counts {a} {objects} .",
     "Last week {name} collected {a} {objects} .",
-    "{name} and a neighbour together own {a} {objects} .",
+    "{name} owns {a} {objects} .",
     "A shelf in the {place} holds the {a} {objects} of {name} .",
 )
 ADDITIONS = (
@@ -71,10 +75,10 @@ QUESTIONS = (
     "How many {objects} does {name} have now ?",
     "How many {objects} are there in the end ?",
     "What is the number of {objects} now ?",
-    "So how many {objects} are there at the end of the day ?",
+    "How many {objects} are there at the end of the day ?",
     "Can you say how many {objects} {name} has now ?",
 )
-# Exercises without a story, for training alone: they teach the working at a fifth of the tokens.
+# Exercises without a story, for training alone: they teach the working at half of the tokens.
 DRILLS = (("{a} plus {b} ?", "+"), ("{a} minus {b} ?", "-"))
 
 

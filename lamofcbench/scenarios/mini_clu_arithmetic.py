@@ -17,7 +17,7 @@ MINI_CLU_ARITHMETIC = Scenario(
     backbone=Backbone(
         adapter="qwen3-decoder",
         source="builder:mini-clu-arithmetic",
-        options={"max_new_tokens": 32, "chat_template": False},
+        options={"max_new_tokens": 20, "chat_template": False},
     ),
     splits=(4,),
     tensors=(

@@ -1,11 +1,15 @@
-"""Atomic writes: a reader sees the old file or the whole new one, never a part."""
+"""Where the weights stand, and atomic writes: a reader sees the old file or the whole new one, never a part."""
 
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+WEIGHTS = Path(__file__).resolve().parent / "weights"
+READABLE = 0o644  # safetensors makes files that only their owner may read
 
 
 @contextmanager
@@ -15,9 +19,21 @@ def replace_file(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
+        temporary.chmod(READABLE)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replace_files(folder: Path) -> Iterator[Path]:
+    """Yields a temporary folder inside `folder`, and moves its files over when the block ends without an error."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as temporary:
+        yield Path(temporary)
+        for path in sorted(Path(temporary).iterdir()):
+            path.chmod(READABLE)
+            path.replace(folder / path.name)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ the same bits as one that was not.
 """
 
 import argparse
+import copy
 import json
 import math
 import platform
@@ -15,16 +16,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from dataset_builders.mini.files import replace_file, write_json
+from dataset_builders.mini._files import WEIGHTS, replace_file, replace_files, write_json
 
-WEIGHTS = Path(__file__).resolve().parent / "weights"
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 RECORDED_PACKAGES = ("torch", "transformers", "safetensors", "tokenizers", "scikit-learn", "numpy")
 
 
@@ -51,7 +54,7 @@ class TrainingPlan:
     warmup_steps: int = 100
     weight_decay: float = 0.05
     gradient_norm: float = 1.0
-    average_decay: float = 0.995
+    average_decay: float = 0.998
     threads: int = 1
 
 
@@ -129,8 +132,8 @@ class Trainer:
         with tqdm(total=self.plan.steps, initial=self.progress.step, desc=self.plan.name, mininterval=5.0) as bar:
             while self.progress.step < last:
                 self._step()
-                bar.update()
                 bar.set_postfix(loss=f"{self.progress.loss:.4f}", refresh=False)
+                bar.update()
                 if self.progress.step % checkpoint_every == 0 or self.progress.step == last:
                     self._save()
                     if on_checkpoint is not None:
@@ -138,9 +141,10 @@ class Trainer:
                         self.model.train()
         return self.progress
 
-    def averaged_state(self) -> dict[str, Tensor]:
-        """Returns the averaged weights by name, what is scored and exported."""
-        return {name: value.clone() for name, value in self.average.items()}
+    def use_average(self) -> None:
+        """Puts the averaged weights, which are what is scored and exported, into the model."""
+        self.model.load_state_dict(self.average)
+        self.model.eval()
 
     def _step(self) -> None:
         started = time.monotonic()
@@ -205,20 +209,19 @@ def schedule(step: int, plan: TrainingPlan) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def half_precision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Returns the state with floating-point tensors cast to fp16, the dtype in which mini weights are stored."""
-    return {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
+def export_model(model: "PreTrainedModel", folder: Path) -> None:
+    """Writes a model as its `save_pretrained` does, in fp16, the dtype in which mini weights are stored.
+
+    The model itself stays in fp32. Loading with `dtype=torch.float32` gives the scored weights.
+    """
+    with replace_files(folder) as temporary:
+        copy.deepcopy(model).half().save_pretrained(temporary)
 
 
-def through_half_precision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Returns the state as it will be loaded: cast to fp16 and back to fp32."""
-    return {name: value.float() if value.dtype == torch.float16 else value for name, value in half_precision(state).items()}
-
-
-def save_tensors(state: Mapping[str, Tensor], path: Path) -> None:
-    """Writes tensors to a safetensors file in one atomic step."""
+def export_tensors(state: Mapping[str, Tensor], path: Path) -> None:
+    """Writes tensors in fp16 to a safetensors file in one atomic step."""
     with replace_file(path) as temporary:
-        save_file({name: value.contiguous() for name, value in state.items()}, temporary, metadata={"format": "pt"})
+        save_file({name: value.half().contiguous() for name, value in state.items()}, temporary)
 
 
 def write_record(path: Path, plan: TrainingPlan, progress: Progress, results: Mapping[str, Any]) -> None:

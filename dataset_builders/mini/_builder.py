@@ -1,0 +1,40 @@
+"""What the mini scenarios' builders share: where their weights are and what their revision hashes."""
+
+import hashlib
+from pathlib import Path
+from typing import ClassVar
+
+from dataset_builders.base import Builder
+from dataset_builders.mini._files import WEIGHTS
+from lamofcbench.builders import Split
+
+# The record of a training does not decide the features.
+NOT_HASHED = ("training.json",)
+
+
+class MiniBuilder(Builder):
+    """A builder whose raw data and weights come with the package.
+
+    Attributes:
+        version: raised when the same raw data and weights are to give other features.
+        model_name: the folder of the weights under weights/.
+    """
+
+    version: ClassVar[int] = 1
+    model_name: ClassVar[str]
+
+    def model_directory(self) -> Path:
+        """Returns the folder of the weights."""
+        return WEIGHTS / self.model_name
+
+    def revision(self) -> str:
+        """Returns the hex sha256 of the builder's version, the raw data of both splits and the weights' files."""
+        digest = hashlib.sha256(f"{self.name} {self.version}".encode())
+        splits: tuple[Split, ...] = ("test", "calibration")
+        for split in splits:
+            for sample in self.samples(split):
+                digest.update(f"{split} {sample.id} {self.content_hash(sample)} {sample.reference!r}\n".encode())
+        for path in sorted(self.model_directory().iterdir()):
+            if path.is_file() and path.name not in NOT_HASHED:
+                digest.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+        return digest.hexdigest()

@@ -1,0 +1,35 @@
+"""`mini-cvu-digits`: scikit-learn's handwritten digits, dealt by `digits_plan`; mirrors `cvu-imagenet-val`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import ClassVar
+
+from dataset_builders.mini._builder import MiniBuilder
+from dataset_builders.mini.digits_plan import Digit, digits_plan, enlarge, to_rgb
+from lamofcbench.builders import Sample, Split
+
+TEST_SAMPLES = 650
+
+
+class DigitsBuilder(MiniBuilder):
+    """The clean digits: a sample's inputs are a uint8 [24, 24, 3] image, its reference is the label."""
+
+    name: ClassVar[str] = "mini-cvu-digits"
+    model_name: ClassVar[str] = "digits-vit"
+
+    def samples(self, split: Split) -> Sequence[Sample]:
+        """Returns the first 650 held-out digits (test) or the calibration digits, in hash order."""
+        plan = digits_plan()
+        digits = plan.held_out[:TEST_SAMPLES] if split == "test" else plan.calibration
+        return [sample_of(digit) for digit in digits]
+
+    def content_hash(self, sample: Sample) -> str:
+        """Returns the hex sha256 of the image's bytes, which the digit's pixels decide on every machine."""
+        return hashlib.sha256(sample.inputs.tobytes()).hexdigest()
+
+
+def sample_of(digit: Digit) -> Sample:
+    """Returns the clean digit as a sample; its id is the digit's own, the same in every track."""
+    return Sample(id=f"digit-{digit.hash[:12]}", inputs=to_rgb(enlarge(digit.pixels)), reference=digit.label)
