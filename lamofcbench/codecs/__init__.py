@@ -1,2 +1,1 @@
 """Codecs: one a file, with the base class, the registry and shared entropy coding."""
-

@@ -21,7 +21,7 @@ import json
 import math
 import re
 from abc import ABC
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -34,7 +34,7 @@ from torch import Tensor
 
 from lamofcbench.bitstream import BitstreamReader, BitstreamWriter
 from lamofcbench.errors import BitstreamError, CodecError, NonFiniteError, UnknownNameError
-from lamofcbench.features import TORCH_DTYPES, FeatureSet, check_features
+from lamofcbench.features import TORCH_DTYPES, FeatureSet, check_features, tensor_bytes
 from lamofcbench.registry import source_of
 from lamofcbench.scenarios.base import FeatureSpecs, TensorSpec
 
@@ -117,6 +117,9 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         """All tensors, each of its given shape."""
         raise NotImplementedError
 
+    def check_state(self) -> None:
+        """Raises `CodecError` where the state of a loaded folder does not fit the specs; by default none does."""
+
     # ------------------------------------------------------------------------------------------- what users call
 
     @classmethod
@@ -147,11 +150,10 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
             return self
         if iter(calibration) is calibration:
             calibration = list(calibration)  # a one-shot iterator would be empty at the second pass
-        first = next(iter(calibration), None)
-        if first is None:
+        if next(iter(calibration), None) is None:
             raise CodecError(f"codec {self.name!r} learns from calibration samples, and there are none")
-        check_features(first, self.specs)
-        state = {name: tensor.detach().contiguous() for name, tensor in self.learn(calibration).items()}
+        learned = self.learn(_CheckedSamples(calibration, self))
+        state = {name: tensor.detach().contiguous() for name, tensor in learned.items()}
         return type(self)(self.specs, self.params, state)
 
     @torch.no_grad()
@@ -215,9 +217,9 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         """Sha256 of everything that decides the meaning of the bytes: class, params, specs, state, a file's source."""
         digest = hashlib.sha256(json.dumps(self._config(), sort_keys=True).encode())
         for name in sorted(self.state):
-            tensor = self.state[name].cpu()
+            tensor = self.state[name]
             digest.update(f"{name}:{tensor.dtype}:{list(tensor.shape)}".encode())
-            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+            digest.update(tensor_bytes(tensor))
         return digest.digest()
 
     @property
@@ -297,6 +299,10 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
             state = load_tensors(directory / STATE_FILE)
             codec = cls(specs, cls.make_params(config["codec_params"]), state)
             stated = str(config["fingerprint"])
+            if config["codec"] != cls.name:
+                raise CodecError(f"saved codec in {directory} is named {config['codec']!r}; its class is {cls.name!r}")
+            if state:
+                codec.check_state()
         except CodecError:
             raise
         except Exception as error:
@@ -323,9 +329,12 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         # The checksum held, so a failure here means crafted bytes or a broken codec; either way the bytes are refused.
         what = "the set"
         try:
-            if self._joins_tensors():
-                return dict(self.decode_features(sections[0], shapes))
             tensors = {}
+            if self._joins_tensors():
+                tensors = dict(self.decode_features(sections[0], shapes))
+                if tensors.keys() != shapes.keys():
+                    raise ValueError(f"decode_features returned {sorted(tensors)}, not {sorted(shapes)}")
+                return tensors
             for spec, section in zip(self.specs.tensors, sections, strict=True):
                 what = f"tensor {spec.name!r}"
                 tensors[spec.name] = self.decode_tensor(spec, section, shapes[spec.name])
@@ -341,11 +350,29 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
             raise BitstreamError(
                 f"codec {self.name!r} decoded tensor {spec.name!r} to shape {list(tensor.shape)}, not {list(shape)}"
             )
-        return tensor.to(TORCH_DTYPES[spec.dtype]).contiguous()
+        dtype = TORCH_DTYPES[spec.dtype]
+        if tensor.dtype is not dtype:
+            # A value between the dtype's largest and the next power of two would be cast to infinity.
+            tensor = tensor.clamp(torch.finfo(dtype).min, torch.finfo(dtype).max).to(dtype)
+        return tensor.contiguous()
 
     def _require_fitted(self) -> None:
         if self.needs_calibration and not self.state:
             raise CodecError(f"codec {self.name!r} has learned nothing yet; call fit(calibration samples) first")
+
+
+class _CheckedSamples:
+    """Calibration samples, each checked as it passes; can be iterated repeatedly."""
+
+    def __init__(self, samples: Iterable[FeatureSet], codec: Codec) -> None:
+        self._samples, self._codec = samples, codec
+
+    def __iter__(self) -> Iterator[FeatureSet]:
+        for features in self._samples:
+            check_features(features, self._codec.specs)
+            if not self._codec.lossless:
+                _require_finite(features, self._codec.name)
+            yield features
 
 
 def _require_finite(features: FeatureSet, codec: str) -> None:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from lamofcbench.codecs.base import Codec
-from lamofcbench.features import TORCH_DTYPES
+from lamofcbench.errors import BitstreamError
+from lamofcbench.features import TORCH_DTYPES, tensor_bytes
 from lamofcbench.scenarios.base import TensorSpec
 
 
@@ -17,10 +18,13 @@ class IdentityCodec(Codec):
 
     def encode_tensor(self, spec: TensorSpec, tensor: Tensor) -> bytes:
         """The tensor's bytes in row-major order."""
-        return tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        return tensor_bytes(tensor)
 
     def decode_tensor(self, spec: TensorSpec, payload: bytes, shape: tuple[int, ...]) -> Tensor:
         """The tensor whose bytes these are."""
-        if not payload:
-            return torch.empty(shape, dtype=TORCH_DTYPES[spec.dtype])
-        return torch.frombuffer(bytearray(payload), dtype=TORCH_DTYPES[spec.dtype]).reshape(shape)
+        flat = torch.empty(0, dtype=TORCH_DTYPES[spec.dtype])
+        if payload:
+            flat = torch.frombuffer(bytearray(payload), dtype=flat.dtype)
+        if flat.numel() != torch.Size(shape).numel():
+            raise BitstreamError(f"{len(payload)} bytes of tensor {spec.name!r} do not fill its shape {list(shape)}")
+        return flat.reshape(shape)

@@ -71,7 +71,7 @@ def make_codecs(text: str, specs: FeatureSpecs, *, trust_code: bool = False) -> 
         points = codec_class.rate_points if spec.params is None else (spec.params,)
         return [codec_class(specs, codec_class.make_params(point)) for point in points]
     directory = Path(spec.id).expanduser()
-    if not directory.is_dir() and not _HUB_ID.fullmatch(spec.id):
+    if not spec.id or not (directory.is_dir() or _HUB_ID.fullmatch(spec.id)):
         raise UnknownNameError("codec", spec.id, CODECS.names(), "(or path/to/file.py:Class, a saved folder, org/name)")
     if spec.params is not None:
         raise CodecError(f"{spec.id} is a saved codec whose parameters are fixed; name it without parameters")

@@ -1,0 +1,447 @@
+"""What every codec is held to, for the built-in ones and for your own.
+
+Use::
+
+    from lamofcbench.codecs.conformance import check_codec
+    check_codec(MyCodec, {"step": 0.1})
+
+Each check raises `ConformanceError` with one line that says what broke. The checks know nothing of the codec but its
+contract. `decode_elsewhere` runs this module as a program, so that decoding happens in a process that has seen neither
+the features nor the encoder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lamofcbench.bitstream import BitstreamWriter
+from lamofcbench.codecs.base import CONFIG_FILE, STATE_FILE, Codec
+from lamofcbench.codecs.registry import load_saved
+from lamofcbench.errors import BitstreamError, CodecError, LaMoFCBenchError, NonFiniteError
+from lamofcbench.features import TORCH_DTYPES, FeatureSet, tensor_bytes
+from lamofcbench.scenarios.base import Axis, FeatureSpecs, TensorSpec
+
+OVERHEAD_BYTES = 24
+"""What the container may take beyond the payload of a codec that joins tensors."""
+SECTION_BYTES = 2
+"""What the length of each further section may take, where a codec has one a tensor."""
+
+TOKENS, FRAMES = Axis(name="tokens", limit=4096), Axis(name="frames", limit=256)
+SPECS = FeatureSpecs(
+    tensors=(
+        TensorSpec(name="hidden", role="hidden", shape=(TOKENS, 24), dtype="float32"),
+        TensorSpec(name="key.0", role="key", shape=(2, TOKENS, 8), dtype="bfloat16"),
+        TensorSpec(name="value.0", role="value", shape=(2, TOKENS, 8), dtype="float16"),
+        TensorSpec(name="ssm_state.0", role="ssm_state", shape=(6, 4), dtype="float16"),
+        TensorSpec(name="crops", role="hidden", shape=(FRAMES, 5, 3), dtype="float32"),
+        TensorSpec(name="pooled", role="pooled", shape=(5,), dtype="float16"),
+        TensorSpec(name="latent", role="latent", shape=(4, 3, 5), dtype="float32"),
+        TensorSpec(name="scalar", role="other", shape=(), dtype="float32"),
+        TensorSpec(name="single", role="other", shape=(1,), dtype="bfloat16"),
+        TensorSpec(name="nothing", role="hidden", shape=(3, 0), dtype="float32"),
+    ),
+    side=("height", "seed"),
+)
+"""All roles and dtypes, two ragged axes, scalar, one-element and empty tensors, and side information."""
+
+KINDS = ("typical", "heavy", "extreme", "constant")
+LENGTHS = ((0, 0), (1, 0), (0, 1), (1, 1), (17, 2), (33, 0))
+"""Tokens and frames of the samples that are coded."""
+
+
+class ConformanceError(LaMoFCBenchError, AssertionError):
+    """A codec that breaks its contract."""
+
+
+# ------------------------------------------------------------------------------------------------------- the samples
+
+
+def make_sample(kind: str, tokens: int, frames: int, seed: int = 0, specs: FeatureSpecs = SPECS) -> FeatureSet:
+    """A feature set, the same on every machine.
+
+    Args:
+        kind: ``typical``: channels that differ by orders of magnitude; ``heavy``: the same with values a thousand times
+            the quartiles in two channels; ``extreme``: the largest and smallest finite values and both zeros mixed in;
+            ``constant``: every tensor a constant.
+        tokens: size of the axis ``tokens``.
+        frames: size of the axis ``frames``.
+        seed: of the values.
+        specs: the tensors.
+    """
+    generator = np.random.default_rng([seed, tokens, frames, KINDS.index(kind)])
+    sizes = {"tokens": tokens, "frames": frames}
+    tensors = {}
+    for row, spec in enumerate(specs.tensors):
+        shape, dtype = spec.sized(sizes), TORCH_DTYPES[spec.dtype]
+        width = shape[-1] if shape else 1
+        scales = np.exp(np.random.default_rng(row).normal(0.0, 1.0, width))
+        values = (generator.normal(0.0, 1.0, shape) * scales).reshape(shape)
+        if kind == "heavy" and width > 1:
+            values[..., :2] *= 1000.0
+        if kind == "constant":
+            values = np.full(shape, 0.0 if row % 2 else 3.25)
+        tensor = torch.from_numpy(values).to(dtype)
+        if kind == "extreme" and tensor.numel():
+            limits = torch.finfo(dtype)
+            odd = [limits.max, limits.min, limits.tiny, limits.smallest_normal / 4, 0.0, -0.0]
+            flat = tensor.reshape(-1)
+            places = generator.permutation(flat.numel())[: len(odd)]
+            flat[torch.from_numpy(places)] = torch.tensor(odd[: len(places)], dtype=torch.float64).to(dtype)
+        tensors[spec.name] = tensor
+    side = {name: int(generator.integers(-(2**20), 2**20)) for name in specs.side}
+    return FeatureSet(tensors, side)
+
+
+def calibration_samples(specs: FeatureSpecs = SPECS) -> list[FeatureSet]:
+    """What codecs are fitted on: ragged, one of them empty."""
+    lengths = [(12, 2), (0, 0), (5, 1), (30, 3), (1, 0), (20, 1)]
+    return [make_sample("typical", *length, seed=100 + i, specs=specs) for i, length in enumerate(lengths)]
+
+
+def test_samples() -> Iterator[tuple[str, FeatureSet]]:
+    """Every kind at several lengths, with a description."""
+    for kind in KINDS:
+        for tokens, frames in LENGTHS:
+            yield f"{kind} features of {tokens} tokens and {frames} frames", make_sample(kind, tokens, frames)
+
+
+test_samples.__test__ = False  # type: ignore[attr-defined]  # it is no test, whatever its name suggests to pytest
+
+
+def digest(features: FeatureSet) -> str:
+    """Hex sha256 over names, dtypes, shapes, bits and side information."""
+    state = hashlib.sha256(repr(dict(features.side)).encode())
+    for name, tensor in features.tensors.items():
+        state.update(f"{name}:{tensor.dtype}:{list(tensor.shape)}".encode())
+        state.update(tensor_bytes(tensor))
+    return state.hexdigest()
+
+
+def craft(codec: Codec, sizes: Sequence[int], sections: Sequence[bytes], fingerprint: bytes | None = None) -> bytes:
+    """A bitstream with a valid container around any payload: what an attacker would send."""
+    writer = BitstreamWriter(fingerprint or codec.fingerprint)
+    for size in sizes:
+        writer.unsigned(size)
+    for _ in codec.specs.side:
+        writer.signed(0)
+    return writer.finish(sections, codec._raw_sizes(_shapes(codec, sizes)))
+
+
+# -------------------------------------------------------------------------------------------------------- the checks
+
+
+def check_codec(codec_class: type[Codec], params: Mapping[str, Any] | None = None) -> None:
+    """Holds one point of a codec to everything, in this process and in another.
+
+    Raises:
+        ConformanceError: saying what broke.
+    """
+    check_unfitted(codec_class, params)
+    codec = fitted(codec_class, params)
+    for check in CHECKS:
+        check(codec)
+    with tempfile.TemporaryDirectory() as folder:
+        check_tampering(codec, Path(folder) / "tampered")
+        check_elsewhere({"codec": codec}, Path(folder) / "elsewhere")
+
+
+def fitted(codec_class: type[Codec], params: Mapping[str, Any] | None = None, specs: FeatureSpecs = SPECS) -> Codec:
+    """The codec, fitted on the calibration samples."""
+    return codec_class(specs, codec_class.make_params(params or {})).fit(calibration_samples(specs))
+
+
+def check_unfitted(codec_class: type[Codec], params: Mapping[str, Any] | None = None) -> None:
+    """A codec that learns refuses to code before it has, and to learn from nothing."""
+    codec = codec_class(SPECS, codec_class.make_params(params or {}))
+    if not codec_class.needs_calibration:
+        return
+    sample = make_sample("typical", 3, 1)
+    _refuses(CodecError, partial(codec.encode, sample), "encoding before fitting")
+    _refuses(CodecError, partial(codec.decode, bytes(32)), "decoding before fitting")
+    _refuses(CodecError, partial(codec.fit, []), "fitting on nothing")
+
+
+def check_round_trip(codec: Codec) -> None:
+    """Names, order, dtypes, shapes and side information come back; values finite, and bit for bit where lossless."""
+    for what, features in test_samples():
+        decoded = codec.decode(codec.encode(features))
+        _require(list(decoded) == list(features), f"{what}: tensors came back as {list(decoded)}")
+        _require(
+            dict(decoded.side) == dict(features.side), f"{what}: side information came back as {dict(decoded.side)}"
+        )
+        for name, tensor in decoded.tensors.items():
+            before = features[name]
+            same = tensor.dtype == before.dtype and tensor.shape == before.shape
+            _require(same, f"{what}: tensor {name!r} came back as {tensor.dtype}{list(tensor.shape)}")
+            _require(bool(torch.isfinite(tensor).all()), f"{what}: tensor {name!r} came back with NaN or infinity")
+            if codec.lossless:
+                _require(tensor_bytes(tensor) == tensor_bytes(before), f"{what}: tensor {name!r} lost bits")
+
+
+def check_inputs_unchanged(codec: Codec) -> None:
+    """Encoding and fitting leave features alone, and the codec that is fitted from."""
+    for what, features in test_samples():
+        before = digest(features)
+        codec.encode(features)
+        _require(digest(features) == before, f"{what}: encoding changed the features")
+    samples = calibration_samples()
+    before_fit = [digest(sample) for sample in samples]
+    unfitted = type(codec)(codec.specs, codec.params)
+    unfitted.fit(samples)
+    _require([digest(sample) for sample in samples] == before_fit, "fitting changed the calibration samples")
+    _require(not unfitted.state, "fitting changed the unfitted codec instead of returning a new one")
+
+
+def check_determinism(codec: Codec) -> None:
+    """The same features give the same bytes, whatever was coded between, and however the tensors lie in memory."""
+    for what, features in test_samples():
+        first = codec.encode(features)
+        codec.decode(codec.encode(make_sample("heavy", 9, 1, seed=5)))
+        _require(codec.encode(features) == first, f"{what}: encoding twice gave different bytes")
+        scattered = FeatureSet({n: _scattered(t) for n, t in features.tensors.items()}, features.side)
+        _require(codec.encode(scattered) == first, f"{what}: a strided view gave other bytes than a contiguous tensor")
+        _require(digest(codec.decode(first)) == digest(codec.decode(first)), f"{what}: decoding twice differs")
+
+
+def check_pickling(codec: Codec) -> None:
+    """A codec in use can be sent to a worker process."""
+    features = make_sample("typical", 5, 1)
+    data = codec.encode(features)
+    copy = pickle.loads(pickle.dumps(codec))
+    _require(copy.encode(features) == data, "a pickled copy encodes to other bytes")
+    _require(digest(copy.decode(data)) == digest(codec.decode(data)), "a pickled copy decodes to other values")
+
+
+def check_non_finite(codec: Codec) -> None:
+    """A lossless codec keeps every bit of NaN and infinities; a lossy one names the tensor that holds them."""
+    for name in [spec.name for spec in codec.specs.tensors]:
+        for value in (float("nan"), float("inf"), float("-inf")):
+            features = make_sample("typical", 4, 1)
+            if not features[name].numel():
+                continue
+            features[name].view(-1)[-1] = value
+            if codec.lossless:
+                decoded = codec.decode(codec.encode(features))
+                _require(tensor_bytes(decoded[name]) == tensor_bytes(features[name]), f"{value} in {name!r} lost bits")
+            else:
+                error = _refuses(NonFiniteError, partial(codec.encode, features), f"encoding {value}")
+                _require(repr(name) in str(error), f"the error for {value} does not name tensor {name!r}: {error}")
+
+
+def check_damaged(codec: Codec) -> None:
+    """Truncated, extended, flipped, foreign and random bytes raise `BitstreamError`."""
+    data = codec.encode(make_sample("heavy", 6, 1))
+    stride = max(1, len(data) // 64)
+    for length in [*range(0, len(data), stride), len(data) - 1]:
+        _refuses(BitstreamError, partial(codec.decode, data[:length]), f"{length} of {len(data)} bytes")
+    _refuses(BitstreamError, partial(codec.decode, data + b"\0"), "bytes behind the end")
+    for position in range(0, len(data), stride):
+        flipped = bytearray(data)
+        flipped[position] ^= 1 << position % 8
+        _refuses(BitstreamError, partial(codec.decode, bytes(flipped)), f"a flipped bit in byte {position}")
+    foreign = craft(
+        codec, (0, 0), [b""] * _section_count(codec), fingerprint=hashlib.sha256(codec.fingerprint).digest()
+    )
+    _refuses(BitstreamError, partial(codec.decode, foreign), "the bitstream of another codec")
+    generator = np.random.default_rng(1)
+    for length in (0, 1, 9, 10, 11, 64, 1000):
+        noise = generator.bytes(length)
+        _refuses(BitstreamError, partial(codec.decode, noise), f"{length} random bytes")
+
+
+def check_crafted(codec: Codec) -> None:
+    """A payload that no encoder wrote, in a valid container, is refused or decodes to finite values of its shapes."""
+    generator = np.random.default_rng(2)
+    count = _section_count(codec)
+    real = codec._encode_sections(make_sample("heavy", 7, 1))
+    limits = tuple(axis.limit for axis in codec.specs.axes)
+    for length in (0, 1, 3, 4, 8, 50, 400):
+        sections = [generator.bytes(length) for _ in range(count)]
+        for sizes in ((7, 1), (0, 0), (1, 3)):
+            check_refused_or_valid(codec, sizes, sections)
+            check_refused_or_valid(codec, sizes, [bytes(length)] * count)
+            check_refused_or_valid(codec, sizes, [b"\xff" * length] * count)
+        if length in (0, 8, 400):
+            check_refused_or_valid(codec, limits, sections)
+    for _ in range(50):
+        mutated = [bytearray(section) for section in real]
+        for section in mutated:
+            if section:
+                section[int(generator.integers(len(section)))] = int(generator.integers(256))
+        check_refused_or_valid(codec, (7, 1), [bytes(section) for section in mutated])
+        check_refused_or_valid(codec, (7, 1), [s[: int(generator.integers(len(s) + 1))] for s in real])
+
+
+def check_refused_or_valid(codec: Codec, sizes: Sequence[int], sections: Sequence[bytes]) -> None:
+    """One crafted bitstream."""
+    data = craft(codec, sizes, sections)
+    try:
+        decoded = codec.decode(data)
+    except BitstreamError:
+        return
+    except BaseException as error:
+        raise ConformanceError(f"{codec}: a crafted payload raises {type(error).__name__}: {error}") from error
+    for name, shape in _shapes(codec, sizes).items():
+        tensor = decoded[name]
+        _require(tuple(tensor.shape) == shape, f"a crafted payload decodes {name!r} to shape {list(tensor.shape)}")
+        finite = codec.lossless or bool(torch.isfinite(tensor).all())
+        _require(finite, f"a crafted payload decodes tensor {name!r} to NaN or infinity")
+
+
+def check_overhead(codec: Codec) -> None:
+    """The container takes at most `OVERHEAD_BYTES` beyond the payload, and `SECTION_BYTES` for each further section."""
+    limit = OVERHEAD_BYTES + SECTION_BYTES * (_section_count(codec) - 1)
+    for what, features in test_samples():
+        overhead = len(codec.encode(features)) - sum(map(len, codec._encode_sections(features)))
+        _require(overhead <= limit, f"{what}: the container takes {overhead} bytes beyond the payload")
+
+
+def check_tampering(codec: Codec, directory: Path) -> None:
+    """A saved folder comes back the same, and is refused once anything in it has changed or gone."""
+    trust = codec._config()["codec_source_sha256"] is not None
+    codec.save(directory)
+    load = partial(load_saved, directory, trust_code=trust)
+    loaded = load()
+    _require(loaded.fingerprint == codec.fingerprint, "the loaded codec has another fingerprint than the saved one")
+
+    config = json.loads((directory / CONFIG_FILE).read_text())
+    other = {"feature_specs": codec.specs.model_copy(update={"side": ("width",)}).model_dump(mode="json")}
+    damages: list[dict[str, Any]] = [
+        {"fingerprint": "00" * 32},
+        {"codec_params": {"no such": 1}},
+        {"codec": "no such"},
+        other,
+    ]
+    for damage in damages:
+        (directory / CONFIG_FILE).write_text(json.dumps({**config, **damage}))
+        _refuses(LaMoFCBenchError, load, f"a config with {damage}")
+    (directory / CONFIG_FILE).write_text(json.dumps(config))
+
+    state = (directory / STATE_FILE).read_bytes()
+    flipped = state[:-1] + bytes([state[-1] ^ 1])
+    for damage_name, content in (("truncated", state[:-1]), ("empty", b""), ("flipped", flipped)):
+        if damage_name == "flipped" and not codec.state:
+            continue
+        (directory / STATE_FILE).write_bytes(content)
+        _refuses(CodecError, load, f"a {damage_name} {STATE_FILE}")
+    for name in (STATE_FILE, CONFIG_FILE):
+        (directory / name).unlink()
+        _refuses(CodecError, load, f"a folder without {name}")
+
+
+CHECKS = (
+    check_round_trip,
+    check_inputs_unchanged,
+    check_determinism,
+    check_pickling,
+    check_non_finite,
+    check_damaged,
+    check_crafted,
+    check_overhead,
+)
+"""The checks that need the fitted codec alone."""
+
+
+# --------------------------------------------------------------------------------------------------- another process
+
+
+def check_elsewhere(codecs: Mapping[str, Codec], directory: Path) -> None:
+    """Another process, with another thread count, decodes to the same bits and encodes to the same bytes.
+
+    Args:
+        codecs: by a name that can be a folder's; one process serves them all.
+        directory: where codecs and bitstreams are put.
+    """
+    expected: dict[str, list[list[str]]] = {}
+    for name, codec in codecs.items():
+        codec.save(directory / name / "codec")
+        expected[name] = []
+        for index, (_, features) in enumerate(test_samples()):
+            data = codec.encode(features)
+            (directory / name / f"{index}.bitstream").write_bytes(data)
+            expected[name].append([digest(codec.decode(data)), hashlib.sha256(data).hexdigest()])
+    found = decode_elsewhere(directory)
+    for name in codecs:
+        for (what, _), here, there in zip(test_samples(), expected[name], found[name], strict=True):
+            _require(here[0] == there[0], f"{name}: {what}: another process decodes to other values")
+            _require(here[1] == there[1], f"{name}: {what}: another process encodes to other bytes")
+
+
+def decode_elsewhere(directory: Path) -> dict[str, list[list[str]]]:
+    """What a fresh process makes of each folder: digests of decoded features and of bytes encoded again."""
+    threads = "2" if torch.get_num_threads() == 1 else "1"
+    package = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH", "")]))
+    environment = {**os.environ, "OMP_NUM_THREADS": threads, "PYTHONPATH": path}
+    command = [sys.executable, "-m", "lamofcbench.codecs.conformance", str(directory)]
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    if finished.returncode:
+        last = finished.stderr.strip().splitlines()[-1:] or ["no message"]
+        raise ConformanceError(f"decoding in another process fails: {last[0]}")
+    found: dict[str, list[list[str]]] = json.loads(finished.stdout)
+    return found
+
+
+def _serve(directory: Path) -> dict[str, list[list[str]]]:
+    found = {}
+    for folder in sorted(directory.iterdir()):
+        codec = load_saved(folder / "codec", trust_code=True)
+        decoded = [
+            digest(codec.decode((folder / f"{index}.bitstream").read_bytes())) for index, _ in enumerate(test_samples())
+        ]
+        encoded = [hashlib.sha256(codec.encode(features)).hexdigest() for _, features in test_samples()]
+        found[folder.name] = [list(pair) for pair in zip(decoded, encoded, strict=True)]
+    return found
+
+
+# ----------------------------------------------------------------------------------------------------------- helpers
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise ConformanceError(message)
+
+
+def _refuses(expected: type[Exception], action: Callable[[], object], what: str) -> Exception:
+    try:
+        action()
+    except expected as error:
+        return error
+    except BaseException as error:
+        name = type(error).__name__
+        raise ConformanceError(f"{what} raises {name}, not {expected.__name__}: {error}") from error
+    raise ConformanceError(f"{what} is accepted; it must raise {expected.__name__}")
+
+
+def _scattered(tensor: Tensor) -> Tensor:
+    """The same values, every second element of a larger storage."""
+    if not tensor.numel():
+        return tensor
+    return torch.stack([tensor, torch.zeros_like(tensor)], dim=-1)[..., 0]
+
+
+def _shapes(codec: Codec, sizes: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    named = {axis.name: size for axis, size in zip(codec.specs.axes, sizes, strict=True)}
+    return {spec.name: spec.sized(named) for spec in codec.specs.tensors}
+
+
+def _section_count(codec: Codec) -> int:
+    return len(codec._raw_sizes(_shapes(codec, [0] * len(codec.specs.axes))))
+
+
+if __name__ == "__main__":
+    print(json.dumps(_serve(Path(sys.argv[1]))))

@@ -1,0 +1,49 @@
+"""Every registered codec, at the first, middle and last point of its ladder, against the whole contract."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+
+from lamofcbench.codecs import conformance
+from lamofcbench.codecs.registry import CODECS
+
+
+def ladder_ends_and_middle(codec_class):
+    points = list(codec_class.rate_points)
+    return [points[i] for i in sorted({0, len(points) // 2, len(points) - 1})]
+
+
+POINTS = {
+    f"{codec_class.name}-{','.join(f'{k}={v}' for k, v in point.items()) or 'default'}": (codec_class.name, point)
+    for codec_class in CODECS
+    for point in ladder_ends_and_middle(codec_class)
+}
+
+
+@functools.cache
+def codec_of(point_id):
+    name, point = POINTS[point_id]
+    return conformance.fitted(CODECS.get(name), point)
+
+
+@pytest.mark.parametrize("check", conformance.CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("point_id", POINTS)
+def test_codec_keeps_contract(point_id, check):
+    check(codec_of(point_id))
+
+
+@pytest.mark.parametrize("point_id", POINTS)
+def test_unfitted_codec_refuses(point_id):
+    name, point = POINTS[point_id]
+    conformance.check_unfitted(CODECS.get(name), point)
+
+
+@pytest.mark.parametrize("point_id", POINTS)
+def test_saved_folder_is_guarded(point_id, tmp_path):
+    conformance.check_tampering(codec_of(point_id), tmp_path)
+
+
+def test_all_codecs_decode_in_another_process(tmp_path):
+    conformance.check_elsewhere({point_id: codec_of(point_id) for point_id in POINTS}, tmp_path)
