@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 PROTOCOL_VERSION = 1
 """Raised whenever the same codec and data would get other figures; part of the config hash."""
 

@@ -1,2 +1,1 @@
 """Metrics: one a file; each works on additive statistics of single samples."""
-

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from lamofcbench.registry import Registry
+from lamofcbench.scenarios.base import PredictionType
 
 
 class Metric(ABC):
@@ -25,11 +26,13 @@ class Metric(ABC):
         direction: ``up`` where higher is better.
         range: the lowest and highest score that can occur in practice, the yardstick for "anchor and floor are too
             close"; ``(0, 1)`` for accuracies.
+        accepts: the prediction types that the metric can compare, the usual one first; all where absent.
     """
 
     name: ClassVar[str]
     direction: ClassVar[Literal["up", "down"]]
     range: ClassVar[tuple[float, float]]
+    accepts: ClassVar[tuple[PredictionType, ...]] = ("text", "label", "scores", "mask", "map", "image")
 
     def __init__(self, **options: Any) -> None:
         self.options = options
@@ -47,6 +50,4 @@ class Metric(ABC):
         """
 
 
-METRICS: Registry[type[Metric]] = Registry(
-    "metric", Metric, package="harness.metrics", group="lamofcbench.metrics"
-)
+METRICS: Registry[type[Metric]] = Registry("metric", Metric, package="harness.metrics", group="lamofcbench.metrics")

@@ -1,0 +1,82 @@
+"""The command line: finds the commands, turns the user's mistakes into one clear line and an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import pkgutil
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from harness import commands, launch
+from lamofcbench.errors import LaMoFCBenchError, UnknownNameError
+from lamofcbench.version import __version__
+
+EXIT_ERROR = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+
+def find_commands() -> dict[str, ModuleType]:
+    """The commands by name; see `harness.commands` for what a command module holds."""
+    names = sorted(info.name for info in pkgutil.iter_modules(commands.__path__) if not info.name.startswith("_"))
+    return {name.replace("_", "-"): importlib.import_module(f"{commands.__name__}.{name}") for name in names}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="lamofcbench",
+        description="The benchmark for coding the intermediate features of large models in split execution.",
+    )
+    parser.add_argument("--version", action="version", version=f"lamofcbench {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, module in find_commands().items():
+        subparser = subparsers.add_parser(name, help=module.HELP, description=module.HELP)
+        module.add_arguments(subparser)
+        subparser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        subparser.set_defaults(run_command=module.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit status."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv and not argv[0].startswith("-") and argv[0] not in find_commands():
+        return _fail(str(UnknownNameError("command", argv[0], find_commands())), EXIT_USAGE)
+    args = make_parser().parse_args(argv)
+    args.argv = argv
+    try:
+        return args.run_command(args) or 0
+    except KeyboardInterrupt:
+        if args.debug:
+            raise
+        resumes = "; rerun the same command to resume" if args.command == "run" else ""
+        return _fail(f"interrupted{resumes}" if launch.speaks() else "", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or flushing at exit fails once more
+        return EXIT_ERROR
+    except LaMoFCBenchError as error:
+        if args.debug:
+            raise
+        return _fail(str(error), EXIT_ERROR)
+    except OSError as error:
+        if args.debug:
+            raise
+        return _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", EXIT_ERROR)
+    except Exception as error:
+        if args.debug:
+            raise
+        return _fail(f"unexpected {type(error).__name__}: {error} (--debug shows where)", EXIT_ERROR)
+
+
+def _fail(message: str, status: int) -> int:
+    if message:
+        print(f"lamofcbench: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+"""Arguments and output that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def add_data_argument(parser: argparse.ArgumentParser) -> None:
+    """``--data``."""
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="dataset folder (default: built once into the cache, or the Hub's)"
+    )
+
+
+def add_trust_argument(parser: argparse.ArgumentParser) -> None:
+    """``--trust-code``."""
+    parser.add_argument(
+        "--trust-code", action="store_true", help="allow a saved codec to run the Python source that came with it"
+    )
+
+
+def print_table(rows: Sequence[Sequence[object]]) -> None:
+    """Prints rows as columns; the first row is the head."""
+    texts = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    for row in texts:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        sys.stdout.write("  ".join(cells).rstrip() + "\n")

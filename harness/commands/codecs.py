@@ -1,0 +1,57 @@
+"""`lamofcbench codecs`: lists what can be run."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from typing import Any
+
+from harness.commands import _common
+
+HELP = "list the codecs and their parameters"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
+    parser.add_argument("--json", action="store_true", help="as JSON")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Runs the command."""
+    from lamofcbench.codecs.registry import CODECS
+
+    described = [_describe(codec) for codec in CODECS]
+    if args.json:
+        print(json.dumps(described, indent=2))
+        return
+    rows = [
+        (
+            entry["name"],
+            ", ".join(f"{name}={default}" for name, default in entry["params"].items()),
+            len(entry["rate_points"]),
+            " ".join(word for word in ("lossless", "needs_calibration") if entry[word]).replace("_", " "),
+            entry["summary"],
+        )
+        for entry in described
+    ]
+    _common.print_table([("codec", "parameters", "rate points", "", ""), *rows])
+
+
+def _describe(codec: Any) -> dict[str, Any]:
+    fields = dataclasses.fields(codec.Params)
+    return {
+        "name": codec.name,
+        "summary": (codec.__doc__ or "").strip().splitlines()[0] if codec.__doc__ else "",
+        "params": {field.name: _default(field) for field in fields},
+        "rate_points": [dict(point) for point in codec.rate_points],
+        "lossless": codec.lossless,
+        "needs_calibration": codec.needs_calibration,
+        "paper": codec.paper,
+    }
+
+
+def _default(field: dataclasses.Field) -> Any:
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    return field.default_factory() if field.default_factory is not dataclasses.MISSING else "required"

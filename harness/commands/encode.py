@@ -1,0 +1,52 @@
+"""`lamofcbench encode`: one sample to a file, with the codec that decodes it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from harness.commands import _common
+
+HELP = "encode one sample's features to a file"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
+    parser.add_argument("scenario", metavar="SCENARIO", help="id or path/to/file.py:NAME")
+    parser.add_argument("--codec", required=True, metavar="SPEC", help="one codec at one rate point")
+    parser.add_argument("--index", type=int, default=0, metavar="N", help="position in the split (default: 0)")
+    parser.add_argument("--split", choices=("test", "calibration"), default="test", help="default: test")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="for the coded bytes")
+    parser.add_argument(
+        "--save-codec", type=Path, metavar="DIR", help="for what decodes them (default: FILE with .codec appended)"
+    )
+    _common.add_data_argument(parser)
+    _common.add_trust_argument(parser)
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="for fitting (default: 0)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Runs the command; prints the paths of the bytes and of the codec."""
+    from harness import fitting, store
+    from harness.selection import select_codecs
+    from lamofcbench.errors import CodecError, DataError
+    from lamofcbench.scenarios.base import SCENARIOS
+    from lamofcbench.storage import open_split
+
+    scenario = SCENARIOS.get(args.scenario)
+    codecs = select_codecs([args.codec], scenario, trust_code=args.trust_code)
+    if len(codecs) > 1:
+        raise CodecError(
+            f"{args.codec} stands for {len(codecs)} rate points; name one of them: {', '.join(map(repr, codecs))}"
+        )
+    split = open_split(scenario, args.split, args.data)
+    if not 0 <= args.index < len(split):
+        raise DataError(f"no sample {args.index}: the {args.split} split holds 0 to {len(split) - 1}")
+    codec = fitting.fit(codecs[0], open_split(scenario, "calibration", args.data), args.seed)
+    data = codec.encode(split.features(args.index))
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    with store.replacing(args.output) as temporary:
+        temporary.write_bytes(data)
+    directory = args.save_codec or args.output.with_name(args.output.name + ".codec")
+    fitting.save(codec, directory, fitting.fit_record(codecs[0], scenario, split.data_revision, args.seed))
+    print(args.output, directory, sep="\n")

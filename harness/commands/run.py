@@ -1,0 +1,130 @@
+"""`lamofcbench run`: codecs on scenarios, into a results folder."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+from pathlib import Path
+
+from harness.commands import _common
+
+HELP = "run codecs on scenarios; rerunning resumes"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
+    parser.add_argument(
+        "--scenarios", nargs="+", required=True, metavar="A,B", help="ids, mini, full, or path/to/file.py:NAME"
+    )
+    parser.add_argument(
+        "--codecs", nargs="+", required=True, metavar="SPEC",
+        help="ID[:key=value,...]; ID is a name, path/to/file.py:Class, a saved folder or org/name; "
+        "without parameters the ladder of rate points runs",
+    )  # fmt: skip
+    parser.add_argument("--results", type=Path, required=True, metavar="DIR", help="where results are kept")
+    _common.add_data_argument(parser)
+    parser.add_argument("--limit", type=int, metavar="N", help="report the first N samples only")
+    parser.add_argument("--dry-run", action="store_true", help="estimate time, memory and disk; write no results")
+    parser.add_argument("--num-processes", type=int, default=1, metavar="N", help="processes on this machine")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of every random generator (default: 0)")
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda or cuda:N (default: cuda where there is one)")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="torch threads a process (default: 1)")
+    parser.add_argument(
+        "--overwrite", choices=("never", "missing", "always"), default="missing",
+        help="missing: compute what is not there (default); never: also keep shorter results; always: compute again",
+    )  # fmt: skip
+    parser.add_argument(
+        "--bitstreams", action=argparse.BooleanOptionalAction, default=None,
+        help="keep the coded bytes (default: except in the full edition)",
+    )  # fmt: skip
+    _common.add_trust_argument(parser)
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command; prints the folder of each result."""
+    from harness import launch
+    from lamofcbench.errors import LaMoFCBenchError
+
+    if args.num_processes < 1:
+        raise LaMoFCBenchError(f"--num-processes is {args.num_processes}; at least 1 is needed")
+    if args.debug:
+        os.environ[launch.DEBUG] = "1"
+    if args.num_processes > 1 and not launch.is_launched() and not args.dry_run:
+        _check(args)
+        return launch.launch(args.argv, args.num_processes)
+    logging.basicConfig(format="lamofcbench: %(message)s", level=logging.WARNING)
+    team = launch.join()
+    try:
+        if args.dry_run:
+            return _estimate(args, team) if team.leads else 0
+        return _run(args, team)
+    except launch.LostProcessError:
+        if not launch.speaks():
+            return 1
+        raise
+    except launch.TeamError:
+        if not team.leads:
+            return 0  # the leading process reports it; ending with an error here could cut its message off
+        raise
+    finally:
+        team.end()
+
+
+def _settings(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # RunSettings, imported late
+    from harness.settings import RunSettings
+
+    return RunSettings(
+        results=args.results,
+        data=args.data,
+        limit=args.limit,
+        seed=args.seed,
+        device=args.device,
+        threads=args.threads,
+        overwrite=args.overwrite,
+        bitstreams=args.bitstreams,
+        trust_code=args.trust_code,
+        progress=not args.quiet,
+        argv=tuple(args.argv),
+    )
+
+
+def _check(args: argparse.Namespace):  # type: ignore[no-untyped-def]
+    """The runs asked for; what is wrong with any of them shows before the first one starts."""
+    from harness import scoring, selection
+
+    _settings(args)
+    plans = []
+    for scenario in selection.select_scenarios(args.scenarios):
+        scoring.make_metric(scenario)
+        plans.append((scenario, selection.select_codecs(args.codecs, scenario, trust_code=args.trust_code)))
+    return plans
+
+
+def _run(args: argparse.Namespace, team) -> int:  # type: ignore[no-untyped-def]
+    from harness.runner import ScenarioRunner
+
+    settings = _settings(args)
+    printed: set[Path] = set()
+    for scenario, codecs in _check(args):
+        evaluation = ScenarioRunner(scenario, settings, team).run(codecs)
+        for finished in (evaluation.anchor, evaluation.floor, *evaluation.points):
+            if team.leads and finished.folder not in printed:
+                printed.add(finished.folder)
+                print(finished.folder, flush=True)
+    return 0
+
+
+def _estimate(args: argparse.Namespace, team) -> int:  # type: ignore[no-untyped-def]
+    from harness import estimate
+    from harness.runner import ScenarioRunner
+
+    settings = _settings(args)
+    estimates = [
+        line
+        for scenario, codecs in _check(args)
+        for line in estimate.estimate(ScenarioRunner(scenario, settings, team), codecs, args.num_processes)
+    ]
+    _common.print_table(estimate.table(estimates, args.num_processes))
+    return 0

@@ -1,0 +1,52 @@
+"""`lamofcbench score`: scores results again from their folders alone."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from harness.commands import _common
+
+HELP = "score finished results again, with no model; --decode also checks their bitstreams"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
+    parser.add_argument("--results", type=Path, required=True, metavar="DIR", help="the results folder")
+    parser.add_argument(
+        "--scenarios", nargs="+", default=[], metavar="FILE:NAME", help="scenarios of your own that results are of"
+    )
+    parser.add_argument("--update", action="store_true", help="write scores that differ from the recorded ones")
+    parser.add_argument("--decode", action="store_true", help="decode the kept bitstreams and check their distortions")
+    _common.add_data_argument(parser)
+    _common.add_trust_argument(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Runs the command; prints each result's folder, and its score on stderr."""
+    from harness import rescore, store
+    from harness.selection import select_scenarios
+    from lamofcbench.errors import ResultsError
+    from lamofcbench.scenarios.base import SCENARIOS
+    from lamofcbench.storage import open_split
+
+    own = {scenario.id: scenario for scenario in (select_scenarios(args.scenarios) if args.scenarios else [])}
+    splits = {}
+    for folder in store.find_results(args.results):
+        result = folder.read_result()
+        assert result is not None  # found by this very file
+        scenario = own.get(result.scenario)
+        if scenario is None and result.scenario not in SCENARIOS.names():
+            raise ResultsError(
+                f"{folder.path} is of scenario {result.scenario!r}, which is not registered; name its file with "
+                "--scenarios path/to/file.py:NAME"
+            )
+        scenario = scenario or SCENARIOS.get(result.scenario)
+        rescored = rescore.rescore(folder, scenario, update=args.update)
+        if args.decode:
+            if scenario.id not in splits:
+                splits[scenario.id] = open_split(scenario, "test", args.data)
+            rescore.check_decoding(folder, scenario, splits[scenario.id], trust_code=args.trust_code)
+        print(f"{scenario.ref} {result.codec.name} {result.metric} {rescored.score:.6g}", file=sys.stderr)
+        print(folder.path, flush=True)

@@ -1,0 +1,206 @@
+"""Several processes: starting them here, and working together wherever they were started.
+
+A process that some launcher started (torchrun, ``accelerate launch``, ours) knows its rank from the environment and
+joins the others through accelerate. All ranks read and write one results folder, so machines must share it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from lamofcbench.errors import LaMoFCBenchError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+T = TypeVar("T")
+Outcome = tuple[Any, str | None]
+"""What a process's work came to: its result, or the message of its error."""
+
+LAUNCHER_PID = "LAMOFCBENCH_LAUNCHER_PID"
+"""Set by our launcher, so that its processes end with it."""
+
+DEBUG = "LAMOFCBENCH_DEBUG"
+"""Set where tracebacks are wanted: only messages travel between processes."""
+
+_RANK_TIMEOUT = timedelta(days=7)  # a rank may fit a codec, or run long batches, while the others wait
+
+
+class Team:
+    """The processes of a run: just this one, or several ranks.
+
+    Attributes:
+        rank: 0 leads: it fits codecs, merges and prints.
+        size: how many processes there are.
+    """
+
+    rank = 0
+    local_rank = 0
+    size = 1
+
+    @property
+    def leads(self) -> bool:
+        """True in the process that fits, merges and prints."""
+        return self.rank == 0
+
+    def from_leader(self, work: Callable[[], T]) -> T:
+        """What ``work`` returns in the leading process, in every process; its error is everybody's error."""
+        return work()
+
+    def together(self, work: Callable[[], T]) -> T:
+        """Runs ``work`` in every process and waits for all; one process's error is everybody's error."""
+        return work()
+
+    def end(self) -> None:
+        """Leaves the other processes."""
+
+
+class _Ranks(Team):
+    def __init__(self) -> None:
+        from accelerate import Accelerator
+        from accelerate.utils import InitProcessGroupKwargs
+
+        # cpu=True is about how processes talk, not where models run: what they exchange is small, they may share one
+        # GPU, and without it a machine with no GPU yields ranks that all call themselves 0.
+        timeout = InitProcessGroupKwargs(timeout=_RANK_TIMEOUT)
+        self._accelerator: Accelerator = Accelerator(cpu=True, kwargs_handlers=[timeout])
+        self.rank, self.size = self._accelerator.process_index, self._accelerator.num_processes
+        self.local_rank = self._accelerator.local_process_index
+        wanted = int(os.environ["WORLD_SIZE"])
+        if self.size != wanted:
+            raise LaMoFCBenchError(f"the launcher announced {wanted} processes, accelerate joined {self.size}")
+
+    def from_leader(self, work: Callable[[], T]) -> T:
+        from accelerate.utils import broadcast_object_list
+
+        outcome: list[Outcome] = [_attempt(work) if self.leads else (None, None)]
+        with _others_may_be_gone():
+            broadcast_object_list(outcome)
+        return _settle(outcome)
+
+    def together(self, work: Callable[[], T]) -> T:
+        from accelerate.utils import gather_object
+
+        result, error = _attempt(work)
+        with _others_may_be_gone():
+            outcomes = gather_object([(None, error)])
+        _settle(outcomes)
+        return result
+
+    def end(self) -> None:
+        self._accelerator.end_training()
+
+
+class TeamError(LaMoFCBenchError):
+    """An error that every process raises because one of them failed; the leading process alone reports it."""
+
+
+class LostProcessError(TeamError):
+    """Another process is gone, so there is nobody to tell."""
+
+
+@contextmanager
+def _others_may_be_gone() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # gloo and NCCL raise it, with the address of a socket
+        raise LostProcessError("another process of this run ended; rerun the same command to resume") from error
+
+
+def _attempt(work: Callable[[], Any]) -> Outcome:
+    try:
+        return work(), None
+    except LaMoFCBenchError as error:
+        return None, str(error)
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            traceback.print_exc()
+        return None, f"unexpected {type(error).__name__}: {error}"
+
+
+def _settle(outcomes: Sequence[Outcome]) -> Any:
+    """The result of the first; the error of the first that failed."""
+    for _, error in outcomes:
+        if error is not None:
+            raise TeamError(error)
+    return outcomes[0][0]
+
+
+def is_launched() -> bool:
+    """True in a process that a launcher started as one of several."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
+
+
+def speaks() -> bool:
+    """True in the one process of a run that reports what ends them all from outside: our launcher, else the leader."""
+    return LAUNCHER_PID not in os.environ and os.environ.get("RANK", "0") == "0"
+
+
+def join() -> Team:
+    """The processes that this one works with."""
+    if not is_launched():
+        return Team()
+    _end_with_launcher()
+    return _Ranks()
+
+
+def _end_with_launcher() -> None:
+    """Ends this process at an interruption, which our launcher reports, and when that launcher is gone, killed say.
+
+    Ending at once loses no work: what the journal holds is safe, and there is nothing else to save.
+    """
+    launcher = os.environ.get(LAUNCHER_PID)
+    if launcher is None:
+        return
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+
+    def watch() -> None:
+        while os.getppid() == int(launcher):
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def launch(arguments: Sequence[str], processes: int) -> int:
+    """Runs this command line in several processes of this machine, as torchrun does; returns the exit status.
+
+    Args:
+        arguments: of the command line, without the program's name.
+        processes: how many.
+    """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    config = LaunchConfig(
+        min_nodes=1, max_nodes=1, nproc_per_node=processes, max_restarts=0, run_id=f"lamofcbench-{os.getpid()}",
+        rdzv_backend="c10d", rdzv_endpoint="localhost:0", start_method="spawn",
+    )  # fmt: skip
+    os.environ[LAUNCHER_PID] = str(os.getpid())
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch's threads are pinned anyway; this is for other libraries
+    logging.disable(logging.CRITICAL)  # the process that failed has said what is wrong; the launcher's own log has not
+    try:
+        elastic_launch(config, sys.executable)("-m", "harness.cli", *arguments)
+    except ChildFailedError as error:
+        for rank, failure in sorted(error.failures.items()):
+            if failure.exitcode < 0 and -failure.exitcode != signal.SIGTERM:  # the launcher itself sends SIGTERM
+                name = signal.Signals(-failure.exitcode).name
+                raise LaMoFCBenchError(f"process {rank} was ended by {name}; rerun to resume") from error
+        return 1
+    except SignalException as error:
+        raise KeyboardInterrupt from error
+    finally:
+        logging.disable(logging.NOTSET)
+        del os.environ[LAUNCHER_PID]
+    return 0

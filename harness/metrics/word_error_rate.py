@@ -1,0 +1,62 @@
+"""Word error rate of transcripts: word edits over reference words, summed over samples."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from harness.metrics.base import Metric
+
+_APOSTROPHES = str.maketrans({"\N{RIGHT SINGLE QUOTATION MARK}": "'", "\N{LEFT SINGLE QUOTATION MARK}": "'"})
+
+
+def normalised_words(text: str) -> list[str]:
+    """The words of a transcript, lower case, without punctuation except apostrophes inside words.
+
+    Example:
+        >>> normalised_words("Don't STOP, now -- 'please'!")
+        ["don't", 'stop', 'now', 'please']
+    """
+    text = unicodedata.normalize("NFKC", text).translate(_APOSTROPHES).casefold()
+    return re.findall(r"\w+(?:'\w+)*", text.replace("_", " "))
+
+
+def word_edits(prediction: Sequence[str], reference: Sequence[str]) -> int:
+    """The least number of insertions, deletions and substitutions that turn one word list into the other.
+
+    Example:
+        >>> word_edits("a b c d".split(), "a x c".split())
+        2
+    """
+    ids = {word: index for index, word in enumerate(dict.fromkeys([*prediction, *reference]))}
+    columns = np.array([ids[word] for word in reference], dtype=np.int64)
+    steps = np.arange(len(reference) + 1)
+    costs = steps.copy()  # from no prediction words to the first j reference words
+    for word in prediction:
+        best = costs + 1  # the prediction's word is one too many
+        best[1:] = np.minimum(best[1:], costs[:-1] + (columns != ids[word]))
+        costs = np.minimum.accumulate(best - steps) + steps  # or reference words are missing
+    return int(costs[-1])
+
+
+class WordErrorRate(Metric):
+    """Word edits over reference words."""
+
+    name = "word-error-rate"
+    direction = "down"
+    range = (0.0, 1.0)
+    accepts = ("text",)
+
+    def statistics(self, prediction: Any, reference: Any) -> Mapping[str, float | np.ndarray]:
+        """``edits`` and ``words`` of the sample, after normalisation."""
+        words = normalised_words(str(reference))
+        return {"edits": float(word_edits(normalised_words(str(prediction)), words)), "words": float(len(words))}
+
+    def score(self, statistics: Mapping[str, np.ndarray]) -> float:
+        """Edits over words; with no reference words at all, 0 without edits and 1 with."""
+        edits, words = float(np.sum(statistics["edits"])), float(np.sum(statistics["words"]))
+        return edits / words if words else float(edits > 0)

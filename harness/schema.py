@@ -1,0 +1,20 @@
+"""The published JSON schema of ``result.json``; ``python -m harness.schema`` writes it anew after a change."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from harness.results import Result
+
+SCHEMA_PATH = Path(__file__).with_name("result.schema.json")
+
+
+def result_schema() -> str:
+    """The schema as JSON text, made from the model that checks results."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Result.model_json_schema()}
+    return json.dumps(schema, indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    SCHEMA_PATH.write_text(result_schema())

@@ -1,0 +1,75 @@
+"""What users name, as objects: scenarios, and the codecs to run on each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+from lamofcbench.codecs.base import Codec
+from lamofcbench.codecs.registry import CODECS, make_codecs
+from lamofcbench.errors import CodecError, LaMoFCBenchError
+from lamofcbench.scenarios.base import SCENARIOS, Scenario
+
+ANCHOR = "identity"
+"""The codec whose score is that of uncoded features."""
+FLOOR = "mean"
+"""The codec that sends nothing but the container."""
+EDITIONS = ("mini", "full")
+
+CodecLike: TypeAlias = "str | type[Codec] | Codec"
+
+
+def select_scenarios(names: Iterable[str]) -> list[Scenario]:
+    """The scenarios of ids, ``file.py:NAME`` and editions, each once, in the order named.
+
+    Args:
+        names: each may hold several, separated by commas.
+
+    Raises:
+        UnknownNameError: with the near matches of a wrong name.
+    """
+    selected: dict[str, Scenario] = {}
+    for name in (part.strip() for text in names for part in text.split(",")):
+        if not name:
+            continue
+        if name in EDITIONS:
+            found = [scenario for scenario in SCENARIOS if scenario.edition == name]
+        else:
+            found = [SCENARIOS.get(name)]
+        for scenario in found:
+            if selected.setdefault(scenario.id, scenario).digest != scenario.digest:
+                raise LaMoFCBenchError(f"two scenarios named have the id {scenario.id!r}; results would mix")
+    if not selected:
+        raise LaMoFCBenchError("no scenario is named; name ids, mini or full (`lamofcbench scenarios` lists them)")
+    return list(selected.values())
+
+
+def select_codecs(codecs: Iterable[CodecLike], scenario: Scenario, *, trust_code: bool = False) -> list[Codec]:
+    """The codecs of SPECs, classes (their ladder) and objects, for one scenario; each configuration once.
+
+    Raises:
+        LaMoFCBenchError: for a wrong name or parameter, or a codec made for other tensors.
+    """
+    found: dict[bytes, Codec] = {}
+    for like in codecs:
+        for codec in _codecs_of(like, scenario, trust_code):
+            found.setdefault(codec.fingerprint, codec)
+    return list(found.values())
+
+
+def _codecs_of(like: CodecLike, scenario: Scenario, trust_code: bool) -> Sequence[Codec]:
+    if isinstance(like, str):
+        return make_codecs(like, scenario.specs, trust_code=trust_code)
+    if isinstance(like, type) and issubclass(like, Codec):
+        return [like(scenario.specs, like.make_params(point)) for point in like.rate_points]
+    if isinstance(like, Codec):
+        if like.specs != scenario.specs:
+            raise CodecError(f"codec {like!r} was made for other tensors than those of {scenario.id}")
+        return [like]
+    raise CodecError(f"{like!r} is no codec: give a SPEC, a Codec class or a Codec")
+
+
+def anchor_and_floor(scenario: Scenario) -> tuple[Codec, Codec]:
+    """The two codecs that run before any other."""
+    anchor, floor = (CODECS.get(name)(scenario.specs) for name in (ANCHOR, FLOOR))
+    return anchor, floor

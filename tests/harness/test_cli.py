@@ -1,0 +1,199 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+
+from harness import cli
+from harness.pipeline import Pipeline
+from harness.store import find_results
+
+
+@pytest.fixture
+def lamofcbench(capsys):
+    """Runs a command line in this process; its status, stdout lines and stderr."""
+
+    def run(*arguments):
+        status = cli.main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return status, captured.out.splitlines(), captured.err
+
+    return run
+
+
+@pytest.fixture
+def run_toy(lamofcbench, toy_file, toy_data, tmp_path):
+    def run(*arguments, codecs=("zstd",), results=tmp_path / "results"):
+        return lamofcbench(
+            "run", "--scenarios", toy_file, "--codecs", *codecs, "--data", toy_data, "--results", results, "--quiet",
+            *arguments,
+        )  # fmt: skip
+
+    return run
+
+
+def test_help_is_quick_because_it_imports_nothing_heavy():
+    code = (
+        "import sys, harness.cli as c\n"
+        "try: c.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'datasets', 'transformers', 'evaluate', 'matplotlib', 'sklearn', 'pyarrow', 'accelerate'}\n"
+        "sys.exit(' '.join(heavy & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, f"--help imports {done.stderr}"
+    for command in ("scenarios", "codecs", "build", "encode", "decode", "run", "score"):
+        assert f"    {command} " in done.stdout or f"    {command}\n" in done.stdout
+
+
+@pytest.mark.parametrize("command", cli.find_commands())
+def test_every_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main([command, "--help"])
+    assert end.value.code == 0
+    assert "usage: lamofcbench" in capsys.readouterr().out
+
+
+def test_scenarios_and_codecs_are_listed_for_people_and_machines(lamofcbench):
+    status, lines, _ = lamofcbench("scenarios", "--edition", "mini", "--json")
+    listed = json.loads("\n".join(lines))
+    assert status == 0 and {entry["edition"] for entry in listed} == {"mini"}
+    assert {"mini-cvu-digits", "mini-clu-arithmetic"} <= {entry["id"] for entry in listed}
+    assert lamofcbench("scenarios")[1][0].startswith("scenario")
+    codecs = {entry["name"]: entry for entry in json.loads("\n".join(lamofcbench("codecs", "--json")[1]))}
+    assert codecs["identity"]["lossless"] is True and codecs["mean"]["needs_calibration"] is True
+    assert lamofcbench("codecs")[1][0].startswith("codec")
+
+
+def test_run_prints_the_folders_bare_one_a_line(run_toy, tmp_path):
+    status, lines, _ = run_toy(codecs=["zstd", "identity"])
+    assert status == 0
+    assert [Path(line).parent.name for line in lines] == ["identity", "mean", "zstd"]
+    assert all((Path(line) / "result.json").is_file() for line in lines)
+    assert {str(folder.path) for folder in find_results(tmp_path / "results")} == set(lines)
+    assert run_toy(codecs=["zstd", "identity"])[1] == lines  # finished: the same folders again
+
+
+def test_run_arguments_reach_the_results(run_toy):
+    lines = run_toy("--limit", 3, "--seed", 4, "--no-bitstreams", codecs=["uniform:step=0.7"])[1]
+    result = json.loads((Path(lines[-1]) / "result.json").read_text())
+    assert (result["samples"], result["seed"], result["codec"]["params"]) == (3, 4, {"step": 0.7})
+    assert not (Path(lines[-1]) / "bitstreams").exists()
+
+
+def test_a_codec_in_a_users_own_file_runs_unregistered(run_toy, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("from lamofcbench.codecs.identity import IdentityCodec\nclass MyCodec(IdentityCodec):\n    pass\n")
+    status, lines, errors = run_toy(codecs=[f"{file}:MyCodec"])
+    assert status == 0, errors
+    assert Path(lines[-1]).parent.name == "my"
+    assert (Path(lines[-1]) / "codec" / "codec.py").read_bytes() == file.read_bytes()
+
+
+def test_a_dry_run_estimates_and_writes_nothing(run_toy, tmp_path):
+    status, lines, _ = run_toy("--dry-run", codecs=["zstd", "uniform"])
+    assert status == 0
+    assert not (tmp_path / "results").exists()
+    head, *rows, total = [line.split() for line in lines]
+    assert head == ["scenario", "codec", "samples", "time", "memory", "disk"] and total[0] == "total"
+    assert [row[1].partition("(")[0] for row in rows[:3]] == ["identity", "mean", "zstd"]
+    run_toy()
+    assert "finished" in "\n".join(run_toy("--dry-run")[1])
+
+
+def test_an_estimate_of_disk_is_near_the_truth(run_toy, tmp_path):
+    from harness.estimate import estimate
+    from harness.runner import ScenarioRunner
+    from harness.selection import select_scenarios
+    from harness.settings import RunSettings
+
+    folder = Path(run_toy(codecs=["identity"])[1][0])
+    (scenario,) = select_scenarios([f"{Path(__file__).parents[1] / 'data' / 'toy_scenario.py'}:TOY"])
+    runner = ScenarioRunner(scenario, RunSettings(results=tmp_path / "other"))
+    estimated = next(iter(estimate(runner, []))).disk_bytes
+    actual = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    assert actual / 3 < estimated < 3 * actual
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["rnu"], "unknown command 'rnu'; did you mean 'run'?"),
+        (["run", "--scenarios", "mini-cvu-digit", "--codecs", "zstd", "--results", "r"], "mean 'mini-cvu-digits'"),
+        (["run", "--scenarios", "{toy}", "--codecs", "zsdt", "--results", "r"], "did you mean 'zstd'"),
+        (["run", "--scenarios", "{toy}", "--codecs", "uniform:stp=1", "--results", "r"], "did you mean 'step'"),
+        (["run", "--scenarios", "{toy}", "--codecs", "uniform:step=x", "--results", "r"], "uniform"),
+        (["run", "--scenarios", "nowhere.py:TOY", "--codecs", "zstd", "--results", "r"], "no file"),
+        (["run", "--scenarios", ",", "--codecs", "zstd", "--results", "r"], "no scenario is named"),
+        (["run", "--scenarios", "{toy}", "--codecs", "zstd", "--results", "r", "--limit", "0"], "limit is 0"),
+        (["run", "--scenarios", "{toy}", "--codecs", "zstd", "--results", "r", "--num-processes", "0"], "at least 1"),
+        (["run", "--scenarios", "{toy}", "--codecs", "zstd", "--results", "r", "--data", "empty"], "empty"),
+        (["run", "--scenarios", "cvu-nyuv2", "--codecs", "zstd", "--results", "r"], "cvu-nyuv2"),
+        (["build", "cvu-nyuv2", "--output", "o"], "no builder"),
+        (["score", "--results", "r"], "no finished result"),
+        (["encode", "{toy}", "--codec", "uniform", "--output", "x.bin"], "6 rate points"),
+        (["encode", "{toy}", "--codec", "zstd", "--output", "x.bin", "--index", "99"], "no sample 99"),
+        (["decode", "nothing.bin", "--output", "x.safetensors"], "no saved codec"),
+    ],
+)
+def test_a_mistake_is_one_clear_line_and_a_failure(lamofcbench, toy_file, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    status, lines, errors = lamofcbench(*(argument.replace("{toy}", toy_file) for argument in arguments))
+    assert status in (1, 2)
+    assert lines == [] and len(errors.strip().splitlines()) == 1
+    assert errors.startswith("lamofcbench: ") and message in errors
+    assert not list(tmp_path.rglob("result.json"))
+
+
+def test_debug_shows_where_an_error_comes_from(toy_file):
+    from lamofcbench.errors import UnknownNameError
+
+    with pytest.raises(UnknownNameError):
+        cli.main(["encode", toy_file, "--codec", "zsdt", "--output", "x", "--debug"])
+
+
+def test_interrupting_says_that_rerunning_resumes(run_toy, monkeypatch):
+    def interrupt(self, batch):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Pipeline, "run", interrupt)
+    status, lines, errors = run_toy()
+    assert (status, lines) == (130, [])
+    assert errors.strip() == "lamofcbench: interrupted; rerun the same command to resume"
+
+
+def test_one_sample_to_a_file_and_back(lamofcbench, toy_file, toy_data, tmp_path, make_runner):
+    coded, restored = tmp_path / "out" / "sample.bin", tmp_path / "restored.safetensors"
+    status, lines, errors = lamofcbench(
+        "encode", toy_file, "--codec", "zstd", "--index", 3, "--output", coded, "--data", toy_data
+    )
+    assert (status, lines) == (0, [str(coded), f"{coded}.codec"]), errors
+    status, lines, errors = lamofcbench("decode", coded, "--output", restored)
+    assert (status, lines) == (0, [str(restored)]), errors
+    original = make_runner().test.features(3)
+    with safe_open(restored, "pt") as file:
+        assert file.metadata() == {"seed": str(original.side["seed"])}
+        for name, tensor in original.tensors.items():
+            assert file.get_tensor(name).dtype is tensor.dtype and bool((file.get_tensor(name) == tensor).all())
+
+
+def test_scoring_again_prints_the_folders_and_checks_them(lamofcbench, run_toy, toy_file, toy_data, tmp_path):
+    folders = run_toy(codecs=["uniform:step=0.5"])[1]
+    arguments = ["score", "--results", tmp_path / "results", "--data", toy_data, "--decode"]
+    status, lines, errors = lamofcbench(*arguments, "--scenarios", toy_file)
+    assert status == 0 and sorted(lines) == sorted(folders), errors
+    assert "toy-directions@1 identity accuracy 1" in errors
+    status, _, errors = lamofcbench(*arguments)
+    assert status == 1 and "--scenarios path/to/file.py:NAME" in errors
+    bitstream = Path(folders[-1]) / "bitstreams" / "4.bin"
+    bitstream.write_bytes(bitstream.read_bytes()[:-1])
+    status, _, errors = lamofcbench(*arguments, "--scenarios", toy_file)
+    assert status == 1 and "sample 4 (test-4)" in errors
+
+
+def test_building_prints_the_folder_of_the_data(lamofcbench, toy_file, tmp_path):
+    status, lines, _ = lamofcbench("build", toy_file, "--output", tmp_path, "--quiet")
+    assert (status, lines) == (0, [str(tmp_path / "toy-directions")])
+    assert (tmp_path / "toy-directions" / "test.parquet").is_file()

@@ -1,0 +1,107 @@
+import io
+import math
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import torch
+
+from harness import tasks
+from lamofcbench.errors import DataError, PluginError
+
+EXACT = {
+    "text": ["", "two\nlines", "ça — 数", "nul \0 inside"],
+    "label": [0, 7, np.int64(3), torch.tensor(5)],
+    "scores": [[0.5, -1.25], np.array([1.0, np.inf], dtype=np.float32), torch.tensor([2.0, 3.0])],
+    "mask": [np.eye(3, dtype=np.uint8), np.array([[0, 65535], [256, 1]]), torch.tensor([[1, 2, 3]])],
+    "map": [np.array([[0.5, 2.0]]), torch.full((2, 3, 4), 1.5, dtype=torch.bfloat16), np.zeros((0, 4)), np.float32(2)],
+    "image": [np.arange(27, dtype=np.uint8).reshape(3, 3, 3)],
+}
+
+
+@pytest.mark.parametrize(("kind", "value"), [(kind, value) for kind, values in EXACT.items() for value in values])
+def test_predictions_come_back_as_they_went_in(kind, value):
+    restored = tasks.decode_prediction(kind, tasks.encode_prediction(kind, value))
+    expected = value.float().numpy() if isinstance(value, torch.Tensor) else value
+    assert np.array_equal(np.asarray(restored), np.asarray(expected))
+
+
+def test_maps_are_stored_in_half_precision_and_overflow_to_infinity():
+    restored = tasks.decode_map(tasks.encode_map(np.array([1 / 3, 1e9])))
+    assert restored.dtype == np.float16
+    assert restored[0] == np.float16(1 / 3) and math.isinf(restored[1])
+
+
+def test_lone_surrogates_do_not_stop_a_run():
+    assert tasks.encode_prediction("text", "a\udc80b") == "a?b"
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("text", 3),
+        ("text", None),
+        ("label", "3"),
+        ("label", 1.5),
+        ("label", [1, 2]),
+        ("scores", [[1.0]]),
+        ("scores", "abc"),
+        ("mask", np.zeros((2, 2))),
+        ("mask", np.array([[-1]])),
+        ("mask", np.zeros((0, 3), dtype=np.uint8)),
+        ("image", np.zeros((2, 2, 4), dtype=np.uint8)),
+        ("image", np.zeros((2, 2, 3))),
+        ("map", "nothing"),
+        ("map", object()),
+    ],
+)
+def test_a_tail_that_returns_something_else_is_told_so(kind, value):
+    with pytest.raises(PluginError, match=f"no {kind} prediction"):
+        tasks.encode_prediction(kind, value)
+
+
+@pytest.mark.parametrize("kind", ["mask", "map", "image"])
+def test_damaged_cells_are_one_clear_error(kind):
+    good = tasks.encode_prediction(kind, EXACT[kind][0])
+    for damaged in (b"", good[:3], good[: len(good) // 2], b"\x80\x04." + good, b"GIF89a" + good[6:]):
+        with pytest.raises(DataError, match="damaged"):
+            tasks.decode_prediction(kind, damaged)
+
+
+def test_cells_of_the_wrong_type_are_refused():
+    for kind, cell in [("text", 3), ("label", "3"), ("scores", 1.0), ("mask", "x"), ("map", None)]:
+        with pytest.raises(DataError, match="cannot be"):
+            tasks.decode_prediction(kind, cell)
+
+
+def test_a_map_that_claims_terabytes_is_refused_before_allocating():
+    head = b"FMAP" + struct.pack("<B3I", 3, 2**20, 2**20, 2**10)
+    with pytest.raises(DataError, match="sizes do not agree"):
+        tasks.decode_map(head + tasks.encode_map(np.zeros(4))[9:])
+
+
+def test_a_png_that_claims_gigapixels_is_refused_before_allocating():
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    png = b"\x89PNG\r\n\x1a\n" + chunks
+    with pytest.raises(DataError, match="PNG"):
+        tasks.decode_png(png)
+
+
+def test_other_image_formats_are_not_opened():
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((4, 4, 3), dtype=np.uint8)).save(buffer, format="BMP")
+    with pytest.raises(DataError, match="damaged"):
+        tasks.decode_png(buffer.getvalue())
+
+
+def test_references_are_decoded_like_predictions_only_where_they_are_bytes():
+    assert tasks.decode_reference("label", 4) == 4
+    assert tasks.decode_reference("text", "x") == "x"
+    assert np.array_equal(tasks.decode_reference("mask", tasks.encode_mask(np.eye(2, dtype=np.uint8))), np.eye(2))
