@@ -8,7 +8,7 @@ export HF_HUB_DISABLE_TELEMETRY ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check bench train-mini clean
+.PHONY: help venv demo test check bench readme train-mini train-digits train-arithmetic clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,9 @@ bench: venv ## speed benchmarks: storage, harness overhead, codecs
 	$(BIN)/python benchmarks/storage_read.py
 	$(BIN)/python benchmarks/harness_overhead.py
 	$(BIN)/python benchmarks/codec_speed.py
+
+readme: venv ## write the tables of README.md anew
+	$(BIN)/python tests/readme_tables.py
 
 train-mini: train-digits train-arithmetic ## retrain every mini model from scratch
 

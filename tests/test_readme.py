@@ -1,0 +1,36 @@
+"""The README is true: its tables match what they describe, and its examples run as they stand."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from readme_tables import README, with_tables
+
+TEXT = README.read_text()
+BLOCK = re.compile(r"<!-- (file: (?P<file>[\w.]+)|run|test) -->\n```(?P<language>\w+)\n(?P<body>.*?)```", re.DOTALL)
+
+
+def test_tables_match_what_they_describe():
+    assert with_tables(TEXT) == TEXT, "README tables are out of date; `make readme` writes them"
+
+
+def test_the_examples_run_one_after_the_other(tmp_path):
+    """In an empty folder, as a newcomer would: files are saved, commands run, Python executed."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    blocks = list(BLOCK.finditer(TEXT))
+    assert {block["language"] for block in blocks} == {"python", "sh"} and len(blocks) >= 6
+    for block in blocks:
+        if block["file"]:
+            (tmp_path / block["file"]).write_text(block["body"])
+            continue
+        command = ["bash", "-euc", block["body"]] if block["language"] == "sh" else [sys.executable, "-c", block["body"]]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"{block['body']}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\(((?!http)[^)#]+)\)", TEXT))
+def test_links_lead_somewhere(target):
+    assert (README.parent / target).exists()
