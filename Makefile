@@ -15,15 +15,18 @@ help: ## list the targets
 
 venv: $(VENV)/.installed ## make the environment in .venv with pinned dependencies
 
+# A plain path entry: the import hook that setuptools prefers would let any folder named lamofcbench shadow the package.
+EDITABLE := --config-settings editable_mode=compat
+
 # torch goes first and alone: constraints.txt pins the version that also exists as a CPU build.
 $(VENV)/.installed: constraints.txt setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(EDITABLE) -e '.[dev]'
 	@touch $@
 
 demo: venv ## run the benchmark offline on the mini scenarios: table, plot and HTML page
-	$(BIN)/lamofcbench run --scenarios mini --codecs zstd uniform channel kmeans --results results/demo
+	$(BIN)/lamofcbench run --scenarios mini --codecs zstd uniform channel kmeans --limit 256 --results results/demo
 	$(BIN)/lamofcbench report --results results/demo --reference kmeans
 
 test: venv ## run the tests

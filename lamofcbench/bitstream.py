@@ -6,7 +6,7 @@ Byte format, version 1
 bytes                 content
 ====================  ==================================================================================
 2                     magic ``1F C1``: twelve bits of magic, four bits of format version
-4                     first bytes of the codec's fingerprint
+2                     first bytes of the codec's fingerprint
 varint each           the size of each ragged axis, in the order of the specs (unsigned LEB128)
 varint each           the side information, zigzag coded, in the order of the specs
 sections              the payloads, end to end
@@ -18,7 +18,8 @@ The fingerprint's first bytes make foreign bitstreams recognisable; the checksum
 length follows from the others. The table is read backwards from the checksum: a bit string, whose first five bits are
 the Exp-Golomb order ``k``, then the signed difference of each length from its prediction. The first length is
 predicted as 0, each later one in proportion to the raw sizes, which both sides know, so that a fixed-rate codec pays
-one bit a section.
+one bit a section. A codec that joins its tensors has one section and no table; lengths that really vary are
+information, about a byte each where sections are small.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from collections.abc import Sequence
 from lamofcbench.errors import BitstreamError
 
 MAGIC_AND_VERSION = b"\x1f\xc1"
-FINGERPRINT_BYTES = 4
+FINGERPRINT_BYTES = 2
 CHECKSUM_BYTES = 4
 FIXED_BYTES = len(MAGIC_AND_VERSION) + FINGERPRINT_BYTES + CHECKSUM_BYTES
 MAX_VARINT_BYTES = 10

@@ -13,7 +13,7 @@ README = Path(__file__).parent.parent / "README.md"
 
 def mini_table() -> str:
     """A row a mini scenario, with the trained model's score as its training record states it."""
-    rows = ["| scenario | mirrors | model | test | calibration | score of the trained model |", "|---|---|---|---|---|---|"]
+    rows = ["| scenario | mirrors | model | test | calibration | held-out score |", "|---|---|---|---|---|---|"]
     for scenario in SCENARIOS:
         if scenario.edition == "mini":
             directory = BUILDERS.get(scenario.builder)().model_directory()
@@ -27,7 +27,7 @@ def mini_table() -> str:
 
 def record_score(record: dict) -> float:
     """The held-out score of a training record."""
-    return record["test_score"]
+    return record["held_out_accuracy"]
 
 
 def codec_table() -> str:

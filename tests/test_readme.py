@@ -26,7 +26,8 @@ def test_the_examples_run_one_after_the_other(tmp_path):
         if block["file"]:
             (tmp_path / block["file"]).write_text(block["body"])
             continue
-        command = ["bash", "-euc", block["body"]] if block["language"] == "sh" else [sys.executable, "-c", block["body"]]
+        interpreter = ["bash", "-eu"] if block["language"] == "sh" else [sys.executable]
+        command = [*interpreter, "-c", block["body"]]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{block['body']}\n{done.stdout}\n{done.stderr}"
 

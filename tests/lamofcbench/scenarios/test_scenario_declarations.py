@@ -79,8 +79,9 @@ def test_a_contradictory_scenario_is_refused(change, complaint):
 
 
 def test_one_axis_has_one_limit():
+    first, second = (Axis(name="tokens", limit=n) for n in (5, 6))
     tensors = tuple(
-        TensorSpec(name=f"t{n}", role="hidden", shape=(Axis(name="tokens", limit=n), 4), dtype="float32") for n in (5, 6)
+        TensorSpec(name=f"of-{axis.limit}", role="hidden", shape=(axis, 4), dtype="float32") for axis in (first, second)
     )
     with pytest.raises(ValidationError, match="two limits"):
         FeatureSpecs(tensors=tensors)
