@@ -26,8 +26,8 @@ $(VENV)/.installed: constraints.txt setup.cfg pyproject.toml
 	@touch $@
 
 demo: venv ## run the benchmark offline on the mini scenarios: table, plot and HTML page
-	$(BIN)/lamofcbench run --scenarios mini --codecs zstd uniform channel kmeans --limit 256 --results results/demo
-	$(BIN)/lamofcbench report --results results/demo --reference kmeans
+	$(BIN)/lamofcbench run --scenarios mini --codecs zstd uniform channel kmeans --limit 192 --results results/demo
+	$(BIN)/lamofcbench report --results results/demo
 
 test: venv ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
