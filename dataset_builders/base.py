@@ -57,7 +57,9 @@ class Builder(ScenarioBuilder):
         owners: dict[str, Split] = {}
         with (
             DatasetWriter(output, scenario, data_revision=self.revision(), shard_bytes=shard_bytes) as writer,
-            tqdm(total=sum(map(len, samples.values())), desc=f"build {scenario.id}", disable=not progress) as bar,
+            tqdm(
+                total=sum(map(len, samples.values())), desc=f"build {scenario.id}", disable=None if progress else True
+            ) as bar,
         ):
             for split in SPLITS:
                 for sample in samples[split]:

@@ -104,7 +104,7 @@ def draw_score(ax: Axes, scenario: ScenarioSummary, styles: dict[str, Style]) ->
     _level(ax, scenario.anchor.value, "uncoded (anchor)", "--", above=scenario.direction == "up")
     _level(ax, scenario.floor.value, "calibration mean (floor)", ":", above=scenario.direction == "up")
     arrow = "higher is better" if scenario.direction == "up" else "lower is better"
-    _plain(ax.set_ylabel(f"{text.shown(scenario.metric.rpartition(":")[2])} ({arrow})"))
+    _plain(ax.set_ylabel(f"{text.metric_name(scenario.metric)} ({arrow})"))
     ax.margins(y=0.1)
     _rate_axis(ax, scenario)
 

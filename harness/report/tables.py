@@ -152,7 +152,7 @@ def points_table(scenario: ScenarioSummary, *, named: bool = False) -> Table:
         Column("EBPFP", "equivalent bits per feature point: 32 * coded bits / raw bits"),
         Column("BPFP", "bits per feature point"),
         Column("bytes a sample", "complete bitstreams"),
-        Column(f"{text.shown(scenario.metric.rpartition(":")[2])} {arrow}", "score with decoded features"),
+        Column(f"{text.metric_name(scenario.metric)} {arrow}", "score with decoded features"),
         Column("retention %", "(score - floor) / (anchor - floor)"),
         Column("MSE", "over all elements"),
         Column("NMSE", "each tensor scaled so that the error of the calibration mean is 1"),

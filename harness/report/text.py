@@ -25,6 +25,16 @@ def shown(name: str, most: int = MAX_NAME) -> str:
     return name if len(name) <= most else f"{name[: most // 2]}…{name[-most // 2 + 1 :]}"
 
 
+def metric_name(reference: str) -> str:
+    """What to call a metric: its registered name, or its own name where a scenario takes it from a file.
+
+    Example:
+        >>> metric_name("accuracy"), metric_name("./mine.py:ErrorRate")
+        ('accuracy', 'ErrorRate')
+    """
+    return shown(reference.rpartition(":")[2])
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """So many significant digits, without an exponent where that stays readable.
 
