@@ -99,8 +99,8 @@ def find_source(
     if scenario.edition != "full" and scenario.builder is not None:
         return Source(built_in_cache(scenario).as_posix())
     raise DataError(
-        f"the features of {scenario.id!r} are not built on demand; pass data_dir='FOLDER' (made by `lamofcbench build` "
-        "or `lamofcbench import`) or repo='org/name' (a Hub dataset)"
+        f"the features of {scenario.id!r} are not built on demand; pass data_dir='FOLDER' (made by "
+        "`lamofcbench build`) or repo='org/name' (a Hub dataset)"
     )
 
 
