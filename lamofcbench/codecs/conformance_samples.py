@@ -1,0 +1,85 @@
+"""The feature sets that the conformance suite codes: every role and dtype, ragged, empty, heavy-tailed and extreme."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from lamofcbench.features import TORCH_DTYPES, FeatureSet
+from lamofcbench.scenarios.base import Axis, FeatureSpecs, TensorSpec
+
+TOKENS, FRAMES = Axis(name="tokens", limit=4096), Axis(name="frames", limit=256)
+SPECS = FeatureSpecs(
+    tensors=(
+        TensorSpec(name="hidden", role="hidden", shape=(TOKENS, 24), dtype="float32"),
+        TensorSpec(name="key.0", role="key", shape=(2, TOKENS, 8), dtype="bfloat16"),
+        TensorSpec(name="value.0", role="value", shape=(2, TOKENS, 8), dtype="float16"),
+        TensorSpec(name="ssm_state.0", role="ssm_state", shape=(6, 4), dtype="float16"),
+        TensorSpec(name="crops", role="hidden", shape=(FRAMES, 5, 3), dtype="float32"),
+        TensorSpec(name="pooled", role="pooled", shape=(5,), dtype="float16"),
+        TensorSpec(name="latent", role="latent", shape=(4, 3, 5), dtype="float32"),
+        TensorSpec(name="scalar", role="other", shape=(), dtype="float32"),
+        TensorSpec(name="single", role="other", shape=(1,), dtype="bfloat16"),
+        TensorSpec(name="nothing", role="hidden", shape=(3, 0), dtype="float32"),
+    ),
+    side=("height", "seed"),
+)
+"""All roles and dtypes, two ragged axes, scalar, one-element and empty tensors, and side information."""
+
+KINDS = ("typical", "heavy", "extreme", "constant")
+LENGTHS = ((0, 0), (1, 0), (0, 1), (1, 1), (17, 2), (33, 0))
+"""Tokens and frames of the samples that are coded."""
+
+
+def make_sample(kind: str, tokens: int, frames: int, seed: int = 0, specs: FeatureSpecs = SPECS) -> FeatureSet:
+    """A feature set, the same on every machine.
+
+    Args:
+        kind: ``typical``: channels that differ by orders of magnitude; ``heavy``: the same with values a thousand times
+            the quartiles in two channels; ``extreme``: the largest and smallest finite values and both zeros mixed in;
+            ``constant``: every tensor a constant.
+        tokens: size of the axis ``tokens``.
+        frames: size of the axis ``frames``.
+        seed: of the values.
+        specs: the tensors.
+    """
+    generator = np.random.default_rng([seed, tokens, frames, KINDS.index(kind)])
+    sizes = {"tokens": tokens, "frames": frames}
+    tensors = {}
+    for row, spec in enumerate(specs.tensors):
+        shape, dtype = spec.sized(sizes), TORCH_DTYPES[spec.dtype]
+        width = shape[-1] if shape else 1
+        scales = np.exp(np.random.default_rng(row).normal(0.0, 1.0, width))
+        values = (generator.normal(0.0, 1.0, shape) * scales).reshape(shape)
+        if kind == "heavy" and width > 1:
+            values[..., :2] *= 1000.0
+        if kind == "constant":
+            values = np.full(shape, 0.0 if row % 2 else 3.25)
+        tensor = torch.from_numpy(values).to(dtype)
+        if kind == "extreme" and tensor.numel():
+            limits = torch.finfo(dtype)
+            odd = [limits.max, limits.min, limits.tiny, limits.smallest_normal / 4, 0.0, -0.0]
+            flat = tensor.reshape(-1)
+            places = generator.permutation(flat.numel())[: len(odd)]
+            flat[torch.from_numpy(places)] = torch.tensor(odd[: len(places)], dtype=torch.float64).to(dtype)
+        tensors[spec.name] = tensor
+    side = {name: int(generator.integers(-(2**20), 2**20)) for name in specs.side}
+    return FeatureSet(tensors, side)
+
+
+def calibration_samples(specs: FeatureSpecs = SPECS) -> list[FeatureSet]:
+    """What codecs are fitted on: ragged, one of them empty."""
+    lengths = [(12, 2), (0, 0), (5, 1), (30, 3), (1, 0), (20, 1)]
+    return [make_sample("typical", *length, seed=100 + i, specs=specs) for i, length in enumerate(lengths)]
+
+
+def test_samples() -> Iterator[tuple[str, FeatureSet]]:
+    """Every kind at several lengths, with a description."""
+    for kind in KINDS:
+        for tokens, frames in LENGTHS:
+            yield f"{kind} features of {tokens} tokens and {frames} frames", make_sample(kind, tokens, frames)
+
+
+test_samples.__test__ = False  # type: ignore[attr-defined]  # it is no test, whatever its name suggests to pytest
