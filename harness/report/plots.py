@@ -144,8 +144,10 @@ def _rate_axis(ax: Axes, scenario: ScenarioSummary) -> None:
     high = max([*rates, UNCODED_EBPFP]) * 2**_MARGIN_OCTAVES
     ax.set_xscale("log", base=2)
     ax.set_xlim(low, high)
-    octaves = range(math.ceil(math.log2(low)), math.floor(math.log2(high)) + 1)
-    ax.xaxis.set_major_locator(FixedLocator([2.0**octave for octave in octaves][:: max(1, len(octaves) // 8)]))
+    octaves = range(math.floor(math.log2(high)), math.ceil(math.log2(low)) - 1, -1)  # down from 32, which is labelled
+    ax.xaxis.set_major_locator(
+        FixedLocator([2.0**octave for octave in octaves[:: max(1, math.ceil(len(octaves) / 9))]])
+    )
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlabel("EBPFP (uncoded = 32)")
