@@ -8,17 +8,13 @@ Example:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lamofcbench.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from harness.evaluation import Curve, evaluate
 
 __all__ = ["Curve", "evaluate"]
 
-
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        from harness import evaluation  # imports torch, which the command line's help does not need
-
-        return getattr(evaluation, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = lazy_exports(__name__, {"Curve": "evaluation", "evaluate": "evaluation"})

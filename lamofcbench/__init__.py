@@ -12,9 +12,9 @@ This package holds what both sides share: scenarios, feature sets, split models,
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from lamofcbench.lazy import lazy_exports
 from lamofcbench.storage import patch as _patch
 from lamofcbench.version import __version__
 
@@ -39,30 +39,21 @@ __all__ = [
     "open_split",
 ]
 
-# Imported when asked for: torch and datasets take seconds, and every import of a submodule passes through here.
-_HOMES = {
-    "SCENARIOS": "scenarios.base",
-    "Axis": "scenarios.base",
-    "Backbone": "scenarios.base",
-    "Codec": "codecs.base",
-    "FeatureSet": "features",
-    "Scenario": "scenarios.base",
-    "TensorSpec": "scenarios.base",
-    "feature_set": "storage.reader",
-    "load_dataset": "storage.loading",
-    "open_split": "storage.reader",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
-
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "SCENARIOS": "scenarios.base",
+        "Axis": "scenarios.base",
+        "Backbone": "scenarios.base",
+        "Codec": "codecs.base",
+        "FeatureSet": "features",
+        "Scenario": "scenarios.base",
+        "TensorSpec": "scenarios.base",
+        "feature_set": "storage.reader",
+        "load_dataset": "storage.loading",
+        "open_split": "storage.reader",
+    },
+)
 
 # The one effect of the import: datasets.load_dataset("lamofcbench", ...) means this package. See storage/patch.py.
 _patch.install()

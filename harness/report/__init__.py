@@ -1,13 +1,18 @@
 """The report on a results folder: tables, ``summary.json``, figures, one HTML page.
 
-results/ ──collect──► Evidence ──contexts──► comparable results ──analysis──► Summary ──► report.md, summary.json,
-(checked)              (one context)        curves,                 curves*.png, index.html,
-bootstrap               terminal tables
+Data flow one way::
+
+    results/ ──collect──► Evidence ──contexts──► comparable results ──analysis──► Summary ──write──► report.md
+             (checked)              (one context)                     (curves,               summary.json
+                                                                      bootstrap)             curves*.png
+                                                                                             index.html
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lamofcbench.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from harness.report.terminal import terminal_table
@@ -15,10 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ReportPaths", "terminal_table", "write_report"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from harness.report import terminal, write
-
-    return getattr(terminal if name == "terminal_table" else write, name)
+__getattr__, __dir__ = lazy_exports(
+    __name__, {"ReportPaths": "write", "terminal_table": "terminal", "write_report": "write"}
+)

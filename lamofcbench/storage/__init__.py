@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lamofcbench.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from lamofcbench.storage.loading import load_dataset
@@ -12,21 +13,13 @@ if TYPE_CHECKING:
 
 __all__ = ["DatasetWriter", "SplitReader", "feature_set", "load_dataset", "open_split"]
 
-# Imported when asked for: the patch in this package is loaded by `import lamofcbench`, which is to stay light.
-_HOMES = {
-    "DatasetWriter": "writer",
-    "SplitReader": "reader",
-    "feature_set": "reader",
-    "load_dataset": "loading",
-    "open_split": "reader",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "DatasetWriter": "writer",
+        "SplitReader": "reader",
+        "feature_set": "reader",
+        "load_dataset": "loading",
+        "open_split": "reader",
+    },
+)
