@@ -20,6 +20,7 @@ EDITABLE := --config-settings editable_mode=compat
 
 # torch goes first and alone: constraints.txt pins the version that also exists as a CPU build.
 $(VENV)/.installed: constraints.txt setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or newer is needed: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(EDITABLE) -e '.[dev]'
