@@ -8,7 +8,7 @@ export HF_HUB_DISABLE_TELEMETRY ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check bench readme train-mini train-digits train-arithmetic clean
+.PHONY: help venv demo test check bench readme train-mini clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,13 +46,8 @@ bench: venv ## speed benchmarks: storage, harness overhead, codecs
 readme: venv ## write the tables of README.md anew
 	$(BIN)/python tests/readme_tables.py
 
-train-mini: train-digits train-arithmetic ## retrain every mini model from scratch
-
-train-digits: venv ## retrain the digits classifier
-	$(BIN)/python -m dataset_builders.mini.train_digits
-
-train-arithmetic: venv ## retrain the arithmetic decoder
-	$(BIN)/python -m dataset_builders.mini.train_arithmetic
+train-mini: venv ## retrain every mini model from scratch (or MODELS="digits-vit ..."); resumes
+	$(BIN)/python -m dataset_builders.mini.train $(or $(MODELS),--all)
 
 clean: ## remove the environment and build outputs
 	rm -rf $(VENV) build dist *.egg-info results

@@ -5,7 +5,6 @@ needs the model, its average, the optimiser, the step and torch's generator: a r
 the same bits as one that was not.
 """
 
-import argparse
 import copy
 import json
 import math
@@ -23,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from dataset_builders.mini._files import WEIGHTS, replace_file, replace_files, write_json
+from dataset_builders.mini._files import replace_file, replace_files, write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -243,20 +242,3 @@ def write_record(path: Path, plan: TrainingPlan, progress: Progress, results: Ma
     }
     write_json(path, record)
     print(json.dumps(record, indent=2))
-
-
-def parse_arguments(description: str, output: str, steps: int) -> argparse.Namespace:
-    """Returns the command-line flags that every training entry point takes.
-
-    Args:
-        description: first line of the help.
-        output: name of the model's folder under weights/.
-        steps: default number of steps.
-    """
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--output", type=Path, default=WEIGHTS / output, help="folder for the trained model")
-    parser.add_argument("--checkpoints", type=Path, default=Path("checkpoints"), help="folder to resume from")
-    parser.add_argument("--seed", type=int, default=1, help="seeds weights and data")
-    parser.add_argument("--steps", type=int, default=steps, help="optimiser steps")
-    parser.add_argument("--threads", type=int, default=1, help="torch CPU threads")
-    return parser.parse_args()

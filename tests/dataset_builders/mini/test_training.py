@@ -3,11 +3,11 @@ import json
 import pytest
 import torch
 
-from dataset_builders.mini import _arithmetic_training as arithmetic
-from dataset_builders.mini import _digits_training as digits
 from dataset_builders.mini import _training as training
-from dataset_builders.mini.arithmetic_tokenizer import make_tokenizer
-from dataset_builders.mini.digits_plan import digits_plan
+from dataset_builders.mini.digits import _train_digits_vit as digits
+from dataset_builders.mini.digits.plan import digits_plan
+from dataset_builders.mini.language import _train_arithmetic_qwen3 as arithmetic
+from dataset_builders.mini.language.arithmetic_tokenizer import make_tokenizer
 
 STEPS = 6
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,13 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dataset_builders.mini import _training as training
-from dataset_builders.mini._digits_augmentation import augment
-from dataset_builders.mini.digits_plan import IMAGE_SIDE, Digit, digits_plan, enlarge
+from dataset_builders.mini.digits._augmentation import augment
+from dataset_builders.mini.digits.plan import IMAGE_SIDE, Digit, digits_plan, enlarge
 
 if TYPE_CHECKING:
     from transformers import DINOv3ViTModel
 
 MODEL_NAME = "digits-vit"
+STEPS = 6000
 BATCH_SIZE = 32
 CLASSES = 10
 # The normalisation of DINOv3's own image processor.
@@ -116,9 +118,8 @@ def load(folder: Path) -> DigitsClassifier:
     return model.eval()
 
 
-def main() -> None:
-    """Trains, scores and exports the classifier."""
-    arguments = training.parse_arguments("Trains the digits classifier.", MODEL_NAME, steps=6000)
+def train(arguments: argparse.Namespace) -> None:
+    """Trains, scores and exports the classifier; see `dataset_builders.mini.train` for the arguments."""
     plan = training.TrainingPlan(
         MODEL_NAME, arguments.seed, arguments.steps, learning_rate=1.5e-3, threads=arguments.threads
     )

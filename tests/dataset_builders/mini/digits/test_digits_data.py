@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dataset_builders.mini.digits_plan import IMAGE_SIDE, digits_plan, enlarge, pixel_hash
+from dataset_builders.mini.digits.plan import IMAGE_SIDE, digits_plan, enlarge, pixel_hash
 
 
 def hashes(digits):

@@ -3,8 +3,8 @@ import re
 
 import pytest
 
-from dataset_builders.mini._arithmetic_training import training_batch
-from dataset_builders.mini.arithmetic_problems import (
+from dataset_builders.mini.language._train_arithmetic_qwen3 import training_batch
+from dataset_builders.mini.language.arithmetic_problems import (
     CALIBRATION_SAMPLES,
     TEST_SAMPLES,
     draw_problem,
@@ -13,7 +13,7 @@ from dataset_builders.mini.arithmetic_problems import (
     problems,
     templates,
 )
-from dataset_builders.mini.arithmetic_tokenizer import make_tokenizer
+from dataset_builders.mini.language.arithmetic_tokenizer import make_tokenizer
 
 SPLITS = {"test": TEST_SAMPLES, "calibration": CALIBRATION_SAMPLES}
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from dataset_builders.mini._builder import MiniBuilder
-from dataset_builders.mini.digits_plan import Digit, digits_plan, enlarge, to_rgb
+from dataset_builders.mini.digits.plan import Digit, digits_plan, enlarge, to_rgb
 from lamofcbench.builders import Sample, Split
 
 TEST_SAMPLES = 650

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from torch.nn import functional
 
 from dataset_builders.mini import _training as training
 from dataset_builders.mini._files import replace_files
-from dataset_builders.mini.arithmetic_problems import (
+from dataset_builders.mini.language.arithmetic_problems import (
     CALIBRATION_SAMPLES,
     TEST_SAMPLES,
     Problem,
@@ -23,12 +24,13 @@ from dataset_builders.mini.arithmetic_problems import (
     problems,
     templates,
 )
-from dataset_builders.mini.arithmetic_tokenizer import make_tokenizer
+from dataset_builders.mini.language.arithmetic_tokenizer import make_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 MODEL_NAME = "arithmetic-qwen3"
+STEPS = 1500
 MAX_NEW_TOKENS = 20  # working 15, mark 1, result at most 3, <eos> 1
 BATCH_SIZE = 64
 DRILL_BATCH_SIZE = 128  # a drill has half of a story's tokens, with the answer
@@ -159,11 +161,10 @@ def export(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, output: 
         tokenizer.save_pretrained(temporary)
 
 
-def main() -> None:
-    """Trains, scores and exports the decoder."""
+def train(arguments: argparse.Namespace) -> None:
+    """Trains, scores and exports the decoder; see `dataset_builders.mini.train` for the arguments."""
     from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
-    arguments = training.parse_arguments("Trains the arithmetic decoder.", MODEL_NAME, steps=1500)
     plan = training.TrainingPlan(
         MODEL_NAME, arguments.seed, arguments.steps, learning_rate=2e-3, average_decay=0.99, threads=arguments.threads
     )

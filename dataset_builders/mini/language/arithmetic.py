@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from dataset_builders.mini._builder import MiniBuilder
-from dataset_builders.mini.arithmetic_problems import CALIBRATION_SAMPLES, TEST_SAMPLES, problems
+from dataset_builders.mini.language.arithmetic_problems import CALIBRATION_SAMPLES, TEST_SAMPLES, problems
 from lamofcbench.builders import Sample, Split
 
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from dataset_builders.mini.arithmetic_problems import vocabulary
+from dataset_builders.mini.language.arithmetic_problems import vocabulary
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

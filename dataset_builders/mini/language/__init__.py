@@ -1,0 +1,1 @@
+"""Language tasks: problems and questions, their tokenizers, the builders, and the training of the decoders."""
