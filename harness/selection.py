@@ -44,17 +44,36 @@ def select_scenarios(names: Iterable[str]) -> list[Scenario]:
     return list(selected.values())
 
 
-def select_codecs(codecs: Iterable[CodecLike], scenario: Scenario, *, trust_code: bool = False) -> list[Codec]:
+def select_codecs(
+    codecs: Iterable[CodecLike], scenario: Scenario, *, trust_code: bool = False, points: int | None = None
+) -> list[Codec]:
     """The codecs of SPECs, classes (their ladder) and objects, for one scenario; each configuration once.
+
+    Args:
+        codecs: what the user named.
+        scenario: for whose tensors.
+        trust_code: allow a saved codec to run the Python source that came with it.
+        points: how many rate points of each ladder to keep; None for all.
 
     Raises:
         LaMoFCBenchError: for a wrong name or parameter, or a codec made for other tensors.
     """
+    if points is not None and points < 1:
+        raise LaMoFCBenchError(f"points is {points}; at least 1 rate point is needed")
     found: dict[bytes, Codec] = {}
     for like in codecs:
-        for codec in _codecs_of(like, scenario, trust_code):
+        for codec in _thinned(_codecs_of(like, scenario, trust_code), points):
             found.setdefault(codec.fingerprint, codec)
     return list(found.values())
+
+
+def _thinned(ladder: Sequence[Codec], points: int | None) -> list[Codec]:
+    """Evenly spaced rungs of a ladder, its first and last among them; of one point, the middle."""
+    if points is None or points >= len(ladder):
+        return list(ladder)
+    if points == 1:
+        return [ladder[len(ladder) // 2]]
+    return [ladder[round(index * (len(ladder) - 1) / (points - 1))] for index in range(points)]
 
 
 def _codecs_of(like: CodecLike, scenario: Scenario, trust_code: bool) -> Sequence[Codec]:

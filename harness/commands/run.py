@@ -25,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--results", type=Path, required=True, metavar="DIR", help="where results are kept")
     _common.add_data_argument(parser)
     parser.add_argument("--limit", type=int, metavar="N", help="report the first N samples only")
+    parser.add_argument(
+        "--points", type=int, metavar="N", help="only N rate points of each ladder, evenly from its first to its last"
+    )
     parser.add_argument("--dry-run", action="store_true", help="estimate time, memory and disk; write no results")
     parser.add_argument("--num-processes", type=int, default=1, metavar="N", help="processes on this machine")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of every random generator (default: 0)")
@@ -98,7 +101,8 @@ def _check(args: argparse.Namespace):  # type: ignore[no-untyped-def]
     plans = []
     for scenario in selection.select_scenarios(args.scenarios):
         scoring.make_metric(scenario)
-        plans.append((scenario, selection.select_codecs(args.codecs, scenario, trust_code=args.trust_code)))
+        codecs = selection.select_codecs(args.codecs, scenario, trust_code=args.trust_code, points=args.points)
+        plans.append((scenario, codecs))
     return plans
 
 

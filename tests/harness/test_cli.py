@@ -8,6 +8,7 @@ from safetensors import safe_open
 
 from harness import cli
 from harness.pipeline import Pipeline
+from harness.selection import select_codecs, select_scenarios
 from harness.store import find_results
 
 
@@ -83,6 +84,27 @@ def test_run_arguments_reach_the_results(run_toy):
     assert not (Path(lines[-1]) / "bitstreams").exists()
 
 
+@pytest.mark.parametrize(
+    ("points", "steps"), [(1, [3.0]), (2, [0.05, 8.0]), (3, [0.05, 2.0, 8.0]), (99, [0.05, 0.7, 2.0, 3.0, 4.5, 8.0])]
+)
+def test_a_ladder_can_be_thinned(toy_file, points, steps):
+    [scenario] = select_scenarios([toy_file])
+    codecs = select_codecs(["uniform", "zstd"], scenario, points=points)
+    assert [codec.params.step for codec in codecs if codec.name == "uniform"] == steps
+    assert [codec.name for codec in codecs].count("zstd") == 1
+
+
+def test_stats_shows_every_tensor_with_and_without_its_largest_channels(lamofcbench, toy_file, toy_data, tmp_path):
+    status, lines, _ = lamofcbench("stats", toy_file, "--data", toy_data, "--limit", 4)
+    assert status == 0
+    assert "4 samples" in lines[0] and lines[1].startswith("tensor")
+    status, lines, _ = lamofcbench("stats", toy_file, "--data", toy_data, "--split", "test", "--json")
+    [scenario] = select_scenarios([toy_file])
+    [tensors] = json.loads("\n".join(lines)).values()
+    assert [tensor["name"] for tensor in tensors] == [spec.name for spec in scenario.tensors]
+    assert all(tensor["all"]["minimum"] <= tensor["all"]["median"] <= tensor["all"]["maximum"] for tensor in tensors)
+
+
 def test_a_codec_in_a_users_own_file_runs_unregistered(run_toy, tmp_path):
     file = tmp_path / "mine.py"
     file.write_text("from lamofcbench.codecs.identity import IdentityCodec\nclass MyCodec(IdentityCodec):\n    pass\n")
@@ -106,7 +128,6 @@ def test_a_dry_run_estimates_and_writes_nothing(run_toy, tmp_path):
 def test_an_estimate_of_disk_is_near_the_truth(run_toy, tmp_path):
     from harness.estimate import estimate
     from harness.runner import ScenarioRunner
-    from harness.selection import select_scenarios
     from harness.settings import RunSettings
 
     folder = Path(run_toy(codecs=["identity"])[1][0])
@@ -128,6 +149,9 @@ def test_an_estimate_of_disk_is_near_the_truth(run_toy, tmp_path):
         (["run", "--scenarios", "nowhere.py:TOY", "--codecs", "zstd", "--results", "r"], "no file"),
         (["run", "--scenarios", ",", "--codecs", "zstd", "--results", "r"], "no scenario is named"),
         (["run", "--scenarios", "{toy}", "--codecs", "zstd", "--results", "r", "--limit", "0"], "limit is 0"),
+        (["run", "--scenarios", "{toy}", "--codecs", "zstd", "--results", "r", "--points", "0"], "points is 0"),
+        (["stats", "{toy}", "--limit", "0"], "limit is 0"),
+        (["stats", "mini-cvu-digts"], "mini-cvu-digits"),
         (["run", "--scenarios", "{toy}", "--codecs", "zstd", "--results", "r", "--num-processes", "0"], "at least 1"),
         (["run", "--scenarios", "{toy}", "--codecs", "zstd", "--results", "r", "--data", "empty"], "empty"),
         (["run", "--scenarios", "cvu-nyuv2", "--codecs", "zstd", "--results", "r"], "cvu-nyuv2"),

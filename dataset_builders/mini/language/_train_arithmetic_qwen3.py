@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dataset_builders.mini import _rescaling as rescaling
 from dataset_builders.mini import _training as training
 from dataset_builders.mini._files import replace_files
 from dataset_builders.mini.language.arithmetic_problems import (
@@ -184,6 +185,7 @@ def train(arguments: argparse.Namespace) -> None:
     progress = trainer.run(checkpoint_every=150, on_checkpoint=report)
     trainer.use_average()
     before = exact_match(model, tokenizer, test)
+    rescaling.spread_decoder(model.model.layers, MODEL_NAME)
     export(model, tokenizer, arguments.output)
     stored = Qwen3ForCausalLM.from_pretrained(arguments.output, dtype=torch.float32).eval()
     tokenizer = PreTrainedTokenizerFast.from_pretrained(arguments.output)
