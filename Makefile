@@ -8,7 +8,7 @@ export HF_HUB_DISABLE_TELEMETRY ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check bench readme train-mini clean
+.PHONY: help venv demo test check bench readme card train-mini clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,8 +26,8 @@ $(VENV)/.installed: constraints.txt setup.cfg pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(EDITABLE) -e '.[dev]'
 	@touch $@
 
-demo: venv ## run the benchmark offline on the mini scenarios: table, plot and HTML page
-	$(BIN)/lamofcbench run --scenarios mini --codecs zstd uniform channel kmeans --limit 192 --results results/demo
+demo: venv ## run three codecs at three rates on every mini scenario, offline: table, plots and an HTML page
+	$(BIN)/lamofcbench run --scenarios mini --codecs uniform channel kmeans --points 3 --limit 64 --results results/demo
 	$(BIN)/lamofcbench report --results results/demo
 
 test: venv ## run the tests
@@ -45,6 +45,9 @@ bench: venv ## speed benchmarks: storage, harness overhead, codecs
 
 readme: venv ## write the tables of README.md anew
 	$(BIN)/python tests/readme_tables.py
+
+card: venv ## measure the mini edition and write its dataset card
+	$(BIN)/python hub_cards/mini_card.py
 
 train-mini: venv ## retrain every mini model from scratch (or MODELS="digits-vit ..."); resumes
 	$(BIN)/python -m dataset_builders.mini.train $(or $(MODELS),--all)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -62,14 +63,39 @@ class Builder(ScenarioBuilder):
             ) as bar,
         ):
             for split in SPLITS:
-                for sample in samples[split]:
-                    content = self.content_hash(sample)
-                    if owners.setdefault(content, split) != split:
-                        raise DataError(f"{scenario.id}: sample {sample.id!r} of {split} also occurs in another split")
-                    features = stored_features(model, sample, scenario)
-                    writer.add(split, sample.id, features, reference=sample.reference, content_sha256=content)
-                    bar.update()
+                for batch in _batches(samples[split], scenario.batch_size):
+                    contents = [self.content_hash(sample) for sample in batch]
+                    for sample, content in zip(batch, contents, strict=True):
+                        if owners.setdefault(content, split) != split:
+                            raise DataError(
+                                f"{scenario.id}: sample {sample.id!r} of {split} also occurs in another split"
+                            )
+                    features = [stored_features(model, sample, scenario) for sample in batch]
+                    references = self.references(model, batch, features)
+                    for row in zip(batch, features, references, contents, strict=True):
+                        sample, stored, reference, content = row
+                        writer.add(split, sample.id, stored, reference=reference, content_sha256=content)
+                        bar.update()
         return output / scenario.id
+
+    def references(
+        self, model: SplitModel, batch: Sequence[Sample], features: Sequence[FeatureSet]
+    ) -> Sequence[str | int | float | bytes]:
+        """What the metric compares the predictions of a batch with: the samples' own references.
+
+        Overridden where the reference is what the model itself makes of uncoded features.
+
+        Args:
+            model: the scenario's model.
+            batch: consecutive samples, as many as a run's batches hold.
+            features: theirs, in the stored dtypes.
+        """
+        return [sample.reference for sample in batch]
+
+
+def _batches(samples: Sequence[Sample], size: int) -> Iterator[Sequence[Sample]]:
+    for start in range(0, len(samples), size):
+        yield samples[start : start + size]
 
 
 def stored_features(model: SplitModel, sample: Sample, scenario: Scenario) -> FeatureSet:

@@ -22,6 +22,8 @@ CodecLike: TypeAlias = "str | type[Codec] | Codec"
 def select_scenarios(names: Iterable[str]) -> list[Scenario]:
     """The scenarios of ids, ``file.py:NAME`` and editions, each once, in the order named.
 
+    An edition stands for its tracks; a variant of a track runs only where its own id is named.
+
     Args:
         names: each may hold several, separated by commas.
 
@@ -33,7 +35,7 @@ def select_scenarios(names: Iterable[str]) -> list[Scenario]:
         if not name:
             continue
         if name in EDITIONS:
-            found = [scenario for scenario in SCENARIOS if scenario.edition == name]
+            found = [scenario for scenario in SCENARIOS if scenario.edition == name and scenario.variant_of is None]
         else:
             found = [SCENARIOS.get(name)]
         for scenario in found:

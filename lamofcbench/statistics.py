@@ -100,6 +100,9 @@ def tensor_statistics(samples: Iterable[FeatureSet], specs: FeatureSpecs, count:
 class _Gathered:
     """Sums over the planes of one tensor, a column each channel."""
 
+    minimum: Tensor
+    maximum: Tensor
+
     def __init__(self, spec: TensorSpec, count: int) -> None:
         self.spec, self.count = spec, count
         self.rows = 0  # planes' rows so far

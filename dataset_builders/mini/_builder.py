@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from dataset_builders.base import Builder
 from dataset_builders.mini._files import WEIGHTS
-from lamofcbench.builders import Split
+from lamofcbench.builders import Sample, Split
 
 # The record of a training does not decide the features.
 NOT_HASHED = ("training.json",)
@@ -27,14 +27,21 @@ class MiniBuilder(Builder):
         """Returns the folder of the weights."""
         return WEIGHTS / self.model_name
 
+    def reference_digest(self, sample: Sample) -> str:
+        """Returns what the revision hashes of a sample's reference, the same on every machine."""
+        return repr(sample.reference)
+
     def revision(self) -> str:
         """Returns the hex sha256 of the builder's version, the raw data of both splits and the weights' files."""
         digest = hashlib.sha256(f"{self.name} {self.version}".encode())
         splits: tuple[Split, ...] = ("test", "calibration")
         for split in splits:
             for sample in self.samples(split):
-                digest.update(f"{split} {sample.id} {self.content_hash(sample)} {sample.reference!r}\n".encode())
-        for path in sorted(self.model_directory().iterdir()):
+                facts = (split, sample.id, self.content_hash(sample), self.reference_digest(sample))
+                digest.update(f"{' '.join(facts)}\n".encode())
+        folder = self.model_directory()
+        for path in sorted(folder.rglob("*")):
             if path.is_file() and path.name not in NOT_HASHED:
-                digest.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+                name = path.relative_to(folder).as_posix()
+                digest.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
         return digest.hexdigest()

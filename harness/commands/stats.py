@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -55,12 +56,12 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _rows(tensor):  # type: ignore[no-untyped-def]  # TensorStatistics, imported late
+def _rows(tensor: Any) -> Iterator[tuple[str, ...]]:
     yield (tensor.name, *_cells(tensor.all))
     if tensor.without_largest is not None:
         yield ("  without 2 largest", *_cells(tensor.without_largest))
 
 
-def _cells(spread) -> list[str]:  # type: ignore[no-untyped-def]
+def _cells(spread: Any) -> list[str]:
     channels, *figures = asdict(spread).values()
     return [str(channels), *(f"{figure:.3g}" for figure in figures)]

@@ -19,7 +19,13 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def to_pixels(image: np.ndarray, size: tuple[int, int]) -> Tensor:
-    """A model input, float32 ``[3, height, width]`` on the CPU.
+    """An image as `to_unit_pixels` gives it, normalised by ImageNet's statistics: float32 ``[3, height, width]``."""
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return (to_unit_pixels(image, size) - mean) / std
+
+
+def to_unit_pixels(image: np.ndarray, size: tuple[int, int]) -> Tensor:
+    """An image between 0 and 1 at a model's size, float32 ``[3, height, width]`` on the CPU.
 
     Args:
         image: uint8 ``[H, W, 3]`` (RGB) or ``[H, W]`` (grey, repeated over the channels).
@@ -37,5 +43,4 @@ def to_pixels(image: np.ndarray, size: tuple[int, int]) -> Tensor:
         pixels = functional.interpolate(pixels[None], size=size, mode="bilinear", antialias=True, align_corners=False)[
             0
         ]
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-    return (pixels - mean) / std
+    return pixels

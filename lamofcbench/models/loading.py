@@ -121,41 +121,61 @@ def parse_options(schema: type[Options], scenario: Scenario) -> Options:
         raise ScenarioError(f"scenario {scenario.id!r}: option {where}: {detail['msg']}") from error
 
 
-def load_pretrained(model_class: Any, scenario: Scenario, directory: Path | None, dtype: torch.dtype) -> Any:
-    """A transformers model with all of its weights, from safetensors files, in evaluation mode.
+def load_pretrained(
+    model_class: Any, scenario: Scenario, directory: Path | None, dtype: torch.dtype, subfolder: str = ""
+) -> Any:
+    """A transformers or diffusers model with all of its weights, from safetensors files, in evaluation mode.
 
     Args:
-        model_class: a transformers model or Auto class.
+        model_class: a model or Auto class.
         scenario: whose backbone names the Hub repository and commit.
         directory: the folder to read instead; None for the Hub.
         dtype: what the weights are converted to.
+        subfolder: where in that repository or folder the model stands, if not at its root.
 
     Raises:
         DataError: if files are missing or unreadable, or do not hold every weight.
     """
     model, info = _from_pretrained(
-        model_class, scenario, directory, dtype=dtype, use_safetensors=True, output_loading_info=True
+        model_class, scenario, directory, subfolder, dtype=dtype, use_safetensors=True, output_loading_info=True
     )
     lacking = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
     if lacking:  # transformers would go on with random weights
-        raise DataError(f"{_place(scenario, directory)} lacks {len(lacking)} weights, the first is {lacking[0]}")
+        raise DataError(
+            f"{_place(scenario, directory, subfolder)} lacks {len(lacking)} weights, the first is {lacking[0]}"
+        )
     return model.eval()
 
 
-def load_tokenizer(scenario: Scenario, directory: Path | None) -> Any:
-    """The tokenizer that stands beside a model's weights.
+def load_tokenizer(scenario: Scenario, directory: Path | None, subfolder: str = "") -> Any:
+    """The tokenizer that stands beside a model's weights, or in a folder of its own.
 
     Raises:
         DataError: if there is none, or it cannot be read.
     """
     from transformers import AutoTokenizer
 
-    return _from_pretrained(AutoTokenizer, scenario, directory)
+    return _from_pretrained(AutoTokenizer, scenario, directory, subfolder)
 
 
-def _from_pretrained(loader: Any, scenario: Scenario, directory: Path | None, **arguments: Any) -> Any:
+def load_settings(loader: Any, scenario: Scenario, directory: Path | None, subfolder: str) -> Any:
+    """What is made from settings alone, such as a scheduler of diffusers.
+
+    Raises:
+        DataError: if there are none, or they cannot be read.
+    """
+    return _from_pretrained(loader, scenario, directory, subfolder)
+
+
+def _from_pretrained(
+    loader: Any, scenario: Scenario, directory: Path | None, subfolder: str = "", **arguments: Any
+) -> Any:
     backbone = scenario.backbone
     arguments |= {"local_files_only": True} if directory is not None else {"revision": backbone.revision}
+    if directory is not None:
+        directory = directory / subfolder
+    elif subfolder:
+        arguments["subfolder"] = subfolder
     if "Auto" in loader.__name__:
         arguments["trust_remote_code"] = False  # said aloud, because the default asks at the terminal
     try:
@@ -180,10 +200,11 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _place(scenario: Scenario, directory: Path | None) -> str:
+def _place(scenario: Scenario, directory: Path | None, subfolder: str = "") -> str:
     if directory is not None:
-        return str(directory)
-    return f"{scenario.backbone.source} at {scenario.backbone.revision} (from the Hub)"
+        return str(directory / subfolder)
+    where = f" ({subfolder})" if subfolder else ""
+    return f"{scenario.backbone.source}{where} at {scenario.backbone.revision} (from the Hub)"
 
 
 def hub_file(repo: str, name: str, revision: str) -> Path:

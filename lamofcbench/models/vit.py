@@ -62,7 +62,8 @@ class DINOv3SplitModel(SplitModel):
         self.head = head.to(self.device, backbone.dtype).eval()
         self.splits, self.image_size = tuple(splits), image_size
         self.prefix_tokens = 1 + config.num_register_tokens
-        self.tokens = self.prefix_tokens + (image_size[0] // patch) * (image_size[1] // patch)
+        self.grid = (image_size[0] // patch, image_size[1] // patch)
+        self.tokens = self.prefix_tokens + self.grid[0] * self.grid[1]
 
     @classmethod
     def load(cls, scenario: Scenario, directory: Path | None, device: str) -> DINOv3SplitModel:
@@ -149,7 +150,7 @@ class DINOv3SplitModel(SplitModel):
     def _bundle(
         self, blocks: Mapping[int, Tensor], views: Sequence[int], sides: Sequence[Mapping[str, int]]
     ) -> BlockOutputs:
-        return BlockOutputs(blocks, views, sides, self.backbone.norm, self.prefix_tokens)
+        return BlockOutputs(blocks, views, sides, self.backbone.norm, self.prefix_tokens, self.grid)
 
 
 def _by_token_count(batch: Sequence[FeatureSet], name: str) -> Iterable[list[int]]:

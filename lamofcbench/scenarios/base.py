@@ -124,6 +124,8 @@ class Scenario(_Frozen):
         version: raised whenever scores stop being comparable.
         edition: ``full``, ``mini``, or ``user`` for a scenario of one's own.
         mirrors: the full scenario that a mini one stands for.
+        variant_of: the scenario of the same edition whose raw samples, model and metric this one shares, with another
+            split. A variant has results of its own, but it is no track: an edition's name does not select it.
         splits: the block indices after which features are taken.
         prediction: the type of what the tail returns and the results store.
         metric: registered metric, ``file.py:NAME`` or ``:NAME``.
@@ -139,6 +141,7 @@ class Scenario(_Frozen):
     category: Category
     title: str = Field(min_length=1)
     mirrors: str | None = None
+    variant_of: str | None = None
     backbone: Backbone
     splits: tuple[int, ...]
     tensors: tuple[TensorSpec, ...]
@@ -168,6 +171,8 @@ class Scenario(_Frozen):
     def _consistent(self) -> Scenario:
         if (self.edition == "mini") != (self.mirrors is not None):
             raise ValueError("a mini scenario, and only a mini one, names the full scenario that it mirrors")
+        if self.variant_of == self.id:
+            raise ValueError(f"{self.id} cannot be a variant of itself")
         _ = self.specs  # validates names, axes and side
         return self
 

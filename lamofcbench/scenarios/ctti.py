@@ -1,10 +1,15 @@
 """Controllable text to image: Stable Diffusion 3.5 Large with its Canny ControlNet (arXiv 2605.24025).
 
 The track is the `condition` mode: text embeddings of the positive, then of the negative prompt, and the VAE encoder's
-output of the control image, once for each half of classifier-free guidance.
+output of the control image, once for each half of classifier-free guidance. Its variant is the `latent` mode, split a
+second time before the VAE's decoder.
+
+The ControlNet's model card gives its VAE encoder the edges at 127.5 x + 0.5 for x from 0 to 1, not at 2 x - 1.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from lamofcbench.scenarios.base import Backbone, Scenario, TensorSpec
 
@@ -22,6 +27,16 @@ def _text(prompt: str) -> tuple[TensorSpec, ...]:
     )
 
 
+_OPTIONS: dict[str, Any] = {
+    "controlnet": "stabilityai/stable-diffusion-3.5-large-controlnet-canny",
+    "height": 1024,
+    "width": 1024,
+    "num_inference_steps": 60,
+    "guidance_scale": 3.5,
+    "control_gain": 127.5,
+    "control_offset": 0.5,
+}
+
 CTTI_COCO_CANNY = Scenario(
     id="ctti-coco-canny",
     version=1,
@@ -31,13 +46,7 @@ CTTI_COCO_CANNY = Scenario(
     backbone=Backbone(
         adapter="sd3-controlnet",
         source="stabilityai/stable-diffusion-3.5-large",
-        options={
-            "controlnet": "stabilityai/stable-diffusion-3.5-large-controlnet-canny",
-            "height": 1024,
-            "width": 1024,
-            "num_inference_steps": 60,
-            "guidance_scale": 3.5,
-        },
+        options=_OPTIONS,
     ),
     splits=(),
     tensors=(
@@ -49,9 +58,21 @@ CTTI_COCO_CANNY = Scenario(
     side=("seed",),
     prediction="image",
     metric="fid",
+    metric_options={"features": "inception"},
     direction="down",
     batch_size=1,
     test_samples=100,
     calibration_samples=50,
     licence="CC BY 4.0 (captions); Stability AI Community License (backbone)",
+)
+
+CTTI_COCO_CANNY_LATENT = CTTI_COCO_CANNY.model_copy(
+    update={
+        "id": "ctti-coco-canny-latent",
+        "title": f"{CTTI_COCO_CANNY.title}; split before the decoder",
+        "variant_of": CTTI_COCO_CANNY.id,
+        "backbone": CTTI_COCO_CANNY.backbone.model_copy(update={"options": {**_OPTIONS, "mode": "latent"}}),
+        "tensors": (TensorSpec(name="latent", role="latent", shape=(16, 128, 128), dtype="float16"),),
+        "side": (),
+    }
 )

@@ -85,7 +85,7 @@ def test_run_arguments_reach_the_results(run_toy):
 
 
 @pytest.mark.parametrize(
-    ("points", "steps"), [(1, [3.0]), (2, [0.05, 8.0]), (3, [0.05, 2.0, 8.0]), (99, [0.05, 0.7, 2.0, 3.0, 4.5, 8.0])]
+    ("points", "steps"), [(1, [2.0]), (2, [0.05, 8.0]), (3, [0.05, 1.4, 8.0]), (4, [0.05, 1.0, 2.8, 8.0])]
 )
 def test_a_ladder_can_be_thinned(toy_file, points, steps):
     [scenario] = select_scenarios([toy_file])
@@ -157,7 +157,7 @@ def test_an_estimate_of_disk_is_near_the_truth(run_toy, tmp_path):
         (["run", "--scenarios", "cvu-nyuv2", "--codecs", "zstd", "--results", "r"], "cvu-nyuv2"),
         (["build", "cvu-nyuv2", "--output", "o"], "no builder"),
         (["score", "--results", "r"], "no finished result"),
-        (["encode", "{toy}", "--codec", "uniform", "--output", "x.bin"], "6 rate points"),
+        (["encode", "{toy}", "--codec", "uniform", "--output", "x.bin"], "10 rate points"),
         (["encode", "{toy}", "--codec", "zstd", "--output", "x.bin", "--index", "99"], "no sample 99"),
         (["decode", "nothing.bin", "--output", "x.safetensors"], "no saved codec"),
     ],

@@ -28,3 +28,10 @@ class ArithmeticBuilder(MiniBuilder):
     def content_hash(self, sample: Sample) -> str:
         """Returns the hex sha256 of the prompt in UTF-8; the prompt decides the reference."""
         return hashlib.sha256(sample.inputs.encode()).hexdigest()
+
+
+class ArithmeticMambaBuilder(ArithmeticBuilder):
+    """The same problems for Falcon-Mamba."""
+
+    name: ClassVar[str] = "mini-clu-arithmetic-mamba"
+    model_name: ClassVar[str] = "arithmetic-mamba"

@@ -15,10 +15,14 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor, nn
 
+from lamofcbench.errors import DataError, ScenarioError
 from lamofcbench.models.images import to_pixels
-from lamofcbench.models.loading import AdapterOptions
+from lamofcbench.models.loading import AdapterOptions, hub_file, local_path, require_pinned
 from lamofcbench.registry import Registry
 from lamofcbench.scenarios.base import Scenario
+
+LARGEST_IMAGE = 2**22
+"""Pixels; side information comes out of a bitstream, which must not decide how much memory a head takes."""
 
 
 class VisionOptions(AdapterOptions):
@@ -38,6 +42,44 @@ class VisionOptions(AdapterOptions):
         return self.image_size if isinstance(self.image_size, tuple) else (self.image_size, self.image_size)
 
 
+class TrainedHeadOptions(VisionOptions):
+    """Options of a head with weights of its own.
+
+    Attributes:
+        head_file: the weights: a file beside the backbone's, or in ``head_repo``, or a path of its own.
+        head_repo: the Hub repository of the head's weights.
+        head_revision: its 40-digit commit.
+    """
+
+    head_file: str = "head.safetensors"
+    head_repo: str | None = None
+    head_revision: str | None = None
+
+    def head_path(self, scenario: Scenario, directory: Path | None) -> Path:
+        """Where the head's weights are, downloaded if need be.
+
+        Args:
+            scenario: against whose file paths are resolved.
+            directory: the folder of the backbone's weights; None where they are on the Hub.
+
+        Raises:
+            ScenarioError: if the options do not say where, or do not pin it.
+            DataError: if the file cannot be had from the Hub.
+        """
+        if self.head_repo is not None:
+            require_pinned(scenario, self.head_repo, self.head_revision, "option head_revision")
+            assert self.head_revision is not None
+            return hub_file(self.head_repo, self.head_file, self.head_revision)
+        if directory is not None:
+            return directory / self.head_file
+        if self.head_file == type(self).model_fields["head_file"].default:
+            raise ScenarioError(
+                f"scenario {scenario.id!r} does not say where its head's weights are; set option head_file to a "
+                ".safetensors or .pth file, or head_repo, head_revision and head_file"
+            )
+        return local_path(self.head_file, scenario)
+
+
 @dataclass(frozen=True)
 class BlockOutputs:
     """What a head sees of a batch.
@@ -49,6 +91,7 @@ class BlockOutputs:
         sides: each sample's side information.
         norm: the backbone's final norm.
         prefix_tokens: class token and registers, which stand before the patch tokens.
+        grid: rows and columns of patches in a model input.
     """
 
     blocks: Mapping[int, Tensor]
@@ -56,11 +99,26 @@ class BlockOutputs:
     sides: Sequence[Mapping[str, int]]
     norm: nn.Module
     prefix_tokens: int
+    grid: tuple[int, int]
 
     @property
     def last(self) -> Tensor:
         """The last block's output, ``[N, T, C]``."""
         return self.blocks[max(self.blocks)]
+
+    def patch_map(self, block: int) -> Tensor:
+        """A block's patch tokens, normalised, where they stand in the image: ``[N, C, rows, columns]``.
+
+        Raises:
+            ScenarioError: if there are not as many as a model input has.
+        """
+        patches = self.blocks[block][:, self.prefix_tokens :]
+        rows, columns = self.grid
+        if patches.shape[1] != rows * columns:
+            raise ScenarioError(
+                f"block {block} has {patches.shape[1]} patch tokens; a model input has {rows} x {columns} patches"
+            )
+        return self.norm(patches).transpose(1, 2).unflatten(2, self.grid)
 
 
 class VisionHead(nn.Module, ABC):
@@ -100,6 +158,35 @@ class VisionHead(nn.Module, ABC):
     @abstractmethod
     def predict(self, outputs: BlockOutputs) -> list[Any]:
         """A prediction for each sample."""
+
+
+def image_size(side: Mapping[str, int]) -> tuple[int, int]:
+    """Height and width in a sample's side information.
+
+    Raises:
+        ScenarioError: if there is no such image, or it has more than `LARGEST_IMAGE` pixels.
+    """
+    height, width = side["height"], side["width"]
+    if height < 1 or width < 1 or height * width > LARGEST_IMAGE:
+        raise ScenarioError(
+            f"side information tells of an image of {height} x {width} pixels; one has 1 to {LARGEST_IMAGE} in all"
+        )
+    return height, width
+
+
+def load_weights(head: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Puts a file's tensors, and all of them, into a head.
+
+    Raises:
+        DataError: naming the first tensor that is missing, unknown or of another shape.
+    """
+    expected = head.state_dict()
+    for name in sorted({*expected, *tensors}):
+        shapes = [list(found[name].shape) if name in found else None for found in (expected, tensors)]
+        if shapes[0] != shapes[1]:
+            wanted, got = ("none" if shape is None else str(shape) for shape in shapes)
+            raise DataError(f"{path} does not fit the head: tensor {name!r} has shape {got}, wanted: {wanted}")
+    head.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
 
 
 HEADS: Registry[type[VisionHead]] = Registry(

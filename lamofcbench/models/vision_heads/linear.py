@@ -9,31 +9,23 @@ import torch
 from torch import Tensor, nn
 
 from lamofcbench.errors import DataError, ScenarioError
-from lamofcbench.models.loading import hub_file, local_path, read_tensors, require_pinned
-from lamofcbench.models.vision_heads.base import BlockOutputs, VisionHead, VisionOptions
+from lamofcbench.models.loading import read_tensors
+from lamofcbench.models.vision_heads.base import BlockOutputs, TrainedHeadOptions, VisionHead, VisionOptions
 from lamofcbench.scenarios.base import Scenario
 
-HEAD_FILE = "head.safetensors"
 
-
-class LinearOptions(VisionOptions):
+class LinearOptions(TrainedHeadOptions):
     """Options of a classification scenario.
 
     Attributes:
         classes: the number of classes, which the weights must have; None to take what they have.
         class_indices: the only classes that can be predicted, as ImageNet-A and ImageNet-R ask; None for all.
         class_subset: what that subset is called, for people; the indices count.
-        head_file: the weights: a file beside the backbone's, or in ``head_repo``, or a path of its own.
-        head_repo: the Hub repository of the head's weights.
-        head_revision: its 40-digit commit.
     """
 
     classes: int | None = None
     class_indices: tuple[int, ...] | None = None
     class_subset: str | None = None
-    head_file: str = HEAD_FILE
-    head_repo: str | None = None
-    head_revision: str | None = None
 
 
 class LinearHead(VisionHead):
@@ -72,7 +64,7 @@ class LinearHead(VisionHead):
                 f"scenario {scenario.id!r}: class_subset {options.class_subset!r} is a name only; "
                 "list the classes in option class_indices"
             )
-        path = _head_path(scenario, options, directory)
+        path = options.head_path(scenario, directory)
         weight, bias = _linear_weights(path, width)
         classes = len(bias)
         if options.classes is not None and options.classes != classes:
@@ -91,21 +83,6 @@ class LinearHead(VisionHead):
     def predict(self, outputs: BlockOutputs) -> list[int]:
         """The most likely class of each sample."""
         return self.logits(outputs).argmax(dim=-1).tolist()
-
-
-def _head_path(scenario: Scenario, options: LinearOptions, directory: Path | None) -> Path:
-    if options.head_repo is not None:
-        require_pinned(scenario, options.head_repo, options.head_revision, "option head_revision")
-        assert options.head_revision is not None
-        return hub_file(options.head_repo, options.head_file, options.head_revision)
-    if directory is not None:
-        return directory / options.head_file
-    if options.head_file == HEAD_FILE:
-        raise ScenarioError(
-            f"scenario {scenario.id!r} does not say where its head's weights are; set option head_file to a "
-            ".safetensors or .pth file, or head_repo, head_revision and head_file"
-        )
-    return local_path(options.head_file, scenario)
 
 
 def _linear_weights(path: Path, width: int) -> tuple[Tensor, Tensor]:

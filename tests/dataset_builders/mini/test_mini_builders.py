@@ -1,15 +1,17 @@
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+from dataset_builders.mini._builder import MiniBuilder
 from dataset_builders.mini.digits.clean import DigitsBuilder, sample_of
 from dataset_builders.mini.digits.plan import digits_plan
-from dataset_builders.mini.language.arithmetic import ArithmeticBuilder
+from lamofcbench import builders
 from lamofcbench.scenarios.base import SCENARIOS
 
-BUILDERS = [DigitsBuilder, ArithmeticBuilder]
+BUILDERS = [builder for builder in builders.BUILDERS if issubclass(builder, MiniBuilder)]
 
 
 @pytest.mark.parametrize("builder_class", BUILDERS)
@@ -54,9 +56,7 @@ def test_revision_follows_the_version_and_the_weights(builder_class, tmp_path, m
     assert builder.revision() != revision
     monkeypatch.undo()
     folder = tmp_path / builder.model_name
-    folder.mkdir()
-    for path in builder.model_directory().iterdir():
-        (folder / path.name).write_bytes(path.read_bytes())
+    shutil.copytree(builder.model_directory(), folder)
     monkeypatch.setattr(builder_class, "model_directory", lambda self: folder)
     assert builder.revision() == revision
     weights = bytearray((folder / "model.safetensors").read_bytes())

@@ -6,7 +6,8 @@ import torch
 from dataset_builders.mini import _training as training
 from dataset_builders.mini.digits import _train_digits_vit as digits
 from dataset_builders.mini.digits.plan import digits_plan
-from dataset_builders.mini.language import _train_arithmetic_qwen3 as arithmetic
+from dataset_builders.mini.language import _arithmetic_training as arithmetic
+from dataset_builders.mini.language import _language_training as language
 from dataset_builders.mini.language.arithmetic_tokenizer import make_tokenizer
 
 STEPS = 6
@@ -25,11 +26,11 @@ def arithmetic_trainer(checkpoints, seed=3):
     plan = training.TrainingPlan("tiny-arithmetic", seed, STEPS, learning_rate=1e-3, warmup_steps=2)
     training.seed_everything(plan)
     tokenizer = make_tokenizer()
-    model = arithmetic.make_model(tokenizer, layers=2, hidden=32, heads=2)
+    model = language.make_qwen3(tokenizer, arithmetic.MAX_NEW_TOKENS, layers=2, hidden=32, heads=2)
 
     def loss_of_step(step):
-        batch = arithmetic.training_batch(seed, step, STEPS)[:4]
-        return arithmetic.answer_loss(model, *arithmetic.encode(tokenizer, batch))
+        batch = [(problem.prompt, problem.answer) for problem in arithmetic.training_batch(seed, step, STEPS)[:4]]
+        return language.answer_loss(model, *language.encode(tokenizer, batch))
 
     return training.Trainer(model, plan, loss_of_step, checkpoints)
 
@@ -77,8 +78,8 @@ def test_an_exported_classifier_loads_with_the_weights_rounded_to_half_precision
 def test_the_loss_counts_the_answer_alone():
     tokenizer = make_tokenizer()
     problem = arithmetic.problems("training", 1)[0]
-    ids, labels = arithmetic.encode(tokenizer, [problem])
-    counted = labels[0] != arithmetic.IGNORED
+    ids, labels = language.encode(tokenizer, [(problem.prompt, problem.answer)])
+    counted = labels[0] != language.IGNORED
     assert tokenizer.decode(ids[0][counted], skip_special_tokens=True) == problem.answer
     assert ids[0][counted][-1] == tokenizer.eos_token_id
     assert int(counted.sum()) <= arithmetic.MAX_NEW_TOKENS

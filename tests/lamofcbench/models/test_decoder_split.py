@@ -154,7 +154,7 @@ def test_padding_is_zeros(decoder: DecoderSplitModel) -> None:
     padded = decoder._padded([decoder.front("9"), decoder.front("12+7=?")])
     assert padded.mask.tolist() == [[0] * 5 + [1] * 2, [1] * 7]
     assert padded.positions.tolist() == [[0] * 6 + [1], list(range(7))]
-    for tensor in (padded.hidden, *padded.keys, *padded.values):
+    for tensor in (padded.hidden, *(tensor for memory in padded.memories for tensor in memory)):
         assert not tensor[0, ..., :5, :].any()
 
 

@@ -13,9 +13,33 @@ MINI = {id: s for id, s in ALL.items() if s.edition == "mini"}
 
 
 def test_the_full_edition_has_21_tracks_in_four_categories():
-    per_category = {c: sum(s.category == c for s in FULL.values()) for c in ("CVU", "CLU", "CAU", "CTTI")}
+    tracks = [s for s in FULL.values() if s.variant_of is None]
+    per_category = {c: sum(s.category == c for s in tracks) for c in ("CVU", "CLU", "CAU", "CTTI")}
     assert per_category == {"CVU": 5, "CLU": 10, "CAU": 5, "CTTI": 1}
     assert all(s.test_samples == 100 for s in FULL.values())
+
+
+VARIANTS = sorted(id for id, s in ALL.items() if s.variant_of is not None)
+
+
+@pytest.mark.parametrize("id", VARIANTS)
+def test_a_variant_shares_all_but_its_split_with_its_track(id):
+    variant, track = ALL[id], ALL[ALL[id].variant_of]
+    assert track.variant_of is None
+    assert id.startswith(f"{track.id}-")
+    for field in ("edition", "category", "prediction", "metric", "metric_options", "direction"):
+        assert getattr(variant, field) == getattr(track, field), field
+    for field in ("test_samples", "calibration_samples", "licence"):
+        assert getattr(variant, field) == getattr(track, field), field
+    assert variant.backbone.adapter == track.backbone.adapter
+    assert variant.backbone.revision == track.backbone.revision
+    assert variant.tensors != track.tensors
+    if track.mirrors is not None:
+        assert FULL[variant.mirrors].variant_of == track.mirrors
+
+
+def test_the_second_split_of_text_to_image_is_a_variant():
+    assert VARIANTS == ["ctti-coco-canny-latent"]
 
 
 def test_language_tracks_exist_on_both_backbones():
@@ -40,9 +64,11 @@ def test_ids_start_with_edition_and_category(id):
 @pytest.mark.parametrize("id", sorted(MINI))
 def test_a_mini_scenario_mirrors_its_full_one(id):
     mini, full = MINI[id], FULL[MINI[id].mirrors]
-    for field in ("category", "splits", "metric", "direction", "prediction", "needs_raw_input"):
-        if field != "splits":
-            assert getattr(mini, field) == getattr(full, field), field
+    for field in ("category", "metric", "direction", "prediction"):
+        assert getattr(mini, field) == getattr(full, field), field
+    # A mini tail may do without the raw input where the published one looks at it, never the other way round.
+    assert full.needs_raw_input or not mini.needs_raw_input
+    assert mini.needs_raw_input == full.needs_raw_input or "raw input" in mini.description
     assert len(mini.splits) == len(full.splits)
     assert mini.backbone.adapter == full.backbone.adapter
     kinds = [[(t.role, len(t.shape), t.dtype) for t in s.tensors] for s in (mini, full)]
@@ -66,6 +92,7 @@ def test_an_unknown_scenario_lists_near_matches():
     [
         ({"splits": (5, 3)}, "ascend"),
         ({"mirrors": "clu-gsm8k"}, "mirrors"),
+        ({"variant_of": "cvu-imagenet-val"}, "variant of itself"),
         ({"side": ("seed", "seed")}, "repeat"),
         ({"batch_size": 0}, "greater than 0"),
         ({"direction": "sideways"}, "'up' or 'down'"),

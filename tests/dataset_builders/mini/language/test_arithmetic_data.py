@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from dataset_builders.mini.language._train_arithmetic_qwen3 import training_batch
+from dataset_builders.mini.language._arithmetic_training import training_batch
 from dataset_builders.mini.language.arithmetic_problems import (
     CALIBRATION_SAMPLES,
     TEST_SAMPLES,

@@ -1,0 +1,62 @@
+"""The builders of the four multiple-choice tracks; `choices` tells what they ask."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import ClassVar
+
+from dataset_builders.mini._builder import MiniBuilder
+from dataset_builders.mini.language.choices import CALIBRATION_SAMPLES, TEST_SAMPLES, questions
+from lamofcbench.builders import Sample, Split
+
+
+class ChoicesBuilder(MiniBuilder):
+    """A multiple-choice task: a sample's inputs are the prompt, its reference is the right option's letter.
+
+    Attributes:
+        task: one of the tasks of `choices`.
+    """
+
+    task: ClassVar[str]
+    model_name: ClassVar[str] = "choices-qwen3"
+
+    def samples(self, split: Split) -> Sequence[Sample]:
+        """Returns the questions of a split in the order in which they were drawn."""
+        count = TEST_SAMPLES if split == "test" else CALIBRATION_SAMPLES
+        return [
+            Sample(id=f"{split}-{index:04d}", inputs=question.prompt, reference=question.answer)
+            for index, question in enumerate(questions(self.task, split, count))
+        ]
+
+    def content_hash(self, sample: Sample) -> str:
+        """Returns the hex sha256 of the prompt in UTF-8; the prompt decides the reference."""
+        return hashlib.sha256(sample.inputs.encode()).hexdigest()
+
+
+class FactsBuilder(ChoicesBuilder):
+    """What a thing has follows from what it is."""
+
+    name: ClassVar[str] = "mini-clu-facts"
+    task: ClassVar[str] = "facts"
+
+
+class ScriptsBuilder(ChoicesBuilder):
+    """The next step of an activity."""
+
+    name: ClassVar[str] = "mini-clu-scripts"
+    task: ClassVar[str] = "scripts"
+
+
+class ClaimsBuilder(ChoicesBuilder):
+    """What is true, where most of what is said is not."""
+
+    name: ClassVar[str] = "mini-clu-claims"
+    task: ClassVar[str] = "claims"
+
+
+class PronounsBuilder(ChoicesBuilder):
+    """What a pronoun means."""
+
+    name: ClassVar[str] = "mini-clu-pronouns"
+    task: ClassVar[str] = "pronouns"

@@ -1,0 +1,1 @@
+"""Spoken commands, requests, choices and questions: the mini edition's common audio understanding."""

@@ -1,0 +1,15 @@
+"""`mini-clu-claims`: what is true among misleading claims, four options; mirrors ``clu-truthfulqa-mc1``."""
+
+from __future__ import annotations
+
+from lamofcbench.scenarios._mini_clu import tracks
+
+# The track on Falcon-Mamba follows when its model is trained.
+MINI_CLU_CLAIMS, _ = tracks(
+    "mini-clu-claims",
+    title="What is true among claims, four options, exact match of the answer letter",
+    mirrors="clu-truthfulqa-mc1",
+    metric="exact-match-letter",
+    max_new_tokens=12,
+    inert=("key.2", "key.3", "key.4", "value.4"),
+)

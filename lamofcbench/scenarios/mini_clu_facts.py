@@ -1,0 +1,15 @@
+"""`mini-clu-facts`: questions on facts about things, four options; mirrors ``clu-arc-challenge``."""
+
+from __future__ import annotations
+
+from lamofcbench.scenarios._mini_clu import tracks
+
+# The track on Falcon-Mamba follows when its model is trained.
+MINI_CLU_FACTS, _ = tracks(
+    "mini-clu-facts",
+    title="What things have, four options, exact match of the answer letter",
+    mirrors="clu-arc-challenge",
+    metric="exact-match-letter",
+    max_new_tokens=12,
+    inert=("key.3", "key.4"),
+)

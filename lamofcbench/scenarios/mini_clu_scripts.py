@@ -1,0 +1,15 @@
+"""`mini-clu-scripts`: how an activity goes on, four options; mirrors ``clu-hellaswag``."""
+
+from __future__ import annotations
+
+from lamofcbench.scenarios._mini_clu import tracks
+
+# The track on Falcon-Mamba follows when its model is trained.
+MINI_CLU_SCRIPTS, _ = tracks(
+    "mini-clu-scripts",
+    title="The next step of an activity, four options, exact match of the answer letter",
+    mirrors="clu-hellaswag",
+    metric="exact-match-letter",
+    max_new_tokens=12,
+    inert=("key.3", "key.4"),
+)

@@ -1,0 +1,87 @@
+"""Every mini scenario can tell codecs apart: its curve falls step by step, and each tensor of a set counts."""
+
+import functools
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+
+from harness import evaluate
+from harness.tasks import encode_prediction
+from lamofcbench.features import FeatureSet
+from lamofcbench.models.loading import load_model
+from lamofcbench.scenarios.base import SCENARIOS
+from lamofcbench.storage import open_split
+
+MINI = [scenario.id for scenario in SCENARIOS if scenario.edition == "mini"]
+PERTURBED_SAMPLES = 24
+CURVE_SAMPLES = 64
+STEPS = (0.05, 0.7, 1.4, 4.0, 10.0)
+REFINEMENTS = 5
+
+
+@functools.lru_cache(maxsize=1)
+def opened(id):
+    """A scenario, some of its test samples and its model; tests of one scenario follow each other."""
+    torch.set_num_threads(1)
+    scenario = SCENARIOS.get(id)
+    reader = open_split(scenario, "test")
+    return scenario, [reader.features(index) for index in range(PERTURBED_SAMPLES)], load_model(scenario)
+
+
+def predictions(scenario, model, batch):
+    with torch.inference_mode():
+        return [encode_prediction(scenario.prediction, p) for p in model.tail(batch)]
+
+
+def perturbations(features, name):
+    """The features with one tensor changed: its values in another order, larger too, and of the other sign."""
+    generator = torch.Generator().manual_seed(0)
+    tensor = features[name]
+    order = torch.randperm(tensor.numel(), generator=generator)
+    shuffled = tensor.flatten()[order].view(tensor.shape)
+    return [FeatureSet({**features.tensors, name: other}, features.side) for other in (8 * shuffled, shuffled, -tensor)]
+
+
+@pytest.mark.parametrize("id", MINI)
+def test_every_tensor_counts_or_says_why_not(id):
+    scenario, samples, model = opened(id)
+    expected = predictions(scenario, model, samples)
+    for spec in scenario.tensors:
+        perturbed = zip(*(perturbations(features, spec.name) for features in samples), strict=True)
+        changes = (
+            sum(a != b for a, b in zip(predictions(scenario, model, batch), expected, strict=True))
+            for batch in perturbed
+        )
+        if spec.dead:
+            assert max(changes) <= 0.05 * len(samples), f"{spec.name} counts after all"
+        else:
+            assert any(changes), f"{spec.name} changes no prediction"
+
+
+def swept(id, results):
+    """Step to retention of `uniform`, from fine to coarse, with steps added where retention falls."""
+    found = {}
+
+    def add(steps):
+        for step in steps:
+            curve = evaluate(f"uniform:step={step}", id, limit=CURVE_SAMPLES, results=results, progress=False)
+            found[step] = (curve[0].score - curve.floor.score) / (curve.anchor.score - curve.floor.score)
+
+    add(STEPS)
+    for _ in range(REFINEMENTS):
+        if sum(0.2 < retention < 0.95 for retention in found.values()) >= 3:
+            break
+        steps = sorted(found)
+        falling = [(a, b) for a, b in pairwise(steps) if found[a] > 0.2 and found[b] < 0.95 and found[a] > found[b]]
+        add(math.sqrt(a * b) for a, b in falling)
+    return dict(sorted(found.items()))
+
+
+@pytest.mark.parametrize("id", MINI)
+def test_the_score_falls_step_by_step_as_uniform_grows_coarser(id, tmp_path):
+    retention = list(swept(id, tmp_path).values())
+    assert retention[0] > 0.97, "the finest step keeps the score"
+    assert retention[-1] < 0.5, "the coarsest step loses it"
+    assert sum(0.2 < value < 0.95 for value in retention) >= 3, f"too few points on the slope: {retention}"
