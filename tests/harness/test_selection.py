@@ -7,7 +7,7 @@ from lamofcbench.errors import LaMoFCBenchError, UnknownNameError
 from lamofcbench.scenarios.base import SCENARIOS
 
 
-@pytest.mark.parametrize("edition", ["mini", "full"])
+@pytest.mark.parametrize("edition", ["full"])
 def test_an_edition_is_its_tracks_without_their_variants(edition):
     chosen = select_scenarios([edition])
     assert chosen == [s for s in SCENARIOS if s.edition == edition and s.variant_of is None]

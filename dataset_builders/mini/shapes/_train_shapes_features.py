@@ -20,7 +20,7 @@ BATCH = 32
 
 
 class AttributeLoss:
-    """The loss of a step: cross-entropies over the attributes, on pictures with a little noise."""
+    """The loss of a step: cross-entropies over the attributes, on disturbed pictures."""
 
     def __init__(self, model: ShapesFeatures, scenes: Sequence[Scene], seed: int) -> None:
         self.model, self.seed = model, seed
@@ -34,13 +34,30 @@ class AttributeLoss:
         """The loss, a scalar."""
         source = training.torch_source(self.seed, step)
         chosen = torch.randint(len(self.images), (BATCH,), generator=source)
-        # Generated images are a little off: noise keeps the network from judging by exact levels.
-        spread = 12 * torch.rand(BATCH, 1, 1, 1, generator=source)
-        images = self.images[chosen] + spread * torch.randn(self.images[chosen].shape, generator=source)
-        logits = self.model.logits(images.clamp(0, 255))
+        images = disturbed(self.images[chosen].float(), source)
+        logits = self.model.logits(images)
         return torch.stack(
             [functional.cross_entropy(logits[name], labels[chosen]) for name, labels in self.labels.items()]
         ).mean()
+
+
+def disturbed(images: Tensor, source: torch.Generator) -> Tensor:
+    """Pictures a little blurred, spotted and noisy, as generated ones are: judging by exact levels must not pay.
+
+    Args:
+        images: float32 ``[B, 3, H, W]``, 0 to 255.
+        source: of all draws.
+    """
+    count, _, height, width = images.shape
+
+    def strength(largest: float) -> Tensor:
+        return largest * torch.rand(count, 1, 1, 1, generator=source)
+
+    smooth = functional.avg_pool2d(functional.pad(images, (2, 2, 2, 2), mode="replicate"), 5, stride=1)
+    spots = torch.randn(count, 3, height // 4, width // 4, generator=source)
+    spots = functional.interpolate(spots, size=(height, width), mode="bilinear")
+    noise = torch.randn(images.shape, generator=source)
+    return (torch.lerp(images, smooth, strength(0.9)) + strength(30) * spots + strength(12) * noise).clamp(0, 255)
 
 
 def accuracies(model: ShapesFeatures, scenes: Sequence[Scene]) -> dict[str, float]:
