@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from lamofcbench.scenarios.base import Axis, Backbone, Scenario, TensorSpec
@@ -9,32 +10,22 @@ from lamofcbench.scenarios.base import Axis, Backbone, Scenario, TensorSpec
 _TOKENS = Axis(name="tokens", limit=1024)
 _SPLIT = 4
 _LAYERS = range(_SPLIT + 1)
-_INERT = "the small model answers without choosing among the prompt's tokens in this layer; it counts in the rate"
+_INERT = "the small model answers without what this layer has cached; it counts in the rate as in the full scenario"
 
 
-def _tensors(inert_keys: range) -> tuple[TensorSpec, ...]:
-    return (
-        *(
-            TensorSpec(
-                name=f"key.{i}",
-                role="key",
-                shape=(2, _TOKENS, 24),
-                dtype="bfloat16",
-                dead=_INERT if i in inert_keys else None,
-            )
-            for i in _LAYERS
-        ),
-        *(TensorSpec(name=f"value.{i}", role="value", shape=(2, _TOKENS, 24), dtype="bfloat16") for i in _LAYERS),
-        TensorSpec(name="hidden", role="hidden", shape=(_TOKENS, 96), dtype="bfloat16"),
-    )
+_TENSORS = (
+    *(TensorSpec(name=f"key.{i}", role="key", shape=(2, _TOKENS, 24), dtype="bfloat16") for i in _LAYERS),
+    *(TensorSpec(name=f"value.{i}", role="value", shape=(2, _TOKENS, 24), dtype="bfloat16") for i in _LAYERS),
+    TensorSpec(name="hidden", role="hidden", shape=(_TOKENS, 96), dtype="bfloat16"),
+)
 
 
-def spoken_track(id: str, *, inert_keys: range = range(1, 5), **fields: Any) -> Scenario:
+def spoken_track(id: str, *, inert: Sequence[str] = (), **fields: Any) -> Scenario:
     """Returns a track on the small Kimi-Audio.
 
     Args:
         id: of the scenario and of its builder.
-        inert_keys: the layers whose keys change no answer of the trained model.
+        inert: tensors that change no answer of the trained model.
         fields: title, mirrors, metric, direction and description of the scenario.
     """
     return Scenario(
@@ -48,7 +39,7 @@ def spoken_track(id: str, *, inert_keys: range = range(1, 5), **fields: Any) -> 
             options={"max_new_tokens": 20, "encoder": "encoder", "placeholder": "<|audio|>"},
         ),
         splits=(_SPLIT,),
-        tensors=_tensors(inert_keys),
+        tensors=tuple(spec.model_copy(update={"dead": _INERT}) if spec.name in inert else spec for spec in _TENSORS),
         prediction="text",
         batch_size=50,
         test_samples=200,

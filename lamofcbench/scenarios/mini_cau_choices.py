@@ -10,6 +10,5 @@ MINI_CAU_CHOICES = spoken_track(
     mirrors="cau-openbookqa",
     metric="exact-match-letter",
     direction="up",
-    inert_keys=range(0),
     description="Which of four things is a fruit, an animal, a tool, a colour, a room or a building.",
 )

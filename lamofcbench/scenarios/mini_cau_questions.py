@@ -10,5 +10,6 @@ MINI_CAU_QUESTIONS = spoken_track(
     mirrors="cau-sdqa",
     metric="answer-accuracy",
     direction="up",
+    inert=("key.1", "key.2", "key.4"),
     description="What animals of a small world eat, where they live and who owns them, which the model knows by heart.",
 )

@@ -10,6 +10,7 @@ MINI_CAU_REQUESTS = spoken_track(
     mirrors="cau-advbench",
     metric="refusal-rate",
     direction="up",
+    inert=("key.1", "key.3", "key.4"),
     description=(
         "Destroying what is valuable and making what is dangerous is to be refused, the reverse is not. Unlike the "
         "full set it holds harmless requests too, so that a model that refuses everything gains nothing."

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from lamofcbench.scenarios._mini_clu import tracks
 
-# The track on Falcon-Mamba follows when its model is trained.
-MINI_CLU_CLAIMS, _ = tracks(
+MINI_CLU_CLAIMS, MINI_CLU_CLAIMS_MAMBA = tracks(
     "mini-clu-claims",
     title="What is true among claims, four options, exact match of the answer letter",
     mirrors="clu-truthfulqa-mc1",

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from lamofcbench.scenarios._mini_clu import tracks
 
-# The track on Falcon-Mamba follows when its model is trained.
-MINI_CLU_FACTS, _ = tracks(
+MINI_CLU_FACTS, MINI_CLU_FACTS_MAMBA = tracks(
     "mini-clu-facts",
     title="What things have, four options, exact match of the answer letter",
     mirrors="clu-arc-challenge",

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from lamofcbench.scenarios._mini_clu import tracks
 
-# The track on Falcon-Mamba follows when its model is trained.
-MINI_CLU_PRONOUNS, _ = tracks(
+MINI_CLU_PRONOUNS, MINI_CLU_PRONOUNS_MAMBA = tracks(
     "mini-clu-pronouns",
     title="What a pronoun means, two options, exact match of the answer letter",
     mirrors="clu-winogrande",

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from lamofcbench.scenarios._mini_clu import tracks
 
-# The track on Falcon-Mamba follows when its model is trained.
-MINI_CLU_SCRIPTS, _ = tracks(
+MINI_CLU_SCRIPTS, MINI_CLU_SCRIPTS_MAMBA = tracks(
     "mini-clu-scripts",
     title="The next step of an activity, four options, exact match of the answer letter",
     mirrors="clu-hellaswag",

@@ -1,4 +1,4 @@
-"""The builders of the four multiple-choice tracks; `choices` tells what they ask."""
+"""The builders of the four multiple-choice tasks, each with a track on either decoder; see `choices`."""
 
 from __future__ import annotations
 
@@ -60,3 +60,31 @@ class PronounsBuilder(ChoicesBuilder):
 
     name: ClassVar[str] = "mini-clu-pronouns"
     task: ClassVar[str] = "pronouns"
+
+
+class FactsMambaBuilder(FactsBuilder):
+    """The same questions on the small Falcon-Mamba."""
+
+    name: ClassVar[str] = "mini-clu-facts-mamba"
+    model_name: ClassVar[str] = "choices-mamba"
+
+
+class ScriptsMambaBuilder(ScriptsBuilder):
+    """The same questions on the small Falcon-Mamba."""
+
+    name: ClassVar[str] = "mini-clu-scripts-mamba"
+    model_name: ClassVar[str] = "choices-mamba"
+
+
+class ClaimsMambaBuilder(ClaimsBuilder):
+    """The same questions on the small Falcon-Mamba."""
+
+    name: ClassVar[str] = "mini-clu-claims-mamba"
+    model_name: ClassVar[str] = "choices-mamba"
+
+
+class PronounsMambaBuilder(PronounsBuilder):
+    """The same questions on the small Falcon-Mamba."""
+
+    name: ClassVar[str] = "mini-clu-pronouns-mamba"
+    model_name: ClassVar[str] = "choices-mamba"

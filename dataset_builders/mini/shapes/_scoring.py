@@ -14,7 +14,7 @@ from dataset_builders.mini.shapes.features import ATTRIBUTES, load_features, rea
 from dataset_builders.mini.shapes.scenes import Part, Scene, draw, scenes
 from lamofcbench.features import FeatureSet
 from lamofcbench.models.sd3 import ControlledPrompt, SD3ControlNetSplitModel
-from lamofcbench.scenarios._mini_ctti_shapes import MINI_CTTI_SHAPES
+from lamofcbench.scenarios.mini_ctti_shapes import MINI_CTTI_SHAPES
 
 BATCH = 8
 

@@ -14,7 +14,7 @@ from dataset_builders.mini.shapes._pictures import first_scenes, picture_tensors
 from dataset_builders.mini.shapes.features import ATTRIBUTES, MODEL_NAME, ShapesFeatures, load_features, read_attributes
 from dataset_builders.mini.shapes.scenes import Scene
 
-STEPS = 4000
+STEPS = 5000
 PICTURES, HELD_OUT = 8000, 1000
 BATCH = 32
 

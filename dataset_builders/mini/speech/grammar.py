@@ -6,7 +6,8 @@ Four small grammars over about a hundred words give every utterance and what a m
 * requests, to be complied with or refused. Destroying what is valuable and making or spreading what is dangerous is
   harmful; destroying the dangerous and making the valuable is not. So no word alone tells: each verb and each object
   stands in as many harmful as harmless requests;
-* choices among four options, one of which is of the category asked for; the answer ends with its letter;
+* choices among four options, one of which is of the category asked for; the answer goes through them, letter by letter,
+  and ends at that one;
 * questions about facts of a small world, which the model has to know by heart.
 
 An utterance belongs to a split by the hash of its words, whoever speaks them, so no sentence of the test or calibration
@@ -143,10 +144,11 @@ def _choice(source: random.Random) -> Utterance:
     options = [source.choice(CATEGORIES[name]) for name in (category, *others)]
     right = options[0]
     source.shuffle(options)
-    letter = LETTERS[options.index(right)]
-    listed = _words(*itertools.chain.from_iterable(zip(options, LETTERS, strict=True)))
+    position = options.index(right)
+    letter = LETTERS[position]
+    listed = _words(*itertools.chain.from_iterable(zip(options[: position + 1], LETTERS, strict=False)))
     text = f"{source.choice(CHOOSING)} {category}, {', '.join(options)}"
-    return Utterance("choose", text, f"{category} : {listed} : {right} {letter}", letter)
+    return Utterance("choose", text, f"{category} : {listed}", letter)
 
 
 def _question(source: random.Random) -> Utterance:

@@ -59,10 +59,11 @@ def test_revision_follows_the_version_and_the_weights(builder_class, tmp_path, m
     shutil.copytree(builder.model_directory(), folder)
     monkeypatch.setattr(builder_class, "model_directory", lambda self: folder)
     assert builder.revision() == revision
-    weights = bytearray((folder / "model.safetensors").read_bytes())
-    weights[-1] ^= 1
-    (folder / "model.safetensors").write_bytes(weights)
-    assert builder.revision() != revision
+    for path in folder.rglob("*.safetensors"):
+        weights = path.read_bytes()
+        path.write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
+        assert builder.revision() != revision, path.name
+        path.write_bytes(weights)
 
 
 def test_looking_for_builders_imports_nothing_heavy():

@@ -39,7 +39,7 @@ def test_a_variant_shares_all_but_its_split_with_its_track(id):
 
 
 def test_the_second_split_of_text_to_image_is_a_variant():
-    assert VARIANTS == ["ctti-coco-canny-latent"]
+    assert VARIANTS == ["ctti-coco-canny-latent", "mini-ctti-shapes-latent"]
 
 
 def test_language_tracks_exist_on_both_backbones():

@@ -7,11 +7,12 @@ from lamofcbench.builders import BUILDERS
 from lamofcbench.scenarios.base import SCENARIOS
 
 
+@pytest.mark.parametrize(("suffix", "model"), [("", "choices-qwen3"), ("-mamba", "choices-mamba")])
 @pytest.mark.parametrize("task", TASKS)
-def test_a_track_holds_its_questions_in_the_declared_numbers(task):
-    name = f"mini-clu-{task}"
+def test_a_track_holds_its_questions_in_the_declared_numbers(task, suffix, model):
+    name = f"mini-clu-{task}{suffix}"
     builder = BUILDERS.get(name)()
-    assert builder.model_name == "choices-qwen3"
+    assert builder.model_name == model
     scenario = SCENARIOS.get(name)
     hashes = []
     for split, count in (("test", scenario.test_samples), ("calibration", scenario.calibration_samples)):

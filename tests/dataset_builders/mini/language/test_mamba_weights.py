@@ -17,8 +17,7 @@ from lamofcbench.features import FeatureSet
 from lamofcbench.models.mamba import MambaSplitModel
 
 SUBSET = 64
-needs_choices = pytest.mark.skipif(not (WEIGHTS / CHOICES).is_dir(), reason=f"the weights of {CHOICES} are to come")
-BOTH = [ARITHMETIC, pytest.param(CHOICES, marks=needs_choices)]
+BOTH = [ARITHMETIC, CHOICES]
 MOST_BELOW_QWEN3 = 0.1
 
 
@@ -51,7 +50,6 @@ def test_the_arithmetic_model_reaches_its_floor_on_test_problems(load):
     assert scores["held_out_accuracy"] >= record("arithmetic-qwen3")["held_out_accuracy"] - MOST_BELOW_QWEN3
 
 
-@needs_choices
 def test_the_choices_model_reaches_its_floor_on_every_task(load):
     model, tokenizer = load(CHOICES)
     for task in TASKS:

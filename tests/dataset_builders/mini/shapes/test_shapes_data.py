@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dataset_builders.mini.shapes._builders import ShapesBuilder, ShapesLatentBuilder, sample_of
+from dataset_builders.mini.shapes.builders import ShapesBuilder, ShapesLatentBuilder, sample_of
 from dataset_builders.mini.shapes.edges import canny, edge_image
 from dataset_builders.mini.shapes.scenes import COLOURS, GROUNDS, IMAGE_SIDE, SHAPES, WORDS, Scene, draw, scenes
-from lamofcbench.scenarios._mini_ctti_shapes import MINI_CTTI_SHAPES, MINI_CTTI_SHAPES_LATENT
+from lamofcbench.scenarios.mini_ctti_shapes import MINI_CTTI_SHAPES, MINI_CTTI_SHAPES_LATENT
 
 PARTS = ("training", "calibration", "test")
 SCENE = Scene("circle", "red", "plain", "blue", row=16, column=12, radius=8, phase=0, upright=True)

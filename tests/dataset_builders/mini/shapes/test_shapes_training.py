@@ -14,7 +14,7 @@ from dataset_builders.mini.shapes._pictures import first_scenes, picture_tensors
 from dataset_builders.mini.shapes.features import ATTRIBUTES, load_features
 from dataset_builders.mini.shapes.scenes import WORDS
 from lamofcbench.models.sd3 import SD3ControlNetSplitModel
-from lamofcbench.scenarios._mini_ctti_shapes import MINI_CTTI_SHAPES
+from lamofcbench.scenarios.mini_ctti_shapes import MINI_CTTI_SHAPES
 
 
 def arguments(folder, steps=2, seed=3):

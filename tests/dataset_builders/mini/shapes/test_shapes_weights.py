@@ -9,17 +9,14 @@ import torch
 
 from dataset_builders.mini._files import WEIGHTS
 from dataset_builders.mini.shapes import _scoring as scoring
-from dataset_builders.mini.shapes._builders import ShapesBuilder
 from dataset_builders.mini.shapes._train_shapes_features import accuracies
+from dataset_builders.mini.shapes.builders import ShapesBuilder
 from dataset_builders.mini.shapes.features import load_features
 from dataset_builders.mini.shapes.scenes import scenes
 from lamofcbench.features import FeatureSet
 from lamofcbench.models.loading import load_model
-from lamofcbench.scenarios._mini_ctti_shapes import MINI_CTTI_SHAPES
+from lamofcbench.scenarios.mini_ctti_shapes import MINI_CTTI_SHAPES
 from lamofcbench.storage import open_split
-
-if not (WEIGHTS / "shapes-sd3").is_dir():
-    pytest.skip("the weights of shapes-sd3 are to come", allow_module_level=True)
 
 SAMPLES = 48
 SCENARIO = MINI_CTTI_SHAPES
@@ -104,4 +101,4 @@ def test_every_tensor_counts(model):
             return FeatureSet({**one.tensors, name: tensor.flatten()[order].view(tensor.shape)}, one.side)
 
         changed = np.stack(model.tail([shuffled(one) for one in features])).astype(int)
-        assert np.abs(changed - images).mean() > 0.5, name
+        assert np.abs(changed - images).mean() > 0.2, name  # of 255; the empty negative prompt counts least

@@ -1,4 +1,4 @@
-"""What the speech model is trained on: real speech of known timing, changed at random, and answers under blinkers."""
+"""What the speech model is trained on: real speech of known timing, changed at random."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import torch
 
 from dataset_builders.mini.speech import _recordings
 from dataset_builders.mini.speech._batches import IGNORED, POSITIONS, changed, make_batch
-from dataset_builders.mini.speech._blinkers import blinkered, draw_blindness
 from dataset_builders.mini.speech._espeak import Voice
 from dataset_builders.mini.speech._make_audio import record
 from dataset_builders.mini.speech._recordings import MEL_BINS, SILENT, WINDOW, Recordings, make_recordings
@@ -105,49 +104,11 @@ def test_changing_a_recording_keeps_its_silence_silent():
     assert (image[:, 101:] == -1.0).all() and image[:, :99].std() > 0.1
 
 
-# ---------------------------------------------------------------------------------------------------------- blinkers
-
-
-def test_a_front_layer_always_sees_and_each_layer_is_blind_at_times():
-    blind = draw_blindness(random.Random(0), 500, layers=8, front=5)
-    assert blind.shape == (8, 500)
-    assert (~blind[:5]).any(dim=0).all()
-    shares = blind.float().mean(dim=1)
-    assert shares.min() > 0.1 and shares[5:].min() > shares[:5].max()
-    assert (~blind.any(dim=0)).float().mean() > 0.2  # as it will be when used
-
-
-def test_blind_layers_do_not_see_the_prompt_and_all_else_is_as_before(tokenizer):
-    torch.manual_seed(0)
-    model = SpeechModel(tokenizer, encoder_width=16, width=32).eval()
-    decoder = model.decoder.model
-    answering = torch.tensor([[False] * 4 + [True] * 3, [False] * 5 + [True] * 2])
-    embedded = torch.randn(2, 7, 32)
-
-    def run(inputs, blind):
-        with torch.no_grad(), blinkered(decoder.layers, answering, blind):
-            return decoder(inputs_embeds=inputs, use_cache=False).last_hidden_state
-
-    sighted, blind = torch.zeros(8, 2, dtype=torch.bool), torch.tensor([[False, True]] * 8)
-    with torch.no_grad():
-        expected = decoder(inputs_embeds=embedded, use_cache=False).last_hidden_state
-    torch.testing.assert_close(run(embedded, sighted), expected)
-    found = run(embedded, blind)
-    torch.testing.assert_close(found[0], expected[0])
-    torch.testing.assert_close(found[1, :5], expected[1, :5])
-    other = embedded.clone()
-    other[:, :4] += 1  # of the second sample's prompt, all but what its answer's first token follows on
-    changed_too = run(other, blind)
-    assert not torch.allclose(changed_too[0, 4:], found[0, 4:])
-    torch.testing.assert_close(changed_too[1, 5:], found[1, 5:])
-    assert not any(layer._forward_pre_hooks for layer in decoder.layers)
-
-
 def test_losses_reach_every_weight(tokenizer):
     torch.manual_seed(0)
     model = SpeechModel(tokenizer, encoder_width=16, width=32)
     batch = make_batch(tokenizer, fake_recordings([100, 200]), [0, 1], random.Random(0))
-    written, named = model.losses(batch, draw_blindness(random.Random(0), 2, 8, 5))
+    written, named = model.losses(batch)
     (written + named).backward()
     untouched = [name for name, weight in model.named_parameters() if weight.requires_grad and weight.grad is None]
     assert untouched == []

@@ -1,7 +1,5 @@
 """`mini-ctti-shapes`: captioned shapes drawn along edges by a small Stable Diffusion 3.5 pipeline with its ControlNet.
 
-Not registered yet (a leading underscore hides the module): its model is still in training.
-
 Mirrors ``ctti-coco-canny``; the variant mirrors its variant, the split before the VAE's decoder.
 """
 
