@@ -89,7 +89,7 @@ def middle_points(specs: FeatureSpecs, texts: Sequence[str]) -> list[Codec]:
     """The named codecs, or the middle point of every registered one."""
     if texts:
         return [codec for text in texts for codec in make_codecs(text, specs)]
-    return [c(specs, c.make_params(c.rate_points[len(c.rate_points) // 2])) for c in CODECS]
+    return [c(specs, c.make_params(c.rate_points[len(c.rate_points) // 2])) for c in CODECS if not c.unavailable()]
 
 
 def measure(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import functools
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from lamofcbench.codecs.base import Codec
@@ -10,11 +12,14 @@ from lamofcbench.codecs.registry import CODECS, make_codecs
 from lamofcbench.errors import CodecError, LaMoFCBenchError
 from lamofcbench.scenarios.base import SCENARIOS, Scenario
 
+LOGGER = logging.getLogger("lamofcbench")
+
 ANCHOR = "identity"
 """The codec whose score is that of uncoded features."""
 FLOOR = "mean"
 """The codec that sends nothing but the container."""
 EDITIONS = ("mini", "full")
+ALL_CODECS = "all"
 
 CodecLike: TypeAlias = "str | type[Codec] | Codec"
 
@@ -52,7 +57,7 @@ def select_codecs(
     """The codecs of SPECs, classes (their ladder) and objects, for one scenario; each configuration once.
 
     Args:
-        codecs: what the user named.
+        codecs: what the user named; ``all`` stands for every registered codec that this machine can run.
         scenario: for whose tensors.
         trust_code: allow a saved codec to run the Python source that came with it.
         points: how many rate points of each ladder to keep; None for all.
@@ -63,10 +68,28 @@ def select_codecs(
     if points is not None and points < 1:
         raise LaMoFCBenchError(f"points is {points}; at least 1 rate point is needed")
     found: dict[bytes, Codec] = {}
-    for like in codecs:
+    for like in _expanded(codecs):
         for codec in _thinned(_codecs_of(like, scenario, trust_code), points):
             found.setdefault(codec.fingerprint, codec)
     return list(found.values())
+
+
+def _expanded(codecs: Iterable[CodecLike]) -> Iterator[CodecLike]:
+    for like in codecs:
+        if like == ALL_CODECS:
+            yield from _runnable_codecs()
+        else:
+            yield like
+
+
+@functools.cache  # a run selects once a scenario, and is to say once what it leaves out
+def _runnable_codecs() -> tuple[str, ...]:
+    names = [name for name in CODECS.names() if name not in (ANCHOR, FLOOR)]  # every run makes those two
+    reasons = {name: CODECS.get(name).unavailable() for name in names}
+    for name, reason in reasons.items():
+        if reason is not None:
+            LOGGER.warning("%s is left out: %s", name, reason)
+    return tuple(name for name in names if reasons[name] is None)
 
 
 def _thinned(ladder: Sequence[Codec], points: int | None) -> list[Codec]:

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> None:
             ", ".join(f"{name}={default}" for name, default in entry["params"].items()),
             len(entry["rate_points"]),
             " ".join(word for word in ("lossless", "needs_calibration") if entry[word]).replace("_", " "),
-            entry["summary"],
+            entry["summary"] if entry["unavailable"] is None else f"unavailable: {entry['unavailable']}",
         )
         for entry in described
     ]
@@ -48,6 +48,7 @@ def _describe(codec: Any) -> dict[str, Any]:
         "lossless": codec.lossless,
         "needs_calibration": codec.needs_calibration,
         "paper": codec.paper,
+        "unavailable": codec.unavailable(),
     }
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import os
 from pathlib import Path
 
 from harness.commands import _common
@@ -20,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--codecs", nargs="+", required=True, metavar="SPEC",
         help="ID[:key=value,...]; ID is a name, path/to/file.py:Class, a saved folder or org/name; "
-        "without parameters the ladder of rate points runs",
+        "without parameters the ladder of rate points runs; all: every registered codec",
     )  # fmt: skip
     parser.add_argument("--results", type=Path, required=True, metavar="DIR", help="where results are kept")
     _common.add_data_argument(parser)
@@ -48,31 +46,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the command; prints the folder of each result."""
     from harness import launch
-    from lamofcbench.errors import LaMoFCBenchError
 
-    if args.num_processes < 1:
-        raise LaMoFCBenchError(f"--num-processes is {args.num_processes}; at least 1 is needed")
-    if args.debug:
-        os.environ[launch.DEBUG] = "1"
-    if args.num_processes > 1 and not launch.is_launched() and not args.dry_run:
-        _check(args)
-        return launch.launch(args.argv, args.num_processes)
-    logging.basicConfig(format="lamofcbench: %(message)s", level=logging.WARNING)
-    team = launch.join()
-    try:
+    def work(team: launch.Team) -> int:
         if args.dry_run:
             return _estimate(args, team) if team.leads else 0
         return _run(args, team)
-    except launch.LostProcessError:
-        if not launch.speaks():
-            return 1
-        raise
-    except launch.TeamError:
-        if not team.leads:
-            return 0  # the leading process reports it; ending with an error here could cut its message off
-        raise
-    finally:
-        team.end()
+
+    processes = min(args.num_processes, 1) if args.dry_run else args.num_processes
+    return launch.work_as_team(processes, args.argv, work, check=lambda: _check(args), debug=args.debug)
 
 
 def _settings(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # RunSettings, imported late

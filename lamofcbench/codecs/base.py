@@ -17,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import importlib.util
 import json
 import math
 import re
@@ -67,6 +68,8 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         lossless: True where decoding returns every bit, NaN and infinities included.
         needs_calibration: True where `learn` must run before coding.
         paper: a link to the publication.
+        requires: import names of optional packages that coding needs; import them inside functions, not in the module.
+        extra: the extra of this distribution that installs those packages.
     """
 
     name: ClassVar[str]
@@ -75,6 +78,8 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
     lossless: ClassVar[bool] = False
     needs_calibration: ClassVar[bool] = False
     paper: ClassVar[str] = ""
+    requires: ClassVar[tuple[str, ...]] = ()
+    extra: ClassVar[str] = ""
 
     # Not None, so that the mixin neither records the constructor's arguments nor writes a config of its own.
     _hub_mixin_config: Any = {}  # noqa: RUF012
@@ -117,10 +122,33 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         """All tensors, each of its given shape."""
         raise NotImplementedError
 
+    def quantise_features(self, features: FeatureSet) -> Mapping[str, Tensor] | None:
+        """The tensors after a first quantiser alone, for a codec that loses more behind it; by default it cannot tell.
+
+        Only reports ask: the error against these is the quantiser's share, the rest is what coding its output lost.
+        """
+        return None
+
     def check_state(self) -> None:
         """Raises `CodecError` where the state of a loaded folder does not fit the specs; by default none does."""
 
     # ------------------------------------------------------------------------------------------- what users call
+
+    @classmethod
+    def unavailable(cls) -> str | None:
+        """Why this machine cannot run the codec, and what to do about it, in one line; None where it can."""
+        missing = [package for package in cls.requires if not _installed(package)]
+        if not missing:
+            return None
+        target = f"'lamofcbench[{cls.extra}]'" if cls.extra else " ".join(missing)
+        return f"codec {cls.name!r} needs the package {' and '.join(missing)}; install it with: pip install {target}"
+
+    @classmethod
+    def require_available(cls) -> None:
+        """Raises `CodecError` where this machine lacks what the codec needs."""
+        reason = cls.unavailable()
+        if reason is not None:
+            raise CodecError(reason)
 
     @classmethod
     def make_params(cls, values: Mapping[str, Any]) -> Any:
@@ -146,6 +174,7 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         Args:
             calibration: feature sets of the calibration split; iterated as often as learning needs.
         """
+        self.require_available()
         if not self.needs_calibration:
             return self
         if iter(calibration) is calibration:
@@ -163,9 +192,9 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         Raises:
             ScenarioError: if the features do not match the specs.
             NonFiniteError: if the codec is lossy and a tensor holds NaN or infinity.
-            CodecError: if the codec has not been fitted.
+            CodecError: if the codec has not been fitted, or a package that it needs is not installed.
         """
-        self._require_fitted()
+        self._require_ready()
         sizes = check_features(features, self.specs)
         if not self.lossless:
             _require_finite(features, self.name)
@@ -184,11 +213,31 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         Raises:
             BitstreamError: if the bytes are truncated, damaged, foreign or hostile.
         """
-        self._require_fitted()
+        self._require_ready()
         sections, shapes, side = self._open(data)
         tensors = self._decode_sections(sections, shapes)
         restored = {s.name: self._restored(s, tensors[s.name], shapes[s.name]) for s in self.specs.tensors}
         return FeatureSet(restored, side)
+
+    @torch.no_grad()
+    def quantised(self, features: FeatureSet) -> FeatureSet | None:
+        """What decoding would give if all behind the codec's quantiser were lossless; None where it cannot tell.
+
+        Raises:
+            CodecError: if the codec has not been fitted, or returns other tensors than it was given.
+        """
+        self._require_ready()
+        tensors = self.quantise_features(features)
+        if tensors is None:
+            return None
+        if tensors.keys() != features.tensors.keys():
+            raise CodecError(f"codec {self.name!r} quantises to tensors {sorted(tensors)}, not {sorted(features)}")
+        for spec in self.specs.tensors:
+            if tensors[spec.name].shape != features[spec.name].shape:
+                raise CodecError(f"codec {self.name!r} quantises tensor {spec.name!r} to another shape")
+        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        restored = {s.name: self._restored(s, tensors[s.name], shapes[s.name]) for s in self.specs.tensors}
+        return FeatureSet(restored, features.side)
 
     def payload_bytes(self, data: bytes) -> dict[str, int] | None:
         """The size of each tensor's section of a bitstream; None for a codec that joins tensors.
@@ -356,9 +405,15 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
             tensor = tensor.clamp(torch.finfo(dtype).min, torch.finfo(dtype).max).to(dtype)
         return tensor.contiguous()
 
-    def _require_fitted(self) -> None:
+    def _require_ready(self) -> None:
+        self.require_available()
         if self.needs_calibration and not self.state:
             raise CodecError(f"codec {self.name!r} has learned nothing yet; call fit(calibration samples) first")
+
+
+@functools.cache
+def _installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
 
 
 class _CheckedSamples:

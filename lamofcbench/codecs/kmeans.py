@@ -33,6 +33,7 @@ MAX_FIT_VALUES = 2**22
 LLOYD_ROUNDS = 200
 
 Points = NDArray[np.float32]
+Assignment = Literal["nearest", "published"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class KmeansParams:
     """
 
     points: Annotated[int, Field(ge=2, le=4096)] = 256
-    assignment: Literal["nearest", "published"] = "nearest"
+    assignment: Assignment = "nearest"
     tables: str = ""
     backbone: str = ""
 
@@ -75,9 +76,9 @@ class KmeansCodec(Codec):
         if self.params.tables:
             points = self._published_points()
         else:
-            values = _collect(itertools.islice(iter(calibration), FIT_SAMPLES), len(self.specs.tensors))
+            values = collect_values(itertools.islice(iter(calibration), FIT_SAMPLES), len(self.specs.tensors))
             points = np.stack([kmeans_points(v, self.params.points) for v in values])
-        quantisers = [_Quantiser(row, self.params.assignment) for row in points]
+        quantisers = [Quantiser(row, self.params.assignment) for row in points]
         counts = np.zeros(points.shape, np.float64)
         for features in calibration:
             for row, tensor in enumerate(features.tensors.values()):
@@ -95,10 +96,10 @@ class KmeansCodec(Codec):
         _ = self._coders
 
     @functools.cached_property
-    def _coders(self) -> list[tuple[_Quantiser, FrequencyTable]]:
+    def _coders(self) -> list[tuple[Quantiser, FrequencyTable]]:
         points, frequencies = self.state["points"].float().numpy(), self.state["frequencies"].to(torch.int32).numpy()
         return [
-            (_Quantiser(p, self.params.assignment), FrequencyTable(f)) for p, f in zip(points, frequencies, strict=True)
+            (Quantiser(p, self.params.assignment), FrequencyTable(f)) for p, f in zip(points, frequencies, strict=True)
         ]
 
     def encode_features(self, features: FeatureSet) -> bytes:
@@ -118,6 +119,13 @@ class KmeansCodec(Codec):
         decoder.finish()
         return tensors
 
+    def quantise_features(self, features: FeatureSet) -> Mapping[str, Tensor]:
+        """Each value's point: all that this codec loses."""
+        return {
+            name: torch.from_numpy(quantiser.points[quantiser.indices(tensor).reshape(-1)]).reshape(tensor.shape)
+            for (name, tensor), (quantiser, _) in zip(features.tensors.items(), self._coders, strict=True)
+        }
+
     def _published_points(self) -> Points:
         if self.params.tables.startswith("sha256:"):
             raise CodecError(
@@ -130,14 +138,14 @@ class KmeansCodec(Codec):
         return np.stack([tables[name] for name in names])
 
 
-class _Quantiser:
+class Quantiser:
     """Maps values to indices of points.
 
     The upper half of a float's bits, which is a bfloat16, nearly always settles the index: a table over all of them
     leaves a search to the few values whose upper half straddles an edge.
     """
 
-    def __init__(self, points: Points, assignment: str) -> None:
+    def __init__(self, points: Points, assignment: Assignment) -> None:
         self.points = points
         if assignment == "nearest":
             # In float64 the sum cannot overflow; rounding the midpoint then moves nothing but near-ties.
@@ -158,7 +166,7 @@ class _Quantiser:
         return indices.reshape(tensor.shape)
 
 
-def _collect(samples: Iterable[FeatureSet], tensors: int) -> list[NDArray[np.float32]]:
+def collect_values(samples: Iterable[FeatureSet], tensors: int) -> list[NDArray[np.float32]]:
     """The values of each tensor over the samples, sorted; evenly thinned out where they are very many."""
     parts: list[list[NDArray[np.float32]]] = [[] for _ in range(tensors)]
     for features in samples:

@@ -68,6 +68,7 @@ def make_codecs(text: str, specs: FeatureSpecs, *, trust_code: bool = False) -> 
     spec = parse_codec_spec(text)
     if is_file_reference(spec.id) or spec.id in CODECS.names():
         codec_class = CODECS.get(spec.id)
+        codec_class.require_available()  # before anything runs, not at the first sample
         points = codec_class.rate_points if spec.params is None else (spec.params,)
         return [codec_class(specs, codec_class.make_params(point)) for point in points]
     directory = Path(spec.id).expanduser()

@@ -11,7 +11,7 @@ from lamofcbench.codecs import conformance
 from lamofcbench.codecs.registry import CODECS
 from lamofcbench.errors import BitstreamError
 
-NAMES = CODECS.names()
+NAMES = [codec_class.name for codec_class in CODECS if not codec_class.unavailable()]
 GRAINED = settings(max_examples=25, deadline=None)
 
 

@@ -1,0 +1,1 @@
+"""What the error-bounded float codecs share, and the process in which SZ3 decodes."""

@@ -1,0 +1,1 @@
+"""What the KV-cache quantisers share: group scales, packed bits, the Hadamard rotation."""
