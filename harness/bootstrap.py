@@ -63,6 +63,12 @@ def bootstrap_ratio(
     return numerator[indices].sum(axis=1) / denominator[indices].sum(axis=1)
 
 
+def resample_sums(values: NDArray[np.float64], indices: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The sum of each draw, ``[resamples]``, of values ``[samples]``."""
+    sums: NDArray[np.float64] = values[indices].sum(axis=1)
+    return sums
+
+
 def interval(draws: NDArray[np.float64], confidence: float = CONFIDENCE) -> tuple[float, float] | None:
     """The central percentile interval; None where more than a tenth of the draws are undefined.
 

@@ -10,6 +10,9 @@ The rules, in one place:
 - Uncoded features stand at the end of every curve, at 32: a codec whose own points never keep p % costs 32, and no
   curve is drawn between its last point and the end.
 - Where even the lowest point keeps p %, the figure is that point's rate and only an upper bound (``<=``).
+- *BD-rate* is the mean difference in log rate over the qualities that both curves cover, each curve without the points
+  that another of its points beats. There is none where a curve keeps fewer than four points, or where the curves have
+  no quality in common: nothing is extrapolated. How much of the joint range both cover is stated beside the figure.
 """
 
 from __future__ import annotations
@@ -197,7 +200,12 @@ def bd_rate(
     low, high = max(reference_quality[0], quality[0]), min(reference_quality[-1], quality[-1])
     joint = max(reference_quality[-1], quality[-1]) - min(reference_quality[0], quality[0])
     if high <= low:
-        return BDRate(overlap=0.0, reason="the curves have no quality in common")
+        side = (
+            "every point of the codec is better"
+            if quality[0] > reference_quality[0]
+            else "none of its points is as good"
+        )
+        return BDRate(overlap=0.0, reason=f"the curves have no quality in common; {side}")
     percent = float(
         bjontegaard_rate(
             reference_rate,
@@ -212,6 +220,30 @@ def bd_rate(
     if not np.isfinite(percent):
         return BDRate(overlap=float((high - low) / joint), reason="the curves are too steep to be integrated")
     return BDRate(percent, float((high - low) / joint))
+
+
+def rate_at_error(rates: ArrayLike, errors: ArrayLike, error: float) -> float:
+    """The rate at which a curve reaches an error; NaN where its errors do not span it.
+
+    Points that another point beats are left out; between two points log2 of the error is linear in the rate, as it is
+    for a Gaussian source at high rate.
+
+    Args:
+        rates: ``[points]``, positive.
+        errors: ``[points]``; points of no finite positive error are left out.
+        error: positive.
+
+    Example:
+        >>> rate_at_error([1.0, 3.0], [0.5, 0.125], 0.25)
+        2.0
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        qualities = -np.log2(np.asarray(errors, dtype=np.float64))
+    front = _pareto_front(np.asarray(rates, dtype=np.float64).tolist(), qualities.tolist())
+    if not front or not front[0][1] <= -np.log2(error) <= front[-1][1]:
+        return float("nan")
+    ordered, reached = zip(*front, strict=True)
+    return float(np.interp(-np.log2(error), reached, ordered))
 
 
 def _pareto_front(rates: Sequence[float], qualities: Sequence[float]) -> list[tuple[float, float]]:

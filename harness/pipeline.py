@@ -159,9 +159,22 @@ class Pipeline:
             "elements": original.elements,
             "raw_bits": original.raw_bits,
             **{f"squared_error.{name}": error for name, error in squared_errors(original, decoded).items()},
+            **{f"quantiser_error.{name}": error for name, error in self._quantiser_errors(index, original).items()},
             **{f"elements.{name}": tensor.numel() for name, tensor in original.tensors.items()},
             **{f"payload_bytes.{name}": size for name, size in (payload or {}).items()},
         }
+
+    def _quantiser_errors(self, index: int, original: FeatureSet) -> dict[str, float]:
+        """The quantiser's share of the squared errors; empty for a codec that cannot tell."""
+        try:
+            quantised = self.encoder.quantised(original)
+            return {} if quantised is None else squared_errors(original, quantised)
+        except LaMoFCBenchError as error:
+            raise _located(error, self._where(index)) from error
+        except Exception as error:
+            raise PluginError(
+                f"{self._where(index)}: codec {self.encoder.name!r} fails to quantise: {type(error).__name__}: {error}"
+            ) from error
 
     def _score(self, index: int, prediction: Any) -> Record:
         """Prediction and reference as they are stored, and the statistics of just that."""

@@ -115,7 +115,10 @@ class TableWriter:
         """Adds a row."""
         if record.keys() != set(self._schema.names):
             odd = sorted(record.keys() ^ set(self._schema.names))
-            raise ResultsError(f"sample {record.get('sample_id')!r} has other columns than the first: {', '.join(odd)}")
+            raise ResultsError(
+                f"sample {record.get('sample_id')!r} has other columns than the first: {', '.join(odd)}; "
+                "an older version began this run, --overwrite always computes it anew"
+            )
         self._rows.append(record)
         if len(self._rows) == ROWS_A_GROUP:
             self._flush()

@@ -31,6 +31,7 @@ SAMPLE_COLUMNS = {
     "elements": "feature points of the sample",
     "raw_bits": "bits of the uncoded tensors in their stored dtypes",
     "squared_error.<tensor>": "sum of squared differences, float64",
+    "quantiser_error.<tensor>": "the same after the quantiser alone; only for codecs that can tell (Codec.quantised)",
     "elements.<tensor>": "elements of that tensor",
     "payload_bytes.<tensor>": "size of that tensor's section; only for codecs that code tensor by tensor",
     "prediction": "as the prediction type stores it",
@@ -76,6 +77,9 @@ class TensorRecord(_Strict):
 
     elements: int = Field(ge=0)
     mse: float | None = Field(ge=0, description="mean squared error; null where the tensor holds NaN or infinity")
+    quantiser_mse: float | None = Field(
+        default=None, ge=0, description="after the quantiser alone; null where the codec cannot tell"
+    )
     payload_bytes: int | None = Field(default=None, ge=0, description="null where the codec joins tensors")
     payload_bpfp: float | None = Field(default=None, ge=0, description="the published figure: payload bits per point")
 

@@ -87,12 +87,15 @@ def tensors_of(table: pa.Table) -> dict[str, TensorRecord]:
             continue
         name = column.removeprefix("squared_error.")
         elements = int(np.sum(records.column(table, f"elements.{name}")))
-        payload: dict[str, Any] = {}
+        known: dict[str, Any] = {}
+        if f"quantiser_error.{name}" in table.column_names:
+            share = records.total(records.column(table, f"quantiser_error.{name}"))
+            known["quantiser_mse"] = _mean(share, elements)
         if f"payload_bytes.{name}" in table.column_names:
             payload_bytes = int(np.sum(records.column(table, f"payload_bytes.{name}")))
-            payload = {"payload_bytes": payload_bytes, "payload_bpfp": rates.bpfp(8 * payload_bytes, elements)}
+            known |= {"payload_bytes": payload_bytes, "payload_bpfp": rates.bpfp(8 * payload_bytes, elements)}
         error = records.total(records.column(table, column))
-        found[name] = TensorRecord(elements=elements, mse=_mean(error, elements), **payload)
+        found[name] = TensorRecord(elements=elements, mse=_mean(error, elements), **known)
     return found
 
 

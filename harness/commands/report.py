@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from harness.commands import _common
+
 HELP = "report on results: tables, summary.json, curves, an HTML page"
 
 
@@ -21,6 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scenarios", nargs="+", default=[], metavar="FILE:NAME", help="scenarios of your own that results are of"
     )
+    parser.add_argument(
+        "--no-bound", action="store_true", help="leave out the Gaussian bound, which reads calibration data"
+    )
+    _common.add_data_argument(parser)
     parser.add_argument("--quiet", action="store_true", help="no tables, only the paths")
 
 
@@ -33,7 +39,15 @@ def run(args: argparse.Namespace) -> None:
     if args.bootstrap < 0:
         raise LaMoFCBenchError(f"--bootstrap is {args.bootstrap}; 0 leaves the intervals out, 1000 is usual")
     own = select_scenarios(args.scenarios) if args.scenarios else []
-    paths = write_report(args.results, args.output, args.reference, resamples=args.bootstrap, scenarios=own)
+    paths = write_report(
+        args.results,
+        args.output,
+        args.reference,
+        resamples=args.bootstrap,
+        scenarios=own,
+        bound=not args.no_bound,
+        data=args.data,
+    )
     if not args.quiet:
         terminal_table(paths.summary)
     for path in (paths.markdown, paths.overview, paths.page):

@@ -3,9 +3,10 @@
 Data flow one way::
 
     results/ ──collect──► Evidence ──contexts──► comparable results ──analysis──► Summary ──write──► report.md
-             (checked)              (one context)                     (curves,               summary.json
-                                                                      bootstrap)             curves*.png
-                                                                                             index.html
+             (checked)              (one context)                     (scored,               summary.json
+                                          │                           bd_rates,              curves*.png
+                                          └──compare──► Comparison    fronts,                index.html
+                                           (with another run)         bounds, overall)
 """
 
 from __future__ import annotations

@@ -42,12 +42,14 @@ class Evidence:
     Attributes:
         folder: where it lies.
         written: modification time of ``result.json``, to tell old from new.
-        coded_bytes: ``[samples]``, and so are the next three.
+        coded_bytes: ``[samples]``, and so are the next four.
         raw_bits: of the uncoded tensors in their stored dtypes.
+        elements: feature points.
         encode_seconds: None where there are no timings.
         decode_seconds: None where there are no timings.
         index: the samples' positions in the test split.
         statistics: the metric's, each ``[samples]`` or ``[samples, values]``.
+        squared_errors: of each tensor, each ``[samples]``; empty where the table has none, or one is not finite.
         run: ``run.json`` as it stands; empty where there is none.
     """
 
@@ -57,7 +59,9 @@ class Evidence:
     index: NDArray[np.int64]
     coded_bytes: Floats
     raw_bits: Floats
+    elements: Floats
     statistics: dict[str, Floats]
+    squared_errors: dict[str, Floats]
     encode_seconds: Floats | None
     decode_seconds: Floats | None
     run: dict[str, Any]
@@ -111,11 +115,26 @@ def _read(folder: Path) -> Evidence:
         index=index,
         coded_bytes=coded_bytes,
         raw_bits=raw_bits,
+        elements=_numbers(samples, "elements"),
         statistics=statistics,
+        squared_errors=_squared_errors(samples, result),
         encode_seconds=encode_seconds,
         decode_seconds=decode_seconds,
         run=_read_run(folder / RUN_FILE),
     )
+
+
+def _squared_errors(samples: pa.Table, result: Result) -> dict[str, Floats]:
+    """What the intervals of errors are drawn from; sums that contradict ``result.json`` are an error."""
+    errors = {}
+    for name, record in result.tensors.items():
+        if f"squared_error.{name}" not in samples.column_names or record.mse is None:
+            return {}
+        values = _numbers(samples, f"squared_error.{name}")
+        if not math.isclose(values.sum(), record.mse * record.elements, rel_tol=1e-6, abs_tol=1e-300):
+            raise ResultsError(f"{SAMPLES_FILE} and {RESULT_FILE} disagree on the error of tensor {name!r}")
+        errors[name] = values
+    return errors
 
 
 def _read_result(folder: Path) -> Result:

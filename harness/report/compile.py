@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from harness import bootstrap, curves
-from harness.report.analysis import ScenarioAnalysis, analyse_scenario
+from harness import bootstrap
+from harness.gaussian_bound import Spectrum
+from harness.report.analysis import FindSpectra, analyse_scenario
+from harness.report.bounds import read_spectra
 from harness.report.collect import read_results
 from harness.report.contexts import comparable
-from harness.report.summary import RETAINED_PERCENTS, Estimate, OverallRow, Summary
+from harness.report.findings import findings
+from harness.report.overall import overall_rows
+from harness.report.summary import Summary
+from harness.results import Result
 from lamofcbench.errors import UnknownNameError
 from lamofcbench.scenarios.base import Scenario
 from lamofcbench.version import __version__
@@ -26,6 +29,8 @@ def compile_summary(
     resamples: int = bootstrap.RESAMPLES,
     seed: int = bootstrap.SEED,
     scenarios: Sequence[Scenario] = (),
+    bound: bool = True,
+    data: str | Path | None = None,
 ) -> Summary:
     """Everything that a report shows.
 
@@ -35,6 +40,9 @@ def compile_summary(
         resamples: bootstrap draws; 0 leaves the intervals out.
         seed: of the draws.
         scenarios: scenarios from users' own files, whose metrics the intervals need.
+        bound: False leaves out the Gaussian bound, which reads the calibration split once and is then kept in the
+            results folder.
+        data: a dataset folder with the calibration splits; None for the cache of mini data.
 
     Raises:
         ResultsError: if the folder holds no usable result.
@@ -48,59 +56,31 @@ def compile_summary(
     if reference is None and DEFAULT_REFERENCE in names:
         reference = DEFAULT_REFERENCE
     declared = {scenario.id: scenario for scenario in scenarios}
+    find_spectra = _spectra_finder(Path(results_dir), Path(data) if data is not None else None) if bound else None
     analyses = [
-        analyse_scenario(group, reference=reference, resamples=resamples, seed=seed, declared=declared)
+        analyse_scenario(
+            group, reference=reference, resamples=resamples, seed=seed, declared=declared, find_spectra=find_spectra
+        )
         for group in groups.values()
     ]
     ranking_percent = min(analysis.summary.ranking_percent for analysis in analyses)
-    return Summary(
+    summary = Summary(
         lamofcbench_version=__version__,
         reference=reference,
         resamples=resamples,
         confidence=bootstrap.CONFIDENCE,
         bootstrap_seed=seed,
         ranking_percent=ranking_percent,
-        overall=_overall(analyses, ranking_percent),
+        findings=[],
+        overall=overall_rows(analyses, ranking_percent),
         scenarios=[analysis.summary for analysis in analyses],
         warnings=[*warnings, *left_out, *(line for analysis in analyses for line in analysis.warnings)],
     )
+    return summary.model_copy(update={"findings": findings(summary)})
 
 
-def _overall(analyses: Sequence[ScenarioAnalysis], ranking_percent: int) -> list[OverallRow]:
-    """A row for each codec but anchor and floor; the best first, those without a figure last."""
-    names = {codec.codec for part in analyses for codec in part.summary.codecs if codec.role == "codec"}
-    rows = [_overall_row(name, analyses) for name in sorted(names)]
+def _spectra_finder(results_dir: Path, data: Path | None) -> FindSpectra:
+    def find(scenario: Scenario, result: Result) -> Mapping[str, Spectrum]:
+        return read_spectra(results_dir, scenario, result, data)
 
-    def rank(row: OverallRow) -> tuple[bool, float, int]:
-        value = row.compression[str(ranking_percent)].value
-        return (value is None, -(value or 0.0), len(row.missing))
-
-    return sorted(rows, key=rank)
-
-
-def _overall_row(name: str, analyses: Sequence[ScenarioAnalysis]) -> OverallRow:
-    """The geometric mean over all scenarios; a codec that lacks one gets none, for easy scenarios would flatter it."""
-    missing, found, draws = [], [], []
-    for analysis in analyses:
-        codec = next((codec for codec in analysis.summary.codecs if codec.codec == name), None)
-        if codec is None or codec.retained[0].compression is None:
-            missing.append(analysis.summary.scenario)
-        else:
-            found.append({retained.percent: retained for retained in codec.retained})
-            draws.append(analysis.draws.get(name, {}))
-    compression, at_least = {}, {}
-    for percent in RETAINED_PERCENTS:
-        key = str(percent)
-        at_least[key] = any(retained[percent].bound == "at most" for retained in found)
-        compression[key] = Estimate(value=None) if missing else _geometric_mean(found, draws, percent)
-    return OverallRow(codec=name, missing=missing, compression=compression, at_least=at_least)
-
-
-def _geometric_mean(found: Sequence[Mapping], draws: Sequence[Mapping[int, np.ndarray]], percent: int) -> Estimate:
-    value = float(curves.geometric_mean([retained[percent].compression for retained in found]))
-    if not all(percent in part for part in draws):
-        return Estimate(value=value)
-    # Draws of different scenarios are independent (their streams differ), so any order pairs them.
-    joint = curves.geometric_mean(curves.UNCODED_EBPFP / np.stack([part[percent] for part in draws]), axis=0)
-    bounds = bootstrap.interval(joint)
-    return Estimate(value=value) if bounds is None else Estimate(value=value, low=bounds[0], high=bounds[1])
+    return find

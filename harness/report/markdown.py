@@ -5,9 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from harness.report import tables, text
+from harness.report import detail_tables, tables, text
 from harness.report.summary import ScenarioSummary, Summary
 
+_DETAILS = (
+    detail_tables.front_table,
+    detail_tables.deployment_table,
+    detail_tables.tensor_table,
+    detail_tables.bound_table,
+    detail_tables.codec_table,
+)
 _SPECIAL = re.compile(r"([\\`*_\[\]{}#|~$!^])")
 
 
@@ -39,7 +46,9 @@ def render(summary: Summary, figures: Mapping[str, str], overview: str) -> str:
             *(f"- {escape(text.shown(warning, text.MAX_LINE))}" for warning in summary.warnings),
             "",
         ]
-    lines += [*_table(tables.overall_table(summary)), *_table(tables.headline_table(summary))]
+    lines += [*(f"- {escape(finding)}" for finding in summary.findings), ""]
+    for table in (tables.overall_table, tables.matrix_table, tables.headline_table):
+        lines += _table(table(summary))
     lines += [f"![Score over rate, all scenarios]({overview})", ""]
     for scenario in summary.scenarios:
         lines += _scenario(scenario, figures[scenario.scenario])
@@ -64,12 +73,12 @@ def _scenario(scenario: ScenarioSummary, figure: str) -> Iterable[str]:
     yield from (f"{scenario.samples} samples; uncoded {escape(anchor)}, calibration mean {escape(floor)}.", "")
     yield from (f"![Score and error over rate]({figure})", "")
     yield from _table(tables.points_table(scenario))
-    yield from (f"- {escape(answer)}" for answer in tables.deployment_answers(scenario))
+    yield from (f"- {escape(answer)}" for answer in detail_tables.deployment_answers(scenario))
     yield ""
-    for table in (tables.deployment_table, tables.tensor_table, tables.codec_table):
+    for table in _DETAILS:
         yield from _table(table(scenario))
     yield from ("### Protocol", "")
-    yield from (f"- {escape(name)}: {escape(value)}" for name, value in tables.protocol_facts(scenario))
+    yield from (f"- {escape(name)}: {escape(value)}" for name, value in detail_tables.protocol_facts(scenario))
     yield ""
 
 

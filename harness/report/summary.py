@@ -1,6 +1,7 @@
 """The schema of ``summary.json``: everything that the tables, figures and the page show, and nothing they compute.
 
-``Summary.model_json_schema()`` is the published schema. Keys are written in the order of the fields, floats in full.
+``summary.schema.json`` beside this file is the published schema (``python -m harness.schema`` writes it anew after a
+change). Keys are written in the order of the fields, floats in full.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ RETAINED_PERCENTS = (95, 99)
 RANKING_SAMPLES = 400
 """A split of fewer samples cannot tell 99 % from 100 % apart, so @95 ranks there."""
 
+GAP_NMSES = (0.1, 0.01)
+"""At which normalised errors a codec's distance to the Gaussian bound is read."""
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -25,15 +29,15 @@ class Estimate(_Strict):
     """A figure with its bootstrap interval; null where it, or its interval, is undefined."""
 
     value: float | None
-    low: float | None = None
-    high: float | None = None
+    low: float | None = Field(default=None, description="lower end of the interval")
+    high: float | None = Field(default=None, description="upper end of the interval")
 
 
 class RetainedRate(_Strict):
     """EBPFP@percent."""
 
-    percent: int
-    ebpfp: Estimate
+    percent: int = Field(description="of the anchor's score, above the floor's")
+    ebpfp: Estimate = Field(description="the lowest rate whose monotone fit keeps it")
     bound: Bound | None = Field(description="'at most': even the lowest rate point keeps it; 'never': counted as 32")
     compression: float | None = Field(description="32 / EBPFP@percent")
 
@@ -41,28 +45,35 @@ class RetainedRate(_Strict):
 class BDRateRecord(_Strict):
     """Mean rate difference to the reference codec at equal quality."""
 
-    percent: float | None
+    percent: float | None = Field(description="-50 is half the rate; null where undefined")
+    low: float | None = Field(default=None, description="lower end of the interval")
+    high: float | None = Field(default=None, description="upper end of the interval")
     overlap: float | None = Field(description="share of the joint quality range that both curves cover")
     reason: str = Field(description="why there is no figure; empty where there is one")
 
 
 class TensorPoint(_Strict):
-    """One tensor at one rate point."""
+    """One tensor at one rate point: its error, the quantiser's share of it, and its payload."""
 
-    name: str
-    elements: int
-    mse: float | None
+    name: str = Field(description="of the tensor")
+    elements: int = Field(description="over all samples")
+    mse: float | None = Field(description="mean squared error; null where a value is not finite")
     nmse: float | None = Field(description="MSE over the MSE of the calibration mean")
-    payload_bytes: int | None
-    payload_bpfp: float | None
+    error_share: float | None = Field(description="of the squared error of all tensors")
+    nmse_share: float | None = Field(description="of the normalised squared error of all tensors")
+    quantiser_mse: float | None = Field(description="after the quantiser alone; null where the codec cannot tell")
+    quantiser_share: float | None = Field(description="quantiser_mse over mse; above 1 where coding undoes a part")
+    payload_bytes: int | None = Field(description="its section over all samples; null where the codec joins tensors")
+    payload_bpfp: float | None = Field(description="the published figure: payload bits per feature point")
+    payload_share: float | None = Field(description="of the payload of all tensors")
 
 
 class LinkTime(_Strict):
     """Encode, transfer and decode of one sample over one link."""
 
-    mbit_per_s: float
-    transfer_seconds: float
-    total_seconds: float
+    mbit_per_s: float = Field(description="10^6 bits a second")
+    transfer_seconds: float = Field(description="of the coded sample")
+    total_seconds: float = Field(description="encode, transfer and decode")
     speedup: float = Field(description="uncoded transfer time over total_seconds")
 
 
@@ -70,25 +81,40 @@ class RatePoint(_Strict):
     """One result."""
 
     folder: str = Field(description="relative to the results folder")
-    config_hash: str
+    config_hash: str = Field(description="of everything that decides the figures")
     label: str = Field(description="the parameters in which the codec's rate points differ")
-    params: dict[str, Any]
-    fingerprint: str
-    coded_bytes: int
-    bytes_per_sample: float
-    bpfp: float
-    ebpfp: float
-    compression: float
-    score: Estimate
-    retention: Estimate
-    mse: float | None
+    params: dict[str, Any] = Field(description="all parameters")
+    fingerprint: str = Field(description="of the fitted codec")
+    coded_bytes: int = Field(description="complete bitstreams of all samples")
+    bytes_per_sample: float = Field(description="mean over samples")
+    bpfp: float = Field(description="bits per feature point")
+    ebpfp: float = Field(description="32 * coded bits / raw bits")
+    compression: float = Field(description="raw over coded size")
+    score: Estimate = Field(description="of the task with decoded features")
+    retention: Estimate = Field(description="(score - floor) / (anchor - floor)")
+    mse: float | None = Field(description="over all elements of all tensors")
     nmse: float | None = Field(description="MSE after each tensor is scaled so that the calibration mean's error is 1")
+    gap_mse: float | None = Field(description="BPFP above the Gaussian bound at this MSE; negative: below it")
+    gap_nmse: float | None = Field(description="BPFP above the Gaussian bound at this NMSE; negative: below it")
     encode_seconds: float | None = Field(description="median over samples")
     decode_seconds: float | None = Field(description="median over samples")
     encode_mb_per_s: float | None = Field(description="10^6 raw bytes a second, median over samples")
     decode_mb_per_s: float | None = Field(description="10^6 raw bytes a second, median over samples")
-    links: list[LinkTime]
-    tensors: list[TensorPoint]
+    on_front: bool | None = Field(
+        description="no other point of any codec is at least as good in rate, score and decode speed and better in "
+        "one; speeds within 10 % are equal"
+    )
+    front_share: float | None = Field(description="of the bootstrap draws in which it is on the front")
+    links: list[LinkTime] = Field(description="empty where timings are missing")
+    tensors: list[TensorPoint] = Field(description="in the order of the scenario")
+
+
+class BoundGap(_Strict):
+    """A codec's distance to the Gaussian bound at one error."""
+
+    nmse: float = Field(description="the error at which both rates are read")
+    bits: Estimate = Field(description="BPFP of the codec minus that of the bound")
+    reason: str = Field(description="why there is no figure; empty where there is one")
 
 
 class CodecSummary(_Strict):
@@ -96,27 +122,47 @@ class CodecSummary(_Strict):
 
     codec: str
     role: Literal["codec", "anchor", "floor"]
-    lossless: bool
+    lossless: bool = Field(description="every bit comes back")
     trained_on: Literal["nothing", "calibration", "other data"]
-    state_bytes: int = Field(description="the largest of its points")
+    state_bytes: int = Field(description="learned parameters, not counted as rate; the largest of its points")
     retained: list[RetainedRate]
     bd_rate_score: BDRateRecord
     bd_rate_mse: BDRateRecord
     bd_rate_nmse: BDRateRecord
-    encode_mb_per_s: float | None = Field(description="median over rate points")
-    decode_mb_per_s: float | None = Field(description="median over rate points")
+    bound_gaps: list[BoundGap]
+    encode_mb_per_s: Estimate = Field(description="median over rate points")
+    decode_mb_per_s: Estimate = Field(description="median over rate points")
     points: list[RatePoint]
 
 
 class LinkAnswer(_Strict):
     """What to send over one link; codec null where uncoded features arrive first."""
 
-    mbit_per_s: float
-    uncoded_seconds: float
+    mbit_per_s: float = Field(description="10^6 bits a second")
+    uncoded_seconds: float = Field(description="transfer of an uncoded sample")
     codec: str | None
-    label: str
-    total_seconds: float
-    speedup: float
+    label: str = Field(description="of the codec's rate point")
+    total_seconds: float = Field(description="encode, transfer and decode of a sample")
+    speedup: float = Field(description="uncoded_seconds over total_seconds")
+
+
+class BoundTensor(_Strict):
+    """How a tensor entered the Gaussian bound."""
+
+    name: str
+    basis: Literal["covariance", "variances"] = Field(description="channels decorrelated, or taken as they are")
+    channels: int = Field(description="with statistics of their own")
+    observations: int = Field(description="vectors of channels in the calibration samples")
+
+
+class BoundRecord(_Strict):
+    """The Gaussian rate-distortion bound of the calibration covariance, sampled along both error axes."""
+
+    tensors: list[BoundTensor]
+    nmse: list[float] = Field(description="falling; empty where the floor's error is unknown")
+    nmse_ebpfp: list[float] = Field(description="the bound's rate at each nmse")
+    mse: list[float] = Field(description="falling")
+    mse_ebpfp: list[float] = Field(description="the bound's rate at each mse")
 
 
 class ScenarioSummary(_Strict):
@@ -125,16 +171,16 @@ class ScenarioSummary(_Strict):
     scenario: str
     version: int
     title: str
-    mirrors: str | None
+    mirrors: str | None = Field(description="the full scenario that a mini one stands for")
     metric: str
-    direction: Literal["up", "down"]
-    samples: int
-    test_samples: int
-    ranking_percent: int
-    elements_per_sample: float
-    raw_bytes_per_sample: float
-    anchor: Estimate
-    floor: Estimate
+    direction: Literal["up", "down"] = Field(description="'up' where a higher score is better")
+    samples: int = Field(description="that the figures cover")
+    test_samples: int = Field(description="of the whole split")
+    ranking_percent: int = Field(description="which EBPFP@p ranks codecs here")
+    elements_per_sample: float = Field(description="feature points, mean over samples")
+    raw_bytes_per_sample: float = Field(description="uncoded in the stored dtypes, mean over samples")
+    anchor: Estimate = Field(description="score with uncoded features")
+    floor: Estimate = Field(description="score with the calibration mean")
     scenario_digest: str
     data_revision: str
     protocol_version: int
@@ -142,30 +188,51 @@ class ScenarioSummary(_Strict):
     dtype: str
     device_type: str
     seed: int
-    codecs: list[CodecSummary]
+    codecs: list[CodecSummary] = Field(description="best first, anchor and floor last")
+    bound: BoundRecord | None = Field(description="null where bound_reason says why")
+    bound_reason: str = Field(description="why there is no bound; empty where there is one")
     links: list[LinkAnswer]
-    run: dict[str, str] = Field(description="what run.json says, where all runs agree")
+    run: dict[str, str] = Field(description="what run.json says; values that differ between runs stand side by side")
+
+
+class OverallBDRate(_Strict):
+    """Geometric mean of a codec's rate ratios to the reference over scenarios."""
+
+    percent: Estimate = Field(description="-50 is half the rate; null where no scenario has a figure")
+    scenarios: int = Field(description="how many have a figure")
 
 
 class OverallRow(_Strict):
-    """A codec over all scenarios: the geometric mean of 32 / EBPFP@p."""
+    """A codec over all scenarios."""
 
     codec: str
-    missing: list[str] = Field(description="scenarios without a figure; the mean is null unless this is empty")
-    compression: dict[str, Estimate] = Field(description="by percent")
+    missing: list[str] = Field(description="scenarios without a figure; the means are null unless this is empty")
+    ebpfp: dict[str, Estimate] = Field(description="by percent: geometric mean of EBPFP@p")
+    compression: dict[str, Estimate] = Field(description="by percent: geometric mean of 32 / EBPFP@p")
     at_least: dict[str, bool] = Field(description="by percent: true where a scenario's EBPFP is an upper bound")
+    bd_rate_score: OverallBDRate
+    bd_rate_mse: OverallBDRate
+    bound_gap: Estimate = Field(description="mean over scenarios of the BPFP above the Gaussian bound at NMSE 0.1")
+    bound_scenarios: int = Field(description="how many scenarios have that distance")
+    encode_mb_per_s: Estimate = Field(description="geometric mean over scenarios")
+    decode_mb_per_s: Estimate = Field(description="geometric mean over scenarios")
+    on_front: bool | None = Field(
+        description="no other codec compresses at least as much at the ranking percent and decodes at least as fast, "
+        "and is better in one; speeds within 10 % are equal"
+    )
 
 
 class Summary(_Strict):
     """The whole report."""
 
-    summary_schema_version: Literal[1] = 1
+    summary_schema_version: Literal[2] = 2
     lamofcbench_version: str
     reference: str | None = Field(description="the codec that BD-rates refer to")
-    resamples: int
-    confidence: float
+    resamples: int = Field(description="bootstrap draws over samples; BD-rates use at most 200 of them")
+    confidence: float = Field(description="of the intervals")
     bootstrap_seed: int
-    ranking_percent: int
-    overall: list[OverallRow]
+    ranking_percent: int = Field(description="which compression ranks codecs over all scenarios")
+    findings: list[str] = Field(description="what the figures say, in sentences")
+    overall: list[OverallRow] = Field(description="best first")
     scenarios: list[ScenarioSummary]
     warnings: list[str]

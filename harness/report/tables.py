@@ -6,8 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from harness.report import text
-from harness.report.deployment import REQUIRED_RETENTION
-from harness.report.summary import RANKING_SAMPLES, CodecSummary, RatePoint, ScenarioSummary, Summary
+from harness.report.summary import (
+    GAP_NMSES,
+    RANKING_SAMPLES,
+    RETAINED_PERCENTS,
+    CodecSummary,
+    Estimate,
+    OverallBDRate,
+    OverallRow,
+    RatePoint,
+    ScenarioSummary,
+    Summary,
+)
 
 ROLE_NAMES = {"codec": "", "anchor": " (anchor)", "floor": " (floor)"}
 
@@ -41,37 +51,68 @@ class Table:
     notes: Sequence[str] = field(default=())
 
 
-def _name(value: str, strong: bool = False) -> Cell:
+def name_cell(value: str, strong: bool = False) -> Cell:
+    """A name, made safe to show."""
     return Cell(text.shown(value), value, strong)
 
 
-def _number(value: float | None, digits: int = 3) -> Cell:
+def number_cell(value: float | None, digits: int = 3) -> Cell:
+    """A figure, or a dash."""
     return Cell(text.number(value, digits), value)
 
 
-_CODEC = Column("codec", numeric=False)
-_SCENARIO = Column("scenario", numeric=False)
-_POINT = Column("rate point", numeric=False)
+def estimate_cell(value: Estimate) -> Cell:
+    """A figure with its interval, or a dash."""
+    return Cell(text.estimate(value), value.value)
+
+
+CODEC_COLUMN = Column("codec", numeric=False)
+SCENARIO_COLUMN = Column("scenario", numeric=False)
+POINT_COLUMN = Column("rate point", numeric=False)
+
+_EBPFP_HINT = "lowest rate that keeps {} % of the score; uncoded is 32"
+_GAP_HINT = f"bits per feature point above the Gaussian bound at NMSE {GAP_NMSES[0]:g}"
+_SPEED_HINT = "10^6 raw bytes a second, median over samples and rate points"
 
 
 def overall_table(summary: Summary) -> Table:
-    """A row a codec: the geometric mean compression over all scenarios at 95 % and 99 % of the score."""
-    percents = sorted({retained.percent for part in summary.scenarios for c in part.codecs for retained in c.retained})
-    columns = [Column("rank"), _CODEC]
-    columns += [Column(f"compression at {p} %", f"geometric mean over scenarios of 32 / EBPFP@{p}") for p in percents]
+    """A row a codec: geometric mean rates over all scenarios, BD-rates, distance to the bound, speeds."""
+    reference = text.shown(summary.reference) if summary.reference else "no reference"
+    percent = str(summary.ranking_percent)
+    columns = [
+        Column("rank"),
+        CODEC_COLUMN,
+        Column(f"compression at {percent} %", f"geometric mean over scenarios of 32 / EBPFP@{percent}"),
+        *(Column(f"EBPFP@{p}", f"{_EBPFP_HINT.format(p)}; geometric mean over scenarios") for p in RETAINED_PERCENTS),
+        Column("BD-rate, score", f"mean rate difference to {reference} at equal score; geometric mean over scenarios"),
+        Column("BD-rate, MSE", f"mean rate difference to {reference} at equal MSE; geometric mean over scenarios"),
+        Column("bits above bound", _GAP_HINT + "; mean over scenarios"),
+        Column("encode MB/s", _SPEED_HINT + "; geometric mean over scenarios"),
+        Column("decode MB/s", _SPEED_HINT + "; geometric mean over scenarios"),
+    ]
     rows = []
     for rank, row in enumerate(summary.overall, start=1):
-        ranked = row.compression[str(summary.ranking_percent)].value is not None
-        cells = [Cell(str(rank), rank) if ranked else Cell(text.NOTHING), _name(row.codec, strong=rank == 1 and ranked)]
-        for percent in percents:
-            figure = row.compression[str(percent)]
-            sign = "≥ " if row.at_least[str(percent)] and figure.value is not None else ""
-            hint = f"no figure for {', '.join(map(text.shown, row.missing))}" if row.missing else ""
-            unit = f" {text.TIMES}" if figure.value is not None else ""
-            strong = percent == summary.ranking_percent
-            cells.append(Cell(f"{sign}{text.estimate(figure)}{unit}", figure.value, strong, hint))
-        rows.append(cells)
-    notes = [f"Ranked by the compression at {summary.ranking_percent} % of the score."]
+        compression = row.compression[percent]
+        ranked = compression.value is not None
+        hint = f"no figure for {', '.join(map(text.shown, row.missing))}" if row.missing else ""
+        sign = "≥ " if row.at_least[percent] and ranked else ""
+        cells = [
+            Cell(str(rank), rank) if ranked else Cell(text.NOTHING),
+            name_cell(row.codec, strong=rank == 1 and ranked),
+        ]
+        cells.append(Cell(sign + text.times(compression), compression.value, True, hint))
+        for p in map(str, RETAINED_PERCENTS):
+            sign = "≤ " if row.at_least[p] and row.ebpfp[p].value is not None else ""
+            cells.append(Cell(sign + text.estimate(row.ebpfp[p]), row.ebpfp[p].value, hint=hint))
+        for record in (row.bd_rate_score, row.bd_rate_mse):
+            cells.append(_overall_bd_rate(record, row, summary))
+        some = row.bound_scenarios < len(summary.scenarios) and row.bound_gap.value is not None
+        mark = f" ({row.bound_scenarios} of {len(summary.scenarios)})" if some else ""
+        cells.append(Cell(text.estimate(row.bound_gap) + mark, row.bound_gap.value))
+        rows.append([*cells, estimate_cell(row.encode_mb_per_s), estimate_cell(row.decode_mb_per_s)])
+    notes = [
+        f"Ranked by the compression at {percent} % of the score. Brackets hold intervals; (n of m) counts scenarios."
+    ]
     incomplete = [row for row in summary.overall if row.missing]
     if incomplete:
         names = "; ".join(f"{text.shown(r.codec)} lacks {', '.join(map(text.shown, r.missing))}" for r in incomplete)
@@ -79,27 +120,70 @@ def overall_table(summary: Summary) -> Table:
     return Table("Overall", columns, rows, notes)
 
 
-def headline_table(summary: Summary, scenarios: Sequence[ScenarioSummary] | None = None) -> Table:
-    """A row a codec and scenario: EBPFP@95 and @99, BD-rates, speeds."""
+def _overall_bd_rate(record: OverallBDRate, row: OverallRow, summary: Summary) -> Cell:
+    if row.codec == summary.reference:
+        return Cell("reference", 0.0)
+    some = 0 < record.scenarios < len(summary.scenarios)
+    mark = f" ({record.scenarios} of {len(summary.scenarios)})" if some else ""
+    return Cell(text.rate_change(record.percent) + mark, record.percent.value)
+
+
+def matrix_table(summary: Summary) -> Table:
+    """A row a codec, a column a scenario: the ranking EBPFP@p, the best of each column bold."""
+    scenarios = summary.scenarios
+    best = [
+        next((c.codec for c in s.codecs if c.role == "codec" and _ranking(c, s) is not None), None) for s in scenarios
+    ]
+    columns = [
+        CODEC_COLUMN,
+        *(Column(text.shown(s.scenario), f"EBPFP@{s.ranking_percent}: {text.shown(s.title)}") for s in scenarios),
+    ]
+    columns.append(Column("wins", "scenarios on which the codec has the lowest rate"))
+    rows = []
+    for name in [row.codec for row in summary.overall]:
+        cells = [name_cell(name)]
+        for scenario, winner in zip(scenarios, best, strict=True):
+            codec = next((codec for codec in scenario.codecs if codec.codec == name), None)
+            kept = None if codec is None else next(r for r in codec.retained if r.percent == scenario.ranking_percent)
+            if kept is None or kept.ebpfp.value is None:
+                cells.append(Cell(text.NOTHING))
+                continue
+            sign = {"at most": "≤ ", "never": "never "}.get(kept.bound or "", "")
+            cells.append(Cell(sign + text.number(kept.ebpfp.value), kept.ebpfp.value, name == winner))
+        wins = best.count(name)
+        rows.append([*cells, Cell(str(wins), wins)])
+    percents = sorted({s.ranking_percent for s in scenarios})
+    shown = " or ".join(f"@{percent}" for percent in percents)
+    return Table("Who wins where", columns, rows, [f"EBPFP{shown}: lower is better. Bold: the lowest of its scenario."])
+
+
+def _ranking(codec: CodecSummary, scenario: ScenarioSummary) -> float | None:
+    return next(r.ebpfp.value for r in codec.retained if r.percent == scenario.ranking_percent)
+
+
+def headline_table(summary: Summary, scenario: ScenarioSummary | None = None) -> Table:
+    """A row a codec of one scenario, or of each: EBPFP@p, BD-rates, distance to the bound, speeds."""
     reference = text.shown(summary.reference) if summary.reference else "no reference"
     columns = [
-        _SCENARIO,
-        _CODEC,
-        Column("EBPFP@95", "lowest rate that keeps 95 % of the score; uncoded is 32"),
-        Column("EBPFP@99", "lowest rate that keeps 99 % of the score; uncoded is 32"),
+        *([] if scenario else [SCENARIO_COLUMN]),
+        CODEC_COLUMN,
+        *(Column(f"EBPFP@{percent}", _EBPFP_HINT.format(percent)) for percent in RETAINED_PERCENTS),
         Column("BD-rate, score", f"mean rate difference to {reference} at equal score"),
         Column("BD-rate, MSE", f"mean rate difference to {reference} at equal MSE"),
-        Column("encode MB/s", "10^6 raw bytes a second, median over samples and rate points"),
-        Column("decode MB/s", "10^6 raw bytes a second, median over samples and rate points"),
+        Column("bits above bound", _GAP_HINT),
+        Column("encode MB/s", _SPEED_HINT),
+        Column("decode MB/s", _SPEED_HINT),
     ]
     rows, reasons = [], []
-    for scenario in summary.scenarios if scenarios is None else scenarios:
-        best = next((codec.codec for codec in scenario.codecs if codec.role == "codec"), None)
-        for codec in scenario.codecs:
+    for part in [scenario] if scenario else summary.scenarios:
+        best = next((codec.codec for codec in part.codecs if codec.role == "codec"), None)
+        for codec in part.codecs:
             if codec.role != "codec":
                 continue
-            names = [_name(scenario.scenario), _name(codec.codec, strong=codec.codec == best)]
-            rows.append([*names, *_headline(codec, scenario, summary.reference)])
+            front = [] if scenario else [name_cell(part.scenario)]
+            rows.append(
+                [*front, name_cell(codec.codec, strong=codec.codec == best), *_headline(codec, part, summary.reference)]
+            )
             bd_rates = (("score", codec.bd_rate_score), ("MSE", codec.bd_rate_mse))
             if summary.reference:
                 reasons += [(kind, record.reason, codec.codec) for kind, record in bd_rates if record.reason]
@@ -114,7 +198,9 @@ def _headline(codec: CodecSummary, scenario: ScenarioSummary, reference: str | N
     for record in (codec.bd_rate_score, codec.bd_rate_mse):
         shown = "reference" if codec.codec == reference and record.percent is not None else text.bd_rate(record)
         cells.append(Cell(shown, record.percent, hint=record.reason))
-    return [*cells, _number(codec.encode_mb_per_s), _number(codec.decode_mb_per_s)]
+    gap = next(iter(codec.bound_gaps), None)
+    cells.append(Cell(text.NOTHING) if gap is None else Cell(text.estimate(gap.bits), gap.bits.value, hint=gap.reason))
+    return [*cells, *(estimate_cell(speed) for speed in (codec.encode_mb_per_s, codec.decode_mb_per_s))]
 
 
 def _headline_notes(summary: Summary) -> list[str]:
@@ -142,13 +228,12 @@ def _grouped(reasons: Sequence[tuple[str, str, str]]) -> list[str]:
     return [f"No BD-rate over {kind} for {', '.join(names)}: {why}." for (kind, why), names in codecs.items()]
 
 
-def points_table(scenario: ScenarioSummary, *, named: bool = False) -> Table:
+def points_table(scenario: ScenarioSummary) -> Table:
     """A row a result, codec by codec in the order of rising rate."""
     arrow = "↑" if scenario.direction == "up" else "↓"
     columns = [
-        *([_SCENARIO] if named else []),
-        _CODEC,
-        _POINT,
+        CODEC_COLUMN,
+        POINT_COLUMN,
         Column("EBPFP", "equivalent bits per feature point: 32 * coded bits / raw bits"),
         Column("BPFP", "bits per feature point"),
         Column("bytes a sample", "complete bitstreams"),
@@ -156,135 +241,42 @@ def points_table(scenario: ScenarioSummary, *, named: bool = False) -> Table:
         Column("retention %", "(score - floor) / (anchor - floor)"),
         Column("MSE", "over all elements"),
         Column("NMSE", "each tensor scaled so that the error of the calibration mean is 1"),
+        Column("above bound", "BPFP above the Gaussian bound at the same NMSE; negative: below it"),
         Column("encode MB/s", "10^6 raw bytes a second, median over samples"),
         Column("decode MB/s", "10^6 raw bytes a second, median over samples"),
+        Column(
+            "front",
+            "no other point is as good in rate, score and decode speed and better in one; in brackets: "
+            "share of bootstrap draws",
+            numeric=False,
+        ),
     ]
     rows = []
     for codec in scenario.codecs:
         for point in codec.points:
-            front = [_name(scenario.scenario)] if named else []
-            rows.append([*front, Cell(text.shown(codec.codec) + ROLE_NAMES[codec.role], codec.codec), *_point(point)])
+            rows.append([Cell(text.shown(codec.codec) + ROLE_NAMES[codec.role], codec.codec), *_point(point)])
     return Table("Rate points", columns, rows)
 
 
 def _point(point: RatePoint) -> list[Cell]:
     return [
-        _name(point.label),
-        _number(point.ebpfp),
-        _number(point.bpfp),
+        name_cell(point.label),
+        number_cell(point.ebpfp),
+        number_cell(point.bpfp),
         Cell(text.size(point.bytes_per_sample), point.bytes_per_sample),
         Cell(text.estimate(point.score), point.score.value),
         Cell(text.percent(point.retention), point.retention.value),
-        _number(point.mse),
-        _number(point.nmse),
-        _number(point.encode_mb_per_s),
-        _number(point.decode_mb_per_s),
+        number_cell(point.mse),
+        number_cell(point.nmse),
+        number_cell(point.gap_nmse),
+        number_cell(point.encode_mb_per_s),
+        number_cell(point.decode_mb_per_s),
+        _front(point),
     ]
 
 
-def deployment_table(scenario: ScenarioSummary) -> Table:
-    """A row a result: seconds from features to features over each link, and against uncoded transfer."""
-    links = [answer.mbit_per_s for answer in scenario.links]
-    columns = [_CODEC, _POINT, Column("retention %"), Column("encode"), Column("decode")]
-    columns += [Column(f"{link:g} Mbit/s", "encode + transfer + decode of one sample") for link in links]
-    uncoded = [Cell("uncoded", "", strong=all(answer.codec is None for answer in scenario.links)), Cell("")]
-    uncoded += [Cell("100.0", 1.0), Cell(text.NOTHING), Cell(text.NOTHING)]
-    uncoded += [Cell(text.duration(a.uncoded_seconds), a.uncoded_seconds, a.codec is None) for a in scenario.links]
-    rows = [uncoded]
-    for codec in scenario.codecs:
-        for point in codec.points if codec.role == "codec" else []:
-            cells = [_name(codec.codec), _name(point.label)]
-            retention = point.retention.value
-            cells.append(Cell(text.NOTHING if retention is None else f"{100 * retention:.1f}", retention))
-            cells += [Cell(text.duration(s), s) for s in (point.encode_seconds, point.decode_seconds)]
-            if not point.links:
-                cells += [Cell(text.NOTHING) for _ in links]
-            for time, answer in zip(point.links, scenario.links, strict=False):
-                best = (answer.codec, answer.label) == (codec.codec, point.label)
-                label = f"{text.duration(time.total_seconds)} ({text.number(time.speedup)} {text.TIMES})"
-                cells.append(Cell(label, time.total_seconds, best))
-            rows.append(cells)
-    share = f"{100 * REQUIRED_RETENTION:.0f} %"
-    notes = [
-        "Time of one sample over the link; in brackets how many times faster than uncoded. Bold: the fastest that "
-        f"keeps {share} of the score. Coding times are medians on the machine that ran the benchmark."
-    ]
-    return Table("Encode + transfer + decode", columns, rows, notes)
-
-
-def deployment_answers(scenario: ScenarioSummary) -> list[str]:
-    """One sentence for each link."""
-    sentences = []
-    for answer in scenario.links:
-        link = f"At {answer.mbit_per_s:g} Mbit/s"
-        if answer.codec is None:
-            sentences.append(f"{link} send features uncoded ({text.duration(answer.uncoded_seconds)} a sample).")
-        else:
-            codec = " ".join(filter(None, (text.shown(answer.codec), text.shown(answer.label))))
-            times = f"{text.duration(answer.total_seconds)} a sample instead of {text.duration(answer.uncoded_seconds)}"
-            sentences.append(f"{link} use {codec}: {times}, {text.number(answer.speedup)} times faster.")
-    return sentences
-
-
-def tensor_table(scenario: ScenarioSummary) -> Table:
-    """A row a tensor and result: error and payload."""
-    columns = [
-        _CODEC,
-        _POINT,
-        Column("tensor", numeric=False),
-        Column("elements"),
-        Column("MSE"),
-        Column("NMSE", "MSE over the MSE of the calibration mean"),
-        Column("payload bytes", "this tensor's section; nothing where the codec joins tensors"),
-        Column("payload BPFP", "the published figure: payload bits per feature point"),
-    ]
-    rows = [
-        [
-            Cell(text.shown(codec.codec) + ROLE_NAMES[codec.role], codec.codec),
-            _name(point.label),
-            _name(tensor.name),
-            Cell(f"{tensor.elements:,}", tensor.elements),
-            _number(tensor.mse),
-            _number(tensor.nmse),
-            Cell(text.NOTHING if tensor.payload_bytes is None else f"{tensor.payload_bytes:,}", tensor.payload_bytes),
-            _number(tensor.payload_bpfp),
-        ]
-        for codec in scenario.codecs
-        for point in codec.points
-        for tensor in point.tensors
-    ]
-    return Table("Tensors", columns, rows)
-
-
-def codec_table(scenario: ScenarioSummary) -> Table:
-    """A row a codec: what it learned and from what; learned parameters are not counted as rate."""
-    columns = [_CODEC, Column("lossless", numeric=False), Column("trained on", numeric=False), Column("learned bytes")]
-    rows = [
-        [
-            Cell(text.shown(codec.codec) + ROLE_NAMES[codec.role], codec.codec),
-            Cell("yes" if codec.lossless else "no"),
-            Cell(codec.trained_on),
-            Cell(f"{codec.state_bytes:,}", codec.state_bytes),
-        ]
-        for codec in scenario.codecs
-    ]
-    return Table("Codecs", columns, rows, ["Learned parameters are known to both sides and not counted as rate."])
-
-
-def protocol_facts(scenario: ScenarioSummary) -> list[tuple[str, str]]:
-    """What one needs to repeat the measurement, as name and value."""
-    facts = {
-        "scenario": f"{scenario.scenario}@{scenario.version}",
-        "samples": f"{scenario.samples} of {scenario.test_samples} in the test split",
-        "raw bytes a sample": text.size(scenario.raw_bytes_per_sample),
-        "feature points a sample": f"{scenario.elements_per_sample:,.0f}",
-        "scenario digest": scenario.scenario_digest,
-        "data revision": scenario.data_revision,
-        "protocol version": str(scenario.protocol_version),
-        "batch size": str(scenario.batch_size),
-        "dtype of the tail": scenario.dtype,
-        "device type": scenario.device_type,
-        "seed": str(scenario.seed),
-        **{f"run: {key}": value for key, value in scenario.run.items()},
-    }
-    return [(text.shown(key), text.shown(value, text.MAX_LINE)) for key, value in facts.items()]
+def _front(point: RatePoint) -> Cell:
+    if not point.on_front:
+        return Cell("", 0.0)
+    share = "" if point.front_share is None else f" ({100 * point.front_share:.0f} %)"
+    return Cell(f"✓{share}", point.front_share or 1.0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from typing import IO
 
-from harness.report import tables
+from harness.report import comparison_tables, tables
+from harness.report.comparison import Comparison
 from harness.report.summary import Summary
 
 PIPE_WIDTH = 200
@@ -16,8 +17,8 @@ BRIEF_BELOW = 140
 
 MAX_NAME_WIDTH = 32
 
-_DROPPED = ("BPFP", "NMSE")
-_DROPPED_BRIEF = ("BPFP", "NMSE", "MSE", "BD-rate, MSE")
+_DROPPED = ("BPFP", "NMSE", "front")
+_DROPPED_BRIEF = ("BPFP", "NMSE", "MSE", "BD-rate, MSE", "above bound", "front", "EBPFP@99")
 
 
 def terminal_table(summary: Summary, file: IO[str] | None = None, *, points: bool = True) -> None:
@@ -28,13 +29,11 @@ def terminal_table(summary: Summary, file: IO[str] | None = None, *, points: boo
         file: stdout where absent.
         points: False leaves out the rate points.
     """
-    from rich.console import Console
     from rich.text import Text
 
     from harness.report.text import MAX_LINE, shown
 
-    file = sys.stdout if file is None else file
-    console = Console(file=file, width=None if file.isatty() else PIPE_WIDTH, highlight=False, soft_wrap=False)
+    console = _console(file)
     brief = console.width < BRIEF_BELOW
     drop = _DROPPED_BRIEF if brief else _DROPPED
     for warning in summary.warnings:
@@ -48,6 +47,35 @@ def terminal_table(summary: Summary, file: IO[str] | None = None, *, points: boo
             console.print(Text(note, style="dim"))
     for scenario in summary.scenarios if points else ():
         console.print(_rich(tables.points_table(scenario), title=shown(scenario.scenario), drop=drop, brief=brief))
+
+
+def terminal_comparison(comparison: Comparison, file: IO[str] | None = None, *, everything: bool = False) -> None:
+    """Prints what changed between two runs; warnings first, how it was decided last.
+
+    Args:
+        comparison: what to show.
+        file: stdout where absent.
+        everything: also what did not change.
+    """
+    from rich.text import Text
+
+    from harness.report.text import MAX_LINE, shown
+
+    console = _console(file)
+    for warning in comparison.warnings:
+        console.print(Text(f"warning: {shown(warning, MAX_LINE)}", style="yellow"))
+    table = comparison_tables.comparison_table(comparison, everything=everything)
+    if table.rows:
+        console.print(_rich(table, drop=(), brief=console.width < BRIEF_BELOW))
+    for note in comparison_tables.comparison_notes(comparison):
+        console.print(Text(note))
+
+
+def _console(file: IO[str] | None):  # type: ignore[no-untyped-def]  # rich is heavy
+    from rich.console import Console
+
+    file = sys.stdout if file is None else file
+    return Console(file=file, width=None if file.isatty() else PIPE_WIDTH, highlight=False, soft_wrap=False)
 
 
 def _rich(table: tables.Table, *, drop: tuple[str, ...], brief: bool, title: str = ""):  # type: ignore[no-untyped-def]  # rich is heavy

@@ -63,6 +63,27 @@ def estimate(value: Estimate, digits: int = 3) -> str:
     return _with_interval(value, lambda figure: number(figure, digits))
 
 
+def times(value: Estimate) -> str:
+    """A factor with its interval.
+
+    Example:
+        >>> times(Estimate(value=2.5, low=2.25, high=2.75))
+        '2.50 × [2.25, 2.75]'
+    """
+    figure, _, bounds = estimate(value).partition(" ")
+    return figure if value.value is None else " ".join(filter(None, (figure, TIMES, bounds)))
+
+
+def signed(value: Estimate, digits: int = 3) -> str:
+    """A difference with its interval.
+
+    Example:
+        >>> signed(Estimate(value=2.5, low=-0.25, high=2.75))
+        '+2.50 [-0.250, +2.75]'
+    """
+    return _with_interval(value, lambda figure: ("+" if figure > 0 else "") + number(figure, digits))
+
+
 def percent(value: Estimate) -> str:
     """A share as per cent, with its interval.
 
@@ -108,7 +129,20 @@ def bd_rate(record: BDRateRecord) -> str:
     if record.percent is None:
         return NOTHING
     mark = " †" if record.overlap is not None and record.overlap < LOW_OVERLAP else ""
-    return f"{record.percent:+.1f} %{mark}"
+    return f"{rate_change(Estimate(value=record.percent, low=record.low, high=record.high))}{mark}"
+
+
+def rate_change(value: Estimate) -> str:
+    """A rate difference in per cent, with its interval.
+
+    Example:
+        >>> rate_change(Estimate(value=-12.34, low=-13.0, high=-11.0))
+        '-12.3 % [-13.0, -11.0]'
+    """
+    if value.value is None:
+        return NOTHING
+    figure, _, interval = _with_interval(value, lambda change: f"{change:+.1f}").partition(" ")
+    return " ".join(filter(None, (figure, "%", interval)))
 
 
 def duration(seconds: float | None) -> str:

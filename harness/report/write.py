@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness import bootstrap
 from harness.report.compile import compile_summary
+from harness.report.styles import styles_of
 from harness.report.summary import Summary
 from lamofcbench.scenarios.base import Scenario
 
@@ -43,6 +44,8 @@ def write_report(
     resamples: int = bootstrap.RESAMPLES,
     seed: int = bootstrap.SEED,
     scenarios: Sequence[Scenario] = (),
+    bound: bool = True,
+    data: str | Path | None = None,
 ) -> ReportPaths:
     """Reports on a results folder; files of an earlier report in the same folder are replaced one by one.
 
@@ -53,6 +56,8 @@ def write_report(
         resamples: bootstrap draws; 0 leaves the intervals out.
         seed: of the draws.
         scenarios: scenarios from users' own files, whose metrics the intervals need.
+        bound: False leaves out the Gaussian bound.
+        data: a dataset folder with the calibration splits, for the bound; None for the cache of mini data.
 
     Raises:
         ResultsError: if the folder holds no usable result.
@@ -60,10 +65,12 @@ def write_report(
     """
     from harness.report import markdown, page, plots  # matplotlib and jinja2 take a second to load
 
-    summary = compile_summary(results_dir, reference, resamples=resamples, seed=seed, scenarios=scenarios)
+    summary = compile_summary(
+        results_dir, reference, resamples=resamples, seed=seed, scenarios=scenarios, bound=bound, data=data
+    )
     output_dir = Path(results_dir) / "report" if output_dir is None else Path(output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
-    styles = plots.styles_of(summary)
+    styles = styles_of(summary)
     # Scenario ids have been checked to be plain names, so they make safe file names.
     figures = {scenario.scenario: output_dir / f"curves-{scenario.scenario}.png" for scenario in summary.scenarios}
     for scenario in summary.scenarios:

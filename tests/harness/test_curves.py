@@ -10,6 +10,7 @@ from harness.curves import (
     by_rate,
     geometric_mean,
     isotonic_fit,
+    rate_at_error,
     rate_at_retention,
     rates_at_retention,
     retention,
@@ -128,13 +129,28 @@ class TestBDRate:
         [
             ([1, 2, 3], [1, 2, 3], "the codec has fewer than 4 points"),
             ([1, 2, 3, 4], [5, 5, 5, 5], "the codec has fewer than 4 points"),
-            ([1, 2, 3, 4], [1, 2, 3, 4], "no quality in common"),
+            ([1, 2, 3, 4], [1, 2, 3, 4], "no quality in common; none of its points is as good"),
+            ([1, 2, 3, 4], [41, 42, 43, 44], "no quality in common; every point of the codec is better"),
         ],
     )
     def test_says_why_there_is_no_figure(self, rates, qualities, reason):
         found = bd_rate(self.RATES, self.QUALITIES, rates, qualities)
         assert found.percent is None
         assert reason in found.reason
+
+
+class TestRateAtError:
+    def test_is_linear_in_the_logarithm_of_the_error(self):
+        assert rate_at_error([1, 3], [2**-2, 2**-6], 2**-3) == pytest.approx(1.5)
+
+    def test_is_undefined_outside_of_the_errors_and_without_points(self):
+        assert np.isnan(rate_at_error([1, 3], [0.5, 0.1], 0.6))
+        assert np.isnan(rate_at_error([1, 3], [0.5, 0.1], 0.05))
+        assert np.isnan(rate_at_error([], [], 0.1))
+
+    def test_lossless_unknown_and_beaten_points_are_left_out(self):
+        rates, errors = [1, 2, 3, 9, 4], [0.5, 0.7, 0.125, 0.0, float("nan")]
+        assert rate_at_error(rates, errors, 0.25) == pytest.approx(2.0)
 
 
 def test_geometric_mean():

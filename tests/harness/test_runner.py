@@ -27,6 +27,8 @@ def test_a_result_is_laid_out_as_published(make_runner, toy):
     tensors = [spec.name for spec in toy.tensors]
     expected = set()
     for column in SAMPLE_COLUMNS:
+        if column == "quantiser_error.<tensor>":
+            continue  # the identity codec has no quantiser; see the test of one that has
         if column.endswith("<tensor>"):
             expected |= {column.replace("<tensor>", tensor) for tensor in tensors}
         else:
@@ -47,6 +49,17 @@ def test_rate_counts_every_byte_of_the_complete_bitstreams(make_runner, toy):
         assert record.payload_bytes == record.elements * bits // 8
         assert record.payload_bpfp == bits
         assert record.mse == 0.0
+
+
+def test_a_codec_that_can_tell_has_its_quantisers_share_recorded(make_runner, toy):
+    runner = make_runner()
+    told = runner.run_codec(make_codecs("kmeans:points=4", toy.specs)[0])
+    names = pq.read_schema(told.folder / "samples.parquet").names
+    assert {f"quantiser_error.{spec.name}" for spec in toy.tensors} <= set(names)
+    for record in told.result.tensors.values():
+        assert record.quantiser_mse == record.mse > 0  # its indices are coded losslessly
+    silent = runner.run_codec(make_codecs("uniform:step=1.0", toy.specs)[0])
+    assert [record.quantiser_mse for record in silent.result.tensors.values()] == [None, None]
 
 
 def test_distortion_and_score_are_those_of_the_decoded_bytes(make_runner, toy):

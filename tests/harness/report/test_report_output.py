@@ -12,6 +12,9 @@ from harness.cli import main
 from harness.report import ReportPaths, terminal_table, write_report
 from harness.report.summary import Summary
 
+COLUMNS = {4, 5, 7, 9, 10, 11, 13, 14}
+"""How many borders a row of each table in markdown has."""
+
 HOSTILE = "<img src=x onerror=alert(1)>\"'&|`$\\frac{${{ 7*7 }}_*\x1b[2J\n"
 
 
@@ -105,9 +108,12 @@ def test_links_within_the_page_lead_somewhere_and_ids_are_unique(report):
 
 def test_the_page_says_what_it_shows(report):
     page = report.page.read_text()
-    for text in ("EBPFP@95", "EBPFP@99", "BD-rate", "Mbit/s", "retention", "step=0.5", "0123abcd", "block.7"):
+    heads = ("How to read", "Who wins where", "Pareto front", "bits above bound", "Where the error comes from")
+    for text in ("EBPFP@95", "EBPFP@99", "BD-rate", "Mbit/s", "retention", "step=0.5", "0123abcd", "block.7", *heads):
         assert text in page, text
-    assert page.count("<svg") == 4  # score and error of two scenarios
+    # Two over all scenarios; score, both errors and speed of two scenarios.
+    assert page.count('<svg viewBox="0 0 440') == 2 + 2 * 4
+    assert "prefers-color-scheme: dark" in page
     assert page.lstrip().startswith("<!DOCTYPE html>")
 
 
@@ -128,7 +134,7 @@ def test_hostile_names_stay_text_in_markdown_and_terminal(hostile_report):
     assert "<script" not in markdown
     for line in markdown.splitlines():
         if line.startswith("| "):
-            assert len(re.findall(r"(?<!\\)\|", line)) in (5, 6, 9, 12), line  # columns of the tables, no more
+            assert len(re.findall(r"(?<!\\)\|", line)) in COLUMNS, line
     buffer = io.StringIO()
     terminal_table(hostile_report.summary, buffer)
     assert "\x1b[2J" not in buffer.getvalue()
@@ -188,3 +194,21 @@ def test_a_report_shows_its_warnings(writer):
     paths = write_report(writer.root, resamples=0)
     assert "breaks the schema" in paths.markdown.read_text()
     assert "breaks the schema" in paths.page.read_text()
+
+
+def test_the_published_schema_of_the_summary_is_the_models_own(report):
+    import json
+
+    import jsonschema
+
+    from harness.schema import SUMMARY_SCHEMA_PATH, summary_schema
+
+    assert SUMMARY_SCHEMA_PATH.read_text() == summary_schema(), "run `python -m harness.schema`"
+    jsonschema.validate(json.loads(report.summary_json.read_text()), json.loads(summary_schema()))
+
+
+def test_marks_tell_what_they_are_and_heads_are_explained(report):
+    page = report.page.read_text()
+    assert re.search(r"<title>channel step=0.5: EBPFP 2.60, score [^<]*NMSE 0.01", page)
+    assert re.search(r'<th scope="col"[^>]*title="lowest rate that keeps 95 %', page)
+    assert page.count('<th scope="row"') > 20

@@ -12,7 +12,7 @@ from lamofcbench.errors import UnknownNameError
 
 @pytest.fixture(scope="module")
 def summary(realistic_results) -> Summary:
-    return compile_summary(realistic_results, resamples=200)
+    return compile_summary(realistic_results, resamples=200, bound=False)
 
 
 def _codec(summary, name, scenario="mini-cvu-digits"):
@@ -76,6 +76,26 @@ def test_bd_rate_of_half_the_bytes_at_equal_quality_is_minus_fifty(writer):
     fast = _codec(compile_summary(writer.root, "slow", resamples=0), "fast")
     for record in (fast.bd_rate_score, fast.bd_rate_mse, fast.bd_rate_nmse):
         assert record.percent == pytest.approx(-50)
+        assert (record.low, record.high) == (None, None)  # no draws
+
+
+def test_bd_rates_have_intervals_that_hold_them(summary):
+    channel = _codec(summary, "channel")
+    for record in (channel.bd_rate_score, channel.bd_rate_mse):
+        assert record.low < record.percent < record.high
+    uniform = _codec(summary, "uniform")
+    assert uniform.bd_rate_mse.low is None  # the reference differs from itself in no draw
+
+
+def test_curves_that_share_no_quality_have_no_bd_rate_and_the_reason_says_which_is_better(writer):
+    writer.anchor_and_floor()
+    for at, ebpfp in enumerate((2, 4, 8, 16)):
+        writer.write("coarse", ebpfp=ebpfp, score=0.5, nmse=0.9 - 0.1 * at, params={"at": at})
+        writer.write("fine", ebpfp=ebpfp, score=0.5, nmse=0.05 - 0.01 * at, params={"at": at})
+    summary = compile_summary(writer.root, "coarse", resamples=0, bound=False)
+    record = _codec(summary, "fine").bd_rate_mse
+    assert (record.percent, record.overlap) == (None, 0.0)
+    assert "every point of the codec is better" in record.reason
 
 
 def test_overall_is_the_geometric_mean_over_scenarios(summary):
@@ -83,7 +103,20 @@ def test_overall_is_the_geometric_mean_over_scenarios(summary):
     rates = [_codec(summary, "channel", part.scenario).retained[0].ebpfp.value for part in summary.scenarios]
     assert row.compression["95"].value == pytest.approx(32 / math.sqrt(rates[0] * rates[1]))
     assert row.compression["95"].low < row.compression["95"].value < row.compression["95"].high
+    assert row.ebpfp["95"].value == pytest.approx(math.sqrt(rates[0] * rates[1]))
+    assert row.compression["95"].low == pytest.approx(32 / row.ebpfp["95"].high)
     assert [row.codec for row in summary.overall] == ["channel", "uniform", "zstd"]
+
+
+def test_overall_bd_rate_is_the_geometric_mean_of_the_rate_ratios(summary):
+    row = next(row for row in summary.overall if row.codec == "channel")
+    percents = [_codec(summary, "channel", part.scenario).bd_rate_mse.percent for part in summary.scenarios]
+    expected = 100 * (math.sqrt((1 + percents[0] / 100) * (1 + percents[1] / 100)) - 1)
+    assert row.bd_rate_mse.percent.value == pytest.approx(expected)
+    assert row.bd_rate_mse.percent.low < expected < row.bd_rate_mse.percent.high
+    assert row.bd_rate_mse.scenarios == 2
+    zstd = next(row for row in summary.overall if row.codec == "zstd")
+    assert (zstd.bd_rate_mse.percent.value, zstd.bd_rate_mse.scenarios) == (None, 0)
 
 
 def test_a_codec_that_lacks_a_scenario_gets_no_mean(realistic_results, tmp_path):
@@ -111,8 +144,10 @@ def test_nmse_scales_each_tensor_by_the_floor(summary):
 
 
 def test_speeds_are_medians_in_decimal_megabytes_of_raw_features(summary):
-    assert _codec(summary, "uniform").encode_mb_per_s == pytest.approx(4000 / 0.002 / 1e6, rel=0.01)
-    assert _codec(summary, "uniform").decode_mb_per_s == pytest.approx(4000 / 0.001 / 1e6, rel=0.01)
+    codec = _codec(summary, "uniform")
+    for speed, expected in ((codec.encode_mb_per_s, 2.0), (codec.decode_mb_per_s, 4.0)):  # 4000 bytes in 2 and 1 ms
+        assert speed.value == pytest.approx(expected, rel=0.01)
+        assert speed.low <= speed.value <= speed.high
 
 
 def test_link_times_by_hand():
@@ -147,7 +182,7 @@ def test_summary_json_survives_a_round_trip_with_its_keys_in_order(summary):
 
 
 def test_the_same_folder_gives_the_same_summary(realistic_results, summary):
-    assert compile_summary(realistic_results, resamples=200) == summary
+    assert compile_summary(realistic_results, resamples=200, bound=False) == summary
 
 
 def test_an_unknown_reference_gets_near_matches(realistic_results):
@@ -192,3 +227,74 @@ def test_a_metric_named_by_path_in_a_result_is_never_run(writer, tmp_path):
     assert not marker.exists()
     assert any("no intervals" in warning and "--scenarios" in warning for warning in summary.warnings)
     assert _scenario(summary, "theirs").codecs[0].points[0].score.low is None
+
+
+def test_the_front_holds_what_nothing_beats_in_rate_score_and_speed(writer):
+    writer.anchor_and_floor()
+    writer.write("small", ebpfp=1, score=0.5, decode_seconds=0.010)
+    writer.write("good", ebpfp=4, score=0.9, decode_seconds=0.010)
+    writer.write("fast", ebpfp=4, score=0.5, decode_seconds=0.001)
+    writer.write("beaten", ebpfp=5, score=0.9, decode_seconds=0.0095)  # faster, but within noise
+    summary = compile_summary(writer.root, resamples=100, bound=False)
+    found = {codec.codec: codec.points[0] for codec in _scenario(summary).codecs}
+    assert {name: point.on_front for name, point in found.items()} == {
+        "small": True, "good": True, "fast": True, "beaten": False, "identity": None, "mean": None,
+    }  # fmt: skip
+    assert found["good"].front_share == 1.0
+    assert found["beaten"].front_share == 0.0
+    rows = {row.codec: row.on_front for row in summary.overall}
+    assert rows["beaten"] is False
+    assert rows["fast"] is True
+
+
+def test_a_tensors_shares_of_error_bits_and_quantiser(writer):
+    writer.anchor_and_floor()
+    writer.write("table", ebpfp=2.0, score=0.9, nmse=0.5, quantiser_share=0.25)
+    first, second = _codec(compile_summary(writer.root, resamples=0, bound=False), "table").points[0].tensors
+    # Errors of 400 elements at 0.5 * 4 and 600 at 0.5 * 100; normalised, both are 0.5 an element.
+    assert first.error_share == pytest.approx(800 / (800 + 30_000))
+    assert (first.nmse_share, second.nmse_share) == pytest.approx((0.4, 0.6))
+    assert first.quantiser_share == second.quantiser_share == pytest.approx(0.25)
+    assert (first.payload_share, second.payload_share) == (0.5, 0.5)
+
+
+def test_errors_that_contradict_the_result_skip_it(writer):
+    import json
+
+    writer.anchor_and_floor()
+    folder = writer.write("uniform", ebpfp=2.0, score=0.5, nmse=0.5)
+    result = json.loads((folder / "result.json").read_text())
+    result["tensors"]["block.1"]["mse"] *= 2
+    (folder / "result.json").write_text(json.dumps(result))
+    summary = compile_summary(writer.root, resamples=0, bound=False)
+    assert any("disagree on the error of tensor 'block.1'" in warning for warning in summary.warnings)
+
+
+def test_without_the_data_of_the_results_there_is_no_bound_and_the_reason_is_told(writer):
+    writer.anchor_and_floor()
+    writer.write("uniform", ebpfp=2.0, score=0.9, nmse=0.5)
+    part = _scenario(compile_summary(writer.root, resamples=0))
+    assert part.bound is None
+    assert "declared otherwise" in part.bound_reason  # the synthetic results name a digest of their own
+    assert part.codecs[0].points[0].gap_nmse is None
+    assert _scenario(compile_summary(writer.root, resamples=0, bound=False)).bound_reason == "left out"
+
+
+def test_findings_name_the_winners_in_sentences(summary):
+    compression, wins, *others = summary.findings
+    assert compression.startswith("channel compresses most: ")
+    assert "over 2 scenarios" in compression
+    assert wins == "channel has the lowest rate on every scenario."
+    assert [sentence.split()[1] for sentence in others] == ["decodes"]  # no bound, so nothing is closest to it
+
+
+def test_that_no_codec_wins_everywhere_is_said(tmp_path):
+    from synthetic_results import Writer
+
+    for scenario, rates in (("one", (2.0, 3.0)), ("two", (3.0, 2.0))):
+        writer = Writer(tmp_path, scenario=scenario, samples=30, test_samples=30)
+        writer.anchor_and_floor()
+        for codec, ebpfp in zip(("first", "second"), rates, strict=True):
+            writer.write(codec, ebpfp=ebpfp, score=0.98)
+    summary = compile_summary(tmp_path, resamples=0, bound=False)
+    assert "No codec wins everywhere: the lowest rate has first on 1, second on 1." in summary.findings

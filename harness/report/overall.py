@@ -1,0 +1,131 @@
+"""Codecs over all scenarios: geometric means of rates, BD-rates and speeds, and the front of rate and speed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from harness import curves
+from harness.report.analysis import CodecDraws, ScenarioAnalysis
+from harness.report.fronts import log_speed, on_front
+from harness.report.scored import Draws, estimate
+from harness.report.summary import (
+    GAP_NMSES,
+    RETAINED_PERCENTS,
+    CodecSummary,
+    Estimate,
+    OverallBDRate,
+    OverallRow,
+)
+
+
+def overall_rows(analyses: Sequence[ScenarioAnalysis], ranking_percent: int) -> list[OverallRow]:
+    """A row for each codec but anchor and floor; the best first, those without a figure last."""
+    names = {codec.codec for part in analyses for codec in part.summary.codecs if codec.role == "codec"}
+    rows = [_row(name, analyses) for name in sorted(names)]
+
+    def rank(row: OverallRow) -> tuple[bool, float, int]:
+        value = row.compression[str(ranking_percent)].value
+        return (value is None, -(value or 0.0), len(row.missing))
+
+    return _with_front(sorted(rows, key=rank), ranking_percent)
+
+
+def _row(name: str, analyses: Sequence[ScenarioAnalysis]) -> OverallRow:
+    """Means over all scenarios; a codec that lacks one gets none, for easy scenarios would flatter it."""
+    missing, found, draws = [], list[CodecSummary](), list[CodecDraws]()
+    for analysis in analyses:
+        codec = next((codec for codec in analysis.summary.codecs if codec.codec == name), None)
+        if codec is None or codec.retained[0].compression is None:
+            missing.append(analysis.summary.scenario)
+        if codec is not None:
+            found.append(codec)
+            draws.append(analysis.draws[name])
+    ebpfp, compression, at_least = {}, {}, {}
+    for percent in RETAINED_PERCENTS:
+        retained = [part for codec in found for part in codec.retained if part.percent == percent]
+        key = str(percent)
+        at_least[key] = any(part.bound == "at most" for part in retained)
+        rates = [part.ebpfp.value for part in retained if part.ebpfp.value is not None]
+        ebpfp[key] = _geometric_mean(rates, [d.ebpfp.get(percent) for d in draws], complete=not missing)
+        compression[key] = _inverted(ebpfp[key])
+    gaps = [(gap.bits.value, d.gaps.get(gap.nmse)) for c, d in zip(found, draws, strict=True) for gap in c.bound_gaps
+            if gap.nmse == GAP_NMSES[0] and gap.bits.value is not None]  # fmt: skip
+    speeds = {
+        stage: _geometric_mean(
+            [value for codec in found if (value := getattr(codec, f"{stage}_mb_per_s").value) is not None],
+            [d.speeds.get(stage) for d in draws],
+            complete=not missing and all(getattr(codec, f"{stage}_mb_per_s").value is not None for codec in found),
+        )
+        for stage in ("encode", "decode")
+    }
+    return OverallRow(
+        codec=name,
+        missing=missing,
+        ebpfp=ebpfp,
+        compression=compression,
+        at_least=at_least,
+        bd_rate_score=_bd_rate(found, draws, "score"),
+        bd_rate_mse=_bd_rate(found, draws, "mse"),
+        bound_gap=_mean([value for value, _ in gaps], [drawn for _, drawn in gaps]),
+        bound_scenarios=len(gaps),
+        encode_mb_per_s=speeds["encode"],
+        decode_mb_per_s=speeds["decode"],
+        on_front=None,
+    )
+
+
+def _mean(values: Sequence[float | None], draws: Sequence[Draws | None]) -> Estimate:
+    """The mean over scenarios; draws of different ones are independent (their streams differ), so any order pairs."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return Estimate(value=None)
+    drawn = [part for part in draws if part is not None and len(part)]
+    if len(drawn) < len(known):
+        return Estimate(value=float(np.mean(known)))
+    shortest = min(map(len, drawn))
+    return estimate(float(np.mean(known)), np.mean([part[:shortest] for part in drawn], axis=0))
+
+
+def _geometric_mean(values: Sequence[float], draws: Sequence[Draws | None], *, complete: bool) -> Estimate:
+    if not complete or not values:
+        return Estimate(value=None)
+    logs = _mean([math.log2(value) for value in values], [None if part is None else np.log2(part) for part in draws])
+    exponentials = [None if log is None else 2.0**log for log in (logs.value, logs.low, logs.high)]
+    return Estimate(value=float(curves.geometric_mean(values)), low=exponentials[1], high=exponentials[2])
+
+
+def _inverted(ebpfp: Estimate) -> Estimate:
+    """Compression from a rate; its interval's ends change places."""
+    value, low, high = (
+        None if rate is None else curves.UNCODED_EBPFP / rate for rate in (ebpfp.value, ebpfp.high, ebpfp.low)
+    )
+    return Estimate(value=value, low=low, high=high)
+
+
+def _bd_rate(found: Iterable[CodecSummary], draws: Sequence[CodecDraws], measure: str) -> OverallBDRate:
+    """The geometric mean of the rate ratios of those scenarios that have a BD-rate."""
+    ratios, drawn = [], list[Draws | None]()
+    for codec, part in zip(found, draws, strict=True):
+        percent = getattr(codec, f"bd_rate_{measure}").percent
+        if percent is not None:
+            ratios.append(1 + percent / 100)
+            percents = part.bd_rates.get(measure)
+            drawn.append(None if percents is None else 1 + percents / 100)
+    mean = _geometric_mean(ratios, drawn, complete=True)
+    value, low, high = (None if ratio is None else 100 * (ratio - 1) for ratio in (mean.value, mean.low, mean.high))
+    return OverallBDRate(percent=Estimate(value=value, low=low, high=high), scenarios=len(ratios))
+
+
+def _with_front(rows: list[OverallRow], percent: int) -> list[OverallRow]:
+    goods = {
+        row.codec: (row.compression[str(percent)].value, log_speed(row.decode_mb_per_s.value))
+        for row in rows
+        if row.compression[str(percent)].value is not None and row.decode_mb_per_s.value is not None
+    }
+    if not goods:
+        return rows
+    flags = dict(zip(goods, on_front(np.array(list(goods.values()), np.float64), (0.0, 1.0)).tolist(), strict=True))
+    return [row.model_copy(update={"on_front": flags.get(row.codec)}) for row in rows]
