@@ -8,7 +8,7 @@ export HF_HUB_DISABLE_TELEMETRY ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check bench readme card train-mini clean
+.PHONY: help venv demo test check bench bench-speed readme card train-mini clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,7 +38,11 @@ check: venv ## lint, types and docs
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: venv ## speed benchmarks: storage, harness overhead, codecs
+bench: venv ## every codec at all its rate points on every mini scenario, all samples: hours; resumes
+	$(BIN)/lamofcbench run --scenarios mini --codecs all --num-processes 2 --results results/bench
+	$(BIN)/lamofcbench report --results results/bench
+
+bench-speed: venv ## speed benchmarks: storage, harness overhead, codecs
 	$(BIN)/python benchmarks/storage_read.py
 	$(BIN)/python benchmarks/harness_overhead.py
 	$(BIN)/python benchmarks/codec_speed.py

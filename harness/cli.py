@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         if args.debug:
             raise
-        resumes = "; rerun the same command to resume" if args.command == "run" else ""
+        resumes = "; rerun the same command to resume" if args.command in ("run", "train") else ""
         return _fail(f"interrupted{resumes}" if launch.speaks() else "", EXIT_INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or flushing at exit fails once more

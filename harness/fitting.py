@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from harness import environment, store
-from harness.pipeline import Split
 from lamofcbench.codecs.base import SOURCE_FILE, Codec
 from lamofcbench.codecs.registry import CODECS, load_saved
 from lamofcbench.errors import CodecError
@@ -19,10 +18,37 @@ from lamofcbench.scenarios.base import Scenario
 
 
 class Calibration(Sequence[FeatureSet]):
-    """The feature sets of a calibration split, read anew at each pass so that they need not fit in memory."""
+    """The feature sets of a scenario's calibration split, read anew at each pass so that they need not fit in memory.
 
-    def __init__(self, split: Split) -> None:
-        self._split = split
+    Fitting and training are handed this and nothing else. It opens the split itself, so no test split can be put in.
+
+    Args:
+        scenario: whose calibration samples.
+        data: dataset folder; None for where the scenario's data are by default.
+
+    Raises:
+        DataError: if the data are missing or damaged.
+        UnknownNameError: if the dataset has no calibration split.
+    """
+
+    def __init__(self, scenario: Scenario, data: Path | None = None) -> None:
+        from lamofcbench.storage import open_split
+
+        self.scenario = scenario
+        self._split = open_split(scenario, "calibration", data)
+
+    @property
+    def data_revision(self) -> str:
+        """Identifies the data."""
+        return self._split.data_revision
+
+    def features(self, index: int) -> FeatureSet:
+        """The stored features of a sample."""
+        return self._split.features(index)
+
+    def content_sha256(self, index: int) -> str:
+        """Hex hash of the raw sample."""
+        return self._split.content_sha256(index)
 
     def __len__(self) -> int:
         return len(self._split)
@@ -38,7 +64,7 @@ class Calibration(Sequence[FeatureSet]):
         return (self._split.features(index) for index in range(len(self)))
 
 
-def fit(codec: Codec, calibration: Split, seed: int) -> Codec:
+def fit(codec: Codec, calibration: Calibration, seed: int) -> Codec:
     """The codec, fitted where it needs to be and is not yet.
 
     Raises:
@@ -47,7 +73,7 @@ def fit(codec: Codec, calibration: Split, seed: int) -> Codec:
     if not codec.needs_calibration or codec.state:
         return codec
     environment.seed_everything(seed)
-    return codec.fit(Calibration(calibration))
+    return codec.fit(calibration)
 
 
 def fit_record(codec: Codec, scenario: Scenario, data_revision: str, seed: int) -> dict[str, Any]:

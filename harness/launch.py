@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -42,11 +42,13 @@ class Team:
     Attributes:
         rank: 0 leads: it fits codecs, merges and prints.
         size: how many processes there are.
+        accelerator: through which several processes talk; None where there is one.
     """
 
     rank = 0
     local_rank = 0
     size = 1
+    accelerator: Accelerator | None = None
 
     @property
     def leads(self) -> bool:
@@ -66,16 +68,14 @@ class Team:
 
 
 class _Ranks(Team):
-    def __init__(self) -> None:
+    def __init__(self, options: Mapping[str, Any]) -> None:
         from accelerate import Accelerator
         from accelerate.utils import InitProcessGroupKwargs
 
-        # cpu=True is about how processes talk, not where models run: what they exchange is small, they may share one
-        # GPU, and without it a machine with no GPU yields ranks that all call themselves 0.
         timeout = InitProcessGroupKwargs(timeout=_RANK_TIMEOUT)
-        self._accelerator: Accelerator = Accelerator(cpu=True, kwargs_handlers=[timeout])
-        self.rank, self.size = self._accelerator.process_index, self._accelerator.num_processes
-        self.local_rank = self._accelerator.local_process_index
+        self.accelerator: Accelerator = Accelerator(**options, kwargs_handlers=[timeout])
+        self.rank, self.size = self.accelerator.process_index, self.accelerator.num_processes
+        self.local_rank = self.accelerator.local_process_index
         wanted = int(os.environ["WORLD_SIZE"])
         if self.size != wanted:
             raise LaMoFCBenchError(f"the launcher announced {wanted} processes, accelerate joined {self.size}")
@@ -98,7 +98,7 @@ class _Ranks(Team):
         return result
 
     def end(self) -> None:
-        self._accelerator.end_training()
+        self.accelerator.end_training()
 
 
 class TeamError(LaMoFCBenchError):
@@ -146,12 +146,63 @@ def speaks() -> bool:
     return LAUNCHER_PID not in os.environ and os.environ.get("RANK", "0") == "0"
 
 
-def join() -> Team:
-    """The processes that this one works with."""
+_TALK_ON_CPU = {"cpu": True}
+"""How processes talk, not where models run: what they exchange is small, they may share one GPU, and without it a
+machine with no GPU yields ranks that all call themselves 0."""
+
+
+def join(options: Mapping[str, Any] | None = None) -> Team:
+    """The processes that this one works with.
+
+    Args:
+        options: of the `Accelerator` that joins them, for work that exchanges more than messages.
+    """
     if not is_launched():
         return Team()
     _end_with_launcher()
-    return _Ranks()
+    return _Ranks(_TALK_ON_CPU if options is None else options)
+
+
+def work_as_team(
+    processes: int,
+    arguments: Sequence[str],
+    work: Callable[[Team], int],
+    *,
+    check: Callable[[], object],
+    options: Mapping[str, Any] | None = None,
+    debug: bool = False,
+) -> int:
+    """A command's work in as many processes as the user named, or in those that a launcher started; the exit status.
+
+    Args:
+        processes: started on this machine if there is more than one.
+        arguments: of the command line, for the processes to be started.
+        work: done by every process with its team.
+        check: raises what is wrong with the command, before any process starts.
+        options: see `join`.
+        debug: whether processes print tracebacks.
+    """
+    if processes < 1:
+        raise LaMoFCBenchError(f"--num-processes is {processes}; at least 1 is needed")
+    if debug:
+        os.environ[DEBUG] = "1"
+    if processes > 1 and not is_launched():
+        check()
+        return launch(arguments, processes)
+    logging.basicConfig(format="lamofcbench: %(message)s", level=logging.WARNING)
+    team = join(options)
+    try:
+        return work(team)
+    except LostProcessError:
+        if not speaks():
+            return 1
+        raise
+    except TeamError:
+        if not team.leads:
+            return 0  # the leading process reports it; ending with an error here could cut its message off
+        raise
+    finally:
+        team.end()
 
 
 def _end_with_launcher() -> None:

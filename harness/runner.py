@@ -92,7 +92,9 @@ class ScenarioRunner:
     @functools.cached_property
     def test(self) -> Split:
         """The test split."""
-        split = self._open("test")
+        from lamofcbench.storage import open_split
+
+        split = open_split(self.scenario, "test", self.settings.data)
         if len(split) != self.scenario.test_samples:
             raise DataError(
                 f"{self.scenario.id} declares {self.scenario.test_samples} test samples; its data hold {len(split)}"
@@ -100,14 +102,9 @@ class ScenarioRunner:
         return split
 
     @functools.cached_property
-    def calibration(self) -> Split:
-        """The calibration split, the only one that codecs may learn from."""
-        return self._open("calibration")
-
-    def _open(self, split: str) -> Split:
-        from lamofcbench.storage import open_split
-
-        return open_split(self.scenario, split, self.settings.data)
+    def calibration(self) -> fitting.Calibration:
+        """The calibration samples, the only ones that codecs may learn from."""
+        return fitting.Calibration(self.scenario, self.settings.data)
 
     @functools.cached_property
     def model(self) -> Tail:

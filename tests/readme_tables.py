@@ -2,7 +2,9 @@
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from lamofcbench.builders import BUILDERS
 from lamofcbench.codecs.registry import CODECS
@@ -38,9 +40,24 @@ def codec_table() -> str:
     rows = ["| codec | rate points | what it does |", "|---|---|---|"]
     for codec in CODECS:
         summary = re.sub(r"\s+", " ", codec.__doc__.split("\n\n")[0]).strip()
-        ladder = "; ".join(",".join(f"{k}={v}" for k, v in point.items()) for point in codec.rate_points if point)
-        rows.append(f"| `{codec.name}` | {ladder or '-'} | {summary} |")
+        paper = f" ([source]({codec.paper}))" if codec.paper else ""
+        rows.append(f"| `{codec.name}` | {ladder(codec.rate_points)} | {summary}{paper} |")
     return "\n".join(rows)
+
+
+def ladder(points: Sequence[Mapping[str, Any]]) -> str:
+    """The rate points of a codec, in one line.
+
+    >>> ladder([{"bits": 4}, {"bits": 2}]), ladder([{"bits": 4}, {"bits": 2, "group": 128}])
+    ('bits: 4, 2', 'bits=4; bits=2,group=128')
+    """
+    keys = {key for point in points for key in point}
+    if not keys:
+        return "-"
+    if len(keys) == 1 and all(points):
+        (key,) = keys
+        return f"{key}: {', '.join(f'{point[key]:g}' for point in points)}"
+    return "; ".join(",".join(f"{k}={v}" for k, v in point.items()) for point in points)
 
 
 TABLES = {"mini": mini_table, "codecs": codec_table}

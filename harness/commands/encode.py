@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> None:
     split = open_split(scenario, args.split, args.data)
     if not 0 <= args.index < len(split):
         raise DataError(f"no sample {args.index}: the {args.split} split holds 0 to {len(split) - 1}")
-    codec = fitting.fit(codecs[0], open_split(scenario, "calibration", args.data), args.seed)
+    codec = fitting.fit(codecs[0], fitting.Calibration(scenario, args.data), args.seed)
     data = codec.encode(split.features(args.index))
     args.output.parent.mkdir(parents=True, exist_ok=True)
     with store.replacing(args.output) as temporary:

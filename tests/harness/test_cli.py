@@ -141,7 +141,7 @@ def test_an_estimate_of_disk_is_near_the_truth(run_toy, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["rnu"], "unknown command 'rnu'; did you mean 'run'?"),
+        (["rnu"], "unknown command 'rnu'; did you mean 'run'"),
         (["run", "--scenarios", "mini-cvu-digit", "--codecs", "zstd", "--results", "r"], "mean 'mini-cvu-digits'"),
         (["run", "--scenarios", "{toy}", "--codecs", "zsdt", "--results", "r"], "did you mean 'zstd'"),
         (["run", "--scenarios", "{toy}", "--codecs", "uniform:stp=1", "--results", "r"], "did you mean 'step'"),

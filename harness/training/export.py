@@ -1,0 +1,184 @@
+"""What ships of a trained network: weights as small as they may be, and a card that says how they came about."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from harness import environment, store
+from harness.training.objective import Losses
+from harness.training.plan import TrainingPlan
+from harness.training.schedule import LAST_SHARE, LEAST_IMPROVEMENT
+from harness.training.trainer import Trainer
+from lamofcbench.codecs.learned.checkpoints import SCALE_SUFFIX, read_state
+from lamofcbench.codecs.learned.entropy_models import TABLE_BUFFERS
+from lamofcbench.codecs.learned.network import LearnedNetwork
+
+StorageFormat = Literal["int8", "fp16", "fp32"]
+
+MOST_HARM = 0.001
+"""A smaller storage format is taken where it raises the validation loss by no more than this share."""
+FORMATS: tuple[StorageFormat, ...] = ("int8", "fp16", "fp32")
+"""From the smallest."""
+_LEAST_INT8_ELEMENTS = 4096  # smaller tensors are not worth 8 bits
+_SETTLING_STEPS = 3000
+_READABLE = 0o644  # safetensors makes files that only their owner may read
+
+
+def weights_file(folder: Path, lmbda: float) -> Path:
+    """Where a lambda's weights lie in a folder of checkpoints."""
+    return folder / f"{lmbda:g}.safetensors"
+
+
+def card_file(folder: Path, lmbda: float) -> Path:
+    """Where a lambda's card lies."""
+    return folder / f"{lmbda:g}.json"
+
+
+def export(trainer: Trainer, folder: Path, scenarios: list[dict[str, Any]]) -> dict[str, Any]:
+    """Writes the averaged weights and their card; returns the card. To be called in every process.
+
+    Args:
+        trainer: finished.
+        folder: of the checkpoints.
+        scenarios: what the network was trained on.
+    """
+    plan, network = trainer.plan, trainer.network
+    network.load_state_dict(trainer.average)
+    settle_quantiles(network)
+    trained = {name: value.detach().clone() for name, value in network.state_dict().items()}
+    exact = trainer.losses_of(trained)
+    file = weights_file(folder, plan.lmbda)
+    candidate = file.with_name(f".{file.name}")
+    for storage in FORMATS:
+        trainer.team.from_leader(lambda: _write(candidate, compact(trained, storage)))  # noqa: B023  # called at once
+        losses = trainer.losses_of(trained | read_state(candidate))
+        if losses.loss <= exact.loss * (1 + MOST_HARM):
+            break
+    card = _card(trainer, exact, losses, storage, scenarios)
+    card["weights_sha256"] = file_sha256(candidate)
+
+    def publish() -> None:
+        candidate.replace(file)
+        store.write_json(card_file(folder, plan.lmbda), card)  # last: a card vouches for its weights
+
+    trainer.team.together(lambda: None)  # all have read the candidate
+    trainer.team.from_leader(publish)
+    return card
+
+
+def compact(state: Mapping[str, Tensor], storage: StorageFormat) -> dict[str, Tensor]:
+    """A network's state dict as it is stored; `lamofcbench.codecs.learned.checkpoints` reads it back.
+
+    Entropy tables are left out, since loading makes them anew. Masks become bool.
+
+    Args:
+        state: float32 weights.
+        storage: ``int8`` for large kernels, with a scale for each slice of their first axis, and the rest in float16;
+            or one dtype for all. Scalars and quantiles stay float32, which costs nothing.
+    """
+    stored: dict[str, Tensor] = {}
+    for name, value in state.items():
+        if name.rpartition(".")[2] in (*TABLE_BUFFERS, "scale_table"):
+            continue
+        if bool(((value == 0) | (value == 1)).all()):
+            stored[name] = value.bool()
+        elif storage == "int8" and value.dim() == 4 and value.numel() >= _LEAST_INT8_ELEMENTS:
+            scale = (value.abs().amax((1, 2, 3), keepdim=True) / 127).clamp(min=torch.finfo(torch.float32).tiny)
+            stored[name] = torch.round(value / scale).to(torch.int8)
+            stored[name + SCALE_SUFFIX] = scale
+        elif storage == "fp32" or value.numel() == 1 or name.endswith("quantiles"):
+            stored[name] = value.float()
+        else:
+            stored[name] = value.half()
+    return stored
+
+
+def _write(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, file)
+    file.chmod(_READABLE)
+
+
+def finished_card(folder: Path, plan: TrainingPlan) -> dict[str, Any] | None:
+    """The card of a lambda that was trained by this plan before, and whose weights are intact; None if there is none.
+
+    Raises:
+        FileExistsError: if the folder holds a network of this lambda that was trained otherwise.
+    """
+    file = card_file(folder, plan.lmbda)
+    if not file.is_file():
+        return None
+    card: dict[str, Any] = json.loads(file.read_text())
+    if card.get("plan") != plan.as_json():
+        raise FileExistsError(
+            f"{file} tells of another training of this lambda; name another --output, or remove it and its weights"
+        )
+    weights = weights_file(folder, plan.lmbda)
+    return card if weights.is_file() and file_sha256(weights) == card.get("weights_sha256") else None
+
+
+def file_sha256(path: Path) -> str:
+    """Hex sha256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def settle_quantiles(network: LearnedNetwork) -> None:
+    """Trains the bottleneck's quantiles alone until they fit its density, which no longer moves."""
+    quantiles = [p for name, p in network.named_parameters() if name.endswith("quantiles")]
+    optimizer = torch.optim.Adam(quantiles, lr=0.1)
+    with torch.enable_grad():
+        for step in range(_SETTLING_STEPS):
+            for group in optimizer.param_groups:
+                group["lr"] = 0.1 * (1 - step / _SETTLING_STEPS) ** 2
+            optimizer.zero_grad()
+            network.auxiliary_loss().backward()
+            optimizer.step()
+
+
+def _card(
+    trainer: Trainer, exact: Losses, losses: Losses, stored_as: str, scenarios: list[dict[str, Any]]
+) -> dict[str, Any]:
+    plan, progress = trainer.plan, trainer.progress
+    described = environment.describe(plan.device_type)
+    share = progress.improvement
+    converged = share is not None and share < LEAST_IMPROVEMENT
+    verdict = "too few validations to tell" if share is None else "converged" if converged else "still improved"
+    return {
+        "codec": plan.codec,
+        "lmbda": plan.lmbda,
+        "widths": list(plan.widths),
+        "parameters": sum(p.numel() for p in trainer.network.parameters()),
+        "stored_as": stored_as,
+        "steps": progress.step,
+        "seconds": round(progress.seconds, 1),
+        "loss": losses.loss,
+        "bpp": losses.bpp,
+        "mse": losses.mse,
+        "loss_before_storing": exact.loss,
+        "training_loss": progress.curve[-1]["loss"],
+        "validation": {
+            "crops": sum(map(len, trainer.held_out)),
+            "rule": f"improved by less than {LEAST_IMPROVEMENT:.1%} over the last {LAST_SHARE:.0%} of the steps",
+            "improvement": share,
+            "verdict": verdict,
+            "full_rate_steps": trainer.schedule.descent_start,
+        },
+        "scenarios": scenarios,
+        "seed": plan.seed,
+        "plan": plan.as_json(),
+        "versions": {
+            "lamofcbench": described["lamofcbench"],
+            "python": described["python"],
+            "torch": described["packages"]["torch"],
+            "accelerate": described["packages"]["accelerate"],
+        },
+        "processor": described["device_name"],
+    }

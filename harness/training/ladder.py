@@ -1,0 +1,187 @@
+"""Trains a codec's rate points one after another, from the largest lambda down, each from its neighbour's weights.
+
+The largest lambda uses the most latent channels; what it has learned about the planes holds at lower rates too, where
+some channels then fall silent. Going up instead would have to wake channels that a low rate has put to sleep.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from harness import environment
+from harness.fitting import Calibration
+from harness.launch import Team
+from harness.training import curves
+from harness.training.crops import CropSource
+from harness.training.export import export, file_sha256, finished_card, weights_file
+from harness.training.initial import start_as_block_transform
+from harness.training.plan import Precision, TrainingPlan
+from harness.training.planes import PlaneStore, planes_digest, write_planes
+from harness.training.trainer import Trainer, read_checkpoint
+from lamofcbench.codecs.learned.checkpoints import read_state
+from lamofcbench.codecs.learned.networks import NETWORKS
+from lamofcbench.errors import LaMoFCBenchError, UnknownNameError
+from lamofcbench.scenarios.base import Scenario
+
+VALIDATION_BATCH = 32
+
+
+@dataclass(frozen=True)
+class LadderSettings:
+    """What `lamofcbench train` is asked for; see `TrainingPlan` for what is not explained here.
+
+    Attributes:
+        lmbdas: the rate points, in any order.
+        steps: the most steps of the first rate point.
+        warm_steps: the most steps of each that starts from its neighbour.
+        output: folder of the checkpoints that ship.
+        checkpoints: folder of what resuming needs, and of the curves.
+        warm_start: weights to start from, or a folder of which each rate point takes those of the nearest lambda; None
+            to start at random, and from the neighbour after that.
+        data: dataset folder; None for where each scenario's data are by default.
+        progress: show bars.
+    """
+
+    codec: str
+    lmbdas: tuple[float, ...]
+    widths: tuple[int, int]
+    steps: int
+    warm_steps: int
+    batch_size: int
+    crop: int
+    seed: int
+    learning_rate: float
+    precision: Precision
+    threads: int
+    device_type: str
+    output: Path
+    checkpoints: Path
+    warm_start: Path | None = None
+    data: Path | None = None
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        if self.codec not in NETWORKS:
+            raise UnknownNameError("codec that can be trained", self.codec, NETWORKS)
+        if not self.lmbdas:
+            raise LaMoFCBenchError("no lambda is named")
+
+    def plan(self, lmbda: float, *, data: str, start: str, is_first: bool, processes: int) -> TrainingPlan:
+        """The plan of a rate point."""
+        return TrainingPlan(
+            codec=self.codec, lmbda=lmbda, widths=self.widths, steps=self.steps if is_first else self.warm_steps,
+            data=data, batch_size=self.batch_size, crop=self.crop, seed=self.seed, learning_rate=self.learning_rate,
+            precision=self.precision, threads=self.threads, processes=processes, device_type=self.device_type,
+            start=start,
+        )  # fmt: skip
+
+
+def train(settings: LadderSettings, scenarios: Sequence[Scenario], team: Team) -> list[dict[str, Any]]:
+    """Trains all rate points, or what is left of them; returns their cards, the largest lambda first.
+
+    Args:
+        settings: how.
+        scenarios: whose calibration samples are trained on; no other samples are opened.
+        team: the processes that share the work.
+    """
+    with environment.pinned_threads(settings.threads):
+        team.from_leader(lambda: len([Calibration(scenario, settings.data) for scenario in scenarios]))  # may build
+        calibrations = [Calibration(scenario, settings.data) for scenario in scenarios]
+        folder = settings.checkpoints / f"planes-{planes_digest(calibrations)}"
+        team.from_leader(lambda: write_planes(calibrations, folder, progress=settings.progress))
+        planes = PlaneStore(folder)
+        cards: list[dict[str, Any]] = []
+        previous = None
+        for lmbda in sorted(set(settings.lmbdas), reverse=True):
+            start = previous if settings.warm_start is None else _nearest(settings.warm_start, lmbda)
+            plan = settings.plan(
+                lmbda,
+                data=planes.digest,
+                start=file_sha256(start) if start else "",
+                is_first=start is None,
+                processes=team.size,
+            )
+            cards.append(_train_one(plan, settings, start, planes, team))
+            previous = weights_file(settings.output, lmbda)
+            if team.leads:
+                _draw(settings)
+        return cards
+
+
+def _train_one(
+    plan: TrainingPlan, settings: LadderSettings, start: Path | None, planes: PlaneStore, team: Team
+) -> dict[str, Any]:
+    card: dict[str, Any] | None = team.from_leader(lambda: finished_card(settings.output, plan))
+    if card is not None:
+        return card
+    environment.seed_everything(plan.seed)
+    network = NETWORKS[plan.codec](*plan.widths)
+    if start is None:
+        start_as_block_transform(network, plan.lmbda)
+    else:
+        network.load(read_state(start))
+    # Faster; results differ in the last bits only.
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs do not know it
+
+    def make_trainer() -> Trainer:
+        training, held_out = (
+            CropSource(planes, plan.crop, plan.batch_size, plan.seed, held_out=part) for part in (False, True)
+        )
+        validation = held_out.spread(plan.validation_crops, VALIDATION_BATCH)
+        checkpoint = checkpoint_file(settings.checkpoints, plan.codec, plan.lmbda)
+        return Trainer(network, plan, training, validation, checkpoint, team)
+
+    trainer = team.together(make_trainer)
+    bar = tqdm(
+        total=plan.steps, initial=trainer.progress.step, desc=f"{plan.codec} {plan.lmbda:g}", mininterval=5.0,
+        disable=not (settings.progress and team.leads),
+    )  # fmt: skip
+    with bar:
+        for progress in trainer.steps():
+            bar.update()
+            if team.leads and progress.curve and progress.curve[-1]["step"] == progress.step:
+                last = progress.curve[-1]
+                bar.set_postfix_str(f"loss {last['loss']:.4f}, validation {last['validation_loss']:.4f}", refresh=False)
+                curves.write_rows(curve_file(settings.checkpoints, plan.codec, plan.lmbda), progress.curve)
+    return export(trainer, settings.output, planes.scenarios)
+
+
+def checkpoint_file(folder: Path, codec: str, lmbda: float) -> Path:
+    """Where resuming finds a rate point's training."""
+    return folder / f"{codec}-{lmbda:g}.pt"
+
+
+def curve_file(folder: Path, codec: str, lmbda: float) -> Path:
+    """Where a rate point's curve lies."""
+    return folder / f"{codec}-{lmbda:g}.jsonl"
+
+
+def _draw(settings: LadderSettings) -> None:
+    rows = {}
+    for lmbda in sorted(set(settings.lmbdas)):
+        state = read_checkpoint(checkpoint_file(settings.checkpoints, settings.codec, lmbda))
+        if state is not None and state["progress"]["curve"]:
+            rows[lmbda] = state["progress"]["curve"]
+    if rows:
+        curves.draw(settings.checkpoints / f"{settings.codec}.png", rows)
+
+
+def _nearest(weights: Path, lmbda: float) -> Path:
+    """A file of weights itself, or those of the nearest lambda in a folder."""
+    if weights.is_file():
+        return weights
+    found: dict[float, Path] = {}
+    for file in weights.glob("*.safetensors"):
+        with contextlib.suppress(ValueError):
+            found[float(file.stem)] = file
+    if not found:
+        raise LaMoFCBenchError(f"{weights} holds no weights named after a lambda, as training leaves them")
+    return found[min(found, key=lambda other: abs(math.log(other / lmbda)))]

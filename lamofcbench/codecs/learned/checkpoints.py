@@ -1,0 +1,137 @@
+"""Finds and loads the weights of the learned codecs: shipped ones, trained ones, and published checkpoints.
+
+Shipped weights lie in ``weights/<codec>/<lambda>.safetensors`` beside this file, each with a training card
+``<lambda>.json``; training writes folders of the same form. A published checkpoint is a ``.pth.tar`` file of torch.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from lamofcbench.codecs.learned.network import LearnedNetwork
+from lamofcbench.codecs.learned.networks import NETWORKS
+from lamofcbench.errors import CodecError
+
+SHIPPED = Path(__file__).parent / "weights"
+SCALE_SUFFIX = ".scale"
+"""What a shipped int8 kernel's scales are named after it: float32, one for each slice of its first axis."""
+STATE_KEYS = ("network", "state_dict", "model_state_dict")
+
+
+def shipped_checkpoint(codec: str, lmbda: float) -> Path:
+    """Where the shipped weights of a rate point are."""
+    return SHIPPED / codec / f"{lmbda:g}.safetensors"
+
+
+def find_checkpoint(codec: str, lmbda: float, weights: str = "") -> Path:
+    """The file of a rate point's weights.
+
+    Args:
+        codec: ``hyperprior`` or ``elic``.
+        lmbda: the rate point.
+        weights: a file, or a folder with one for each rate point; empty for the shipped ones.
+
+    Raises:
+        CodecError: if there is none.
+    """
+    if not weights:
+        path = shipped_checkpoint(codec, lmbda)
+        if not path.is_file():
+            raise CodecError(
+                f"codec {codec!r} comes without weights for lmbda={lmbda:g}; train them (lamofcbench train {codec}) "
+                f"and name them: {codec}:lmbda={lmbda:g},weights=PATH"
+            )
+        return path
+    path = Path(weights).expanduser()
+    if path.is_dir():
+        for folder in (path, path / codec):
+            if (folder / f"{lmbda:g}.safetensors").is_file():
+                return folder / f"{lmbda:g}.safetensors"
+        raise CodecError(f"{path} holds no weights {lmbda:g}.safetensors for codec {codec!r}")
+    if not path.is_file():
+        raise CodecError(f"there is no file {path} of weights for codec {codec!r}")
+    return path
+
+
+def load_network(codec: str, path: Path) -> LearnedNetwork:
+    """The network of a file of weights, in evaluation mode, with its tables.
+
+    Raises:
+        CodecError: naming what does not fit, the first parameter where it is one.
+    """
+    try:
+        network = NETWORKS[codec].from_state_dict(read_state(path), shared=True)
+    except CodecError as error:
+        raise CodecError(f"{path}: {error}") from error
+    complete_tables(network)
+    return network
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The state dict of a ``.safetensors`` file or a torch checkpoint, floats as float32.
+
+    Torch checkpoints are unpickled by the restricted loader, which makes tensors and plain containers and nothing else.
+
+    Raises:
+        CodecError: if the file is neither, or holds no state dict.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            content: Any = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, SafetensorError, pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CodecError(f"{path} cannot be read as weights: {reason}") from error
+    try:
+        return from_storage(_state_dict(content, path))
+    except CodecError as error:
+        raise CodecError(f"{path}: {error}") from error
+
+
+def from_storage(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a file whose tensors may be stored in fewer bits, float32; integer tables stay as they are.
+
+    Raises:
+        CodecError: if an int8 tensor has no scales that fit it.
+    """
+    state: dict[str, Tensor] = {}
+    for name, tensor in stored.items():
+        if name.endswith(SCALE_SUFFIX) and name.removesuffix(SCALE_SUFFIX) in stored:
+            continue
+        if tensor.dtype is torch.int8:
+            scale = stored.get(name + SCALE_SUFFIX)
+            if scale is None or scale.shape != (len(tensor), *[1] * (tensor.dim() - 1)):
+                raise CodecError(f"{name!r} is int8 and has no scale that fits it")
+            state[name] = tensor.float() * scale.float()
+        else:
+            is_table = tensor.dtype in (torch.int32, torch.int64)
+            state[name] = tensor.detach() if is_table else tensor.detach().float()
+    return state
+
+
+def complete_tables(network: LearnedNetwork) -> None:
+    """Makes the entropy models' tables where the weights came without, as training leaves them."""
+    if not all(model.has_tables for model in network.entropy_models()):
+        network.update_tables()
+
+
+def _state_dict(content: Any, path: Path) -> Mapping[str, Tensor]:
+    """The state dict in a checkpoint, without the prefix that data-parallel training puts before names."""
+    for key in STATE_KEYS:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    tensors = isinstance(content, Mapping) and all(isinstance(tensor, Tensor) for tensor in content.values())
+    if not tensors or not content:
+        raise CodecError(f"{path} holds no state dict, neither itself nor under {', '.join(STATE_KEYS)}")
+    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}

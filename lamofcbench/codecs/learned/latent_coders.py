@@ -1,0 +1,243 @@
+"""From planes to bytes and back: a network's transforms, and its latents coded under its entropy model.
+
+The decoder computes scales and means in exact arithmetic (`fixed_point`), so that it finds the encoder's on any machine
+and with any number of threads. Float32 does the rest: what analysis rounds differently on another machine is another,
+equally valid choice of the encoder, and what synthesis rounds differently changes a decoded index by one in the rare
+case of a tie. Were scales to differ nonetheless, decoded symbols would not match their checksum.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lamofcbench.codecs.entropy import Symbols
+from lamofcbench.codecs.learned.elic import Elic, LatentGroups, checkerboard
+from lamofcbench.codecs.learned.entropy_models import EntropyBottleneck
+from lamofcbench.codecs.learned.fixed_point import BLOCK_PIXELS, FixedPointStack, to_grid
+from lamofcbench.codecs.learned.hyperprior import ScaleHyperprior
+from lamofcbench.codecs.learned.network import LATENT_STRIDE, STRIDE, LearnedNetwork
+from lamofcbench.codecs.learned.symbols import LARGEST_SYMBOL, LatentReader, LatentWriter, Tables
+from lamofcbench.codecs.learned.tiling import run_tiled, stages_of
+
+BATCH_PIXELS = 2**18
+"""Planes of one shape run together up to about this many pixels."""
+
+
+THREADED_PIXELS = 2**17
+"""Less than this many pixels run on one thread."""
+
+
+class LatentStream(Protocol):
+    """A `LatentWriter` or a `LatentReader`."""
+
+    def code(self, tables: Tables, indices: NDArray[np.integer], symbols: Symbols | None) -> Symbols:
+        """Codes one symbol for each index."""
+
+
+class LatentCoder(ABC):
+    """Codes planes with one network.
+
+    Args:
+        network: with its tables, in evaluation mode; its layers are taken over in another memory layout.
+    """
+
+    def __init__(self, network: LearnedNetwork, bottleneck: EntropyBottleneck, h_s: nn.Sequential) -> None:
+        for parameter in network.parameters():
+            if parameter.dim() == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        assert isinstance(network.g_a, nn.Sequential) and isinstance(network.g_s, nn.Sequential)
+        self._analysis, self._synthesis = stages_of(network.g_a), stages_of(network.g_s)
+        self._hyper_tables = Tables(bottleneck)
+        self._medians = to_grid(bottleneck.medians.detach())
+        self._hyper_synthesis = FixedPointStack(list(h_s))
+
+    def encode(self, batches: Sequence[Tensor]) -> bytes:
+        """The bytes of batches of planes, float32 ``[B, 1, H, W]`` with sizes in multiples of 64."""
+        stream = LatentWriter()
+        parts = [part for planes in batches for part in planes.split(_part_size(planes.shape[2] * planes.shape[3]))]
+        with _threads_for(sum(planes.numel() for planes in batches)):
+            latents = [self._analyse(part) for part in parts]
+            hyper = [self._code_hyper(stream, self._round_hyper(y), y.shape) for y in latents]
+            stream.end_hyper_latents()
+            for y, z in zip(latents, hyper, strict=True):
+                self._code_latents(stream, self._hyper_synthesis(z), y.permute(0, 2, 3, 1))
+        return stream.finish()
+
+    def decode(self, payload: bytes, shapes: Sequence[tuple[int, int, int]]) -> list[Tensor]:
+        """Batches of reconstructed planes, of the given ``(B, H, W)``.
+
+        Raises:
+            BitstreamError: for bytes that no encoder wrote.
+        """
+        stream = LatentReader(payload)
+        sizes = [_part_sizes(b, h * w) for b, h, w in shapes]
+        latent_sizes = [
+            (count, h // LATENT_STRIDE, w // LATENT_STRIDE)
+            for counts, (_, h, w) in zip(sizes, shapes, strict=True)
+            for count in counts
+        ]
+        with _threads_for(sum(map(math.prod, shapes))):
+            hyper = [self._code_hyper(stream, None, (count, 0, h, w)) for count, h, w in latent_sizes]
+            stream.end_hyper_latents()
+            latents = [self._code_latents(stream, self._hyper_synthesis(z), None) for z in hyper]
+            stream.finish()
+            parts = (self._synthesise(y.permute(0, 3, 1, 2)) for y in latents)
+            return [torch.cat(list(itertools.islice(parts, len(counts)))) for counts in sizes]
+
+    @abstractmethod
+    def _hyper_analysis(self, y: Tensor) -> Tensor:
+        """Hyper-latents before rounding."""
+
+    @abstractmethod
+    def _code_latents(self, stream: LatentStream, hyper: Tensor, y: Tensor | None) -> Tensor:
+        """Codes latents ``[B, h, w, M]``, given by the encoder alone; returns the decoded ones, float32."""
+
+    def _analyse(self, planes: Tensor) -> Tensor:
+        return run_tiled(self._analysis, planes.contiguous(memory_format=torch.channels_last))
+
+    def _synthesise(self, y: Tensor) -> Tensor:
+        return run_tiled(self._synthesis, y.contiguous(memory_format=torch.channels_last))
+
+    def _round_hyper(self, y: Tensor) -> Symbols:
+        z = self._hyper_analysis(y).permute(0, 2, 3, 1).double() - self._medians
+        return _to_symbols(z)
+
+    def _code_hyper(self, stream: LatentStream, symbols: Symbols | None, shape: Sequence[int]) -> Tensor:
+        """Hyper-latents, float64 ``[B, h / 4, w / 4, N]``; the shape is the latents' ``[B, M, h, w]``."""
+        ratio, channels = STRIDE // LATENT_STRIDE, len(self._hyper_tables)
+        places = shape[0] * (shape[2] // ratio) * (shape[3] // ratio)
+        coded = stream.code(self._hyper_tables, np.tile(np.arange(channels, dtype=np.uint16), places), symbols)
+        z = torch.from_numpy(coded).double() + self._medians.repeat(places)
+        return z.view(shape[0], shape[2] // ratio, shape[3] // ratio, channels)
+
+
+class HyperpriorCoder(LatentCoder):
+    """Codes with a `ScaleHyperprior`."""
+
+    def __init__(self, network: ScaleHyperprior) -> None:
+        super().__init__(network, network.entropy_bottleneck, network.h_s)
+        self._h_a, self._gaussian = network.h_a, network.gaussian_conditional
+        self._tables = Tables(network.gaussian_conditional)
+
+    def _hyper_analysis(self, y: Tensor) -> Tensor:
+        z: Tensor = self._h_a(torch.abs(y))
+        return z
+
+    def _code_latents(self, stream: LatentStream, hyper: Tensor, y: Tensor | None) -> Tensor:
+        indices = _to_indices(self._gaussian.scale_indices(hyper))
+        symbols = stream.code(self._tables, indices, None if y is None else _to_symbols(y))
+        return torch.from_numpy(symbols).float().view(hyper.shape)
+
+
+class ElicCoder(LatentCoder):
+    """Codes with an `Elic`: channel groups in order, in each the anchors of the checkerboard first."""
+
+    def __init__(self, network: Elic) -> None:
+        codec = network.latent_codec
+        super().__init__(network, codec.hyper.entropy_bottleneck, codec.hyper.h_s)
+        self._h_a, self._widths = codec.hyper.h_a, network.groups
+        self._groups = [_Group(codec.y, k) for k in range(len(network.groups))]
+
+    def _hyper_analysis(self, y: Tensor) -> Tensor:
+        z: Tensor = self._h_a(y)
+        return z
+
+    def _code_latents(self, stream: LatentStream, hyper: Tensor, y: Tensor | None) -> Tensor:
+        batch, height, width, _ = hyper.shape
+        decoded = hyper.new_zeros(batch, height, width, sum(self._widths))
+        anchors = checkerboard(height, width).expand(batch, -1, -1).reshape(-1)
+        parts = [torch.nonzero(part)[:, 0] for part in (anchors, ~anchors)]
+        start = 0
+        for group, channels in zip(self._groups, self._widths, strict=True):
+            end = start + channels
+            contexts = [group.channel_context(decoded[..., :start])] if start else []
+            own = hyper.new_zeros(batch, height, width, channels)
+            wanted = None if y is None else y[..., start:end].reshape(-1, channels)
+            for number, part in enumerate(parts):
+                shape = batch, height, width, 2 * channels
+                seen = group.context_prediction(own) if number else hyper.new_zeros(shape)
+                parameters = group.parameters([seen, *contexts, hyper], part)
+                scales, means = parameters.chunk(2, 1)
+                symbols = stream.code(
+                    group.tables,
+                    _to_indices(group.gaussian.scale_indices(scales)),
+                    None if wanted is None else _to_symbols(wanted[part].double() - means),
+                )
+                own.view(-1, channels)[part] = torch.from_numpy(symbols).double().view(means.shape) + means
+            decoded[..., start:end] = own
+            start = end
+        return decoded.float()
+
+
+class _Group:
+    """One channel group's context models in exact arithmetic, and its tables."""
+
+    def __init__(self, groups: LatentGroups, number: int) -> None:
+        group = groups.group(number)
+        self.channel_context = FixedPointStack(list(groups.context(number)) if number else [])
+        self.context_prediction = FixedPointStack([group.context_prediction])
+        self._entropy_parameters = FixedPointStack(list(group.entropy_parameters))
+        self.gaussian = group.y.gaussian_conditional
+        self.tables = Tables(self.gaussian)
+
+    def parameters(self, contexts: Sequence[Tensor], places: Tensor) -> Tensor:
+        """Scales, then means, ``[places, channels]``, at these places of all contexts, each ``[B, h, w, channels]``."""
+        found = []
+        for some in places.split(BLOCK_PIXELS):
+            joined = torch.cat([context.reshape(-1, context.shape[3])[some] for context in contexts], 1)
+            found.append(self._entropy_parameters(joined[None, :, None])[0, :, 0])
+        return torch.cat(found)
+
+
+def make_coder(network: LearnedNetwork) -> LatentCoder:
+    """The coder of a network, which it takes over."""
+    return HyperpriorCoder(network) if isinstance(network, ScaleHyperprior) else ElicCoder(_as_elic(network))
+
+
+def _as_elic(network: LearnedNetwork) -> Elic:
+    assert isinstance(network, Elic)
+    return network
+
+
+def _part_size(pixels: int) -> int:
+    """How many planes of a size run together."""
+    return max(1, BATCH_PIXELS // pixels)
+
+
+def _part_sizes(planes: int, pixels: int) -> list[int]:
+    """How many planes of a batch each part has."""
+    size = _part_size(pixels)
+    return [min(size, planes - start) for start in range(0, planes, size)]
+
+
+@contextmanager
+def _threads_for(pixels: int) -> Iterator[None]:
+    """One thread for little work: a network is hundreds of small steps, and waiting for threads costs more at each."""
+    threads = torch.get_num_threads()
+    if pixels < THREADED_PIXELS:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _to_symbols(values: Tensor) -> Symbols:
+    clipped = torch.round(values).clamp_(-LARGEST_SYMBOL, LARGEST_SYMBOL).nan_to_num_()
+    symbols: Symbols = clipped.to(torch.int32).reshape(-1).numpy()
+    return symbols
+
+
+def _to_indices(levels: Tensor) -> NDArray[np.uint8]:
+    indices: NDArray[np.uint8] = levels.to(torch.uint8).reshape(-1).numpy()
+    return indices

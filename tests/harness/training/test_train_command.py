@@ -1,0 +1,131 @@
+"""The whole command on the toy scenario, in processes of its own."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from harness.cli import main
+from lamofcbench.codecs.learned.checkpoints import load_network
+from lamofcbench.codecs.registry import make_codecs
+
+TINY = ("--widths", "4,6", "--crop", "64", "--batch-size", "4", "--steps", "4", "--seed", "1", "--quiet")
+
+
+def train(toy_file, toy_data, output, *options):
+    return [
+        "train",
+        "hyperprior",
+        "--scenarios",
+        toy_file,
+        "--data",
+        str(toy_data),
+        "--output",
+        str(output),
+        *TINY,
+        *options,
+    ]
+
+
+@pytest.fixture(scope="module")
+def trained(toy_file, toy_data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    assert main(train(toy_file, toy_data, folder, "--lmbda", "0.01", "0.02")) == 0
+    return folder
+
+
+def test_a_folder_of_checkpoints_is_what_the_codec_takes(trained, toy, toy_data):
+    from harness.fitting import Calibration
+
+    codec = make_codecs(f"hyperprior:lmbda=0.02,weights={trained}", toy.specs)[0]
+    fitted = codec.fit(Calibration(toy, toy_data))
+    features = Calibration(toy, toy_data)[0]
+    assert fitted.decode(fitted.encode(features)).tensors.keys() == features.tensors.keys()
+
+
+def test_the_card_tells_how_the_weights_came_about(trained, toy):
+    card = json.loads((trained / "0.02.json").read_text())
+    assert (card["codec"], card["lmbda"], card["widths"], card["steps"], card["seed"]) == (
+        "hyperprior",
+        0.02,
+        [4, 6],
+        4,
+        1,
+    )
+    assert card["loss"] == pytest.approx(card["bpp"] + 0.02 * 255**2 * card["mse"])
+    assert abs(card["loss"] / card["loss_before_storing"] - 1) <= 0.001
+    assert card["validation"]["verdict"] == "too few validations to tell"
+    assert card["scenarios"][0]["id"] == toy.id and card["scenarios"][0]["samples"] == 12
+    assert card["plan"]["start"] == ""
+    warm = json.loads((trained / "0.01.json").read_text())
+    assert warm["plan"]["start"] == card["weights_sha256"]  # from its neighbour
+
+
+def test_stored_weights_hold_no_tables_and_load_without_them(trained):
+    stored = load_file(trained / "0.01.safetensors")
+    assert not [name for name in stored if name.endswith(("_quantized_cdf", "scale_table"))]
+    network = load_network("hyperprior", trained / "0.01.safetensors")
+    assert all(model.has_tables for model in network.entropy_models())
+
+
+def test_curves_are_written(trained):
+    rows = [json.loads(line) for line in (trained / "training" / "hyperprior-0.02.jsonl").read_text().splitlines()]
+    assert rows[-1]["step"] == 4 and {"loss", "bpp", "mse", "validation_loss", "rate"} <= set(rows[-1])
+    assert (trained / "training" / "hyperprior.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_finished_training_is_left_alone(trained, toy_file, toy_data, capsys):
+    before = {path: path.stat().st_mtime_ns for path in trained.glob("0.0*")}
+    assert main(train(toy_file, toy_data, trained, "--lmbda", "0.01", "0.02")) == 0
+    assert before == {path: path.stat().st_mtime_ns for path in trained.glob("0.0*")}
+    assert capsys.readouterr().out.split() == [str(trained / f"{lmbda}.safetensors") for lmbda in (0.02, 0.01)]
+
+
+def test_another_training_does_not_overwrite(trained, toy_file, toy_data, capsys):
+    assert main(train(toy_file, toy_data, trained, "--lmbda", "0.02", "--seed", "2")) == 1
+    assert "another training of this lambda" in capsys.readouterr().err
+
+
+def test_a_warm_start_takes_the_nearest_lambda_of_a_folder(trained, toy_file, toy_data, tmp_path):
+    assert main(train(toy_file, toy_data, tmp_path, "--lmbda", "0.012", "--warm-start", str(trained))) == 0
+    card = json.loads((tmp_path / "0.012.json").read_text())
+    assert card["plan"]["start"] == json.loads((trained / "0.01.json").read_text())["weights_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train", "hyperprio"), "did you mean 'hyperprior'"),
+        (("train", "hyperprior", "--crop", "65"), "multiple of 64"),
+        (("train", "hyperprior", "--widths", "4"), "widths"),
+        (("train", "hyperprior", "--num-processes", "3"), "shared evenly"),
+    ],
+)
+def test_a_wrong_setting_is_one_clear_line(arguments, message, toy_file, tmp_path, capsys):
+    rest = ["--scenarios", toy_file, "--output", str(tmp_path)]
+    try:
+        assert main([*arguments, *rest]) != 0
+    except SystemExit as error:  # argparse's own
+        assert error.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_two_processes_share_the_work_and_resume(toy_file, toy_data, tmp_path):
+    command = train(toy_file, toy_data, tmp_path, "--lmbda", "0.02", "--num-processes", "2")
+    done = subprocess.run(
+        [sys.executable, "-m", "harness.cli", *command],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env=dict(os.environ),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(tmp_path / "0.02.safetensors")]
+    card = json.loads((tmp_path / "0.02.json").read_text())
+    assert card["plan"]["processes"] == 2
+    state = load_network("hyperprior", tmp_path / "0.02.safetensors").state_dict()
+    assert all(bool(torch.isfinite(value).all()) for value in state.values() if value.is_floating_point())

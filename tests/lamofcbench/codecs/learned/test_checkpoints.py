@@ -1,0 +1,103 @@
+"""Weights load from every form in which they are published, and nothing else does."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+import torch
+from networks_for_tests import small_network
+from safetensors.torch import save_file
+
+from lamofcbench.codecs.learned.checkpoints import find_checkpoint, load_network, read_state
+from lamofcbench.codecs.learned.networks import NETWORKS
+from lamofcbench.errors import CodecError
+
+
+def same(network, state):
+    own = network.state_dict()
+    return own.keys() == state.keys() and all(torch.equal(own[name], tensor) for name, tensor in state.items())
+
+
+@pytest.mark.parametrize("key", ["network", "state_dict", "model_state_dict", None])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_published_checkpoints_load(tmp_path, key, prefix):
+    state = small_network("hyperprior").state_dict()
+    content = {prefix + name: tensor for name, tensor in state.items()}
+    torch.save({key: content, "epoch": 3} if key else content, tmp_path / "x.pth.tar")
+    assert same(load_network("hyperprior", tmp_path / "x.pth.tar"), state)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_safetensors_load(tmp_path, name):
+    state = small_network(name).state_dict()
+    save_file({key: tensor.contiguous() for key, tensor in state.items()}, tmp_path / "x.safetensors")
+    assert same(load_network(name, tmp_path / "x.safetensors"), state)
+
+
+def test_small_formats_load_as_float32(tmp_path):
+    kernel = torch.tensor([[[[-127, 64]]], [[[1, 0]]]], dtype=torch.int8)
+    stored = {
+        "kernel": kernel,
+        "kernel.scale": torch.tensor([0.5, 0.25]).reshape(2, 1, 1, 1),
+        "half": torch.tensor([1.5]).half(),
+        "mask": torch.tensor([True, False]),
+        "table": torch.tensor([3], dtype=torch.int32),
+    }
+    save_file(stored, tmp_path / "x.safetensors")
+    state = read_state(tmp_path / "x.safetensors")
+    assert state["kernel"].flatten().tolist() == [-63.5, 32.0, 0.25, 0.0]
+    assert {name: tensor.dtype for name, tensor in state.items()} == {
+        "kernel": torch.float32, "half": torch.float32, "mask": torch.float32, "table": torch.int32,
+    }  # fmt: skip
+    save_file({"kernel": kernel}, tmp_path / "y.safetensors")
+    with pytest.raises(CodecError, match=r"y\.safetensors: 'kernel' is int8 and has no scale"):
+        read_state(tmp_path / "y.safetensors")
+
+
+class Harmful:
+    def __reduce__(self):
+        return print, ("this must not run",)
+
+
+def test_a_pickle_runs_no_code(tmp_path, capsys):
+    torch.save({"network": Harmful()}, tmp_path / "x.pth.tar")
+    with pytest.raises(CodecError, match="cannot be read as weights"):
+        read_state(tmp_path / "x.pth.tar")
+    (tmp_path / "y.pth.tar").write_bytes(pickle.dumps(Harmful()))
+    with pytest.raises(CodecError, match="cannot be read as weights"):
+        read_state(tmp_path / "y.pth.tar")
+    assert "must not run" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("file", ["x.pth.tar", "x.safetensors"])
+def test_what_is_no_checkpoint_is_one_clear_error(tmp_path, file):
+    for content in (b"", b"no checkpoint", bytes(1000)):
+        (tmp_path / file).write_bytes(content)
+        with pytest.raises(CodecError, match=file) as error:
+            read_state(tmp_path / file)
+        assert "\n" not in str(error.value)
+    torch.save({"network": {"a": 1}}, tmp_path / "z.pth.tar")
+    with pytest.raises(CodecError, match="no state dict"):
+        read_state(tmp_path / "z.pth.tar")
+
+
+def test_a_file_of_the_other_network_names_what_does_not_fit(tmp_path):
+    torch.save(small_network("elic").state_dict(), tmp_path / "x.pth.tar")
+    with pytest.raises(CodecError, match=r"x\.pth\.tar: these weights are no ScaleHyperprior: 'g_a\.\d"):
+        load_network("hyperprior", tmp_path / "x.pth.tar")
+
+
+def test_weights_are_found_by_rate_point(tmp_path):
+    (tmp_path / "elic").mkdir()
+    for path in (tmp_path / "0.004.safetensors", tmp_path / "elic" / "0.01.safetensors"):
+        path.touch()
+    assert find_checkpoint("elic", 0.004, str(tmp_path)) == tmp_path / "0.004.safetensors"
+    assert find_checkpoint("elic", 0.01, str(tmp_path)) == tmp_path / "elic" / "0.01.safetensors"
+    assert find_checkpoint("elic", 0.5, str(tmp_path / "0.004.safetensors")) == tmp_path / "0.004.safetensors"
+    with pytest.raises(CodecError, match=r"no weights 0\.02\.safetensors"):
+        find_checkpoint("elic", 0.02, str(tmp_path))
+    with pytest.raises(CodecError, match=r"train them \(lamofcbench train elic\)"):
+        find_checkpoint("elic", 0.123)
+    with pytest.raises(CodecError, match="there is no file"):
+        find_checkpoint("elic", 0.02, str(tmp_path / "nothing"))
