@@ -43,6 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="weights to start from, or a folder of such (default: the neighbour's)",
     )
+    parser.add_argument(
+        "--storage", choices=("int8", "fp16", "fp32"),
+        help="of the weights (default: the smallest that raises the validation loss by 0.1 %% at most)",
+    )  # fmt: skip
     _common.add_data_argument(parser)
     parser.add_argument("--num-processes", type=int, default=1, metavar="N", help="processes on this machine")
     parser.add_argument(
@@ -107,6 +111,7 @@ def _settings(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # Ladd
         output=args.output,
         checkpoints=args.checkpoints or args.output / "training",
         warm_start=args.warm_start,
+        storage=args.storage,
         data=args.data,
         progress=not args.quiet,
     )

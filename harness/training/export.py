@@ -42,13 +42,16 @@ def card_file(folder: Path, lmbda: float) -> Path:
     return folder / f"{lmbda:g}.json"
 
 
-def export(trainer: Trainer, folder: Path, scenarios: list[dict[str, Any]]) -> dict[str, Any]:
+def export(
+    trainer: Trainer, folder: Path, scenarios: list[dict[str, Any]], storage: StorageFormat | None = None
+) -> dict[str, Any]:
     """Writes the averaged weights and their card; returns the card. To be called in every process.
 
     Args:
         trainer: finished.
         folder: of the checkpoints.
         scenarios: what the network was trained on.
+        storage: of the weights; None for the smallest that does next to no harm, see `MOST_HARM`.
     """
     plan, network = trainer.plan, trainer.network
     network.load_state_dict(trainer.average)
@@ -57,12 +60,12 @@ def export(trainer: Trainer, folder: Path, scenarios: list[dict[str, Any]]) -> d
     exact = trainer.losses_of(trained)
     file = weights_file(folder, plan.lmbda)
     candidate = file.with_name(f".{file.name}")
-    for storage in FORMATS:
-        trainer.team.from_leader(lambda: _write(candidate, compact(trained, storage)))  # noqa: B023  # called at once
+    for stored_as in (storage,) if storage else FORMATS:
+        trainer.team.from_leader(lambda: _write(candidate, compact(trained, stored_as)))  # noqa: B023  # called at once
         losses = trainer.losses_of(trained | read_state(candidate))
         if losses.loss <= exact.loss * (1 + MOST_HARM):
             break
-    card = _card(trainer, exact, losses, storage, scenarios)
+    card = _card(trainer, exact, losses, stored_as, scenarios)
     card["weights_sha256"] = file_sha256(candidate)
 
     def publish() -> None:
@@ -77,7 +80,7 @@ def export(trainer: Trainer, folder: Path, scenarios: list[dict[str, Any]]) -> d
 def compact(state: Mapping[str, Tensor], storage: StorageFormat) -> dict[str, Tensor]:
     """A network's state dict as it is stored; `lamofcbench.codecs.learned.checkpoints` reads it back.
 
-    Entropy tables are left out, since loading makes them anew. Masks become bool.
+    Entropy tables and checkerboard masks are left out, since loading makes them anew.
 
     Args:
         state: float32 weights.
@@ -86,11 +89,9 @@ def compact(state: Mapping[str, Tensor], storage: StorageFormat) -> dict[str, Te
     """
     stored: dict[str, Tensor] = {}
     for name, value in state.items():
-        if name.rpartition(".")[2] in (*TABLE_BUFFERS, "scale_table"):
+        if name.rpartition(".")[2] in (*TABLE_BUFFERS, "scale_table", "mask"):
             continue
-        if bool(((value == 0) | (value == 1)).all()):
-            stored[name] = value.bool()
-        elif storage == "int8" and value.dim() == 4 and value.numel() >= _LEAST_INT8_ELEMENTS:
+        if storage == "int8" and value.dim() == 4 and value.numel() >= _LEAST_INT8_ELEMENTS:
             scale = (value.abs().amax((1, 2, 3), keepdim=True) / 127).clamp(min=torch.finfo(torch.float32).tiny)
             stored[name] = torch.round(value / scale).to(torch.int8)
             stored[name + SCALE_SUFFIX] = scale

@@ -21,7 +21,7 @@ from harness.fitting import Calibration
 from harness.launch import Team
 from harness.training import curves
 from harness.training.crops import CropSource
-from harness.training.export import export, file_sha256, finished_card, weights_file
+from harness.training.export import StorageFormat, export, file_sha256, finished_card, weights_file
 from harness.training.initial import start_as_block_transform
 from harness.training.plan import Precision, TrainingPlan
 from harness.training.planes import PlaneStore, planes_digest, write_planes
@@ -46,6 +46,7 @@ class LadderSettings:
         checkpoints: folder of what resuming needs, and of the curves.
         warm_start: weights to start from, or a folder of which each rate point takes those of the nearest lambda; None
             to start at random, and from the neighbour after that.
+        storage: of the weights; None for the smallest format that does next to no harm.
         data: dataset folder; None for where each scenario's data are by default.
         progress: show bars.
     """
@@ -65,6 +66,7 @@ class LadderSettings:
     output: Path
     checkpoints: Path
     warm_start: Path | None = None
+    storage: StorageFormat | None = None
     data: Path | None = None
     progress: bool = True
 
@@ -151,7 +153,7 @@ def _train_one(
                 last = progress.curve[-1]
                 bar.set_postfix_str(f"loss {last['loss']:.4f}, validation {last['validation_loss']:.4f}", refresh=False)
                 curves.write_rows(curve_file(settings.checkpoints, plan.codec, plan.lmbda), progress.curve)
-    return export(trainer, settings.output, planes.scenarios)
+    return export(trainer, settings.output, planes.scenarios, settings.storage)
 
 
 def checkpoint_file(folder: Path, codec: str, lmbda: float) -> Path:

@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from lamofcbench.codecs.learned.layers import CHECKERBOARD_NAME, checkerboard_mask
 from lamofcbench.codecs.learned.network import LearnedNetwork
 from lamofcbench.codecs.learned.networks import NETWORKS
 from lamofcbench.errors import CodecError
@@ -101,6 +102,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
 def from_storage(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights of a file whose tensors may be stored in fewer bits, float32; integer tables stay as they are.
 
+    Checkerboard masks, which are the same in every network, are added where they were left out.
+
     Raises:
         CodecError: if an int8 tensor has no scales that fit it.
     """
@@ -116,6 +119,8 @@ def from_storage(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
         else:
             is_table = tensor.dtype in (torch.int32, torch.int64)
             state[name] = tensor.detach() if is_table else tensor.detach().float()
+    for name in [name for name in state if name.endswith(f".{CHECKERBOARD_NAME}.weight")]:
+        state.setdefault(f"{name.removesuffix('weight')}mask", checkerboard_mask(state[name].shape))
     return state
 
 

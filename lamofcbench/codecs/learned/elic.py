@@ -22,8 +22,9 @@ from lamofcbench.codecs.learned.layers import (
 )
 from lamofcbench.codecs.learned.network import LearnedNetwork, NetworkOutput
 
+PUBLISHED_WIDTH = 192
 PUBLISHED_CONTEXT_WIDTHS = (224, 128)
-SMALLEST_PUBLISHED_WIDTH = 192
+SMALLEST_PUBLISHED_LATENT_WIDTH = 192
 
 
 def default_groups(M: int) -> tuple[int, ...]:
@@ -33,18 +34,24 @@ def default_groups(M: int) -> tuple[int, ...]:
         >>> default_groups(320), default_groups(40)
         ((16, 16, 32, 64, 192), (2, 2, 4, 8, 24))
     """
-    unit = 16 if M >= SMALLEST_PUBLISHED_WIDTH else max(1, M // 20)
+    unit = 16 if M >= SMALLEST_PUBLISHED_LATENT_WIDTH else max(1, M // 20)
     groups = (unit, unit, 2 * unit, 4 * unit, M - 8 * unit)
     if groups[-1] < 1:
         raise ValueError(f"{M} latent channels are too few for five groups; take at least 9")
     return groups
 
 
-def default_context_widths(M: int) -> tuple[int, int]:
-    """The hidden widths of the channel context: the published ones from M = 192 on, in proportion below."""
-    if M >= SMALLEST_PUBLISHED_WIDTH:
-        return PUBLISHED_CONTEXT_WIDTHS
-    first, second = (max(8, width * M // 320) for width in PUBLISHED_CONTEXT_WIDTHS)
+def default_context_widths(N: int) -> tuple[int, int]:
+    """The hidden widths of the channel context: the published ones at N = 192, in proportion to N below.
+
+    They follow N and not M, because a small network still needs many latent channels for a high rate, and contexts that
+    grew with those would be most of its parameters.
+
+    Example:
+        >>> default_context_widths(192), default_context_widths(32)
+        ((224, 128), (37, 21))
+    """
+    first, second = (max(8, width * min(N, PUBLISHED_WIDTH) // PUBLISHED_WIDTH) for width in PUBLISHED_CONTEXT_WIDTHS)
     return first, second
 
 
@@ -165,7 +172,7 @@ class Elic(LearnedNetwork):
             *_blocks(N),
             deconv(N, 1),
         )
-        self.latent_codec = _Latents(N, M, self.groups, context_widths or default_context_widths(M))
+        self.latent_codec = _Latents(N, M, self.groups, context_widths or default_context_widths(N))
 
     @classmethod
     def for_state(cls, state: Mapping[str, Tensor]) -> Elic:

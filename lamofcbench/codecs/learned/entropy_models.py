@@ -94,7 +94,7 @@ class EntropyBottleneck(EntropyModel):
             self.biases.append(nn.Parameter(torch.empty(channels, outputs, 1).uniform_(-0.5, 0.5)))
             if layer < len(widths) - 2:
                 self.factors.append(nn.Parameter(torch.zeros(channels, outputs, 1)))
-        self.quantiles = nn.Parameter(torch.tensor([-init_scale, 0.0, init_scale]).repeat(channels, 1, 1))
+        self.quantiles = nn.Parameter(torch.tensor([-init_scale, 0.0, init_scale]).expand(channels, 1, 3).contiguous())
         target = math.log(2 / TAIL_MASS - 1)
         self.register_buffer("target", torch.tensor([-target, 0.0, target]))
 

@@ -27,7 +27,23 @@ BLOCK_PIXELS = 2048
 
 def to_grid(values: Tensor, bits: int = ACTIVATION_BITS) -> Tensor:
     """Values, float64, rounded to multiples of ``2**-bits``."""
-    return torch.round(values.double() * 2.0**bits) * 2.0**-bits
+    return (values.double() * 2.0**bits).round_().mul_(2.0**-bits)
+
+
+def compact(values: Tensor) -> Tensor:
+    """Activations ``[B, H, W, channels]`` on the grid, in half the memory where none is very large."""
+    low, high = torch.aminmax(values)
+    if not -(2.0**31) <= float(low) * 2.0**ACTIVATION_BITS <= float(high) * 2.0**ACTIVATION_BITS < 2.0**31:
+        return values
+    multiples = torch.empty(values.shape, dtype=torch.int32, device=values.device)
+    for row in range(values.shape[1]):  # one by one, so that no second map of the full width exists
+        multiples[:, row] = values[:, row] * 2.0**ACTIVATION_BITS
+    return multiples
+
+
+def expand(values: Tensor) -> Tensor:
+    """Activations, float64, from what `compact` made of them."""
+    return values.double().mul_(2.0**-ACTIVATION_BITS) if values.dtype is torch.int32 else values
 
 
 @dataclass(frozen=True)
@@ -65,10 +81,16 @@ class FixedPointStack:
             if not isinstance(module, nn.ReLU):
                 self._layers.append(_layer(module, isinstance(following, nn.ReLU)))
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Float64 ``[B, H, W, inputs]`` on the grid to float64 ``[B, H * stride, W * stride, outputs]`` on the grid."""
+    def __call__(self, x: Tensor, top: int = 0, bottom: int | None = None) -> Tensor:
+        """Float64 ``[B, H, W, inputs]`` on the grid to float64 ``[B, H * stride, W * stride, outputs]`` on the grid.
+
+        Args:
+            x: the input.
+            top: of a single layer, what comes of the input's rows from here on.
+            bottom: where those end; by default with the input.
+        """
         for layer in self._layers:
-            x = _run(layer, x)
+            x = _run(layer, x, top, x.shape[1] if bottom is None else bottom)
         return x
 
 
@@ -112,21 +134,23 @@ def _compact(matrix: Tensor) -> Tensor:
     return half if torch.equal(half.double(), matrix) else matrix
 
 
-def _run(layer: _Layer, x: Tensor) -> Tensor:
+def _run(layer: _Layer, x: Tensor, top: int, bottom: int) -> Tensor:
     batch, height, width, _ = x.shape
     stride = layer.stride
     reach = max((abs(o) for p in layer.phases for r, cs, _ in p.rows for o in (r, *cs)), default=0)
     block = max(1, BLOCK_PIXELS // width)
-    if stride == 1 and reach == 0 and height <= block:
-        return _correlate(x, layer.phases[0], layer, 0, height, width)
-    out = x.new_empty(batch, height * stride, width * stride, layer.outputs)
-    padded = functional.pad(x, (0, 0, reach, reach, reach, reach)) if reach else x
-    for start in range(0, height, block):
-        end = min(start + block, height)
-        rows = padded[:, start : end + 2 * reach]
+    if stride == 1 and reach == 0 and bottom - top <= block:
+        return _correlate(x[:, top:bottom], layer.phases[0], layer, 0, bottom - top, width)
+    out = x.new_empty(batch, (bottom - top) * stride, width * stride, layer.outputs)
+    for start in range(top, bottom, block):
+        end = min(start + block, bottom)
+        above, below = max(0, start - reach), min(height, end + reach)
+        missing = above - start + reach, end + reach - below
+        rows = functional.pad(x[:, above:below], (0, 0, reach, reach, *missing)) if reach else x[:, start:end]
+        first, last = (start - top) * stride, (end - top) * stride
         for phase in layer.phases:
             values = _correlate(rows, phase, layer, reach, end - start, width)
-            out[:, start * stride + phase.row : end * stride : stride, phase.column :: stride] = values
+            out[:, first + phase.row : last : stride, phase.column :: stride] = values
     return out
 
 

@@ -23,8 +23,9 @@ from torch import Tensor, nn
 from lamofcbench.codecs.entropy import Symbols
 from lamofcbench.codecs.learned.elic import Elic, LatentGroups, checkerboard
 from lamofcbench.codecs.learned.entropy_models import EntropyBottleneck
-from lamofcbench.codecs.learned.fixed_point import BLOCK_PIXELS, FixedPointStack, to_grid
+from lamofcbench.codecs.learned.fixed_point import BLOCK_PIXELS, FixedPointStack, compact, expand, to_grid
 from lamofcbench.codecs.learned.hyperprior import ScaleHyperprior
+from lamofcbench.codecs.learned.memory import trim_after
 from lamofcbench.codecs.learned.network import LATENT_STRIDE, STRIDE, LearnedNetwork
 from lamofcbench.codecs.learned.symbols import LARGEST_SYMBOL, LatentReader, LatentWriter, Tables
 from lamofcbench.codecs.learned.tiling import run_tiled, stages_of
@@ -51,26 +52,34 @@ class LatentCoder(ABC):
         network: with its tables, in evaluation mode; its layers are taken over in another memory layout.
     """
 
-    def __init__(self, network: LearnedNetwork, bottleneck: EntropyBottleneck, h_s: nn.Sequential) -> None:
-        for parameter in network.parameters():
-            if parameter.dim() == 4:
-                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    def __init__(
+        self, network: LearnedNetwork, bottleneck: EntropyBottleneck, h_a: nn.Sequential, h_s: nn.Sequential
+    ) -> None:
         assert isinstance(network.g_a, nn.Sequential) and isinstance(network.g_s, nn.Sequential)
+        for layers in (network.g_a, network.g_s, h_a):
+            for parameter in layers.parameters():
+                if parameter.dim() == 4:
+                    parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         self._analysis, self._synthesis = stages_of(network.g_a), stages_of(network.g_s)
         self._hyper_tables = Tables(bottleneck)
         self._medians = to_grid(bottleneck.medians.detach())
-        self._hyper_synthesis = FixedPointStack(list(h_s))
+        self._h_a, self._hyper_synthesis = h_a, FixedPointStack(list(h_s))
 
-    def encode(self, batches: Sequence[Tensor]) -> bytes:
-        """The bytes of batches of planes, float32 ``[B, 1, H, W]`` with sizes in multiples of 64."""
+    def encode(self, batches: list[Tensor]) -> bytes:
+        """The bytes of batches of planes, float32 ``[B, 1, H, W]`` with sizes in multiples of 64.
+
+        The list is emptied, so that planes are freed once they are analysed.
+        """
         stream = LatentWriter()
         parts = [part for planes in batches for part in planes.split(_part_size(planes.shape[2] * planes.shape[3]))]
-        with _threads_for(sum(planes.numel() for planes in batches)):
-            latents = [self._analyse(part) for part in parts]
+        pixels = sum(planes.numel() for planes in batches)
+        batches.clear()
+        with _threads_for(pixels):
+            latents = [trim_after(self._analyse(parts.pop(0))) for _ in range(len(parts))]
             hyper = [self._code_hyper(stream, self._round_hyper(y), y.shape) for y in latents]
             stream.end_hyper_latents()
-            for y, z in zip(latents, hyper, strict=True):
-                self._code_latents(stream, self._hyper_synthesis(z), y.permute(0, 2, 3, 1))
+            for z in hyper:
+                trim_after(self._code_latents(stream, self._hyper_synthesis(z), latents.pop(0).permute(0, 2, 3, 1)))
         return stream.finish()
 
     def decode(self, payload: bytes, shapes: Sequence[tuple[int, int, int]]) -> list[Tensor]:
@@ -89,9 +98,9 @@ class LatentCoder(ABC):
         with _threads_for(sum(map(math.prod, shapes))):
             hyper = [self._code_hyper(stream, None, (count, 0, h, w)) for count, h, w in latent_sizes]
             stream.end_hyper_latents()
-            latents = [self._code_latents(stream, self._hyper_synthesis(z), None) for z in hyper]
+            latents = [trim_after(self._code_latents(stream, self._hyper_synthesis(z), None)) for z in hyper]
             stream.finish()
-            parts = (self._synthesise(y.permute(0, 3, 1, 2)) for y in latents)
+            parts = (trim_after(self._synthesise(latents.pop(0).permute(0, 3, 1, 2))) for _ in hyper)
             return [torch.cat(list(itertools.islice(parts, len(counts)))) for counts in sizes]
 
     @abstractmethod
@@ -125,8 +134,8 @@ class HyperpriorCoder(LatentCoder):
     """Codes with a `ScaleHyperprior`."""
 
     def __init__(self, network: ScaleHyperprior) -> None:
-        super().__init__(network, network.entropy_bottleneck, network.h_s)
-        self._h_a, self._gaussian = network.h_a, network.gaussian_conditional
+        super().__init__(network, network.entropy_bottleneck, network.h_a, network.h_s)
+        self._gaussian = network.gaussian_conditional
         self._tables = Tables(network.gaussian_conditional)
 
     def _hyper_analysis(self, y: Tensor) -> Tensor:
@@ -144,8 +153,8 @@ class ElicCoder(LatentCoder):
 
     def __init__(self, network: Elic) -> None:
         codec = network.latent_codec
-        super().__init__(network, codec.hyper.entropy_bottleneck, codec.hyper.h_s)
-        self._h_a, self._widths = codec.hyper.h_a, network.groups
+        super().__init__(network, codec.hyper.entropy_bottleneck, codec.hyper.h_a, codec.hyper.h_s)
+        self._widths = network.groups
         self._groups = [_Group(codec.y, k) for k in range(len(network.groups))]
 
     def _hyper_analysis(self, y: Tensor) -> Tensor:
@@ -155,27 +164,21 @@ class ElicCoder(LatentCoder):
     def _code_latents(self, stream: LatentStream, hyper: Tensor, y: Tensor | None) -> Tensor:
         batch, height, width, _ = hyper.shape
         decoded = hyper.new_zeros(batch, height, width, sum(self._widths))
-        anchors = checkerboard(height, width).expand(batch, -1, -1).reshape(-1)
-        parts = [torch.nonzero(part)[:, 0] for part in (anchors, ~anchors)]
+        anchors = checkerboard(height, width)
+        hyper = compact(hyper)
         start = 0
         for group, channels in zip(self._groups, self._widths, strict=True):
-            end = start + channels
-            contexts = [group.channel_context(decoded[..., :start])] if start else []
-            own = hyper.new_zeros(batch, height, width, channels)
-            wanted = None if y is None else y[..., start:end].reshape(-1, channels)
-            for number, part in enumerate(parts):
-                shape = batch, height, width, 2 * channels
-                seen = group.context_prediction(own) if number else hyper.new_zeros(shape)
-                parameters = group.parameters([seen, *contexts, hyper], part)
-                scales, means = parameters.chunk(2, 1)
-                symbols = stream.code(
-                    group.tables,
-                    _to_indices(group.gaussian.scale_indices(scales)),
-                    None if wanted is None else _to_symbols(wanted[part].double() - means),
-                )
-                own.view(-1, channels)[part] = torch.from_numpy(symbols).double().view(means.shape) + means
-            decoded[..., start:end] = own
-            start = end
+            own = decoded[..., start : start + channels]
+            contexts = [compact(group.channel_context(decoded[..., :start])), hyper] if start else [hyper]
+            for number, part in enumerate((anchors, ~anchors)):
+                indices, means = group.parameters(own if number else None, contexts, part)
+                wanted = None if y is None else y[..., start : start + channels][:, part]
+                symbols = None if wanted is None else _to_symbols(wanted.double().sub_(means))
+                symbols = stream.code(group.tables, indices, symbols)
+                own[:, part] = means.add_(torch.from_numpy(symbols).view(means.shape))
+            del contexts, means, wanted, symbols, indices
+            trim_after(decoded)
+            start += channels
         return decoded.float()
 
 
@@ -185,18 +188,38 @@ class _Group:
     def __init__(self, groups: LatentGroups, number: int) -> None:
         group = groups.group(number)
         self.channel_context = FixedPointStack(list(groups.context(number)) if number else [])
-        self.context_prediction = FixedPointStack([group.context_prediction])
+        self._context_prediction = FixedPointStack([group.context_prediction])
         self._entropy_parameters = FixedPointStack(list(group.entropy_parameters))
-        self.gaussian = group.y.gaussian_conditional
-        self.tables = Tables(self.gaussian)
+        self._gaussian = group.y.gaussian_conditional
+        self._channels = group.context_prediction.in_channels
+        self.tables = Tables(self._gaussian)
 
-    def parameters(self, contexts: Sequence[Tensor], places: Tensor) -> Tensor:
-        """Scales, then means, ``[places, channels]``, at these places of all contexts, each ``[B, h, w, channels]``."""
-        found = []
-        for some in places.split(BLOCK_PIXELS):
-            joined = torch.cat([context.reshape(-1, context.shape[3])[some] for context in contexts], 1)
-            found.append(self._entropy_parameters(joined[None, :, None])[0, :, 0])
-        return torch.cat(found)
+    def parameters(
+        self, own: Tensor | None, contexts: Sequence[Tensor], part: Tensor
+    ) -> tuple[NDArray[np.uint8], Tensor]:
+        """Table indices, flat, and means, float64 ``[B, places, channels]``, of one pass.
+
+        Args:
+            own: the group's latents as far as they are decoded, ``[B, h, w, channels]``; none in the first pass.
+            contexts: the others, `compact`, each ``[B, h, w, channels]`` of its own.
+            part: bool ``[h, w]``, the places of the pass.
+        """
+        batch, height, width, _ = contexts[0].shape
+        block = max(1, BLOCK_PIXELS // (batch * width))
+        indices, means = [], []
+        for top in range(0, height, block):
+            rows = slice(top, min(top + block, height))
+            some = part[rows]
+            found = [expand(context[:, rows][:, some]) for context in contexts]
+            if own is None:
+                seen = found[0].new_zeros(*found[0].shape[:2], 2 * self._channels)
+            else:
+                seen = self._context_prediction(own, rows.start, rows.stop)[:, some]
+            values = self._entropy_parameters(torch.cat([seen, *found], 2)[:, :, None])[:, :, 0]
+            scales, of_means = values.chunk(2, 2)
+            indices.append(self._gaussian.scale_indices(scales).to(torch.uint8))
+            means.append(of_means.clone())
+        return torch.cat(indices, 1).reshape(-1).numpy(), torch.cat(means, 1)
 
 
 def make_coder(network: LearnedNetwork) -> LatentCoder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,6 +18,24 @@ def conv(inputs: int, outputs: int, kernel: int = 5, stride: int = 2) -> nn.Conv
 def deconv(inputs: int, outputs: int, kernel: int = 5, stride: int = 2) -> nn.ConvTranspose2d:
     """A transposed convolution that multiplies height and width by its stride."""
     return nn.ConvTranspose2d(inputs, outputs, kernel, stride, padding=kernel // 2, output_padding=stride - 1)
+
+
+def deconv_to_one_channel(layer: nn.ConvTranspose2d, x: Tensor) -> Tensor:
+    """What a layer of `deconv` with one output makes of ``[B, inputs, H, W]``, about four times as fast.
+
+    A pointwise convolution gives what each input pixel adds to each of its neighbours, which are then added up.
+    """
+    kernel, stride, padding = layer.kernel_size[0], layer.stride[0], int(layer.padding[0])
+    batch, _, height, width = x.shape
+    added = functional.conv2d(x, layer.weight[:, 0].flatten(1).t()[..., None, None])
+    size = [(pixels - 1) * stride + kernel + layer.output_padding[0] for pixels in (height, width)]
+    out = x.new_zeros(batch, *size)
+    for row in range(kernel):
+        for column in range(kernel):
+            places = slice(row, row + height * stride, stride), slice(column, column + width * stride, stride)
+            out[:, places[0], places[1]] += added[:, row * kernel + column]
+    out = out[:, None, padding : padding + height * stride, padding : padding + width * stride]
+    return out if layer.bias is None else out + layer.bias
 
 
 class _LowerBoundFunction(torch.autograd.Function):
@@ -136,6 +155,17 @@ class Attention(nn.Module):
         return gated.add_(x)
 
 
+CHECKERBOARD_NAME = "context_prediction"
+
+
+def checkerboard_mask(shape: Sequence[int]) -> Tensor:
+    """1 where a kernel ``[outputs, inputs, K, K]``, K odd, sees the other colour of a checkerboard, else 0; float32."""
+    mask = torch.ones(*shape)
+    mask[..., 0::2, 0::2] = 0
+    mask[..., 1::2, 1::2] = 0
+    return mask
+
+
 class CheckerboardConv2d(nn.Conv2d):
     """A convolution that sees only the neighbours of the other checkerboard colour (He et al., arXiv 2103.15306)."""
 
@@ -143,10 +173,7 @@ class CheckerboardConv2d(nn.Conv2d):
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 5) -> None:
         super().__init__(inputs, outputs, kernel, padding=kernel // 2)
-        mask = torch.ones_like(self.weight)
-        mask[..., 0::2, 0::2] = 0
-        mask[..., 1::2, 1::2] = 0
-        self.register_buffer("mask", mask)
+        self.register_buffer("mask", checkerboard_mask(self.weight.shape))
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, inputs, H, W]`` to ``[B, outputs, H, W]``."""

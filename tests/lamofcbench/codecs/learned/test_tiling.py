@@ -6,6 +6,8 @@ import pytest
 import torch
 from networks_for_tests import planes, small_network
 
+from lamofcbench.codecs.learned import tiling
+from lamofcbench.codecs.learned.layers import deconv, deconv_to_one_channel
 from lamofcbench.codecs.learned.networks import NETWORKS
 from lamofcbench.codecs.learned.tiling import run_tiled, stages_of
 
@@ -21,6 +23,36 @@ def test_tiled_transforms_equal_whole_ones(name):
     expected = network.g_s(y.round())
     tiled = run_tiled(stages_of(network.g_s), y.round(), tile=32)
     assert (tiled - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@torch.no_grad()
+def test_only_some_rows_of_the_maps_between_stages_exist(name, monkeypatch):
+    network = small_network(name)
+    x = planes(1, 1024, 192)
+    most = {}
+    take = tiling._StageRows.take
+
+    def watched(self, top, bottom):
+        rows = take(self, top, bottom)
+        most[self._stage] = max(most.get(self._stage, 0), self._rows.shape[2] / self.height)
+        return rows
+
+    monkeypatch.setattr(tiling._StageRows, "take", watched)
+    y = network.g_a(x).round()
+    for transform, given in ((network.g_a, x), (network.g_s, y)):
+        *between, last = stages_of(transform)
+        run_tiled([*between, last], given, tile=16)
+        assert most[last] == 1
+        assert all(most[stage] < 0.5 for stage in between)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [(1, 1), (5, 8)])
+def test_a_deconvolution_to_one_channel_may_add_up_pointwise_results(size):
+    layer = deconv(6, 1).double()
+    x = torch.randn(2, 6, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(deconv_to_one_channel(layer, x), layer(x), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
