@@ -42,8 +42,29 @@ def card_file(folder: Path, lmbda: float) -> Path:
     return folder / f"{lmbda:g}.json"
 
 
+def lineage(start: Path | None) -> list[dict[str, Any]]:
+    """The trainings that made the weights which another starts from, the first one first, as their cards tell.
+
+    Args:
+        start: a file of weights; None for random ones. Of weights without a card that fits, the hash is all there is.
+    """
+    if start is None:
+        return []
+    digest, file = file_sha256(start), start.with_suffix(".json")
+    card: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    if card.get("weights_sha256") != digest:
+        return [{"weights_sha256": digest}]
+    plan = {name: card["plan"][name] for name in ("crop", "batch_size", "learning_rate")}
+    own = {name: card[name] for name in ("lmbda", "steps", "seconds", "loss", "weights_sha256")}
+    return [*card.get("history", []), {**own, **plan}]
+
+
 def export(
-    trainer: Trainer, folder: Path, scenarios: list[dict[str, Any]], storage: StorageFormat | None = None
+    trainer: Trainer,
+    folder: Path,
+    scenarios: list[dict[str, Any]],
+    storage: StorageFormat | None = None,
+    start: Path | None = None,
 ) -> dict[str, Any]:
     """Writes the averaged weights and their card; returns the card. To be called in every process.
 
@@ -52,6 +73,7 @@ def export(
         folder: of the checkpoints.
         scenarios: what the network was trained on.
         storage: of the weights; None for the smallest that does next to no harm, see `MOST_HARM`.
+        start: the weights that training started from; None for random ones.
     """
     plan, network = trainer.plan, trainer.network
     network.load_state_dict(trainer.average)
@@ -66,7 +88,7 @@ def export(
         if losses.loss <= exact.loss * (1 + MOST_HARM):
             break
     card = _card(trainer, exact, losses, stored_as, scenarios)
-    card["weights_sha256"] = file_sha256(candidate)
+    card |= {"history": lineage(start), "weights_sha256": file_sha256(candidate)}
 
     def publish() -> None:
         candidate.replace(file)

@@ -153,7 +153,7 @@ def _train_one(
                 last = progress.curve[-1]
                 bar.set_postfix_str(f"loss {last['loss']:.4f}, validation {last['validation_loss']:.4f}", refresh=False)
                 curves.write_rows(curve_file(settings.checkpoints, plan.codec, plan.lmbda), progress.curve)
-    return export(trainer, settings.output, planes.scenarios, settings.storage)
+    return export(trainer, settings.output, planes.scenarios, settings.storage, start)
 
 
 def checkpoint_file(folder: Path, codec: str, lmbda: float) -> Path:

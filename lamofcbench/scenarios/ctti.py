@@ -11,21 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lamofcbench.scenarios.base import Backbone, Scenario, TensorSpec
-
-
-def _text(prompt: str) -> tuple[TensorSpec, ...]:
-    sizes = (
-        ("clip_l.pooled", "pooled", (768,)),
-        ("clip_l.hidden", "embedding", (77, 768)),
-        ("clip_g.pooled", "pooled", (1280,)),
-        ("clip_g.hidden", "embedding", (77, 1280)),
-        ("t5.hidden", "embedding", (77, 4096)),
-    )
-    return tuple(
-        TensorSpec(name=f"{name}.{prompt}", role=role, shape=shape, dtype="float16") for name, role, shape in sizes
-    )
-
+from lamofcbench.scenarios._ctti import condition_tensors, latent_variant
+from lamofcbench.scenarios.base import Backbone, Scenario
 
 _OPTIONS: dict[str, Any] = {
     "controlnet": "stabilityai/stable-diffusion-3.5-large-controlnet-canny",
@@ -49,12 +36,7 @@ CTTI_COCO_CANNY = Scenario(
         options=_OPTIONS,
     ),
     splits=(),
-    tensors=(
-        *_text("positive"),
-        *_text("negative"),
-        TensorSpec(name="vae_encoder.0", role="latent", shape=(32, 128, 128), dtype="float16"),
-        TensorSpec(name="vae_encoder.1", role="latent", shape=(32, 128, 128), dtype="float16"),
-    ),
+    tensors=condition_tensors(tokens=77, clip_l=768, clip_g=1280, t5=4096, latent_side=128),
     side=("seed",),
     prediction="image",
     metric="fid",
@@ -66,13 +48,4 @@ CTTI_COCO_CANNY = Scenario(
     licence="CC BY 4.0 (captions); Stability AI Community License (backbone)",
 )
 
-CTTI_COCO_CANNY_LATENT = CTTI_COCO_CANNY.model_copy(
-    update={
-        "id": "ctti-coco-canny-latent",
-        "title": f"{CTTI_COCO_CANNY.title}; split before the decoder",
-        "variant_of": CTTI_COCO_CANNY.id,
-        "backbone": CTTI_COCO_CANNY.backbone.model_copy(update={"options": {**_OPTIONS, "mode": "latent"}}),
-        "tensors": (TensorSpec(name="latent", role="latent", shape=(16, 128, 128), dtype="float16"),),
-        "side": (),
-    }
-)
+CTTI_COCO_CANNY_LATENT = latent_variant(CTTI_COCO_CANNY, latent_side=128)

@@ -7,21 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lamofcbench.scenarios.base import Backbone, Scenario, TensorSpec
-
-
-def _text(prompt: str) -> tuple[TensorSpec, ...]:
-    sizes = (
-        ("clip_l.pooled", "pooled", (32,)),
-        ("clip_l.hidden", "embedding", (12, 32)),
-        ("clip_g.pooled", "pooled", (48,)),
-        ("clip_g.hidden", "embedding", (12, 48)),
-        ("t5.hidden", "embedding", (12, 96)),
-    )
-    return tuple(
-        TensorSpec(name=f"{name}.{prompt}", role=role, shape=shape, dtype="float16") for name, role, shape in sizes
-    )
-
+from lamofcbench.scenarios._ctti import condition_tensors, latent_variant
+from lamofcbench.scenarios.base import Backbone, Scenario
 
 _OPTIONS: dict[str, Any] = {
     "height": 32,
@@ -40,12 +27,7 @@ MINI_CTTI_SHAPES = Scenario(
     mirrors="ctti-coco-canny",
     backbone=Backbone(adapter="sd3-controlnet", source="builder:mini-ctti-shapes", options=_OPTIONS),
     splits=(),
-    tensors=(
-        *_text("positive"),
-        *_text("negative"),
-        TensorSpec(name="vae_encoder.0", role="latent", shape=(32, 8, 8), dtype="float16"),
-        TensorSpec(name="vae_encoder.1", role="latent", shape=(32, 8, 8), dtype="float16"),
-    ),
+    tensors=condition_tensors(tokens=12, clip_l=32, clip_g=48, t5=96, latent_side=8),
     side=("seed",),
     prediction="image",
     metric="fid",
@@ -59,19 +41,12 @@ MINI_CTTI_SHAPES = Scenario(
     description="The negative prompt is empty, so its tensors are the same for every sample, as with any fixed one.",
 )
 
-MINI_CTTI_SHAPES_LATENT = MINI_CTTI_SHAPES.model_copy(
-    update={
-        "id": "mini-ctti-shapes-latent",
-        "title": f"{MINI_CTTI_SHAPES.title}; split before the decoder",
-        "mirrors": "ctti-coco-canny-latent",
-        "variant_of": MINI_CTTI_SHAPES.id,
-        "backbone": MINI_CTTI_SHAPES.backbone.model_copy(
-            update={"source": "builder:mini-ctti-shapes-latent", "options": {**_OPTIONS, "mode": "latent"}}
-        ),
-        "tensors": (TensorSpec(name="latent", role="latent", shape=(16, 8, 8), dtype="float16"),),
-        "side": (),
-        "batch_size": 40,
-        "builder": "mini-ctti-shapes-latent",
-        "description": "",
-    }
+MINI_CTTI_SHAPES_LATENT = latent_variant(
+    MINI_CTTI_SHAPES,
+    latent_side=8,
+    mirrors="ctti-coco-canny-latent",
+    source="builder:mini-ctti-shapes-latent",
+    batch_size=40,
+    builder="mini-ctti-shapes-latent",
+    description="",
 )

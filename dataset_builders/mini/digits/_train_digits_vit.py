@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,11 +13,9 @@ from torch.nn import functional
 
 from dataset_builders.mini import _rescaling as rescaling
 from dataset_builders.mini import _training as training
+from dataset_builders.mini._vit_trunk import make_trunk
 from dataset_builders.mini.digits._augmentation import augment
 from dataset_builders.mini.digits.plan import IMAGE_SIDE, Digit, digits_plan, enlarge
-
-if TYPE_CHECKING:
-    from transformers import DINOv3ViTModel
 
 MODEL_NAME = "digits-vit"
 STEPS = 6000
@@ -35,21 +32,7 @@ class DigitsClassifier(nn.Module):
 
     def __init__(self, layers: int = 8, hidden: int = 96, heads: int = 3) -> None:
         super().__init__()
-        from transformers import DINOv3ViTConfig, DINOv3ViTModel
-
-        config = DINOv3ViTConfig(
-            image_size=IMAGE_SIDE,
-            patch_size=4,
-            hidden_size=hidden,
-            intermediate_size=4 * hidden,
-            num_hidden_layers=layers,
-            num_attention_heads=heads,
-            num_register_tokens=4,
-            # A LayerScale of 1, not the pre-training's 1e-5 or so, lets so short a run use every block.
-            layerscale_value=1.0,
-            drop_path_rate=0.05,
-        )
-        self.trunk: DINOv3ViTModel = DINOv3ViTModel(config)
+        self.trunk = make_trunk(IMAGE_SIDE, 4, layers=layers, hidden=hidden, heads=heads, drop_path_rate=0.05)
         self.head = nn.Linear(2 * hidden, CLASSES)
 
     def forward(self, images: Tensor) -> Tensor:

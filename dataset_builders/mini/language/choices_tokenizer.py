@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dataset_builders.mini.language._word_tokenizer import word_tokenizer
 from dataset_builders.mini.language.choices import vocabulary
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
-
-PAD, BOS, EOS, UNKNOWN = "<pad>", "<bos>", "<eos>", "<unk>"
-SPECIAL = (PAD, BOS, EOS, UNKNOWN)
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
@@ -22,24 +20,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     >>> tokenizer.decode(tokenizer("the first means the piano (A)").input_ids, skip_special_tokens=True)
     'the first means the piano (A)'
     """
-    from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
+    from tokenizers import Regex, pre_tokenizers
 
-    tokens = [*SPECIAL, *vocabulary()]
-    tokenizer = Tokenizer(models.WordLevel({token: i for i, token in enumerate(tokens)}, unk_token=UNKNOWN))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex("[.,?:]"), behavior="isolated")]
-    )
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{BOS} $A", special_tokens=[(BOS, tokens.index(BOS))]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token=PAD,
-        bos_token=BOS,
-        eos_token=EOS,
-        unk_token=UNKNOWN,
-        padding_side="left",
-        clean_up_tokenization_spaces=False,
-        model_max_length=128,
-    )
+    marks = pre_tokenizers.Split(Regex("[.,?:]"), behavior="isolated")
+    return word_tokenizer(vocabulary(), pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), marks]))

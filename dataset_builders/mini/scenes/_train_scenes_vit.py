@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from torch.nn import functional
 
 from dataset_builders.mini import _rescaling as rescaling
 from dataset_builders.mini import _training as training
+from dataset_builders.mini._vit_trunk import make_trunk
 from dataset_builders.mini.scenes.generator import CLASSES, HEIGHT, Scene, digit_pool, draw_scene
 from dataset_builders.mini.scenes.tracks import DepthBuilder, ScenesBuilder, encoded
 from lamofcbench.builders import Sample, Split
@@ -24,9 +24,6 @@ from lamofcbench.models.vision_heads.mask2former import Mask2FormerHead
 from lamofcbench.models.vit import DINOv3SplitModel
 from lamofcbench.rasters import decode_map, decode_png
 from lamofcbench.scenarios.base import SCENARIOS
-
-if TYPE_CHECKING:
-    from transformers import DINOv3ViTModel
 
 MODEL_NAME = "scenes-vit"
 STEPS = 3000
@@ -47,20 +44,7 @@ class ScenesModel(nn.Module):
 
     def __init__(self, layers: int = 8, hidden: int = 96, heads: int = 3, levels: Sequence[int] = LEVELS) -> None:
         super().__init__()
-        from transformers import DINOv3ViTConfig, DINOv3ViTModel
-
-        config = DINOv3ViTConfig(
-            image_size=HEIGHT,
-            patch_size=PATCH,
-            hidden_size=hidden,
-            intermediate_size=4 * hidden,
-            num_hidden_layers=layers,
-            num_attention_heads=heads,
-            num_register_tokens=4,
-            # A LayerScale of 1, not the pre-training's 1e-5 or so, lets so short a run use every block.
-            layerscale_value=1.0,
-        )
-        self.trunk: DINOv3ViTModel = DINOv3ViTModel(config)
+        self.trunk = make_trunk(HEIGHT, PATCH, layers=layers, hidden=hidden, heads=heads)
         self.levels = tuple(levels)
         self.segmentation = Mask2FormerHead(
             levels,

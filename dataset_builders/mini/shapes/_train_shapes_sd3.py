@@ -8,6 +8,7 @@ usually trained with all else frozen; beside so small a transformer it would tak
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -231,7 +232,8 @@ def train(arguments: argparse.Namespace) -> None:
         "diffusers": metadata.version("diffusers"),
         "chance_accuracy": {name: 1 / len(values) for name, values in ATTRIBUTES.items()},
     }
-    training.write_record(arguments.output / "training.json", joint_plan, joint_progress, results)
+    described = dataclasses.replace(joint_plan, name=MODEL_NAME)
+    training.write_record(arguments.output / "training.json", described, joint_progress, results)
 
 
 def export(output: Path, vae: Any, model: TextToImage, controlnet: Any) -> None:

@@ -63,6 +63,8 @@ def test_the_card_tells_how_the_weights_came_about(trained, toy):
     assert card["plan"]["start"] == ""
     warm = json.loads((trained / "0.01.json").read_text())
     assert warm["plan"]["start"] == card["weights_sha256"]  # from its neighbour
+    assert card["history"] == []
+    assert [(one["lmbda"], one["steps"], one["crop"]) for one in warm["history"]] == [(0.02, 4, 64)]
 
 
 def test_stored_weights_hold_no_tables_and_load_without_them(trained):
