@@ -119,6 +119,8 @@ def card(facts: dict[str, Any]) -> str:
     """The card's text."""
     text = (TEMPLATES / "head.md").read_text(encoding="utf-8")
     parts = [text.rstrip(), "", "## Scores with uncoded features", "", score_table(facts), ""]
+    parts += ["## Generated images", "", (TEMPLATES / "images.md").read_text(encoding="utf-8").rstrip(), ""]
+    parts += [image_table(), ""]
     parts += ["## Models", "", model_table(), ""]
     parts += ["## Spread of the tensors", "", (TEMPLATES / "spread.md").read_text(encoding="utf-8").rstrip(), ""]
     for model, scenario in one_scenario_a_model().items():
@@ -159,13 +161,38 @@ def score_table(facts: dict[str, Any]) -> str:
     return markdown_table(head, rows)
 
 
+def image_table() -> str:
+    """How well held-out images of uncoded features follow caption and edges, from the training record."""
+    head = ("what", "score", "chance or other picture", "seeds")
+    folder = model_directory(next(scenario for scenario in mini_scenarios() if scenario.prediction == "image"))
+    record, seeds = training_record(folder), seeds_of(folder).values()
+    compared = {
+        **record["chance_accuracy"],
+        "colour": record["held_out_colour_of_other_caption"],
+        "edges": record["held_out_edges_of_other_edges"],
+    }
+    rows = []
+    for name, other in compared.items():
+        key = f"held_out_{name}"
+        rows.append((name.replace("_", " "), *map(_figure, (record[key], other)), _range([s[key] for s in seeds])))
+    return markdown_table(head, rows)
+
+
+def training_record(model: Path) -> dict[str, Any]:
+    """What a model's training wrote down."""
+    record: dict[str, Any] = json.loads((model / "training.json").read_text(encoding="utf-8"))
+    return record
+
+
 def model_table() -> str:
     """A row a model, from its training record."""
     head = ("model", "parameters", "steps", "minutes", "threads", "seed")
     rows = []
     for model, scenario in one_scenario_a_model().items():
-        record = json.loads((model_directory(scenario) / "training.json").read_text(encoding="utf-8"))
-        rows.append((model, *(record.get(name, "") for name in ("parameters", "steps", "minutes", "threads", "seed"))))
+        record = training_record(model_directory(scenario))
+        parameters = record["parameters"]
+        count = sum(parameters.values()) if isinstance(parameters, dict) else parameters
+        rows.append((model, count, *(record[name] for name in ("steps", "minutes", "threads", "seed"))))
     return markdown_table(head, rows)
 
 
@@ -197,12 +224,24 @@ def published_range(adapter: str, tensor: str) -> str:
 
 
 def seed_range(scenario: Scenario) -> str:
-    """The lowest and highest score over trainings with several seeds; says so where there was one."""
-    path = model_directory(scenario) / "seeds.json"
-    if not path.is_file():
+    """The lowest and highest score over trainings with several seeds; empty for images, which refer to themselves."""
+    if scenario.prediction == "image":
+        return ""
+    return _range([found[scenario.id] for found in seeds_of(model_directory(scenario)).values()])
+
+
+def seeds_of(model: Path) -> dict[str, dict[str, float]]:
+    """What `mini_seeds` measured of each training of a model, by seed; empty where there was one training."""
+    path = model / "seeds.json"
+    found: dict[str, dict[str, float]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found
+
+
+def _range(values: Sequence[float]) -> str:
+    if not values:
         return "one seed"
-    scores = [found[scenario.id] for found in json.loads(path.read_text(encoding="utf-8")).values()]
-    return f"{_figure(min(scores))} to {_figure(max(scores))} ({len(scores)})"
+    low, high = _figure(min(values)), _figure(max(values))
+    return f"{low if low == high else f'{low} to {high}'} ({len(values)})"
 
 
 def model_directory(scenario: Scenario) -> Path:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,16 @@ import pytest
 CARDS = Path(__file__).parent.parent / "hub_cards"
 
 
-@pytest.fixture(scope="module")
-def mini_card():
-    spec = importlib.util.spec_from_file_location("mini_card", CARDS / "mini_card.py")
+def script(name):
+    spec = importlib.util.spec_from_file_location(name, CARDS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def mini_card():
+    return script("mini_card")
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +52,21 @@ def test_measuring_again_gives_the_same_facts(mini_card, facts, tmp_path):
     assert again["anchor"] == pytest.approx(found["anchor"], abs=0.005)
     assert again["floor"] == pytest.approx(found["floor"], abs=0.005)
     assert again["constant"] == found["constant"]
+
+
+def test_models_of_another_seed_are_measured_and_kept_beside_the_shipped_ones(facts, tmp_path, monkeypatch):
+    mini_seeds = script("mini_seeds")
+    shipped, trained = tmp_path / "shipped", tmp_path / "trained"
+    for folder in (shipped, trained):
+        shutil.copytree(mini_seeds.WEIGHTS / "digits-vit", folder / "digits-vit")
+    record = json.loads((trained / "digits-vit" / "training.json").read_text())
+    (trained / "digits-vit" / "training.json").write_text(json.dumps(record | {"seed": 12}))
+    (shipped / "digits-vit" / "seeds.json").unlink(missing_ok=True)
+    monkeypatch.setattr(mini_seeds, "WEIGHTS", shipped)
+    hard = [s for s in mini_seeds.scenarios_by_model()["digits-vit"] if s.id == "mini-cvu-digits-hard"]
+    monkeypatch.setattr(mini_seeds, "scenarios_by_model", lambda: {"digits-vit": hard, "scenes-vit": []})
+    assert mini_seeds.measure(trained, tmp_path / "results") == ["digits-vit"]
+    score = pytest.approx(facts["mini-cvu-digits-hard"]["anchor"], abs=0.02)
+    seeds = json.loads((shipped / "digits-vit" / "seeds.json").read_text())
+    assert seeds == {"1": {"mini-cvu-digits-hard": score}, "12": {"mini-cvu-digits-hard": score}}
+    assert list(seeds) == ["1", "12"]

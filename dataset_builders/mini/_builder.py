@@ -8,8 +8,8 @@ from dataset_builders.base import Builder
 from dataset_builders.mini._files import WEIGHTS
 from lamofcbench.builders import Sample, Split
 
-# The record of a training does not decide the features.
-NOT_HASHED = ("training.json",)
+# Records of trainings do not decide the features.
+NOT_HASHED = ("training.json", "seeds.json")
 
 
 class MiniBuilder(Builder):
@@ -17,15 +17,17 @@ class MiniBuilder(Builder):
 
     Attributes:
         version: raised when the same raw data and weights are to give other features.
-        model_name: the folder of the weights under weights/.
+        model_name: the folder of the weights.
+        weights: where that folder lies; another one to measure models that were trained with other seeds.
     """
 
     version: ClassVar[int] = 1
     model_name: ClassVar[str]
+    weights: ClassVar[Path] = WEIGHTS
 
     def model_directory(self) -> Path:
         """Returns the folder of the weights."""
-        return WEIGHTS / self.model_name
+        return self.weights / self.model_name
 
     def reference_digest(self, sample: Sample) -> str:
         """Returns what the revision hashes of a sample's reference, the same on every machine."""

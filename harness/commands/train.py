@@ -30,8 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--steps", type=int, default=DEFAULT_STEPS, metavar="N",
         help=f"at most, for the first rate point; the others get half (default: {DEFAULT_STEPS})",
     )  # fmt: skip
-    parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="crops a step (default: 16)")
-    parser.add_argument("--crop", type=int, default=256, metavar="N", help="height and width (default: 256)")
+    parser.add_argument(
+        "--batch-size", type=int, default=16, metavar="N", help="crops a step, of the largest size (default: 16)"
+    )
+    parser.add_argument(
+        "--crop", type=int, default=256, metavar="N", help="height and width of the largest crops (default: 256)"
+    )
     parser.add_argument("--learning-rate", type=float, default=1e-3, metavar="X", help="at its peak (default: 0.001)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of weights and draws (default: 0)")
     parser.add_argument(
@@ -45,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--storage", choices=("int8", "fp16", "fp32"),
-        help="of the weights (default: the smallest that raises the validation loss by 0.1 %% at most)",
+        help="of the weights, trained for it (default: the smallest that costs at most 0.1 %% of validation loss)",
     )  # fmt: skip
     _common.add_data_argument(parser)
     parser.add_argument("--num-processes", type=int, default=1, metavar="N", help="processes on this machine")

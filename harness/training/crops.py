@@ -1,9 +1,15 @@
 """Crops of index planes: which ones a training step sees, and which ones a validation does.
 
-Scenarios differ in size by orders of magnitude, and so do a scenario's kinds of tensors. Every kind of every scenario
-(its hidden states, its keys, its values, ...) gets the same share of crops, so that a large one does not shape the
-network alone; within a kind every canvas's share is its number of elements. Columns of a canvas mostly are channels and
-canvases are 64 wide or a multiple of it, so crops start at multiples of 64 from the left, but anywhere from the top.
+A codec puts the planes of a sample on canvases of any size, so networks are trained on crops of several: a hyper-latent
+of a crop of 64 is a single position, and a network that has seen nothing larger wastes bits on it elsewhere. The crops
+of one step have one size; the next step has the next, and smaller crops come in larger numbers.
+
+Most canvases of small models are smaller than a crop. A crop is then a mosaic: what a canvas leaves free is filled by
+others, as a codec's folding stacks the planes of a sample. Scenarios differ in size by orders of magnitude, and so do a
+scenario's kinds of tensors. Every kind of every scenario (its hidden states, its keys, its values, ...) gets about the
+same area, so that a large one does not shape the network alone; within a kind every canvas's share is its number of
+elements. Columns of a canvas mostly are channels and canvases are 64 wide or a multiple of it, so parts start at
+multiples of 64 from the left, but anywhere from the top.
 """
 
 from __future__ import annotations
@@ -50,12 +56,12 @@ class Crops:
 
 
 class CropSource:
-    """Draws crops at random positions.
+    """Draws crops at random.
 
     Args:
         store: the planes.
-        size: height and width of a crop.
-        batch_size: crops a draw.
+        size: height and width of the largest crops; smaller ones are 64 times a divisor of ``size / 64``.
+        batch_size: crops of the largest size a draw; of smaller ones as many as fill the same area.
         seed: of the draws.
         held_out: False for the planes that are trained on, True for the others.
 
@@ -64,8 +70,9 @@ class CropSource:
     """
 
     def __init__(self, store: PlaneStore, size: int, batch_size: int, seed: int, *, held_out: bool = False) -> None:
-        self._store, self._size, self._batch_size, self._seed = store, size, batch_size, seed
+        self._store, self._batch_size, self._seed = store, batch_size, seed
         self._phase = _VALIDATION_DRAWS if held_out else _TRAINING_DRAWS
+        self._sizes = [size // ratio for ratio in range(size // STRIDE, 0, -1) if size // STRIDE % ratio == 0]
         kinds: dict[tuple[str, str], list[StoredPlane]] = {}
         for plane in store.index:
             if plane.held_out == held_out:
@@ -73,49 +80,64 @@ class CropSource:
         if not kinds:
             raise DataError("the calibration samples are too few to train on nine tenths and validate on one")
         self._kinds = list(kinds.values())
-        self._shares = [_shares(planes) for planes in self._kinds]
+        self._plane_shares = [_shares([plane.elements for plane in planes]) for planes in self._kinds]
+        self._kind_shares = {
+            size: _shares([1 / _mean_area(planes, size) for planes in self._kinds]) for size in self._sizes
+        }
 
     def draw(self, step: int) -> Crops:
         """The crops of a step, which depend on nothing but the seed and its number."""
         generator = np.random.default_rng([self._seed, self._phase, step])
-        planes = []
-        for kind in generator.integers(len(self._kinds), size=self._batch_size):
-            chosen = np.searchsorted(self._shares[kind], generator.random(), side="right")
-            planes.append(self._kinds[kind][chosen])
-        return self._cut([(plane, generator.random(), generator.random()) for plane in planes])
+        size = self._sizes[step % len(self._sizes)]
+        count = self._batch_size * (self._sizes[-1] // size) ** 2
+        crops = Crops(np.empty((count, size, size), np.uint8), np.empty((count, size, size), np.bool_))
+        for planes, valid in zip(crops.planes, crops.valid, strict=True):
+            self._fill(planes, valid, self._kind_shares[size], generator)
+        return crops
 
-    def spread(self, count: int, batch_size: int) -> list[Crops]:
-        """About so many crops that do not change: of every kind the same number, evenly over its planes.
+    def draws(self, elements: int) -> list[Crops]:
+        """The first draws, until every size of crop has got this many elements."""
+        each = -(-elements // (self._batch_size * self._sizes[-1] ** 2))
+        return [self.draw(step) for step in range(each * len(self._sizes))]
 
-        Args:
-            count: rounded up to a multiple of the number of kinds.
-            batch_size: crops a batch.
-        """
-        generator = np.random.default_rng([self._seed, self._phase, 0])
-        chosen = []
-        each = -(-count // len(self._kinds))
-        for planes, shares in zip(self._kinds, self._shares, strict=True):
-            for position in (np.arange(each) + 0.5) / each:
-                plane = planes[int(np.searchsorted(shares, position, side="right"))]
-                chosen.append((plane, generator.random(), generator.random()))
-        return [self._cut(chosen[start : start + batch_size]) for start in range(0, len(chosen), batch_size)]
-
-    def _cut(self, chosen: Sequence[tuple[StoredPlane, float, float]]) -> Crops:
-        """Crops at positions given as shares of what is possible."""
-        size = self._size
-        planes = np.full((len(chosen), size, size), LEVELS // 2, np.uint8)  # where a canvas is smaller than a crop
-        valid = np.zeros(planes.shape, np.bool_)
-        for at, (plane, down, right) in enumerate(chosen):
+    def _fill(
+        self,
+        planes: NDArray[np.uint8],
+        valid: NDArray[np.bool_],
+        kind_shares: NDArray[np.float64],
+        generator: np.random.Generator,
+    ) -> None:
+        """Fills one crop: a part of a canvas in its corner, then what is free below and beside it in the same way."""
+        free = [(planes, valid)]
+        while free:
+            planes, valid = free.pop()
+            height, width = planes.shape
+            kind = _draw(kind_shares, generator)
+            plane = self._kinds[kind][_draw(self._plane_shares[kind], generator)]
+            top = int(generator.random() * (max(0, plane.height - height) + 1))
+            left = int(generator.random() * (max(0, plane.width - width) // STRIDE + 1)) * STRIDE
             indices, filled = self._store.read(plane)
-            top = int(down * (max(0, plane.height - size) + 1))
-            left = int(right * (max(0, plane.width - size) // STRIDE + 1)) * STRIDE
-            part = np.s_[top : top + size, left : left + size]
-            height, width = indices[part].shape
-            planes[at, :height, :width], valid[at, :height, :width] = indices[part], filled[part]
-        return Crops(planes, valid)
+            part = indices[top : top + height, left : left + width]
+            down, right = part.shape
+            planes[:down, :right], valid[:down, :right] = part, filled[top : top + height, left : left + width]
+            if down < height:
+                free.append((planes[down:], valid[down:]))
+            if right < width:
+                free.append((planes[:down, right:], valid[:down, right:]))
 
 
-def _shares(planes: Sequence[StoredPlane]) -> NDArray[np.float64]:
-    sums = np.cumsum([float(plane.elements) for plane in planes])
+def _mean_area(planes: Sequence[StoredPlane], size: int) -> float:
+    """How much of a crop's area a canvas that is drawn by its number of elements covers on average."""
+    areas = [min(plane.height, size) * min(plane.width, size) for plane in planes]
+    return float(np.average(areas, weights=[plane.elements for plane in planes]))
+
+
+def _shares(weights: Sequence[float]) -> NDArray[np.float64]:
+    """Cumulated shares, of which the last is 1."""
+    sums = np.cumsum(np.asarray(weights, np.float64))
     shares: NDArray[np.float64] = sums / sums[-1]
     return shares
+
+
+def _draw(shares: NDArray[np.float64], generator: np.random.Generator) -> int:
+    return int(np.searchsorted(shares, generator.random(), side="right"))

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -16,18 +16,13 @@ from harness import environment, store
 from harness.training.objective import Losses
 from harness.training.plan import TrainingPlan
 from harness.training.schedule import LAST_SHARE, LEAST_IMPROVEMENT
+from harness.training.storage import FORMATS, compact
 from harness.training.trainer import Trainer
-from lamofcbench.codecs.learned.checkpoints import SCALE_SUFFIX, read_state
-from lamofcbench.codecs.learned.entropy_models import TABLE_BUFFERS
+from lamofcbench.codecs.learned.checkpoints import read_state
 from lamofcbench.codecs.learned.network import LearnedNetwork
-
-StorageFormat = Literal["int8", "fp16", "fp32"]
 
 MOST_HARM = 0.001
 """A smaller storage format is taken where it raises the validation loss by no more than this share."""
-FORMATS: tuple[StorageFormat, ...] = ("int8", "fp16", "fp32")
-"""From the smallest."""
-_LEAST_INT8_ELEMENTS = 4096  # smaller tensors are not worth 8 bits
 _SETTLING_STEPS = 3000
 _READABLE = 0o644  # safetensors makes files that only their owner may read
 
@@ -63,16 +58,16 @@ def export(
     trainer: Trainer,
     folder: Path,
     scenarios: list[dict[str, Any]],
-    storage: StorageFormat | None = None,
     start: Path | None = None,
 ) -> dict[str, Any]:
     """Writes the averaged weights and their card; returns the card. To be called in every process.
+
+    They are stored in the plan's format; where it names none, in the smallest that does next to no harm (`MOST_HARM`).
 
     Args:
         trainer: finished.
         folder: of the checkpoints.
         scenarios: what the network was trained on.
-        storage: of the weights; None for the smallest that does next to no harm, see `MOST_HARM`.
         start: the weights that training started from; None for random ones.
     """
     plan, network = trainer.plan, trainer.network
@@ -82,7 +77,7 @@ def export(
     exact = trainer.losses_of(trained)
     file = weights_file(folder, plan.lmbda)
     candidate = file.with_name(f".{file.name}")
-    for stored_as in (storage,) if storage else FORMATS:
+    for stored_as in (plan.storage,) if plan.storage else FORMATS:
         trainer.team.from_leader(lambda: _write(candidate, compact(trained, stored_as)))  # noqa: B023  # called at once
         losses = trainer.losses_of(trained | read_state(candidate))
         if losses.loss <= exact.loss * (1 + MOST_HARM):
@@ -97,31 +92,6 @@ def export(
     trainer.team.together(lambda: None)  # all have read the candidate
     trainer.team.from_leader(publish)
     return card
-
-
-def compact(state: Mapping[str, Tensor], storage: StorageFormat) -> dict[str, Tensor]:
-    """A network's state dict as it is stored; `lamofcbench.codecs.learned.checkpoints` reads it back.
-
-    Entropy tables and checkerboard masks are left out, since loading makes them anew.
-
-    Args:
-        state: float32 weights.
-        storage: ``int8`` for large kernels, with a scale for each slice of their first axis, and the rest in float16;
-            or one dtype for all. Scalars and quantiles stay float32, which costs nothing.
-    """
-    stored: dict[str, Tensor] = {}
-    for name, value in state.items():
-        if name.rpartition(".")[2] in (*TABLE_BUFFERS, "scale_table", "mask"):
-            continue
-        if storage == "int8" and value.dim() == 4 and value.numel() >= _LEAST_INT8_ELEMENTS:
-            scale = (value.abs().amax((1, 2, 3), keepdim=True) / 127).clamp(min=torch.finfo(torch.float32).tiny)
-            stored[name] = torch.round(value / scale).to(torch.int8)
-            stored[name + SCALE_SUFFIX] = scale
-        elif storage == "fp32" or value.numel() == 1 or name.endswith("quantiles"):
-            stored[name] = value.float()
-        else:
-            stored[name] = value.half()
-    return stored
 
 
 def _write(file: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -188,7 +158,7 @@ def _card(
         "loss_before_storing": exact.loss,
         "training_loss": progress.curve[-1]["loss"],
         "validation": {
-            "crops": sum(map(len, trainer.held_out)),
+            "elements": sum(crops.planes.size for crops in trainer.held_out),
             "rule": f"improved by less than {LEAST_IMPROVEMENT:.1%} over the last {LAST_SHARE:.0%} of the steps",
             "improvement": share,
             "verdict": verdict,

@@ -21,17 +21,16 @@ from harness.fitting import Calibration
 from harness.launch import Team
 from harness.training import curves
 from harness.training.crops import CropSource
-from harness.training.export import StorageFormat, export, file_sha256, finished_card, weights_file
+from harness.training.export import export, file_sha256, finished_card, weights_file
 from harness.training.initial import start_as_block_transform
 from harness.training.plan import Precision, TrainingPlan
 from harness.training.planes import PlaneStore, planes_digest, write_planes
+from harness.training.storage import StorageFormat
 from harness.training.trainer import Trainer, read_checkpoint
 from lamofcbench.codecs.learned.checkpoints import read_state
 from lamofcbench.codecs.learned.networks import NETWORKS
 from lamofcbench.errors import LaMoFCBenchError, UnknownNameError
 from lamofcbench.scenarios.base import Scenario
-
-VALIDATION_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class LadderSettings:
         checkpoints: folder of what resuming needs, and of the curves.
         warm_start: weights to start from, or a folder of which each rate point takes those of the nearest lambda; None
             to start at random, and from the neighbour after that.
-        storage: of the weights; None for the smallest format that does next to no harm.
+        storage: of the weights, which are trained for it; None for the smallest that does next to no harm.
         data: dataset folder; None for where each scenario's data are by default.
         progress: show bars.
     """
@@ -82,7 +81,7 @@ class LadderSettings:
             codec=self.codec, lmbda=lmbda, widths=self.widths, steps=self.steps if is_first else self.warm_steps,
             data=data, batch_size=self.batch_size, crop=self.crop, seed=self.seed, learning_rate=self.learning_rate,
             precision=self.precision, threads=self.threads, processes=processes, device_type=self.device_type,
-            start=start,
+            start=start, storage=self.storage,
         )  # fmt: skip
 
 
@@ -137,7 +136,7 @@ def _train_one(
         training, held_out = (
             CropSource(planes, plan.crop, plan.batch_size, plan.seed, held_out=part) for part in (False, True)
         )
-        validation = held_out.spread(plan.validation_crops, VALIDATION_BATCH)
+        validation = held_out.draws(plan.validation_elements)
         checkpoint = checkpoint_file(settings.checkpoints, plan.codec, plan.lmbda)
         return Trainer(network, plan, training, validation, checkpoint, team)
 
@@ -153,7 +152,7 @@ def _train_one(
                 last = progress.curve[-1]
                 bar.set_postfix_str(f"loss {last['loss']:.4f}, validation {last['validation_loss']:.4f}", refresh=False)
                 curves.write_rows(curve_file(settings.checkpoints, plan.codec, plan.lmbda), progress.curve)
-    return export(trainer, settings.output, planes.scenarios, settings.storage, start)
+    return export(trainer, settings.output, planes.scenarios, start)
 
 
 def checkpoint_file(folder: Path, codec: str, lmbda: float) -> Path:

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from harness.training.storage import StorageFormat
 from lamofcbench.codecs.learned.network import STRIDE
 from lamofcbench.errors import LaMoFCBenchError
 
@@ -21,8 +22,8 @@ class TrainingPlan:
         lmbda: weight of ``255**2`` times the mean squared error against bits a plane element.
         widths: N and M of the network.
         steps: the most optimiser steps; training stops earlier where it has converged.
-        batch_size: crops a step, over all processes.
-        crop: height and width of a crop, a multiple of 64.
+        batch_size: crops of the largest size a step, over all processes; of smaller ones as many as have its area.
+        crop: height and width of the largest crops, a multiple of 64.
         seed: of the initial weights and, with the step number, of every draw.
         learning_rate: of the weights, at its peak.
         auxiliary_learning_rate: of the bottleneck's quantiles.
@@ -30,7 +31,8 @@ class TrainingPlan:
         gradient_norm: gradients are clipped to this 2-norm.
         average_decay: of the running average of the weights, which is what is validated and exported.
         validate_every: steps between validations.
-        validation_crops: how many held-out crops a validation sees, the same ones each time.
+        validation_elements: how many elements of held-out crops of each size a validation sees, the same each time.
+        storage: the format that weights are trained for from the descent of the rate on; None for full precision.
         precision: of the network's layers; entropy models and the loss are always computed in fp32.
         threads: torch's threads a process; another count may change the last bits.
         processes: how many share the work; another count changes the noise that each crop gets.
@@ -44,8 +46,8 @@ class TrainingPlan:
     widths: tuple[int, int]
     steps: int
     data: str
-    batch_size: int = 16
-    crop: int = 64
+    batch_size: int = 2
+    crop: int = 256
     seed: int = 0
     learning_rate: float = 1e-3
     auxiliary_learning_rate: float = 1e-2
@@ -53,7 +55,8 @@ class TrainingPlan:
     gradient_norm: float = 1.0
     average_decay: float = 0.999
     validate_every: int = 100
-    validation_crops: int = 256
+    validation_elements: int = 2**21
+    storage: StorageFormat | None = None
     precision: Precision = "fp32"
     threads: int = 1
     processes: int = 1

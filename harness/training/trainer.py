@@ -7,6 +7,7 @@ not.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from harness.training.crops import Crops, CropSource
 from harness.training.objective import Losses, RateDistortion, keep_full_precision, losses_of_sums
 from harness.training.plan import TrainingPlan
 from harness.training.schedule import Schedule, Validation, improvement
+from harness.training.storage import as_stored
 from lamofcbench.codecs.learned.network import LearnedNetwork
 from lamofcbench.errors import LaMoFCBenchError
 
@@ -163,9 +165,10 @@ class Trainer:
         environment.seed_everything(self.plan.seed, step, self.team.rank)  # the noise that stands for quantisation
         crops = self._on_device(self.crops.draw(step).part(self.team.rank, self.team.size))
         self.objective.train()
-        losses = losses_of_sums(self.objective(*crops), self.plan.lmbda)
         self.optimizer.zero_grad()
-        self.accelerator.backward(losses.loss)
+        with self._weights_as_stored():
+            losses = losses_of_sums(self.objective(*crops), self.plan.lmbda)
+            self.accelerator.backward(losses.loss)
         self.accelerator.clip_grad_norm_(self._weights, self.plan.gradient_norm)
         self.optimizer.step()
         self.auxiliary_optimizer.zero_grad()
@@ -174,6 +177,25 @@ class Trainer:
         self.progress.step += 1
         self._update_average()
         self._recent.append(torch.stack([losses.loss, losses.bpp, losses.mse]).detach())
+
+    @contextlib.contextmanager
+    def _weights_as_stored(self) -> Iterator[None]:
+        """From the descent on, gradients are those of the weights as stored, and move the exact ones.
+
+        Rounding is passed straight through, as Bengio, Leonard and Courville propose (arXiv 1308.3432).
+        """
+        if self.plan.storage is None or self.schedule.descent_start is None:
+            yield
+            return
+        exact = {name: parameter.detach().clone() for name, parameter in self.network.named_parameters()}
+        stored = as_stored(exact, self.plan.storage)
+        with torch.no_grad():
+            for name, parameter in self.network.named_parameters():
+                parameter.copy_(stored[name])
+        yield
+        with torch.no_grad():
+            for name, parameter in self.network.named_parameters():
+                parameter.copy_(exact[name])
 
     def _on_device(self, crops: Crops) -> tuple[Tensor, Tensor]:
         planes, valid = crops.tensors()

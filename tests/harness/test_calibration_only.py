@@ -66,7 +66,7 @@ def weights(tmp_path_factory):
     import torch
     from safetensors.torch import save_file
 
-    from harness.training.export import compact
+    from harness.training.storage import compact
     from lamofcbench.codecs.learned.networks import NETWORKS
 
     folder = tmp_path_factory.mktemp("weights")

@@ -22,7 +22,7 @@ WIDTHS = {"hyperprior": (4, 6), "elic": (4, 20)}
 def plan(codec="hyperprior", **changes):
     settings = TrainingPlan(
         codec=codec, lmbda=0.01, widths=WIDTHS[codec], steps=12, data="in-memory", batch_size=2, warmup_steps=2,
-        validate_every=2, validation_crops=3,
+        crop=64, validate_every=2, validation_elements=3 * 64 * 64,
     )  # fmt: skip
     return dataclasses.replace(settings, **changes)
 
@@ -36,7 +36,7 @@ def trainer_of(planes, tmp_path):
         network = NETWORKS[settings.codec](*settings.widths)
         training = CropSource(planes, settings.crop, settings.batch_size, settings.seed)
         held_out = CropSource(planes, settings.crop, settings.batch_size, settings.seed, held_out=True)
-        held_out = held_out.spread(settings.validation_crops, 2)
+        held_out = held_out.draws(settings.validation_elements)
         return Trainer(network, settings, training, held_out, tmp_path / folder / "network.pt", Team())
 
     return make
@@ -96,6 +96,25 @@ def test_training_lowers_the_validation_loss_and_moves_the_quantiles(trainer_of)
         last["validation_bpp"] + settings.lmbda * PEAK**2 * last["validation_mse"]
     )
     assert not torch.equal(before, trainer.network.get_parameter("entropy_bottleneck.quantiles"))
+
+
+def test_from_the_descent_on_weights_are_trained_as_they_will_be_stored(trainer_of):
+    trainer = trainer_of(plan(storage="int8", widths=(16, 24), steps=20, validate_every=2), "int8")
+    seen = []
+    trainer.objective.register_forward_pre_hook(
+        lambda *_: seen.append((trainer.network.training, bool(is_on_int8_grid(trainer.network.g_a[2].weight))))
+    )
+    for progress in trainer.steps():
+        if trainer.schedule.descent_start is None:
+            assert not any(stored for _, stored in seen)
+        assert not is_on_int8_grid(trainer.network.g_a[2].weight), progress.step  # between steps they are exact
+    descent = trainer.schedule.descent_start
+    assert [stored for training, stored in seen if training] == [step >= descent for step in range(20)]
+
+
+def is_on_int8_grid(weight):
+    levels = weight / (weight.abs().amax((1, 2, 3), keepdim=True) / 127)
+    return torch.allclose(levels, levels.round(), atol=1e-3)
 
 
 def test_a_checkpoint_of_another_plan_is_refused(trainer_of):
