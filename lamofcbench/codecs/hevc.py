@@ -11,9 +11,9 @@ from pydantic import Field
 
 from lamofcbench.codecs.images.codec import ImageCodec, ImageParams, decode_frame, deflate_header, inflate_header
 from lamofcbench.codecs.images.headers import check_hevc_sequence, require
+from lamofcbench.codecs.images.nal_units import START_CODE, join_units, split_units
 from lamofcbench.codecs.images.page_layout import Levels
 
-START_CODE = b"\0\0\1"
 VIDEO, SEQUENCE, PICTURE = 32, 33, 34
 IDR = (19, 20)
 # NAL unit types of the three parameter sets and of pictures without references, ITU-T H.265, table 7-1.
@@ -75,7 +75,7 @@ class HevcCodec(ImageCodec):
         context.options = {"preset": self.params.preset, "x265-params": parameters}
         frame = av.VideoFrame.from_ndarray(levels.astype(np.uint16), format="gray10le")
         coded = b"".join(bytes(packet) for packet in [*context.encode(frame), *context.encode(None)])
-        *sets, picture = _units(coded)
+        *sets, picture = split_units(coded)
         return deflate_header(START_CODE.join(sets), TYPICAL_SETS) + picture
 
     def decode_image(self, data: bytes, height: int, width: int) -> Levels:
@@ -86,10 +86,4 @@ class HevcCodec(ImageCodec):
         require(kinds[:3] == [VIDEO, SEQUENCE, PICTURE] and len(kinds) == 4 and kinds[3] in IDR, f"HEVC units {kinds}")
         require(START_CODE not in picture, "several HEVC pictures")
         check_hevc_sequence(sets[1], height, width)
-        stream = b"".join(START_CODE + unit for unit in [*sets, picture])
-        return decode_frame("hevc", stream, "gray10le", height, width)
-
-
-def _units(stream: bytes) -> list[bytes]:
-    """The NAL units of a byte stream, without start codes and the zero bytes before them."""
-    return [unit.rstrip(b"\0") for unit in stream.split(START_CODE)[1:]]
+        return decode_frame("hevc", join_units([*sets, picture]), "gray10le", height, width)
