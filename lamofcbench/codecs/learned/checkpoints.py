@@ -69,8 +69,9 @@ def load_network(codec: str, path: Path) -> LearnedNetwork:
     Raises:
         CodecError: naming what does not fit, the first parameter where it is one.
     """
+    state = read_state(path)
     try:
-        network = NETWORKS[codec].from_state_dict(read_state(path), shared=True)
+        network = NETWORKS[codec].from_state_dict(state, shared=True)
     except CodecError as error:
         raise CodecError(f"{path}: {error}") from error
     complete_tables(network)
@@ -90,11 +91,14 @@ def read_state(path: Path) -> dict[str, Tensor]:
             content: Any = load_file(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError) as error:
+    except (pickle.UnpicklingError, RuntimeError) as error:  # torch's own texts recommend to load it unsafely
+        reason = "it is no torch checkpoint, or holds more than tensors and plain containers"
+        raise CodecError(f"{path} cannot be read as weights: {reason}") from error
+    except (OSError, SafetensorError, zipfile.BadZipFile, EOFError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CodecError(f"{path} cannot be read as weights: {reason}") from error
     try:
-        return from_storage(_state_dict(content, path))
+        return from_storage(_state_dict(content))
     except CodecError as error:
         raise CodecError(f"{path}: {error}") from error
 
@@ -130,7 +134,7 @@ def complete_tables(network: LearnedNetwork) -> None:
         network.update_tables()
 
 
-def _state_dict(content: Any, path: Path) -> Mapping[str, Tensor]:
+def _state_dict(content: Any) -> Mapping[str, Tensor]:
     """The state dict in a checkpoint, without the prefix that data-parallel training puts before names."""
     for key in STATE_KEYS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
@@ -138,5 +142,5 @@ def _state_dict(content: Any, path: Path) -> Mapping[str, Tensor]:
             break
     tensors = isinstance(content, Mapping) and all(isinstance(tensor, Tensor) for tensor in content.values())
     if not tensors or not content:
-        raise CodecError(f"{path} holds no state dict, neither itself nor under {', '.join(STATE_KEYS)}")
+        raise CodecError(f"no state dict, neither at the top nor under {', '.join(STATE_KEYS)}")
     return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
