@@ -1,7 +1,7 @@
 """The leaderboard of the mini edition, from the results of ``make bench``.
 
-``leaderboard.json`` holds what README's table shows: of each codec its means over all scenarios with their intervals, and
-its EBPFP@95 on each. Everything is read from the report's ``summary.json`` and the results' ``run.json``.
+``leaderboard.json`` holds what README's table shows: of each codec its means over all scenarios with their intervals,
+and its EBPFP@95 on each. Everything is read from the report's ``summary.json`` and the results' ``run.json``.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class Trainer:
 
     The curve has a row for each validation: ``step``, ``rate`` (of learning), ``loss``, ``bpp`` and ``mse`` (means over
     the training crops since the last row), ``validation_loss``, ``validation_bpp`` and ``validation_mse`` (of the
-    averaged weights, with rounding, on the held-out crops), ``seconds``.
+    averaged weights as they will be stored, with rounding of latents, on the held-out crops), ``seconds``.
 
     Args:
         network: with its initial weights, the same in every process.
@@ -137,8 +137,10 @@ class Trainer:
             yield self.progress
 
     def validate(self) -> Losses:
-        """Losses of the averaged weights on the held-out crops; the same in every process."""
-        return self.losses_of(self.average)
+        """Losses of the averaged weights, as they will be stored, on the held-out crops; the same in every process."""
+        if self.plan.storage is None:
+            return self.losses_of(self.average)
+        return self.losses_of(self.average | as_stored(self.average, self.plan.storage))
 
     @torch.no_grad()
     def losses_of(self, state: dict[str, Tensor]) -> Losses:
