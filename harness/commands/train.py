@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--storage", choices=("int8", "fp16", "fp32"),
-        help="of the weights, trained for it (default: the smallest that costs at most 0.1 %% of validation loss)",
+        help="of the weights (default: the smallest that costs at most 0.1 %% of validation loss)",
     )  # fmt: skip
     _common.add_data_argument(parser)
     parser.add_argument("--num-processes", type=int, default=1, metavar="N", help="processes on this machine")

@@ -16,7 +16,7 @@ from harness import environment, store
 from harness.training.objective import Losses
 from harness.training.plan import TrainingPlan
 from harness.training.schedule import LAST_SHARE, LEAST_IMPROVEMENT
-from harness.training.storage import FORMATS, compact
+from harness.training.storage import FORMATS, StorageFormat, compact
 from harness.training.trainer import Trainer
 from lamofcbench.codecs.learned.checkpoints import read_state
 from lamofcbench.codecs.learned.network import LearnedNetwork
@@ -58,16 +58,16 @@ def export(
     trainer: Trainer,
     folder: Path,
     scenarios: list[dict[str, Any]],
+    storage: StorageFormat | None = None,
     start: Path | None = None,
 ) -> dict[str, Any]:
     """Writes the averaged weights and their card; returns the card. To be called in every process.
-
-    They are stored in the plan's format; where it names none, in the smallest that does next to no harm (`MOST_HARM`).
 
     Args:
         trainer: finished.
         folder: of the checkpoints.
         scenarios: what the network was trained on.
+        storage: of the weights; None for the smallest that does next to no harm, see `MOST_HARM`.
         start: the weights that training started from; None for random ones.
     """
     plan, network = trainer.plan, trainer.network
@@ -77,7 +77,7 @@ def export(
     exact = trainer.losses_of(trained)
     file = weights_file(folder, plan.lmbda)
     candidate = file.with_name(f".{file.name}")
-    for stored_as in (plan.storage,) if plan.storage else FORMATS:
+    for stored_as in (storage,) if storage else FORMATS:
         trainer.team.from_leader(lambda: _write(candidate, compact(trained, stored_as)))  # noqa: B023  # called at once
         losses = trainer.losses_of(trained | read_state(candidate))
         if losses.loss <= exact.loss * (1 + MOST_HARM):

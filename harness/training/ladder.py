@@ -45,7 +45,7 @@ class LadderSettings:
         checkpoints: folder of what resuming needs, and of the curves.
         warm_start: weights to start from, or a folder of which each rate point takes those of the nearest lambda; None
             to start at random, and from the neighbour after that.
-        storage: of the weights, which are trained for it; None for the smallest that does next to no harm.
+        storage: of the weights; None for the smallest format that does next to no harm.
         data: dataset folder; None for where each scenario's data are by default.
         progress: show bars.
     """
@@ -81,7 +81,7 @@ class LadderSettings:
             codec=self.codec, lmbda=lmbda, widths=self.widths, steps=self.steps if is_first else self.warm_steps,
             data=data, batch_size=self.batch_size, crop=self.crop, seed=self.seed, learning_rate=self.learning_rate,
             precision=self.precision, threads=self.threads, processes=processes, device_type=self.device_type,
-            start=start, storage=self.storage,
+            start=start,
         )  # fmt: skip
 
 
@@ -152,7 +152,7 @@ def _train_one(
                 last = progress.curve[-1]
                 bar.set_postfix_str(f"loss {last['loss']:.4f}, validation {last['validation_loss']:.4f}", refresh=False)
                 curves.write_rows(curve_file(settings.checkpoints, plan.codec, plan.lmbda), progress.curve)
-    return export(trainer, settings.output, planes.scenarios, start)
+    return export(trainer, settings.output, planes.scenarios, settings.storage, start)
 
 
 def checkpoint_file(folder: Path, codec: str, lmbda: float) -> Path:

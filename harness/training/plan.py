@@ -6,7 +6,6 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from harness.training.storage import StorageFormat
 from lamofcbench.codecs.learned.network import STRIDE
 from lamofcbench.errors import LaMoFCBenchError
 
@@ -32,7 +31,6 @@ class TrainingPlan:
         average_decay: of the running average of the weights, which is what is validated and exported.
         validate_every: steps between validations.
         validation_elements: how many elements of held-out crops of each size a validation sees, the same each time.
-        storage: the format that weights are trained for from the descent of the rate on; None for full precision.
         precision: of the network's layers; entropy models and the loss are always computed in fp32.
         threads: torch's threads a process; another count may change the last bits.
         processes: how many share the work; another count changes the noise that each crop gets.
@@ -56,7 +54,6 @@ class TrainingPlan:
     average_decay: float = 0.999
     validate_every: int = 100
     validation_elements: int = 2**21
-    storage: StorageFormat | None = None
     precision: Precision = "fp32"
     threads: int = 1
     processes: int = 1

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lamofcbench.codecs.learned.checkpoints import SCALE_SUFFIX, from_storage
+from lamofcbench.codecs.learned.checkpoints import SQUARE_SUFFIX
 from lamofcbench.codecs.learned.entropy_models import TABLE_BUFFERS
 
 StorageFormat = Literal["int8", "fp16", "fp32"]
@@ -25,30 +25,19 @@ def compact(state: Mapping[str, Tensor], storage: StorageFormat) -> dict[str, Te
 
     Args:
         state: float32 weights.
-        storage: ``int8`` for large kernels, with a scale for each slice of their first axis, and the rest in float16;
-            or one dtype for all. Scalars and quantiles stay float32, which costs nothing.
+        storage: ``int8`` for large kernels and float16 for the rest, or one dtype for all. Scalars and quantiles stay
+            float32, which costs nothing.
     """
     stored: dict[str, Tensor] = {}
     for name, value in state.items():
         if name.rpartition(".")[2] in (*TABLE_BUFFERS, "scale_table", "mask"):
             continue
         if storage == "int8" and value.dim() == 4 and value.numel() >= _LEAST_INT8_ELEMENTS:
-            scale = (value.abs().amax((1, 2, 3), keepdim=True) / 127).clamp(min=torch.finfo(torch.float32).tiny)
-            stored[name] = torch.round(value / scale).to(torch.int8)
-            stored[name + SCALE_SUFFIX] = scale
+            scale = (value.abs().amax((1, 2, 3), keepdim=True) / 127**2).clamp(min=torch.finfo(torch.float32).tiny)
+            stored[name] = torch.round((value.abs() / scale).sqrt().copysign(value)).to(torch.int8)
+            stored[name + SQUARE_SUFFIX] = scale
         elif storage == "fp32" or value.numel() == 1 or name.endswith("quantiles"):
             stored[name] = value.float()
         else:
             stored[name] = value.half()
     return stored
-
-
-def as_stored(state: Mapping[str, Tensor], storage: StorageFormat) -> dict[str, Tensor]:
-    """What a reader gets of weights that went through `compact`, float32.
-
-    Example:
-        >>> weights = {"g_a.0.bias": torch.tensor([1.0, 2049.0])}
-        >>> as_stored(weights, "fp16")
-        {'g_a.0.bias': tensor([1.0000e+00, 2.0480e+03])}
-    """
-    return from_storage(compact(state, storage))

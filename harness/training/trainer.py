@@ -7,7 +7,6 @@ not.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import time
 from collections.abc import Iterator, Sequence
@@ -24,7 +23,6 @@ from harness.training.crops import Crops, CropSource
 from harness.training.objective import Losses, RateDistortion, keep_full_precision, losses_of_sums
 from harness.training.plan import TrainingPlan
 from harness.training.schedule import Schedule, Validation, improvement
-from harness.training.storage import as_stored
 from lamofcbench.codecs.learned.network import LearnedNetwork
 from lamofcbench.errors import LaMoFCBenchError
 
@@ -80,7 +78,7 @@ class Trainer:
 
     The curve has a row for each validation: ``step``, ``rate`` (of learning), ``loss``, ``bpp`` and ``mse`` (means over
     the training crops since the last row), ``validation_loss``, ``validation_bpp`` and ``validation_mse`` (of the
-    averaged weights as they will be stored, with rounding of latents, on the held-out crops), ``seconds``.
+    averaged weights, with rounding, on the held-out crops), ``seconds``.
 
     Args:
         network: with its initial weights, the same in every process.
@@ -137,10 +135,8 @@ class Trainer:
             yield self.progress
 
     def validate(self) -> Losses:
-        """Losses of the averaged weights, as they will be stored, on the held-out crops; the same in every process."""
-        if self.plan.storage is None:
-            return self.losses_of(self.average)
-        return self.losses_of(self.average | as_stored(self.average, self.plan.storage))
+        """Losses of the averaged weights on the held-out crops; the same in every process."""
+        return self.losses_of(self.average)
 
     @torch.no_grad()
     def losses_of(self, state: dict[str, Tensor]) -> Losses:
@@ -167,10 +163,9 @@ class Trainer:
         environment.seed_everything(self.plan.seed, step, self.team.rank)  # the noise that stands for quantisation
         crops = self._on_device(self.crops.draw(step).part(self.team.rank, self.team.size))
         self.objective.train()
+        losses = losses_of_sums(self.objective(*crops), self.plan.lmbda)
         self.optimizer.zero_grad()
-        with self._weights_as_stored():
-            losses = losses_of_sums(self.objective(*crops), self.plan.lmbda)
-            self.accelerator.backward(losses.loss)
+        self.accelerator.backward(losses.loss)
         self.accelerator.clip_grad_norm_(self._weights, self.plan.gradient_norm)
         self.optimizer.step()
         self.auxiliary_optimizer.zero_grad()
@@ -179,25 +174,6 @@ class Trainer:
         self.progress.step += 1
         self._update_average()
         self._recent.append(torch.stack([losses.loss, losses.bpp, losses.mse]).detach())
-
-    @contextlib.contextmanager
-    def _weights_as_stored(self) -> Iterator[None]:
-        """From the descent on, gradients are those of the weights as stored, and move the exact ones.
-
-        Rounding is passed straight through, as Bengio, Leonard and Courville propose (arXiv 1308.3432).
-        """
-        if self.plan.storage is None or self.schedule.descent_start is None:
-            yield
-            return
-        exact = {name: parameter.detach().clone() for name, parameter in self.network.named_parameters()}
-        stored = as_stored(exact, self.plan.storage)
-        with torch.no_grad():
-            for name, parameter in self.network.named_parameters():
-                parameter.copy_(stored[name])
-        yield
-        with torch.no_grad():
-            for name, parameter in self.network.named_parameters():
-                parameter.copy_(exact[name])
 
     def _on_device(self, crops: Crops) -> tuple[Tensor, Tensor]:
         planes, valid = crops.tensors()

@@ -74,10 +74,17 @@ def test_stored_weights_hold_no_tables_and_load_without_them(trained):
     assert all(model.has_tables for model in network.entropy_models())
 
 
-def test_the_format_of_the_weights_can_be_named(toy_file, toy_data, tmp_path):
-    assert main(train(toy_file, toy_data, tmp_path, "--lmbda", "0.02", "--storage", "int8")) == 0
+def test_the_format_of_the_weights_can_be_named(trained, toy_file, toy_data, tmp_path):
+    finished = trained / "training"  # the same training again, from its end
+    assert (
+        main(
+            train(toy_file, toy_data, tmp_path, "--lmbda", "0.02", "--storage", "int8", "--checkpoints", str(finished))
+        )
+        == 0
+    )
     card = json.loads((tmp_path / "0.02.json").read_text())
-    assert card["stored_as"] == card["plan"]["storage"] == "int8"
+    assert card["stored_as"] == "int8"
+    assert card["plan"] == json.loads((trained / "0.02.json").read_text())["plan"]
 
 
 def test_curves_are_written(trained):

@@ -98,25 +98,6 @@ def test_training_lowers_the_validation_loss_and_moves_the_quantiles(trainer_of)
     assert not torch.equal(before, trainer.network.get_parameter("entropy_bottleneck.quantiles"))
 
 
-def test_from_the_descent_on_weights_are_trained_as_they_will_be_stored(trainer_of):
-    trainer = trainer_of(plan(storage="int8", widths=(16, 24), steps=20, validate_every=2), "int8")
-    seen = []
-    trainer.objective.register_forward_pre_hook(
-        lambda *_: seen.append((trainer.network.training, bool(is_on_int8_grid(trainer.network.g_a[2].weight))))
-    )
-    for progress in trainer.steps():
-        if trainer.schedule.descent_start is None:
-            assert not any(stored for _, stored in seen)
-        assert not is_on_int8_grid(trainer.network.g_a[2].weight), progress.step  # between steps they are exact
-    descent = trainer.schedule.descent_start
-    assert [stored for training, stored in seen if training] == [step >= descent for step in range(20)]
-
-
-def is_on_int8_grid(weight):
-    levels = weight / (weight.abs().amax((1, 2, 3), keepdim=True) / 127)
-    return torch.allclose(levels, levels.round(), atol=1e-3)
-
-
 def test_a_checkpoint_of_another_plan_is_refused(trainer_of):
     for _ in trainer_of(plan(steps=2)).steps():
         pass
