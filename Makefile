@@ -38,9 +38,11 @@ check: venv ## lint, types and docs
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: venv ## every codec at all its rate points on every mini scenario, all samples: hours; resumes
+bench: venv ## every codec at all its rate points on every mini scenario, all samples: hours; resumes; README's table
 	$(BIN)/lamofcbench run --scenarios mini --codecs all --num-processes 2 --results results/bench
 	$(BIN)/lamofcbench report --results results/bench
+	$(BIN)/python hub_cards/mini_leaderboard.py results/bench
+	$(BIN)/python tests/readme_tables.py
 
 bench-speed: venv ## speed benchmarks: storage, harness overhead, codecs
 	$(BIN)/python benchmarks/storage_read.py

@@ -1,6 +1,7 @@
 """The tables of README.md, made from what they describe; ``make readme`` writes them, a test compares them."""
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from lamofcbench.scenarios.base import SCENARIOS
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 FACTS = ROOT / "hub_cards" / "mini" / "facts.json"
+LEADERBOARD = ROOT / "hub_cards" / "mini" / "leaderboard.json"
 
 
 def mini_table() -> str:
@@ -60,7 +62,57 @@ def ladder(points: Sequence[Mapping[str, Any]]) -> str:
     return "; ".join(",".join(f"{k}={v}" for k, v in point.items()) for point in points)
 
 
-TABLES = {"mini": mini_table, "codecs": codec_table}
+KINDS = {
+    "ViT features": "dinov3-vit",
+    "KV caches": "qwen3-decoder",
+    "SSM states": "falcon-mamba-decoder",
+    "speech caches": "kimi-audio",
+    "text and image": "sd3-controlnet",
+}
+"""Columns of the leaderboard: what is coded, by the split model that makes it."""
+
+
+def leaderboard_table() -> str:
+    """A row a codec, the best first: its EBPFP@95 over each kind of features (geometric means) and over all."""
+    board = json.loads(LEADERBOARD.read_text())
+    scenarios = {s.id: s.backbone.adapter for s in SCENARIOS}
+    figures: dict[str, list[float]] = {}
+    for row in board["codecs"]:
+        rates = {name: part["ebpfp"]["value"] for name, part in row["retained"].items()}
+        kinds = [[rate for name, rate in rates.items() if scenarios[name] == adapter] for adapter in KINDS.values()]
+        figures[row["codec"]] = [*map(geometric_mean, kinds), row["ebpfp"]["95"]["value"] or math.nan]
+    best = [min(filter(math.isfinite, column), default=math.nan) for column in zip(*figures.values(), strict=True)]
+    lines = [
+        f"| codec | {' | '.join(KINDS)} | all | BD-rate, score | above the bound |",
+        f"|---|{'---:|' * (len(KINDS) + 3)}",
+    ]
+    for row in board["codecs"]:
+        cells = [
+            "-" if math.isnan(rate) else f"**{rate:.2f}**" if rate == lowest else f"{rate:.2f}"
+            for rate, lowest in zip(figures[row["codec"]], best, strict=True)
+        ]
+        bd_rate, gap = row["bd_rate_score"]["percent"]["value"], row["bound_gap"]["value"]
+        cells += ["-" if bd_rate is None else f"{bd_rate:+.0f} %", "-" if gap is None else f"{gap:.2f}"]
+        lines.append(f"| `{row['codec']}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def findings() -> str:
+    """What the report says of these results."""
+    board = json.loads(LEADERBOARD.read_text())
+    return "\n".join(f"- {finding}" for finding in board["findings"])
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """NaN of nothing.
+
+    >>> geometric_mean([1.0, 4.0])
+    2.0
+    """
+    return math.exp(math.fsum(map(math.log, values)) / len(values)) if values else math.nan
+
+
+TABLES = {"mini": mini_table, "codecs": codec_table, "leaderboard": leaderboard_table, "findings": findings}
 
 
 def with_tables(text: str) -> str:
