@@ -98,9 +98,14 @@ def leaderboard_table() -> str:
 
 
 def findings() -> str:
-    """What the report says of these results."""
+    """What the report says of these results, and what they cost."""
     board = json.loads(LEADERBOARD.read_text())
-    return "\n".join(f"- {finding}" for finding in board["findings"])
+    processes = " or ".join("one process" if count == 1 else f"{count} processes" for count in board["processes"])
+    cost = (
+        f"{board['results']} results took {board['evaluation_hours']:.1f} hours in {processes} "
+        f"({', '.join(board['processors'])}), without loading models and fitting codecs."
+    )
+    return "\n".join(f"- {line}" for line in [*board["findings"], cost])
 
 
 def geometric_mean(values: Sequence[float]) -> float:

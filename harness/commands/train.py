@@ -10,7 +10,7 @@ from harness.commands import _common
 HELP = "train a learned codec's networks on calibration samples; rerunning resumes"
 DEFAULT_STEPS = 20000
 WARM_SHARE = 0.5
-"""A rate point that starts from its neighbour gets at most this share of the first one's steps."""
+"""A rate point that starts from other weights gets at most this share of the steps."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,11 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--lmbda", nargs="+", type=float, metavar="L", help="rate points (default: the five published ones)"
     )
     parser.add_argument(
-        "--widths", type=_widths, metavar="N,M", help="of transforms and latents (default: the published ones)"
-    )
+        "--widths", nargs="+", type=_widths, metavar="N,M",
+        help="of transforms and latents, for all lambdas or for each (default: the published ones)",
+    )  # fmt: skip
     parser.add_argument(
         "--steps", type=int, default=DEFAULT_STEPS, metavar="N",
-        help=f"at most, for the first rate point; the others get half (default: {DEFAULT_STEPS})",
+        help=f"at most, of a rate point that starts anew; others get half (default: {DEFAULT_STEPS})",
     )  # fmt: skip
     parser.add_argument(
         "--batch-size", type=int, default=16, metavar="N", help="crops a step, of the largest size (default: 16)"
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     settings = _settings(args)
 
     def check() -> object:
-        settings.plan(settings.lmbdas[0], data="", start="", is_first=True, processes=args.num_processes)
+        settings.plan(settings.lmbdas[0], data="", start="", processes=args.num_processes)
         return select_scenarios(args.scenarios)
 
     def work(team: launch.Team) -> int:
@@ -102,7 +103,7 @@ def _settings(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # Ladd
     return LadderSettings(
         codec=args.codec,
         lmbdas=tuple(args.lmbda or LAMBDAS),
-        widths=args.widths or (sizes["N"].default, sizes["M"].default),
+        widths=tuple(args.widths or [(sizes["N"].default, sizes["M"].default)]),
         steps=args.steps,
         warm_steps=max(1, round(args.steps * WARM_SHARE)),
         batch_size=args.batch_size,

@@ -1,7 +1,8 @@
 """Trains a codec's rate points one after another, from the largest lambda down, each from its neighbour's weights.
 
 The largest lambda uses the most latent channels; what it has learned about the planes holds at lower rates too, where
-some channels then fall silent. Going up instead would have to wake channels that a low rate has put to sleep.
+some channels then fall silent. Going up instead would have to wake channels that a low rate has put to sleep. A rate
+point of other widths than its neighbour starts anew, as the largest one does.
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ class LadderSettings:
 
     Attributes:
         lmbdas: the rate points, in any order.
-        steps: the most steps of the first rate point.
-        warm_steps: the most steps of each that starts from its neighbour.
+        widths: N and M of all rate points, or of each in the order of ``lmbdas``.
+        steps: the most steps of a rate point that starts anew.
+        warm_steps: the most steps of one that starts from other weights.
         output: folder of the checkpoints that ship.
         checkpoints: folder of what resuming needs, and of the curves.
         warm_start: weights to start from, or a folder of which each rate point takes those of the nearest lambda; None
@@ -52,7 +54,7 @@ class LadderSettings:
 
     codec: str
     lmbdas: tuple[float, ...]
-    widths: tuple[int, int]
+    widths: tuple[tuple[int, int], ...]
     steps: int
     warm_steps: int
     batch_size: int
@@ -74,11 +76,19 @@ class LadderSettings:
             raise UnknownNameError("codec that can be trained", self.codec, NETWORKS)
         if not self.lmbdas:
             raise LaMoFCBenchError("no lambda is named")
+        if len(self.widths) not in (1, len(self.lmbdas)):
+            raise LaMoFCBenchError(
+                f"{len(self.widths)} widths are named for {len(self.lmbdas)} lambdas; name one, or one for each"
+            )
 
-    def plan(self, lmbda: float, *, data: str, start: str, is_first: bool, processes: int) -> TrainingPlan:
+    def widths_of(self, lmbda: float) -> tuple[int, int]:
+        """N and M of a rate point."""
+        return self.widths[0] if len(self.widths) == 1 else self.widths[self.lmbdas.index(lmbda)]
+
+    def plan(self, lmbda: float, *, data: str, start: str, processes: int) -> TrainingPlan:
         """The plan of a rate point."""
         return TrainingPlan(
-            codec=self.codec, lmbda=lmbda, widths=self.widths, steps=self.steps if is_first else self.warm_steps,
+            codec=self.codec, lmbda=lmbda, widths=self.widths_of(lmbda), steps=self.warm_steps if start else self.steps,
             data=data, batch_size=self.batch_size, crop=self.crop, seed=self.seed, learning_rate=self.learning_rate,
             precision=self.precision, threads=self.threads, processes=processes, device_type=self.device_type,
             start=start,
@@ -100,18 +110,21 @@ def train(settings: LadderSettings, scenarios: Sequence[Scenario], team: Team) -
         team.from_leader(lambda: write_planes(calibrations, folder, progress=settings.progress))
         planes = PlaneStore(folder)
         cards: list[dict[str, Any]] = []
-        previous = None
+        previous: tuple[tuple[int, int], Path] | None = None
         for lmbda in sorted(set(settings.lmbdas), reverse=True):
-            start = previous if settings.warm_start is None else _nearest(settings.warm_start, lmbda)
+            widths = settings.widths_of(lmbda)
+            if settings.warm_start is not None:
+                start: Path | None = _nearest(settings.warm_start, lmbda)
+            else:
+                start = previous[1] if previous is not None and previous[0] == widths else None
             plan = settings.plan(
                 lmbda,
                 data=planes.digest,
                 start=file_sha256(start) if start else "",
-                is_first=start is None,
                 processes=team.size,
             )
             cards.append(_train_one(plan, settings, start, planes, team))
-            previous = weights_file(settings.output, lmbda)
+            previous = widths, weights_file(settings.output, lmbda)
             if team.leads:
                 _draw(settings)
         return cards

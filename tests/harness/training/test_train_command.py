@@ -111,12 +111,23 @@ def test_a_warm_start_takes_the_nearest_lambda_of_a_folder(trained, toy_file, to
     assert card["plan"]["start"] == json.loads((trained / "0.01.json").read_text())["weights_sha256"]
 
 
+def test_a_rate_point_of_other_widths_starts_anew(toy_file, toy_data, tmp_path):
+    options = ("--lmbda", "0.004", "0.02", "0.01", "--widths", "4,6", "8,12", "4,6")
+    assert main([*train(toy_file, toy_data, tmp_path), *options]) == 0
+    cards = {lmbda: json.loads((tmp_path / f"{lmbda}.json").read_text()) for lmbda in (0.02, 0.01, 0.004)}
+    assert [cards[lmbda]["widths"] for lmbda in (0.02, 0.01, 0.004)] == [[8, 12], [4, 6], [4, 6]]
+    assert [cards[lmbda]["steps"] for lmbda in (0.02, 0.01, 0.004)] == [4, 4, 2]
+    assert cards[0.01]["plan"]["start"] == ""
+    assert cards[0.004]["plan"]["start"] == cards[0.01]["weights_sha256"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("train", "hyperprio"), "did you mean 'hyperprior'"),
         (("train", "hyperprior", "--crop", "65"), "multiple of 64"),
         (("train", "hyperprior", "--widths", "4"), "widths"),
+        (("train", "hyperprior", "--widths", "4,6", "8,12"), "2 widths are named for 5 lambdas"),
         (("train", "hyperprior", "--num-processes", "3"), "shared evenly"),
     ],
 )
