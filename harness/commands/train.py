@@ -49,6 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="weights to start from, or a folder of such (default: the neighbour's)",
     )
     parser.add_argument(
+        "--tune", nargs="+", default=(), metavar="REGEX",
+        help="names of the parameters that rate points which start from other weights train and store (default: all)",
+    )  # fmt: skip
+    parser.add_argument(
         "--storage", choices=("int8", "fp16", "fp32"),
         help="of the weights (default: the smallest that costs at most 0.1 %% of validation loss)",
     )  # fmt: skip
@@ -73,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     settings = _settings(args)
 
     def check() -> object:
-        settings.plan(settings.lmbdas[0], data="", start="", processes=args.num_processes)
+        settings.plan(settings.lmbdas[0], data="", start="other weights", processes=args.num_processes)
         return select_scenarios(args.scenarios)
 
     def work(team: launch.Team) -> int:
@@ -116,6 +120,7 @@ def _settings(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # Ladd
         output=args.output,
         checkpoints=args.checkpoints or args.output / "training",
         warm_start=args.warm_start,
+        tuned=tuple(args.tune),
         storage=args.storage,
         data=args.data,
         progress=not args.quiet,

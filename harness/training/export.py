@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,8 +17,9 @@ from harness.training.plan import TrainingPlan
 from harness.training.schedule import LAST_SHARE, LEAST_IMPROVEMENT
 from harness.training.storage import FORMATS, StorageFormat, compact
 from harness.training.trainer import Trainer
-from lamofcbench.codecs.learned.checkpoints import read_state
+from lamofcbench.codecs.learned.checkpoints import BASE, BASE_SHA256, base_of, read_state
 from lamofcbench.codecs.learned.network import LearnedNetwork
+from lamofcbench.storage.integrity import file_sha256
 
 MOST_HARM = 0.001
 """A smaller storage format is taken where it raises the validation loss by no more than this share."""
@@ -75,14 +75,22 @@ def export(
     settle_quantiles(network)
     trained = {name: value.detach().clone() for name, value in network.state_dict().items()}
     exact = trainer.losses_of(trained)
+    base = shared_base(start) if plan.tuned and start is not None else None
+    own, metadata = trained, {}
+    if base is not None:
+        shared = read_state(base)
+        own = {name: value for name, value in trained.items() if not _is_same(value, shared.get(name))}
+        metadata = {BASE: base.name, BASE_SHA256: file_sha256(base)}
     file = weights_file(folder, plan.lmbda)
     candidate = file.with_name(f".{file.name}")
     for stored_as in (storage,) if storage else FORMATS:
-        trainer.team.from_leader(lambda: _write(candidate, compact(trained, stored_as)))  # noqa: B023  # called at once
+        trainer.team.from_leader(lambda: _write(candidate, compact(own, stored_as), metadata))  # noqa: B023  # at once
         losses = trainer.losses_of(trained | read_state(candidate))
         if losses.loss <= exact.loss * (1 + MOST_HARM):
             break
     card = _card(trainer, exact, losses, stored_as, scenarios)
+    if base is not None:
+        card["base"] = metadata
     card |= {"history": lineage(start), "weights_sha256": file_sha256(candidate)}
 
     def publish() -> None:
@@ -94,9 +102,18 @@ def export(
     return card
 
 
-def _write(file: Path, tensors: Mapping[str, Tensor]) -> None:
+def shared_base(start: Path) -> Path:
+    """The file that holds what weights tuned from others share with them: the others', or what those share already."""
+    return base_of(start) or start
+
+
+def _is_same(value: Tensor, shared: Tensor | None) -> bool:
+    return shared is not None and torch.equal(value.cpu(), shared.to(value.dtype))
+
+
+def _write(file: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, file)
+    save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, file, metadata or None)
     file.chmod(_READABLE)
 
 
@@ -116,11 +133,6 @@ def finished_card(folder: Path, plan: TrainingPlan) -> dict[str, Any] | None:
         )
     weights = weights_file(folder, plan.lmbda)
     return card if weights.is_file() and file_sha256(weights) == card.get("weights_sha256") else None
-
-
-def file_sha256(path: Path) -> str:
-    """Hex sha256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def settle_quantiles(network: LearnedNetwork) -> None:

@@ -3,6 +3,8 @@
 The largest lambda uses the most latent channels; what it has learned about the planes holds at lower rates too, where
 some channels then fall silent. Going up instead would have to wake channels that a low rate has put to sleep. A rate
 point of other widths than its neighbour starts anew, as the largest one does.
+
+Rate points may share most of their weights: those that start from others then tune some of them and store only these.
 """
 
 from __future__ import annotations
@@ -22,16 +24,18 @@ from harness.fitting import Calibration
 from harness.launch import Team
 from harness.training import curves
 from harness.training.crops import CropSource
-from harness.training.export import export, file_sha256, finished_card, weights_file
+from harness.training.export import export, finished_card, shared_base, weights_file
 from harness.training.initial import start_as_block_transform
 from harness.training.plan import Precision, TrainingPlan
 from harness.training.planes import PlaneStore, planes_digest, write_planes
+from harness.training.rate_change import change_rate
 from harness.training.storage import StorageFormat
 from harness.training.trainer import Trainer, read_checkpoint
 from lamofcbench.codecs.learned.checkpoints import read_state
 from lamofcbench.codecs.learned.networks import NETWORKS
 from lamofcbench.errors import LaMoFCBenchError, UnknownNameError
 from lamofcbench.scenarios.base import Scenario
+from lamofcbench.storage.integrity import file_sha256
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class LadderSettings:
         checkpoints: folder of what resuming needs, and of the curves.
         warm_start: weights to start from, or a folder of which each rate point takes those of the nearest lambda; None
             to start at random, and from the neighbour after that.
+        tuned: of rate points that start from other weights, see `TrainingPlan`; their files name the file that holds
+            the rest, which lies beside them.
         storage: of the weights; None for the smallest format that does next to no harm.
         data: dataset folder; None for where each scenario's data are by default.
         progress: show bars.
@@ -67,6 +73,7 @@ class LadderSettings:
     output: Path
     checkpoints: Path
     warm_start: Path | None = None
+    tuned: tuple[str, ...] = ()
     storage: StorageFormat | None = None
     data: Path | None = None
     progress: bool = True
@@ -91,7 +98,7 @@ class LadderSettings:
             codec=self.codec, lmbda=lmbda, widths=self.widths_of(lmbda), steps=self.warm_steps if start else self.steps,
             data=data, batch_size=self.batch_size, crop=self.crop, seed=self.seed, learning_rate=self.learning_rate,
             precision=self.precision, threads=self.threads, processes=processes, device_type=self.device_type,
-            start=start,
+            start=start, tuned=self.tuned if start else (),
         )  # fmt: skip
 
 
@@ -142,6 +149,9 @@ def _train_one(
         start_as_block_transform(network, plan.lmbda)
     else:
         network.load(read_state(start))
+        if plan.tuned:
+            _require_beside(settings.output, shared_base(start))
+        change_rate(network, _lmbda_of(start, plan.lmbda), plan.lmbda)
     # Faster; results differ in the last bits only.
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs do not know it
 
@@ -186,6 +196,22 @@ def _draw(settings: LadderSettings) -> None:
             rows[lmbda] = state["progress"]["curve"]
     if rows:
         curves.draw(settings.checkpoints / f"{settings.codec}.png", rows)
+
+
+def _require_beside(output: Path, base: Path) -> None:
+    """Refuses to write weights that share those of a file elsewhere, or of a format that has no metadata."""
+    if base.parent.resolve() != output.resolve():
+        raise LaMoFCBenchError(f"weights that share those of {base} must lie beside it; name --output {base.parent}")
+    if base.suffix != ".safetensors":
+        raise LaMoFCBenchError(f"weights cannot share those of {base}, which is no safetensors file")
+
+
+def _lmbda_of(weights: Path, default: float) -> float:
+    """The lambda that a file of weights is named after; the default where its name says nothing."""
+    try:
+        return float(weights.stem)
+    except ValueError:
+        return default
 
 
 def _nearest(weights: Path, lmbda: float) -> Path:

@@ -73,10 +73,17 @@ def losses_of_sums(sums: Any, lmbda: float) -> Losses:
     return Losses(bpp + lmbda * PEAK**2 * mse, bpp, mse)
 
 
-def keep_full_precision(network: LearnedNetwork) -> None:
-    """Makes entropy models and normalisations compute in fp32 under autocast: small probabilities, large squares."""
+def keep_full_precision(network: LearnedNetwork, precision: str) -> None:
+    """Makes what needs it compute in fp32 under autocast.
+
+    Args:
+        network: whose modules are changed in place.
+        precision: of all others. Entropy models have probabilities too small for any 16 bits; the squares in
+            normalisations are too large for fp16, but not for bf16.
+    """
+    kinds = (EntropyModel, GDN) if precision == "fp16" else (EntropyModel,)
     for module in network.modules():
-        if isinstance(module, (EntropyModel, GDN)):
+        if isinstance(module, kinds):
             module.forward = functools.partial(_in_full_precision, module.forward)  # type: ignore[method-assign]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -37,6 +38,7 @@ class TrainingPlan:
         device_type: cpu or cuda.
         data: what identifies the planes.
         start: what identifies the weights to start from; empty for random ones.
+        tuned: regular expressions; parameters whose name none of them finds stay as they start. Empty: all are trained.
     """
 
     codec: str
@@ -53,12 +55,13 @@ class TrainingPlan:
     gradient_norm: float = 1.0
     average_decay: float = 0.999
     validate_every: int = 100
-    validation_elements: int = 2**21
+    validation_elements: int = 2**19
     precision: Precision = "fp32"
     threads: int = 1
     processes: int = 1
     device_type: str = "cpu"
     start: str = ""
+    tuned: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.crop < STRIDE or self.crop % STRIDE:
@@ -75,9 +78,19 @@ class TrainingPlan:
             )
         if self.precision not in get_args(Precision):
             raise LaMoFCBenchError(f"precision is {self.precision!r}; it may be {', '.join(get_args(Precision))}")
+        for pattern in self.tuned:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise LaMoFCBenchError(f"{pattern!r} is no regular expression: {error}") from error
         if self.precision == "fp16" and self.device_type == "cpu":
             raise LaMoFCBenchError("fp16 training needs a GPU; use bf16 or fp32 on the CPU")
 
+    def trains(self, parameter: str) -> bool:
+        """Whether the parameter of this name is trained."""
+        return not self.tuned or any(re.search(pattern, parameter) for pattern in self.tuned)
+
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {**dataclasses.asdict(self), "widths": list(self.widths)}
+        """Plain JSON values; ``tuned`` is left out where all is trained."""
+        values = {**dataclasses.asdict(self), "widths": list(self.widths), "tuned": list(self.tuned)}
+        return {name: value for name, value in values.items() if name != "tuned" or value}

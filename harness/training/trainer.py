@@ -104,16 +104,19 @@ class Trainer:
         self.schedule = Schedule(plan.steps, plan.warmup_steps)
         self._recent: list[Tensor] = []
         quantiles = [p for name, p in network.named_parameters() if name.endswith("quantiles")]
-        weights = [p for name, p in network.named_parameters() if not name.endswith("quantiles")]
+        weights = [p for name, p in network.named_parameters() if not name.endswith("quantiles") and plan.trains(name)]
+        if not weights:
+            raise LaMoFCBenchError(f"no parameter of {plan.codec} has a name that {' or '.join(plan.tuned)} finds")
         # The quantiles see no data: their gradient is the same in every process and needs no exchange, nor scaling.
-        for parameter in quantiles:
-            parameter.requires_grad_(False)
+        network.requires_grad_(False)
+        for parameter in weights:
+            parameter.requires_grad_(True)
         self.accelerator = make_accelerator(plan, team)
         if plan.precision != "fp32":
-            keep_full_precision(network)
+            keep_full_precision(network, plan.precision)
         self.objective: nn.Module
         self.objective, self.optimizer = self.accelerator.prepare(
-            RateDistortion(network), torch.optim.Adam(weights, lr=plan.learning_rate)
+            RateDistortion(network), torch.optim.Adam(weights, lr=plan.learning_rate, fused=True)
         )
         self._validated = RateDistortion(network)  # the same weights, without autocast and exchange of gradients
         for parameter in quantiles:
@@ -182,11 +185,11 @@ class Trainer:
     @torch.no_grad()
     def _update_average(self) -> None:
         decay = min(self.plan.average_decay, (1 + self.progress.step) / (_AVERAGE_RAMP + self.progress.step))
-        for name, value in self.network.state_dict().items():
-            if value.is_floating_point():
-                self.average[name].lerp_(value, 1 - decay)
-            else:
-                self.average[name].copy_(value)
+        state = self.network.state_dict()
+        averaged = [name for name, value in state.items() if value.is_floating_point()]
+        torch._foreach_lerp_([self.average[name] for name in averaged], [state[name] for name in averaged], 1 - decay)
+        for name in state.keys() - set(averaged):
+            self.average[name].copy_(state[name])
 
     def _validate(self, started: float) -> None:
         found = self.validate()

@@ -1,19 +1,21 @@
 """Finds and loads the weights of the learned codecs: shipped ones, trained ones, and published checkpoints.
 
 Shipped weights lie in ``weights/<codec>/<lambda>.safetensors`` beside this file, each with a training card
-``<lambda>.json``; training writes folders of the same form. A published checkpoint is a ``.pth.tar`` file of torch.
+``<lambda>.json``; training writes folders of the same form. Rate points may share weights: the metadata of their files
+then name the file beside them that holds the rest. A published checkpoint is a ``.pth.tar`` file of torch.
 """
 
 from __future__ import annotations
 
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -21,6 +23,7 @@ from lamofcbench.codecs.learned.layers import CHECKERBOARD_NAME, checkerboard_ma
 from lamofcbench.codecs.learned.network import LearnedNetwork
 from lamofcbench.codecs.learned.networks import NETWORKS
 from lamofcbench.errors import CodecError
+from lamofcbench.storage.integrity import file_sha256
 
 SHIPPED = Path(__file__).parent / "weights"
 SCALE_SUFFIX, SQUARE_SUFFIX = ".scale", ".square_scale"
@@ -29,6 +32,9 @@ SCALE_SUFFIX, SQUARE_SUFFIX = ".scale", ".square_scale"
 A weight is its integer times the scale, or the integer's square, with its sign, times the scale. Most weights are close
 to zero and few are large, so squares cost about a tenth of the rate-distortion loss that equal steps cost.
 """
+BASE, BASE_SHA256 = "base", "base_sha256"
+"""Metadata of a safetensors file: the name of the file beside it that holds what it lacks, and that file's hash."""
+_BASE_NAME = re.compile(r"[\w.+-]+\.safetensors")
 STATE_KEYS = ("network", "state_dict", "model_state_dict")
 
 
@@ -92,15 +98,45 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """
     try:
         if path.suffix == ".safetensors":
-            content: Any = load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            return _read_safetensors(path)
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError) as error:  # torch's own texts recommend to load it unsafely
         reason = "it is no torch checkpoint, or holds more than tensors and plain containers"
         raise CodecError(f"{path} cannot be read as weights: {reason}") from error
     except (OSError, SafetensorError, zipfile.BadZipFile, EOFError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CodecError(f"{path} cannot be read as weights: {reason}") from error
+    return _from_content(content, path)
+
+
+def base_of(path: Path) -> Path | None:
+    """The file beside a safetensors file that holds the weights it lacks, checked; None where it lacks none.
+
+    Raises:
+        CodecError: if that file is absent, is another one, or lacks weights itself.
+    """
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata() or {}
+    if BASE not in metadata:
+        return None
+    if not _BASE_NAME.fullmatch(metadata[BASE]):
+        raise CodecError(f"{path} shares weights with {metadata[BASE]!r}, which names no safetensors file beside it")
+    base = path.with_name(metadata[BASE])
+    if not base.is_file() or file_sha256(base) != metadata.get(BASE_SHA256):
+        raise CodecError(f"{path} shares weights with {base}, which is absent or another file; copy both together")
+    with safe_open(base, "pt") as file:
+        if BASE in (file.metadata() or {}):
+            raise CodecError(f"{path} shares weights with {base}, which lacks weights itself")
+    return base
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    base = base_of(path)
+    shared = {} if base is None else _from_content(load_file(base), base)
+    return shared | _from_content(load_file(path), path)
+
+
+def _from_content(content: Any, path: Path) -> dict[str, Tensor]:
     try:
         return from_storage(_state_dict(content))
     except CodecError as error:

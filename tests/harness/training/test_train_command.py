@@ -121,9 +121,48 @@ def test_a_rate_point_of_other_widths_starts_anew(toy_file, toy_data, tmp_path):
     assert cards[0.004]["plan"]["start"] == cards[0.01]["weights_sha256"]
 
 
+@pytest.fixture(scope="module")
+def shared(toy_file, toy_data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shared")
+    options = ("--lmbda", "0.004", "0.01", "0.02", "--tune", *TUNED, "--storage", "int8")
+    assert main(train(toy_file, toy_data, folder, *options)) == 0
+    return folder
+
+
+TUNED = (r"\.bias$", r"^g_[as]\.[06]\.", r"^h_[as]\.4\.", r"^entropy_bottleneck\.")
+
+
+def test_rate_points_that_tune_store_what_differs_and_name_the_file_with_the_rest(shared):
+    first = load_file(shared / "0.02.safetensors")
+    for lmbda in (0.01, 0.004):
+        own = load_file(shared / f"{lmbda}.safetensors")
+        assert {"g_a.6.weight", "g_s.0.weight", "h_a.4.bias"} <= own.keys()
+        assert not own.keys() & {"g_a.2.weight", "g_s.4.weight", "h_a.2.weight", "h_s.2.weight"}
+        assert own.keys() < first.keys()
+        card = json.loads((shared / f"{lmbda}.json").read_text())
+        assert card["base"]["base"] == "0.02.safetensors" and card["plan"]["tuned"] == list(TUNED)
+        assert len(card["history"]) == (1 if lmbda == 0.01 else 2)
+    states = [load_network("hyperprior", shared / f"{lmbda}.safetensors").state_dict() for lmbda in (0.02, 0.004)]
+    assert torch.equal(states[0]["g_a.2.weight"], states[1]["g_a.2.weight"])
+    assert not torch.equal(states[0]["g_a.6.weight"], states[1]["g_a.6.weight"])
+
+
+def test_weights_that_share_others_lie_beside_them(shared, toy_file, toy_data, tmp_path, capsys):
+    options = ("--lmbda", "0.005", "--warm-start", str(shared), "--tune", "bias")
+    assert main(train(toy_file, toy_data, tmp_path, *options)) == 1
+    assert f"name --output {shared}" in capsys.readouterr().err
+
+
+def test_a_pattern_that_finds_nothing_is_told(shared, toy_file, toy_data, capsys):
+    options = ("--lmbda", "0.005", "--warm-start", str(shared), "--tune", "no such parameter")
+    assert main(train(toy_file, toy_data, shared, *options)) == 1
+    assert "no parameter of hyperprior has a name that no such parameter finds" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("train", "hyperprior", "--tune", "("), "is no regular expression"),
         (("train", "hyperprio"), "did you mean 'hyperprior'"),
         (("train", "hyperprior", "--crop", "65"), "multiple of 64"),
         (("train", "hyperprior", "--widths", "4"), "widths"),

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from lamofcbench.codecs.learned.checkpoints import find_checkpoint, load_network, read_state
 from lamofcbench.codecs.learned.networks import NETWORKS
 from lamofcbench.errors import CodecError
+from lamofcbench.storage.integrity import file_sha256
 
 
 def same(network, state):
@@ -53,6 +54,48 @@ def test_small_formats_load_as_float32(tmp_path):
     save_file({"kernel": kernel}, tmp_path / "y.safetensors")
     with pytest.raises(CodecError, match=r"y\.safetensors: 'kernel' is int8 and has no scale"):
         read_state(tmp_path / "y.safetensors")
+
+
+@pytest.fixture
+def shared(tmp_path):
+    """Two files of weights, of which the second shares all but one tensor with the first."""
+    state = {key: tensor.contiguous() for key, tensor in small_network("hyperprior").state_dict().items()}
+    save_file(state, tmp_path / "0.02.safetensors")
+
+    def second(base="0.02.safetensors", digest=None, name="0.01.safetensors"):
+        digest = file_sha256(tmp_path / "0.02.safetensors") if digest is None else digest
+        save_file({"g_a.0.bias": state["g_a.0.bias"] + 1}, tmp_path / name, {"base": base, "base_sha256": digest})
+        return tmp_path / name
+
+    return state, second
+
+
+def test_weights_are_completed_by_those_they_share(shared):
+    state, second = shared
+    assert same(load_network("hyperprior", second()), state | {"g_a.0.bias": state["g_a.0.bias"] + 1})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"digest": "0" * 64}, "absent or another file"),
+        ({"base": "0.5.safetensors"}, "absent or another file"),
+        ({"base": "../0.02.safetensors"}, "names no safetensors file beside it"),
+        ({"base": "0.02.pth.tar"}, "names no safetensors file beside it"),
+        ({"base": ""}, "names no safetensors file beside it"),
+    ],
+)
+def test_shared_weights_are_checked(shared, changes, message):
+    _, second = shared
+    with pytest.raises(CodecError, match=message):
+        read_state(second(**changes))
+
+
+def test_shared_weights_may_not_share_in_turn(shared):
+    _, second = shared
+    first = second()
+    with pytest.raises(CodecError, match="lacks weights itself"):
+        read_state(second(first.name, file_sha256(first), "0.004.safetensors"))
 
 
 class Harmful:

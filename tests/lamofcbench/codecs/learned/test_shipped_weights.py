@@ -12,6 +12,7 @@ from lamofcbench.codecs.learned.networks import LAMBDAS, NETWORKS
 from lamofcbench.codecs.registry import make_codecs
 from lamofcbench.scenarios.base import SCENARIOS
 from lamofcbench.storage import open_split
+from lamofcbench.storage.integrity import file_sha256
 
 FITTED_ON = 10
 
@@ -51,8 +52,6 @@ def test_the_rate_falls_with_lambda(name, canvas):
 @pytest.mark.parametrize("lmbda", LAMBDAS)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_card_tells_of_these_weights_and_of_all_their_trainings(name, lmbda):
-    from harness.training.export import file_sha256
-
     path = find_checkpoint(name, lmbda, "")
     card = json.loads(path.with_suffix(".json").read_text())
     assert card["weights_sha256"] == file_sha256(path)
@@ -65,4 +64,4 @@ def test_the_card_tells_of_these_weights_and_of_all_their_trainings(name, lmbda)
 
 def test_all_checkpoints_together_stay_small():
     sizes = [find_checkpoint(name, lmbda, "").stat().st_size for name in NETWORKS for lmbda in LAMBDAS]
-    assert sum(sizes) <= 25 * 2**20
+    assert sum(sizes) <= 25_000_000
