@@ -78,7 +78,7 @@ def leaderboard_table() -> str:
     scenarios = {s.id: s.backbone.adapter for s in SCENARIOS}
     figures: dict[str, list[float]] = {}
     for row in board["codecs"]:
-        rates = {name: part["ebpfp"]["value"] for name, part in row["retained"].items()}
+        rates = {name: part["ebpfp"]["value"] for name, part in board["retained"][row["codec"]].items()}
         kinds = [[rate for name, rate in rates.items() if scenarios[name] == adapter] for adapter in KINDS.values()]
         figures[row["codec"]] = [*map(geometric_mean, kinds), row["ebpfp"]["95"]["value"] or math.nan]
     best = [min(filter(math.isfinite, column), default=math.nan) for column in zip(*figures.values(), strict=True)]
@@ -100,10 +100,14 @@ def leaderboard_table() -> str:
 def findings() -> str:
     """What the report says of these results, and what they cost."""
     board = json.loads(LEADERBOARD.read_text())
-    processes = " or ".join("one process" if count == 1 else f"{count} processes" for count in board["processes"])
+    runs = board["runs"].values()
+    counts = sorted({count for run in runs for count in run["processes"]})
+    processes = " or ".join("one process" if count == 1 else f"{count} processes" for count in counts)
+    processors = ", ".join(sorted({processor for run in runs for processor in run["processors"]}))
+    hours = sum(run["hours"] for run in runs)
     cost = (
-        f"{board['results']} results took {board['evaluation_hours']:.1f} hours in {processes} "
-        f"({', '.join(board['processors'])}), without loading models and fitting codecs."
+        f"{sum(run['results'] for run in runs)} results took {hours:.1f} hours in {processes} ({processors}), "
+        "without loading models and fitting codecs."
     )
     return "\n".join(f"- {line}" for line in [*board["findings"], cost])
 

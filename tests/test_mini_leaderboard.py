@@ -8,6 +8,7 @@ import pytest
 
 from harness import store
 from harness.cli import main
+from lamofcbench.errors import LaMoFCBenchError
 
 SCRIPT = Path(__file__).parent.parent / "hub_cards" / "mini_leaderboard.py"
 
@@ -20,27 +21,55 @@ def mini_leaderboard():
     return module
 
 
-def results(folder, *options):
-    assert main(["run", "--scenarios", "mini-cvu-digits-hard", "--codecs", "uniform", "kmeans", "--points", "3",
+def results(folder, *options, codecs=("uniform", "kmeans")):
+    assert main(["run", "--scenarios", "mini-cvu-digits-hard", "--codecs", *codecs, "--points", "3",
                  "--results", str(folder), *options]) == 0  # fmt: skip
     assert main(["report", "--results", str(folder)]) == 0
     return folder
 
 
-def test_it_holds_what_the_report_holds(mini_leaderboard, tmp_path):
-    folder = results(tmp_path)
-    found = mini_leaderboard.leaderboard(folder)
-    summary = json.loads((folder / "report" / "summary.json").read_text())
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return results(tmp_path_factory.mktemp("whole"))
+
+
+def test_it_holds_what_the_report_holds(mini_leaderboard, whole):
+    found = mini_leaderboard.leaderboard(whole)
+    summary = json.loads((whole / "report" / "summary.json").read_text())
     assert [row["codec"] for row in found["codecs"]] == [row["codec"] for row in summary["overall"]]
     for row, overall in zip(found["codecs"], summary["overall"], strict=True):
-        assert row["compression"] == overall["compression"]
+        assert row == overall
         [codec] = [c for c in summary["scenarios"][0]["codecs"] if c["codec"] == row["codec"]]
         at_95 = next(part for part in codec["retained"] if part["percent"] == 95)
-        assert row["retained"] == {"mini-cvu-digits-hard": {"ebpfp": at_95["ebpfp"], "bound": at_95["bound"]}}
-    assert found["results"] == len(store.find_results(folder)) == 8
-    assert found["evaluation_hours"] < 0.1 and found["processes"] == [1]
+        assert found["retained"][row["codec"]] == {
+            "mini-cvu-digits-hard": {"ebpfp": at_95["ebpfp"], "bound": at_95["bound"]}
+        }
+    assert found["findings"] == summary["findings"]
+    assert sum(run["results"] for run in found["runs"].values()) == len(store.find_results(whole)) == 8
+    assert set(found["runs"]) == {"identity", "kmeans", "mean", "uniform"}
+    assert all(run["hours"] < 0.1 and run["processes"] == [1] for run in found["runs"].values())
+
+
+def test_rows_of_codecs_that_did_not_run_stay(mini_leaderboard, whole, tmp_path):
+    before = mini_leaderboard.leaderboard(whole)
+    folder = results(tmp_path, codecs=("uniform", "channel"))
+    after = mini_leaderboard.leaderboard(folder, before)
+    assert {row["codec"] for row in after["codecs"]} == {"uniform", "kmeans", "channel"}
+    rates = [row["ebpfp"]["95"]["value"] for row in after["codecs"]]
+    assert rates == sorted(rates)
+    rows = [{row["codec"]: row for row in board["codecs"]} for board in (before, after)]
+    assert rows[0]["kmeans"]["ebpfp"] == rows[1]["kmeans"]["ebpfp"]
+    assert after["runs"]["kmeans"] == before["runs"]["kmeans"] and "channel" in after["runs"]
+    assert after["findings"][0].startswith(f"{after['codecs'][0]['codec']} compresses most")
+
+
+def test_rows_of_other_data_do_not_stand_on_one_board(mini_leaderboard, whole):
+    before = mini_leaderboard.leaderboard(whole)
+    before["scenarios"]["mini-cvu-digits-hard"]["data_revision"] = "0" * 64
+    with pytest.raises(LaMoFCBenchError, match="with other scenarios; run all codecs"):
+        mini_leaderboard.leaderboard(whole, before)
 
 
 def test_results_on_a_part_of_the_split_are_refused(mini_leaderboard, tmp_path):
-    with pytest.raises(ValueError, match="a part of the test split of mini-cvu-digits-hard"):
+    with pytest.raises(LaMoFCBenchError, match="a part of the test split of mini-cvu-digits-hard"):
         mini_leaderboard.leaderboard(results(tmp_path, "--limit", "8"))

@@ -11,7 +11,7 @@ from harness.report.analysis import FindSpectra, analyse_scenario
 from harness.report.bounds import read_spectra
 from harness.report.collect import read_results
 from harness.report.contexts import comparable
-from harness.report.findings import findings
+from harness.report.findings import findings, winner
 from harness.report.overall import overall_rows
 from harness.report.summary import Summary
 from harness.results import Result
@@ -64,19 +64,19 @@ def compile_summary(
         for group in groups.values()
     ]
     ranking_percent = min(analysis.summary.ranking_percent for analysis in analyses)
-    summary = Summary(
+    overall = overall_rows(analyses, ranking_percent)
+    return Summary(
         lamofcbench_version=__version__,
         reference=reference,
         resamples=resamples,
         confidence=bootstrap.CONFIDENCE,
         bootstrap_seed=seed,
         ranking_percent=ranking_percent,
-        findings=[],
-        overall=overall_rows(analyses, ranking_percent),
+        findings=findings(overall, [winner(analysis.summary) for analysis in analyses], ranking_percent),
+        overall=overall,
         scenarios=[analysis.summary for analysis in analyses],
         warnings=[*warnings, *left_out, *(line for analysis in analyses for line in analysis.warnings)],
     )
-    return summary.model_copy(update={"findings": findings(summary)})
 
 
 def _spectra_finder(results_dir: Path, data: Path | None) -> FindSpectra:

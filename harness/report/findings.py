@@ -3,34 +3,46 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from harness.report import text
-from harness.report.summary import GAP_NMSES, OverallRow, ScenarioSummary, Summary
+from harness.report.summary import GAP_NMSES, OverallRow, ScenarioSummary
 
 
-def findings(summary: Summary) -> list[str]:
-    """One sentence for each thing worth knowing; fewer where figures are missing."""
-    found = [_compression(summary), _wins(summary), _bound(summary), _speed(summary)]
+def findings(overall: Sequence[OverallRow], winners: Sequence[str | None], ranking_percent: int) -> list[str]:
+    """One sentence for each thing worth knowing; fewer where figures are missing.
+
+    Args:
+        overall: the codecs, the best first.
+        winners: of each scenario, see `winner`.
+        ranking_percent: by which EBPFP@p the best is the best.
+    """
+    compression = _compression(overall, str(ranking_percent), len(winners))
+    found = [compression, _wins(winners), _bound(overall), _speed(overall)]
     return [sentence for sentence in found if sentence]
 
 
-def _compression(summary: Summary) -> str:
-    percent = str(summary.ranking_percent)
-    best = next((row for row in summary.overall if row.compression[percent].value is not None), None)
+def winner(scenario: ScenarioSummary) -> str | None:
+    """The codec with the lowest rate on a scenario, whose codecs stand in the order of their rank; None for none."""
+    first = next((codec for codec in scenario.codecs if codec.role == "codec"), None)
+    if first is None or all(part.ebpfp.value is None for part in first.retained):
+        return None
+    return first.codec
+
+
+def _compression(overall: Sequence[OverallRow], percent: str, count: int) -> str:
+    best = next((row for row in overall if row.compression[percent].value is not None), None)
     if best is None:
         return ""
     sign = "at least " if best.at_least[percent] else ""
-    count = len(summary.scenarios)
     where = "" if count == 1 else f" over {count} scenarios (geometric mean)"
     size = text.times(best.compression[percent])
     return f"{text.shown(best.codec)} compresses most: {sign}{size} at {percent} % of the score{where}."
 
 
-def _wins(summary: Summary) -> str:
-    if len(summary.scenarios) < 2:
-        return ""
-    wins = Counter(winner for part in summary.scenarios if (winner := _winner(part)) is not None)
-    if not wins:
+def _wins(winners: Sequence[str | None]) -> str:
+    wins = Counter(name for name in winners if name is not None)
+    if len(winners) < 2 or not wins:
         return ""
     if len(wins) == 1:
         (name,) = wins
@@ -39,16 +51,8 @@ def _wins(summary: Summary) -> str:
     return f"No codec wins everywhere: the lowest rate has {shares}."
 
 
-def _winner(scenario: ScenarioSummary) -> str | None:
-    """Codecs stand in the order of their rank."""
-    first = next((codec for codec in scenario.codecs if codec.role == "codec"), None)
-    if first is None or all(part.ebpfp.value is None for part in first.retained):
-        return None
-    return first.codec
-
-
-def _bound(summary: Summary) -> str:
-    rows = [row for row in summary.overall if row.bound_gap.value is not None and row.bound_scenarios]
+def _bound(overall: Sequence[OverallRow]) -> str:
+    rows = [row for row in overall if row.bound_gap.value is not None and row.bound_scenarios]
     complete = [row for row in rows if row.bound_scenarios == max(r.bound_scenarios for r in rows)]
     if not complete:
         return ""
@@ -66,8 +70,8 @@ def _gap(row: OverallRow) -> float:
     return row.bound_gap.value
 
 
-def _speed(summary: Summary) -> str:
-    rows = [row for row in summary.overall if row.decode_mb_per_s.value is not None]
+def _speed(overall: Sequence[OverallRow]) -> str:
+    rows = [row for row in overall if row.decode_mb_per_s.value is not None]
     if not rows:
         return ""
     fastest = max(rows, key=lambda row: row.decode_mb_per_s.value or 0.0)

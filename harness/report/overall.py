@@ -24,7 +24,11 @@ from harness.report.summary import (
 def overall_rows(analyses: Sequence[ScenarioAnalysis], ranking_percent: int) -> list[OverallRow]:
     """A row for each codec but anchor and floor; the best first, those without a figure last."""
     names = {codec.codec for part in analyses for codec in part.summary.codecs if codec.role == "codec"}
-    rows = [_row(name, analyses) for name in sorted(names)]
+    return ranked([_row(name, analyses) for name in sorted(names)], ranking_percent)
+
+
+def ranked(rows: Sequence[OverallRow], ranking_percent: int) -> list[OverallRow]:
+    """The rows with the best first, and which of them are on the front of rate and speed."""
 
     def rank(row: OverallRow) -> tuple[bool, float, int]:
         value = row.compression[str(ranking_percent)].value
