@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lamofcbench.builders import BUILDERS
+from lamofcbench.codecs.learned.checkpoints import shipped_checkpoint
+from lamofcbench.codecs.learned.networks import LAMBDAS, NETWORKS
+from lamofcbench.codecs.learned.planes import LEVELS
 from lamofcbench.codecs.registry import CODECS
 from lamofcbench.scenarios.base import SCENARIOS
 
@@ -60,6 +63,27 @@ def ladder(points: Sequence[Mapping[str, Any]]) -> str:
         (key,) = keys
         return f"{key}: {', '.join(f'{point[key]:g}' for point in points)}"
     return "; ".join(",".join(f"{k}={v}" for k, v in point.items()) for point in points)
+
+
+def checkpoint_table() -> str:
+    """A row a shipped network, from its training card."""
+    rows = [
+        "| codec | lambda | N, M | file | steps in all | minutes | bits an element | index MSE | loss | validation |",
+        "|---|---:|---|---:|---:|---:|---:|---:|---:|---|",
+    ]
+    for codec in NETWORKS:
+        for lmbda in sorted(LAMBDAS, reverse=True):
+            path = shipped_checkpoint(codec, lmbda)
+            card = json.loads(path.with_suffix(".json").read_text())
+            trainings = [*card["history"], card]
+            improvement = card["validation"]["improvement"]
+            verdict = card["validation"]["verdict"] + ("" if improvement is None else f" ({improvement:.2%})")
+            rows.append(
+                f"| `{codec}` | {lmbda:g} | {', '.join(map(str, card['widths']))} | {path.stat().st_size / 1e6:.1f} MB "
+                f"| {sum(one['steps'] for one in trainings)} | {sum(one['seconds'] for one in trainings) / 60:.0f} "
+                f"| {card['bpp']:.2f} | {card['mse'] * LEVELS**2:.0f} | {card['loss']:.3f} | {verdict} |"
+            )
+    return "\n".join(rows)
 
 
 KINDS = {
@@ -121,7 +145,13 @@ def geometric_mean(values: Sequence[float]) -> float:
     return math.exp(math.fsum(map(math.log, values)) / len(values)) if values else math.nan
 
 
-TABLES = {"mini": mini_table, "codecs": codec_table, "leaderboard": leaderboard_table, "findings": findings}
+TABLES = {
+    "mini": mini_table,
+    "codecs": codec_table,
+    "checkpoints": checkpoint_table,
+    "leaderboard": leaderboard_table,
+    "findings": findings,
+}
 
 
 def with_tables(text: str) -> str:

@@ -38,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--crop", type=int, default=256, metavar="N", help="height and width of the largest crops (default: 256)"
     )
     parser.add_argument("--learning-rate", type=float, default=1e-3, metavar="X", help="at its peak (default: 0.001)")
+    parser.add_argument(
+        "--validate-every", type=int, default=100, metavar="N", help="steps between validations (default: 100)"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of weights and draws (default: 0)")
     parser.add_argument(
         "--checkpoints", type=Path, metavar="DIR", help="for resuming, and curves (default: OUTPUT/training)"
@@ -114,6 +117,7 @@ def _settings(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # Ladd
         crop=args.crop,
         seed=args.seed,
         learning_rate=args.learning_rate,
+        validate_every=args.validate_every,
         precision=args.precision,
         threads=args.threads,
         device_type=environment.choose_device(args.device).partition(":")[0],

@@ -67,6 +67,7 @@ class LadderSettings:
     crop: int
     seed: int
     learning_rate: float
+    validate_every: int
     precision: Precision
     threads: int
     device_type: str
@@ -97,8 +98,8 @@ class LadderSettings:
         return TrainingPlan(
             codec=self.codec, lmbda=lmbda, widths=self.widths_of(lmbda), steps=self.warm_steps if start else self.steps,
             data=data, batch_size=self.batch_size, crop=self.crop, seed=self.seed, learning_rate=self.learning_rate,
-            precision=self.precision, threads=self.threads, processes=processes, device_type=self.device_type,
-            start=start, tuned=self.tuned if start else (),
+            validate_every=self.validate_every, precision=self.precision, threads=self.threads, processes=processes,
+            device_type=self.device_type, start=start, tuned=self.tuned if start else (),
         )  # fmt: skip
 
 
