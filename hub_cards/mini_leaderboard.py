@@ -37,9 +37,13 @@ def leaderboard(results: Path, before: Board | None = None) -> Board:
         before: a leaderboard whose other rows stay.
 
     Raises:
-        LaMoFCBenchError: if a result does not cover its whole test split, or the other rows are of other data.
+        LaMoFCBenchError: if there is no report, a result does not cover its whole test split, or the other rows are of
+            other data.
     """
-    summary = Summary.model_validate_json((results / "report" / "summary.json").read_text(encoding="utf-8"))
+    report = results / "report" / "summary.json"
+    if not report.is_file():
+        raise LaMoFCBenchError(f"there is no {report}; `lamofcbench report --results {results}` writes it")
+    summary = Summary.model_validate_json(report.read_text(encoding="utf-8"))
     parts = [scenario.scenario for scenario in summary.scenarios if scenario.samples != scenario.test_samples]
     if parts:
         raise LaMoFCBenchError(f"{results} has results on a part of the test split of {', '.join(parts)}")

@@ -73,3 +73,8 @@ def test_rows_of_other_data_do_not_stand_on_one_board(mini_leaderboard, whole):
 def test_results_on_a_part_of_the_split_are_refused(mini_leaderboard, tmp_path):
     with pytest.raises(LaMoFCBenchError, match="a part of the test split of mini-cvu-digits-hard"):
         mini_leaderboard.leaderboard(results(tmp_path, "--limit", "8"))
+
+
+def test_results_without_a_report_are_told_how_to_get_one(mini_leaderboard, tmp_path):
+    with pytest.raises(LaMoFCBenchError, match="lamofcbench report --results"):
+        mini_leaderboard.leaderboard(tmp_path)

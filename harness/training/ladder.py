@@ -28,7 +28,6 @@ from harness.training.export import export, finished_card, shared_base, weights_
 from harness.training.initial import start_as_block_transform
 from harness.training.plan import Precision, TrainingPlan
 from harness.training.planes import PlaneStore, planes_digest, write_planes
-from harness.training.rate_change import change_rate
 from harness.training.storage import StorageFormat
 from harness.training.trainer import Trainer, read_checkpoint
 from lamofcbench.codecs.learned.checkpoints import read_state
@@ -122,7 +121,7 @@ def train(settings: LadderSettings, scenarios: Sequence[Scenario], team: Team) -
         for lmbda in sorted(set(settings.lmbdas), reverse=True):
             widths = settings.widths_of(lmbda)
             if settings.warm_start is not None:
-                start: Path | None = _nearest(settings.warm_start, lmbda)
+                start: Path | None = _nearest(settings.warm_start, lmbda, settings.output)
             else:
                 start = previous[1] if previous is not None and previous[0] == widths else None
             plan = settings.plan(
@@ -152,7 +151,8 @@ def _train_one(
         network.load(read_state(start))
         if plan.tuned:
             _require_beside(settings.output, shared_base(start))
-        change_rate(network, _lmbda_of(start, plan.lmbda), plan.lmbda)
+        # Where a rate-distortion curve has the slope lambda, the distortion is in proportion to its inverse.
+        network.scale_latents(math.sqrt(plan.lmbda / _lmbda_of(start, plan.lmbda)))
     # Faster; results differ in the last bits only.
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs do not know it
 
@@ -215,14 +215,19 @@ def _lmbda_of(weights: Path, default: float) -> float:
         return default
 
 
-def _nearest(weights: Path, lmbda: float) -> Path:
-    """A file of weights itself, or those of the nearest lambda in a folder."""
+def _nearest(weights: Path, lmbda: float, output: Path) -> Path:
+    """A file of weights itself, or those of the nearest lambda in a folder.
+
+    In the output folder it is the nearest larger one: the others are, or will be, made from this one.
+    """
     if weights.is_file():
         return weights
     found: dict[float, Path] = {}
     for file in weights.glob("*.safetensors"):
         with contextlib.suppress(ValueError):
             found[float(file.stem)] = file
+    if weights.resolve() == output.resolve():
+        found = {other: file for other, file in found.items() if other > lmbda}
     if not found:
-        raise LaMoFCBenchError(f"{weights} holds no weights named after a lambda, as training leaves them")
+        raise LaMoFCBenchError(f"{weights} holds no weights named after a lambda that {lmbda:g} could start from")
     return found[min(found, key=lambda other: abs(math.log(other / lmbda)))]

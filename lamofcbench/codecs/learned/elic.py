@@ -18,9 +18,11 @@ from lamofcbench.codecs.learned.layers import (
     ResidualBottleneck,
     conv,
     deconv,
+    scale_parameters,
     straight_through_round,
+    undo_gain,
 )
-from lamofcbench.codecs.learned.network import LearnedNetwork, NetworkOutput
+from lamofcbench.codecs.learned.network import LearnedNetwork, NetworkOutput, scale_hyper_analysis
 
 PUBLISHED_WIDTH = 192
 PUBLISHED_CONTEXT_WIDTHS = (224, 128)
@@ -203,6 +205,23 @@ class Elic(LearnedNetwork):
             likelihoods.append(likelihood)
         y_hat = torch.cat(decoded, 1)
         return NetworkOutput(self.g_s(y_hat), {"y": torch.cat(likelihoods, 1), "z": z_likelihoods})
+
+    def scale_latents(self, gain: float) -> None:
+        """See `LearnedNetwork.scale_latents`."""
+        analysis, synthesis = self.g_a[-1], self.g_s[0]
+        assert isinstance(analysis, Attention) and isinstance(synthesis, Attention)
+        scale_parameters(self.g_a[-2], gain)
+        analysis.scale(gain)
+        synthesis.scale(gain)
+        undo_gain(self.g_s[1], gain)
+        scale_hyper_analysis(self.latent_codec.hyper.h_a, gain)
+        for number, width in enumerate(self.groups):
+            group = self.latent_codec.y.group(number)
+            scale_parameters(group.context_prediction, gain, biases_only=True)
+            if number:
+                scale_parameters(self.latent_codec.y.context(number), gain, biases_only=True)
+            undo_gain(group.entropy_parameters[0], gain, channels=4 * width if number else 2 * width)
+            scale_parameters(group.entropy_parameters[-1], gain)
 
 
 def checkerboard(height: int, width: int, device: torch.device | None = None) -> Tensor:

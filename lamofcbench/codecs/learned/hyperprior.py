@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from lamofcbench.codecs.learned.entropy_models import EntropyBottleneck, GaussianConditional
-from lamofcbench.codecs.learned.layers import GDN, conv, deconv
-from lamofcbench.codecs.learned.network import LearnedNetwork, NetworkOutput
+from lamofcbench.codecs.learned.layers import GDN, conv, deconv, scale_parameters, undo_gain
+from lamofcbench.codecs.learned.network import LearnedNetwork, NetworkOutput, scale_hyper_analysis
 
 
 class ScaleHyperprior(LearnedNetwork):
@@ -60,3 +60,10 @@ class ScaleHyperprior(LearnedNetwork):
         z, z_likelihoods = self.entropy_bottleneck(self.h_a(torch.abs(y)))
         y, y_likelihoods = self.gaussian_conditional(y, self.h_s(z))
         return NetworkOutput(self.g_s(y), {"y": y_likelihoods, "z": z_likelihoods})
+
+    def scale_latents(self, gain: float) -> None:
+        """See `LearnedNetwork.scale_latents`."""
+        scale_parameters(self.g_a[-1], gain)
+        undo_gain(self.g_s[0], gain)
+        scale_hyper_analysis(self.h_a, gain)
+        scale_parameters(self.h_s[-2], gain)  # before the last ReLU

@@ -108,6 +108,22 @@ class GDN(nn.Module):
         return x * (torch.sqrt(norm) if self.inverse else torch.rsqrt(norm))
 
 
+@torch.no_grad()
+def scale_parameters(module: nn.Module, gain: float, *, biases_only: bool = False) -> None:
+    """Multiplies parameters in place; scaled biases let a gain pass through linear layers and ReLUs unchanged."""
+    for name, parameter in module.named_parameters():
+        if not biases_only or name.rpartition(".")[2] == "bias":
+            parameter.mul_(gain)
+
+
+@torch.no_grad()
+def undo_gain(layer: nn.Module, gain: float, channels: int | None = None) -> None:
+    """Makes a convolution expect its inputs, or the first so many of them, multiplied by a gain."""
+    assert isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))
+    weight = layer.weight.transpose(0, 1) if isinstance(layer, nn.ConvTranspose2d) else layer.weight
+    weight[:, :channels].div_(gain)
+
+
 class ResidualBottleneck(nn.Module):
     """Two pointwise convolutions around one of 3x3 at half the width, and a skip (He et al., arXiv 1512.03385)."""
 
@@ -153,6 +169,12 @@ class Attention(nn.Module):
         """``[B, channels, H, W]`` to the same shape."""
         gated: Tensor = self.conv_a(x) * self.conv_b(x).sigmoid_()
         return gated.add_(x)
+
+    def scale(self, gain: float) -> None:
+        """Makes inputs multiplied by a gain give outputs multiplied by it; the gate, behind a sigmoid, must stay."""
+        scale_parameters(self.conv_a, gain, biases_only=True)
+        scale_parameters(self.conv_b[:-1], gain, biases_only=True)
+        undo_gain(self.conv_b[-1], gain)
 
 
 CHECKERBOARD_NAME = "context_prediction"

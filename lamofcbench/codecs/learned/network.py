@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lamofcbench.codecs.learned.entropy_models import EntropyBottleneck, EntropyModel, GaussianConditional
+from lamofcbench.codecs.learned.layers import scale_parameters, undo_gain
 from lamofcbench.errors import CodecError
 
 N = TypeVar("N", bound="LearnedNetwork")
@@ -48,6 +49,15 @@ class LearnedNetwork(nn.Module, ABC):
 
         In training mode quantisation is uniform noise (and rounding with the identity's gradient where the network's
         paper says so), else rounding.
+        """
+
+    @abstractmethod
+    def scale_latents(self, gain: float) -> None:
+        """Multiplies the latents by a gain, in place, and undoes it wherever they are read.
+
+        Latents are rounded to integers, so the network stays the same function with another step of the quantiser.
+        Every layer between latents and where the gain is undone is linear or a ReLU: biases take the gain in between,
+        and one kernel undoes it. Large kernels stay as they are, so that networks of several rates may share them.
         """
 
     @classmethod
@@ -127,6 +137,12 @@ class LearnedNetwork(nn.Module, ABC):
         for module in self.entropy_models():
             assert isinstance(module, (EntropyBottleneck, GaussianConditional))
             module.update_tables()
+
+
+def scale_hyper_analysis(analysis: nn.Sequential, gain: float) -> None:
+    """Makes ``h_a`` read latents multiplied by a gain; hyper-latents stay as they are."""
+    scale_parameters(analysis[:-1], gain, biases_only=True)
+    undo_gain(analysis[-1], gain)
 
 
 def _with_new_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

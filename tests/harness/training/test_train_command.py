@@ -147,6 +147,25 @@ def test_rate_points_that_tune_store_what_differs_and_name_the_file_with_the_res
     assert not torch.equal(states[0]["g_a.6.weight"], states[1]["g_a.6.weight"])
 
 
+def test_a_ladder_begun_with_its_first_rate_point_resumes(toy_file, toy_data, tmp_path):
+    assert main(train(toy_file, toy_data, tmp_path, "--lmbda", "0.02")) == 0
+    command = train(toy_file, toy_data, tmp_path, "--lmbda", "0.01", "0.004", "--warm-start", str(tmp_path))
+    assert main(command) == 0
+    cards = {lmbda: json.loads((tmp_path / f"{lmbda}.json").read_text()) for lmbda in (0.02, 0.01, 0.004)}
+    assert cards[0.01]["plan"]["start"] == cards[0.02]["weights_sha256"]
+    assert cards[0.004]["plan"]["start"] == cards[0.01]["weights_sha256"]
+    (tmp_path / "0.004.json").unlink()  # as if stopped after the second rate point
+    times = (tmp_path / "0.01.safetensors").stat().st_mtime_ns
+    assert main(command) == 0
+    assert (tmp_path / "0.01.safetensors").stat().st_mtime_ns == times
+    assert json.loads((tmp_path / "0.004.json").read_text())["plan"] == cards[0.004]["plan"]
+
+
+def test_a_largest_lambda_cannot_start_from_what_was_made_of_it(shared, toy_file, toy_data, capsys):
+    assert main(train(toy_file, toy_data, shared, "--lmbda", "0.03", "--warm-start", str(shared))) == 1
+    assert "that 0.03 could start from" in capsys.readouterr().err
+
+
 def test_weights_that_share_others_lie_beside_them(shared, toy_file, toy_data, tmp_path, capsys):
     options = ("--lmbda", "0.005", "--warm-start", str(shared), "--tune", "bias")
     assert main(train(toy_file, toy_data, tmp_path, *options)) == 1
