@@ -44,9 +44,10 @@ bench: venv ## every codec at all its rate points on every mini scenario, all sa
 	$(BIN)/python hub_cards/mini_leaderboard.py results/bench
 	$(BIN)/python tests/readme_tables.py
 
-bench-speed: venv ## speed benchmarks: storage, harness overhead, codecs
+bench-speed: venv ## speed benchmarks: storage, harness overhead, bootstrap draws, codecs
 	$(BIN)/python benchmarks/storage_read.py
 	$(BIN)/python benchmarks/harness_overhead.py
+	$(BIN)/python benchmarks/bootstrap_draws.py
 	$(BIN)/python benchmarks/codec_speed.py
 
 readme: venv ## write the tables of README.md anew

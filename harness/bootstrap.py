@@ -1,14 +1,13 @@
 """Paired bootstrap over samples: the same draws for the codec, the anchor and the floor.
 
 Because every result of a scenario covers the same samples in the same order, drawing the samples once and scoring all
-results on each draw keeps what they share (hard samples are hard for all) out of the intervals of their differences.
+results on each draw (`Metric.score_draws`) keeps what they share (hard samples are hard for all) out of the intervals
+of their differences.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +15,6 @@ from numpy.typing import NDArray
 RESAMPLES = 1000
 SEED = 0
 CONFIDENCE = 0.95
-
-
-class _Scores(Protocol):
-    def score(self, statistics: Mapping[str, np.ndarray]) -> float: ...
 
 
 def resample_indices(samples: int, resamples: int = RESAMPLES, seed: int = SEED, stream: str = "") -> NDArray[np.int64]:
@@ -35,25 +30,6 @@ def resample_indices(samples: int, resamples: int = RESAMPLES, seed: int = SEED,
     """
     generator = np.random.default_rng([seed, zlib.crc32(stream.encode())])
     return generator.integers(0, samples, size=(resamples, samples))
-
-
-def bootstrap_scores(
-    metric: _Scores, statistics: Mapping[str, NDArray[np.float64]], indices: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """The score of each draw.
-
-    Args:
-        metric: a `harness.metrics.base.Metric`.
-        statistics: each ``[samples, ...]``.
-        indices: of `resample_indices`.
-
-    Returns:
-        ``[resamples]``; NaN where the metric is undefined on a draw.
-    """
-    scores = np.empty(len(indices))
-    for draw, chosen in enumerate(indices):
-        scores[draw] = metric.score({name: values[chosen] for name, values in statistics.items()})
-    return scores
 
 
 def bootstrap_ratio(

@@ -1,4 +1,4 @@
-"""What a rate-score curve is worth: retention, the rate that keeps p % of the score, and Bjontegaard deltas.
+"""What a rate-score curve is worth: retention, and the rate that keeps p % of the score.
 
 The rules, in one place:
 
@@ -10,9 +10,6 @@ The rules, in one place:
 - Uncoded features stand at the end of every curve, at 32: a codec whose own points never keep p % costs 32, and no
   curve is drawn between its last point and the end.
 - Where even the lowest point keeps p %, the figure is that point's rate and only an upper bound (``<=``).
-- *BD-rate* is the mean difference in log rate over the qualities that both curves cover, each curve without the points
-  that another of its points beats. There is none where a curve keeps fewer than four points, or where the curves have
-  no quality in common: nothing is extrapolated. How much of the joint range both cover is stated beside the figure.
 """
 
 from __future__ import annotations
@@ -26,9 +23,6 @@ from numpy.typing import ArrayLike, NDArray
 
 UNCODED_EBPFP = 32.0
 """The rate of uncoded features, by the definition of EBPFP."""
-
-MIN_BD_POINTS = 4
-"""Fewer points do not carry a piecewise cubic curve worth integrating."""
 
 _TOLERANCE = 1e-12  # retention 0.95 computed from decimals may come out as 0.9499999999999998
 
@@ -156,72 +150,6 @@ def rate_at_retention(rates: Sequence[float], retentions: Sequence[float], perce
     return RateAtRetention(ebpfp, "exact")
 
 
-@dataclass(frozen=True)
-class BDRate:
-    """A Bjontegaard delta rate, or the reason why there is none.
-
-    Attributes:
-        percent: mean rate difference at equal quality; -50 means half the reference's rate. None where undefined.
-        overlap: the share of the joint quality range on which both curves are defined; the figure covers that share.
-        reason: why there is no figure; empty where there is one.
-    """
-
-    percent: float | None = None
-    overlap: float | None = None
-    reason: str = ""
-
-
-def bd_rate(
-    reference_rates: Sequence[float],
-    reference_qualities: Sequence[float],
-    rates: Sequence[float],
-    qualities: Sequence[float],
-) -> BDRate:
-    """The mean rate difference to a reference at equal quality, by piecewise cubic (PCHIP) curves over log rate.
-
-    A point that another point of the same curve beats at a lower or equal rate is left out first, because the rate as
-    a function of quality must be single-valued.
-
-    Args:
-        reference_rates: positive rates of the reference, in any order.
-        reference_qualities: of the same length; larger is better (negate a score whose direction is down).
-        rates: of the codec.
-        qualities: of the codec.
-    """
-    from bjontegaard import bd_rate as bjontegaard_rate  # imports pyplot, which takes half a second
-
-    curves = []
-    for name, r, q in (("the reference", reference_rates, reference_qualities), ("the codec", rates, qualities)):
-        front = _pareto_front(r, q)
-        if len(front) < MIN_BD_POINTS:
-            return BDRate(reason=f"{name} has fewer than {MIN_BD_POINTS} points of rising quality")
-        curves.append(np.array(front).T)
-    (reference_rate, reference_quality), (rate, quality) = curves
-    low, high = max(reference_quality[0], quality[0]), min(reference_quality[-1], quality[-1])
-    joint = max(reference_quality[-1], quality[-1]) - min(reference_quality[0], quality[0])
-    if high <= low:
-        side = (
-            "every point of the codec is better"
-            if quality[0] > reference_quality[0]
-            else "none of its points is as good"
-        )
-        return BDRate(overlap=0.0, reason=f"the curves have no quality in common; {side}")
-    percent = float(
-        bjontegaard_rate(
-            reference_rate,
-            reference_quality,
-            rate,
-            quality,
-            method="pchip",
-            require_matching_points=False,
-            min_overlap=0,  # the overlap is returned beside the figure instead of warned about
-        )
-    )
-    if not np.isfinite(percent):
-        return BDRate(overlap=float((high - low) / joint), reason="the curves are too steep to be integrated")
-    return BDRate(percent, float((high - low) / joint))
-
-
 def rate_at_error(rates: ArrayLike, errors: ArrayLike, error: float) -> float:
     """The rate at which a curve reaches an error; NaN where its errors do not span it.
 
@@ -239,14 +167,22 @@ def rate_at_error(rates: ArrayLike, errors: ArrayLike, error: float) -> float:
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         qualities = -np.log2(np.asarray(errors, dtype=np.float64))
-    front = _pareto_front(np.asarray(rates, dtype=np.float64).tolist(), qualities.tolist())
+    front = pareto_front(np.asarray(rates, dtype=np.float64).tolist(), qualities.tolist())
     if not front or not front[0][1] <= -np.log2(error) <= front[-1][1]:
         return float("nan")
     ordered, reached = zip(*front, strict=True)
     return float(np.interp(-np.log2(error), reached, ordered))
 
 
-def _pareto_front(rates: Sequence[float], qualities: Sequence[float]) -> list[tuple[float, float]]:
+def pareto_front(rates: Sequence[float], qualities: Sequence[float]) -> list[tuple[float, float]]:
+    """The points that no other point beats, as (rate, quality) in the order of both; larger qualities are better.
+
+    A point without a positive rate and a finite quality is left out.
+
+    Example:
+        >>> pareto_front([4.0, 1.0, 2.0], [0.9, 0.5, 0.4])
+        [(1.0, 0.5), (4.0, 0.9)]
+    """
     front: list[tuple[float, float]] = []
     for rate, quality in sorted(zip(rates, qualities, strict=True), key=lambda point: (point[0], -point[1])):
         if np.isfinite(quality) and rate > 0 and (not front or quality > front[-1][1]):

@@ -56,13 +56,7 @@ def score_table(metric: Metric, table: pa.Table) -> float:
 
 def read_figures(path: Path) -> pa.Table:
     """``samples.parquet`` without predictions and references, which may be large."""
-    import pyarrow.parquet as pq
-
-    try:
-        names = pq.read_schema(path).names
-    except (OSError, pa.ArrowException) as error:
-        raise ResultsError(f"{path} is missing or damaged: {str(error).splitlines()[0]}") from error
-    return records.read_table(path, [name for name in names if name not in ("prediction", "reference")])
+    return records.read_table(path, leave_out=("prediction", "reference"))
 
 
 def rate_of(table: pa.Table) -> RateRecord:

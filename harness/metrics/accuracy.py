@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from harness.metrics.base import Metric
+from harness.metrics.base import ShareCorrect
 
 
-class Accuracy(Metric):
+class Accuracy(ShareCorrect):
     """Compares a label, or the best of a vector of scores, with the reference label."""
 
     name = "accuracy"
@@ -22,7 +22,3 @@ class Accuracy(Metric):
         """``correct``: 1 where the labels agree."""
         label = int(np.argmax(prediction)) if np.ndim(prediction) else int(prediction)
         return {"correct": float(label == int(reference))}
-
-    def score(self, statistics: Mapping[str, np.ndarray]) -> float:
-        """The mean of ``correct``."""
-        return float(np.mean(statistics["correct"]))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.metrics.base import Metric
+from harness.metrics.base import ShareCorrect
 from harness.metrics.word_error_rate import normalised_words
 from lamofcbench.errors import DataError
 
@@ -35,7 +35,7 @@ def gives_answer(text: str, answer: str) -> bool:
     return any(words[start : start + len(wanted)] == wanted for start in range(len(words) - len(wanted) + 1))
 
 
-class AnswerAccuracy(Metric):
+class AnswerAccuracy(ShareCorrect):
     """Whether a text gives the reference, or one of several that ``|`` separates.
 
     The convention: both are lower-cased and lose punctuation and articles; then the reference's words must stand in the
@@ -54,7 +54,3 @@ class AnswerAccuracy(Metric):
         if not accepted:
             raise DataError(f"reference {str(reference)[:80]!r} holds no word to look for")
         return {"correct": float(any(gives_answer(str(prediction), answer) for answer in accepted))}
-
-    def score(self, statistics: Mapping[str, np.ndarray]) -> float:
-        """The mean of ``correct``."""
-        return float(np.mean(statistics["correct"]))

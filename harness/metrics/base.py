@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lamofcbench.registry import Registry
 from lamofcbench.scenarios.base import PredictionType
@@ -48,6 +49,63 @@ class Metric(ABC):
         Args:
             statistics: each statistic stacked over samples, ``[samples, ...]``; at least one sample.
         """
+
+    def score_draws(self, statistics: Mapping[str, np.ndarray], indices: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The score of each draw of a bootstrap; worth an override where draws can share work.
+
+        Args:
+            statistics: each ``[samples, ...]``.
+            indices: the samples of each draw, ``[draws, samples]``, as `harness.bootstrap.resample_indices` gives them.
+
+        Returns:
+            ``[draws]``; NaN where the score is undefined.
+        """
+        draws = [self.score({name: values[chosen] for name, values in statistics.items()}) for chosen in indices]
+        return np.array(draws, dtype=np.float64)
+
+
+class AdditiveMetric(Metric):
+    """A metric whose score depends on its statistics' sums over samples alone, which scores many draws at once."""
+
+    def score(self, statistics: Mapping[str, np.ndarray]) -> float:
+        """The score of the sums over samples."""
+        summands = self.summands(statistics)
+        samples = len(next(iter(summands.values())))
+        return float(self.score_of_sums({name: np.sum(values, axis=0) for name, values in summands.items()}, samples))
+
+    def score_draws(self, statistics: Mapping[str, np.ndarray], indices: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The scores of the sums over each draw."""
+        draws, samples = indices.shape
+        rows = np.arange(draws)[:, None] * samples
+        counts = np.bincount((indices + rows).ravel(), minlength=draws * samples).reshape(draws, samples)
+        counts = counts.astype(np.float64)
+        summands = self.summands(statistics)
+        sums = {name: np.tensordot(counts, values, axes=1) for name, values in summands.items()}
+        return np.asarray(self.score_of_sums(sums, samples), dtype=np.float64)
+
+    def summands(self, statistics: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """What is summed, each ``[samples, ...]``: the statistics, where a subclass does not combine them."""
+        return statistics
+
+    @abstractmethod
+    def score_of_sums(self, sums: Mapping[str, np.ndarray], samples: int) -> np.ndarray:
+        """The score of one set of sums, or of many.
+
+        Args:
+            sums: each ``[...]`` or ``[..., values]``, where ``...`` are the sets and ``values`` the statistic's shape.
+            samples: how many were summed.
+
+        Returns:
+            ``[...]``, float64; NaN where the score is undefined.
+        """
+
+
+class ShareCorrect(AdditiveMetric):
+    """The share of samples whose statistic ``correct`` is 1."""
+
+    def score_of_sums(self, sums: Mapping[str, np.ndarray], samples: int) -> np.ndarray:
+        """The mean of ``correct``."""
+        return sums["correct"] / samples
 
 
 METRICS: Registry[type[Metric]] = Registry("metric", Metric, package="harness.metrics", group="lamofcbench.metrics")

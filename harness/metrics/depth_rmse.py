@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from harness.metrics.base import Metric
+from harness.metrics.base import AdditiveMetric
 from lamofcbench.errors import DataError
 
 
-class DepthRMSE(Metric):
+class DepthRMSE(AdditiveMetric):
     """RMSE in metres over the valid pixels of all samples.
 
     Args:
@@ -56,8 +56,17 @@ class DepthRMSE(Metric):
         return {"pixels": float(truth.size), **{name: float(np.sum(values)) for name, values in sums.items()}}
 
     def score(self, statistics: Mapping[str, np.ndarray]) -> float:
-        """The root of squared error over pixels."""
-        pixels = float(np.sum(statistics["pixels"]))
-        if not pixels:
+        """The root of squared error over pixels.
+
+        Raises:
+            DataError: if no reference has a valid pixel.
+        """
+        score = super().score(statistics)
+        if np.isnan(score):
             raise DataError("no sample has a valid reference depth, so there is no RMSE")
-        return float(np.sqrt(np.sum(statistics["squared_error"]) / pixels))
+        return score
+
+    def score_of_sums(self, sums: Mapping[str, np.ndarray], samples: int) -> np.ndarray:
+        """The root of squared error over pixels; NaN where there are no pixels."""
+        pixels = sums["pixels"]
+        return np.where(pixels > 0, np.sqrt(sums["squared_error"] / np.where(pixels > 0, pixels, 1)), np.nan)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.metrics.base import Metric
+from harness.metrics.base import ShareCorrect
 from lamofcbench.errors import DataError
 
 # Tried in this order. Within the first, the last mention counts, because reasoning comes before the conclusion; a
@@ -37,7 +37,7 @@ def answer_letter(text: str) -> str | None:
     return (bracketed[-1][0] or bracketed[-1][1]) if bracketed else None
 
 
-class ExactMatchLetter(Metric):
+class ExactMatchLetter(ShareCorrect):
     """Compares the letter that the prediction answers with the reference's letter."""
 
     name = "exact-match-letter"
@@ -51,7 +51,3 @@ class ExactMatchLetter(Metric):
         if expected is None:
             raise DataError(f"reference {str(reference)[:80]!r} holds no answer letter to match")
         return {"correct": float(answer_letter(str(prediction)) == expected)}
-
-    def score(self, statistics: Mapping[str, np.ndarray]) -> float:
-        """The mean of ``correct``."""
-        return float(np.mean(statistics["correct"]))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.metrics.base import Metric
+from harness.metrics.base import ShareCorrect
 from lamofcbench.errors import DataError
 
 # A minus right after a digit, letter or bracket is a subtraction or a hyphen, not a sign. Thousands are separated in
@@ -40,7 +40,7 @@ def last_number(text: str) -> Decimal | None:
     return -value if negative else value
 
 
-class ExactMatchNumber(Metric):
+class ExactMatchNumber(ShareCorrect):
     """Compares the last number of the prediction with the last number of the reference, by value."""
 
     name = "exact-match-number"
@@ -54,7 +54,3 @@ class ExactMatchNumber(Metric):
         if expected is None:
             raise DataError(f"reference {str(reference)[:80]!r} holds no number to match")
         return {"correct": float(last_number(str(prediction)) == expected)}
-
-    def score(self, statistics: Mapping[str, np.ndarray]) -> float:
-        """The mean of ``correct``."""
-        return float(np.mean(statistics["correct"]))

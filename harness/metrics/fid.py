@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from harness.metrics.base import Metric
 from lamofcbench.errors import DataError, PluginError
@@ -17,7 +18,9 @@ Network = Callable[[Any], Any]
 """From uint8 images, a tensor ``[B, 3, h, w]``, to features, a tensor ``[B, D]``."""
 
 MAX_REMEMBERED = 1024
+MAX_KEPT_BYTES = 256 * 2**20
 ROUNDING = 1e-10
+SMALL = 256
 
 
 class FrechetInceptionDistance(Metric):
@@ -44,6 +47,7 @@ class FrechetInceptionDistance(Metric):
             raise DataError(f"no feature network {features!r} for the FID; there are {', '.join(NETWORKS)}")
         self.features = features
         self._remembered: dict[bytes, NDArray[np.float64]] = {}
+        self._kept: tuple[bytes, list[Gaussian]] | None = None
 
     def statistics(self, prediction: Any, reference: Any) -> Mapping[str, float | np.ndarray]:
         """The features of both images, float64 ``[D]``: ``prediction`` and ``reference``."""
@@ -51,7 +55,29 @@ class FrechetInceptionDistance(Metric):
 
     def score(self, statistics: Mapping[str, np.ndarray]) -> float:
         """The distance between all predictions and all references."""
-        return frechet_distance(statistics["prediction"], statistics["reference"])
+        with _few_threads(statistics["prediction"]):
+            return frechet_distance(statistics["prediction"], statistics["reference"])
+
+    def score_draws(self, statistics: Mapping[str, np.ndarray], indices: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The distance of each draw; a sample that is drawn again counts again, but is factored once."""
+        draws = [np.unique(chosen, return_counts=True) for chosen in indices]
+        references = self._fit_references(statistics["reference"], indices)
+        scores = np.empty(len(draws))
+        with _few_threads(statistics["prediction"]):
+            for draw, ((rows, counts), reference) in enumerate(zip(draws, references, strict=True)):
+                scores[draw] = distance(fit(statistics["prediction"][rows], counts), reference)
+        return scores
+
+    def _fit_references(self, features: NDArray[np.float64], indices: NDArray[np.int64]) -> Iterable[Gaussian]:
+        """The fit of each draw, kept where memory allows: the references come again with every codec."""
+        fits = (fit(features[rows], counts) for rows, counts in (np.unique(c, return_counts=True) for c in indices))
+        size = features.shape[1]
+        if len(indices) * min(len(features), size) * size * 8 > MAX_KEPT_BYTES:
+            return fits
+        key = hashlib.sha256(features.tobytes() + indices.tobytes()).digest()
+        if self._kept is None or self._kept[0] != key:
+            self._kept = key, list(fits)
+        return self._kept[1]
 
     def _features(self, image: Any) -> NDArray[np.float64]:
         pixels = np.asarray(image)
@@ -80,29 +106,56 @@ class FrechetInceptionDistance(Metric):
         return NETWORKS[self.features]()
 
 
-def frechet_distance(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """The squared Fréchet distance of the Gaussians fitted to two sets of vectors.
+def _few_threads(features: NDArray[np.float64]) -> threadpool_limits:
+    """One thread for small matrices, on which several wait for each other more than they compute."""
+    return threadpool_limits(1 if features.shape[1] <= SMALL else None, "blas")
 
-    The trace of the root of the covariances' product is the sum of the singular values of ``A1^T A2``, for any A with
-    ``A A^T = S``. So no root of a nearly singular matrix is taken, and few samples do no harm.
+
+class Gaussian(NamedTuple):
+    """A normal distribution in D dimensions.
+
+    Attributes:
+        mean: ``[D]``.
+        root: ``[K, D]``, any matrix with ``root^T root`` the covariance.
+    """
+
+    mean: NDArray[np.float64]
+    root: NDArray[np.float64]
+
+
+def fit(vectors: NDArray[np.float64], counts: NDArray[np.int64] | None = None) -> Gaussian:
+    """The Gaussian of the vectors' mean and unbiased covariance; a single vector's covariance is zero.
 
     Args:
-        first: ``[n, D]``.
-        second: ``[n, D]``, as many.
+        vectors: ``[n, D]``.
+        counts: how often each vector is in the set, ``[n]``; once where None.
     """
-    means = first.mean(axis=0), second.mean(axis=0)
-    distance = float(np.square(means[0] - means[1]).sum())
-    count, size = first.shape
-    if count < 2:
-        return distance
-    centred = [(vectors - mean) / np.sqrt(count - 1) for vectors, mean in zip((first, second), means, strict=True)]
-    total = sum(float(np.square(vectors).sum()) for vectors in centred)
-    if count > size:
-        centred = [np.linalg.qr(vectors, mode="r") for vectors in centred]
-    shared = float(np.linalg.svd(centred[0] @ centred[1].T, compute_uv=False).sum())
-    apart = distance + total - 2 * shared
+    rows, size = vectors.shape
+    counts = np.ones(rows, dtype=np.int64) if counts is None else counts
+    count = int(counts.sum())
+    mean = counts @ vectors / count
+    centred = np.sqrt(counts / max(count - 1, 1))[:, None] * (vectors - mean)
+    root: NDArray[np.float64] = np.asarray(np.linalg.qr(centred, mode="r")) if rows > size else centred
+    return Gaussian(mean, root)
+
+
+def distance(first: Gaussian, second: Gaussian) -> float:
+    """The squared Fréchet distance of two Gaussians.
+
+    The trace of the root of the covariances' product is the sum of the singular values of ``A1 A2^T``, for any A with
+    ``A^T A = S``. So no root of a nearly singular matrix is taken, and few samples do no harm.
+    """
+    apart = float(np.square(first.mean - second.mean).sum())
+    spread = float(np.square(first.root).sum() + np.square(second.root).sum())
+    shared = float(np.linalg.svd(first.root @ second.root.T, compute_uv=False).sum())
     # Equal sets differ by rounding alone, and that is no distance.
-    return apart if apart > ROUNDING * (distance + total) else 0.0
+    found = apart + spread - 2 * shared
+    return found if found > ROUNDING * (apart + spread) else 0.0
+
+
+def frechet_distance(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """The squared Fréchet distance of the Gaussians fitted to two sets of vectors, ``[n, D]`` each."""
+    return distance(fit(first), fit(second))
 
 
 def _inception() -> Network:

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from harness.metrics.base import Metric
+from harness.metrics.base import AdditiveMetric
 from lamofcbench.errors import DataError
 
 
-class MeanIoU(Metric):
+class MeanIoU(AdditiveMetric):
     """Mean over classes of intersection over union.
 
     The statistics are what the score needs of the confusion matrix: its diagonal and its two margins.
@@ -52,11 +52,8 @@ class MeanIoU(Metric):
         valid = classes[(classes >= 0) & (classes < self.num_classes)]
         return np.bincount(valid, minlength=self.num_classes).astype(np.float64)
 
-    def score(self, statistics: Mapping[str, np.ndarray]) -> float:
-        """The mean over the classes that occur in predictions or references."""
-        intersection, predicted, labelled = (
-            np.sum(statistics[name], axis=0) for name in ("intersection", "predicted", "labelled")
-        )
-        union = predicted + labelled - intersection
-        occurs = union > 0
-        return float(np.mean(intersection[occurs] / union[occurs])) if occurs.any() else 0.0
+    def score_of_sums(self, sums: Mapping[str, np.ndarray], samples: int) -> np.ndarray:
+        """The mean over the classes that occur in predictions or references; 0 where none does."""
+        union = sums["predicted"] + sums["labelled"] - sums["intersection"]
+        shares = sums["intersection"] / np.where(union > 0, union, 1)
+        return shares.sum(axis=-1) / np.maximum((union > 0).sum(axis=-1), 1)

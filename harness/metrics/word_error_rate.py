@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.metrics.base import Metric
+from harness.metrics.base import AdditiveMetric
 
 _APOSTROPHES = str.maketrans({"\N{RIGHT SINGLE QUOTATION MARK}": "'", "\N{LEFT SINGLE QUOTATION MARK}": "'"})
 
@@ -43,7 +43,7 @@ def word_edits(prediction: Sequence[str], reference: Sequence[str]) -> int:
     return int(costs[-1])
 
 
-class WordErrorRate(Metric):
+class WordErrorRate(AdditiveMetric):
     """Word edits over reference words."""
 
     name = "word-error-rate"
@@ -56,7 +56,7 @@ class WordErrorRate(Metric):
         words = normalised_words(str(reference))
         return {"edits": float(word_edits(normalised_words(str(prediction)), words)), "words": float(len(words))}
 
-    def score(self, statistics: Mapping[str, np.ndarray]) -> float:
+    def score_of_sums(self, sums: Mapping[str, np.ndarray], samples: int) -> np.ndarray:
         """Edits over words; with no reference words at all, 0 without edits and 1 with."""
-        edits, words = float(np.sum(statistics["edits"])), float(np.sum(statistics["words"]))
-        return edits / words if words else float(edits > 0)
+        edits, words = sums["edits"], sums["words"]
+        return np.where(words > 0, edits / np.where(words > 0, words, 1), edits > 0)

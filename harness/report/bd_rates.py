@@ -8,13 +8,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import curves
+from harness.bd_rate import BDRate, bd_rate, bd_rates
 from harness.bootstrap import interval
 from harness.report.scored import Draws, Scored
 from harness.report.summary import BDRateRecord, CodecSummary
-
-BD_DRAWS = 200
-"""Each draw integrates two curves, which takes half a millisecond."""
 
 MEASURES = ("score", "mse", "nmse")
 
@@ -37,11 +34,11 @@ def with_bd_rates(
         for measure in MEASURES:
             draws = None
             if base is None:
-                found = curves.BDRate(reason=f"no result of {reference}" if reference else "no reference codec chosen")
+                found = BDRate(reason=f"no result of {reference}" if reference else "no reference codec chosen")
             elif codec.role != "codec":
-                found = curves.BDRate(reason=f"the {codec.role} is no curve")
+                found = BDRate(reason=f"the {codec.role} is no curve")
             else:
-                found = curves.bd_rate(*_curve(base, measure, direction), *_curve(codec, measure, direction))
+                found = bd_rate(*_curve(base, measure, direction), *_curve(codec, measure, direction))
                 if found.percent is not None and codec is not base and measure != "nmse":  # no headline
                     draws = _draws(entries[base.codec], entries[codec.codec], measure, direction)
             bounds = interval(draws) if draws is not None and len(draws) else None
@@ -80,10 +77,6 @@ def _draws(reference: Sequence[Scored], codec: Sequence[Scored], measure: str, d
         found = [getattr(entry, f"{measure}_draws") for entry in entries]
         if any(draws is None for draws in found):
             return None
-        rates = np.stack([entry.rate_draws for entry in entries], axis=-1)[:BD_DRAWS]
-        curves_of += [rates, _quality(np.stack(found, axis=-1)[:BD_DRAWS], measure, direction)]
-    draws = np.full(len(curves_of[0]), math.nan)
-    for at, (base_rates, base, rates, qualities) in enumerate(zip(*curves_of, strict=True)):
-        percent = curves.bd_rate(base_rates, base, rates, qualities).percent
-        draws[at] = math.nan if percent is None else percent
-    return draws
+        rates = np.stack([entry.rate_draws for entry in entries], axis=-1)
+        curves_of += [rates, _quality(np.stack(found, axis=-1), measure, direction)]
+    return bd_rates(*curves_of)

@@ -181,10 +181,7 @@ def _draw(item: Evidence, rows: NDArray[np.int64], indices: NDArray[np.int64], m
     score, score_draws = None, None
     if metric is not None:
         try:
-            score, score_draws = (
-                float(metric.score(statistics)),
-                bootstrap.bootstrap_scores(metric, statistics, indices),
-            )
+            score, score_draws = float(metric.score(statistics)), metric.score_draws(statistics, indices)
         except Exception:  # the metric may be the user's own, and the statistics anybody's
             score = None
     speeds: dict[Measure, tuple[float, Draws]] = {}

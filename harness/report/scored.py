@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import curves
-from harness.bootstrap import bootstrap_ratio, bootstrap_scores, interval, resample_indices, resample_sums
+from harness.bootstrap import bootstrap_ratio, interval, resample_indices, resample_sums
 from harness.metrics.base import METRICS, Metric
 from harness.report.collect import ANCHOR, FLOOR, Evidence
 from harness.report.summary import Estimate
@@ -106,7 +106,7 @@ def score(
     scored, warnings = [], []
     for entry, agreed in zip(unscored, agrees, strict=True):
         if agreed:
-            entry.score_draws = bootstrap_scores(metric, entry.item.statistics, indices)
+            entry.score_draws = metric.score_draws(entry.item.statistics, indices)
             scored.append(entry)
         else:
             name = f"{entry.name} {entry.item.result.config_hash}"

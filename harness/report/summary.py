@@ -228,7 +228,7 @@ class Summary(_Strict):
     summary_schema_version: Literal[2] = 2
     lamofcbench_version: str
     reference: str | None = Field(description="the codec that BD-rates refer to")
-    resamples: int = Field(description="bootstrap draws over samples; BD-rates use at most 200 of them")
+    resamples: int = Field(description="bootstrap draws over samples")
     confidence: float = Field(description="of the intervals")
     bootstrap_seed: int
     ranking_percent: int = Field(description="which compression ranks codecs over all scenarios")

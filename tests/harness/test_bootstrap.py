@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from harness.bootstrap import bootstrap_ratio, bootstrap_scores, interval, resample_indices
+from harness.bootstrap import bootstrap_ratio, interval, resample_indices
 from harness.metrics.accuracy import Accuracy
 
 
@@ -22,7 +22,7 @@ def test_draws_hold_as_many_samples_as_there_are():
 
 def test_the_interval_of_an_accuracy_is_the_binomial_one():
     correct = (np.arange(400) < 320).astype(float)
-    low, high = interval(bootstrap_scores(Accuracy(), {"correct": correct}, resample_indices(400, 4000)))
+    low, high = interval(Accuracy().score_draws({"correct": correct}, resample_indices(400, 4000)))
     half_width = 1.96 * np.sqrt(0.8 * 0.2 / 400)
     assert (low, high) == (pytest.approx(0.8 - half_width, abs=0.006), pytest.approx(0.8 + half_width, abs=0.006))
 
@@ -32,7 +32,7 @@ def test_pairing_removes_what_two_results_share():
     worse = correct.copy()
     worse[np.flatnonzero(correct)[:4]] = 0
     indices = resample_indices(400, 500)
-    ours, theirs = (bootstrap_scores(Accuracy(), {"correct": values}, indices) for values in (correct, worse))
+    ours, theirs = (Accuracy().score_draws({"correct": values}, indices) for values in (correct, worse))
     assert np.ptp(ours - theirs) < 0.5 * np.ptp(ours)
     assert (ours >= theirs).all()
 

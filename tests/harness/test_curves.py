@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.curves import (
-    bd_rate,
     by_rate,
     geometric_mean,
     isotonic_fit,
@@ -97,46 +96,6 @@ class TestRateAtRetention:
         rates, retentions = [1, 2, 4, 8], [0.7, 0.9, 0.96, 1.0]
         costs = [rate_at_retention(rates, retentions, percent).ebpfp for percent in range(70, 101)]
         assert costs == sorted(costs)
-
-
-class TestBDRate:
-    RATES, QUALITIES = [1.0, 2.0, 4.0, 8.0, 16.0], [30.0, 33.0, 36.0, 38.0, 39.0]
-
-    def test_half_the_rate_is_minus_fifty_percent(self):
-        found = bd_rate(self.RATES, self.QUALITIES, [rate / 2 for rate in self.RATES], self.QUALITIES)
-        assert found.percent == pytest.approx(-50)
-        assert found.overlap == pytest.approx(1)
-        assert found.reason == ""
-
-    def test_the_reference_against_itself_is_zero(self):
-        assert bd_rate(self.RATES, self.QUALITIES, self.RATES, self.QUALITIES).percent == pytest.approx(0)
-
-    def test_scaling_the_quality_changes_nothing(self):
-        double = [rate * 2 for rate in self.RATES]
-        scaled = [(quality - 20) / 50 for quality in self.QUALITIES]
-        assert bd_rate(self.RATES, scaled, double, scaled).percent == pytest.approx(100)
-
-    def test_numbers_of_points_may_differ_and_beaten_points_are_left_out(self):
-        rates, qualities = [*self.RATES[:4], 7.0], [*self.QUALITIES[:4], 31.0]  # 31 at rate 7 is worse than 36 at 4
-        assert bd_rate(self.RATES, self.QUALITIES, rates, qualities).percent == pytest.approx(0, abs=1)
-
-    def test_states_the_overlap(self):
-        found = bd_rate(self.RATES, [0, 1, 2, 3, 4], self.RATES, [2, 3, 4, 5, 6])
-        assert found.overlap == pytest.approx(2 / 6)
-
-    @pytest.mark.parametrize(
-        ("rates", "qualities", "reason"),
-        [
-            ([1, 2, 3], [1, 2, 3], "the codec has fewer than 4 points"),
-            ([1, 2, 3, 4], [5, 5, 5, 5], "the codec has fewer than 4 points"),
-            ([1, 2, 3, 4], [1, 2, 3, 4], "no quality in common; none of its points is as good"),
-            ([1, 2, 3, 4], [41, 42, 43, 44], "no quality in common; every point of the codec is better"),
-        ],
-    )
-    def test_says_why_there_is_no_figure(self, rates, qualities, reason):
-        found = bd_rate(self.RATES, self.QUALITIES, rates, qualities)
-        assert found.percent is None
-        assert reason in found.reason
 
 
 class TestRateAtError:

@@ -1,18 +1,17 @@
-"""The Fréchet distance against its definition, its networks, and its speed under the bootstrap."""
+"""The Fréchet distance against its definition, its draws, and its networks."""
 
 import subprocess
 import sys
-import time
 from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
 
-from dataset_builders.mini.shapes.features import FEATURES, load_features
-from harness.bootstrap import bootstrap_scores, resample_indices
+from dataset_builders.mini.shapes.features import load_features
+from harness.bootstrap import resample_indices
 from harness.metrics.base import METRICS
-from harness.metrics.fid import FrechetInceptionDistance, frechet_distance
+from harness.metrics.fid import FrechetInceptionDistance, distance, fit, frechet_distance
 from lamofcbench.errors import DataError, PluginError
 
 
@@ -72,12 +71,31 @@ def test_equal_sets_are_at_no_distance_and_the_order_does_not_matter(count):
     assert frechet_distance(features, other) > 0
 
 
-def test_a_thousand_resamples_take_seconds():
-    statistics = {"prediction": vectors(0, 200, FEATURES), "reference": vectors(1, 200, FEATURES)}
-    started = time.monotonic()
-    scores = bootstrap_scores(FrechetInceptionDistance("shapes"), statistics, resample_indices(200))
-    assert np.isfinite(scores).all()
-    assert time.monotonic() - started < 20  # 2 on an idle core
+@pytest.mark.parametrize("size", [5, 100])
+def test_a_vector_that_counts_twice_is_as_good_as_two(size):
+    first, second, counts = vectors(0, 20, size), vectors(1, 20, size), np.arange(20) % 3 + 1
+    repeated = [np.repeat(values, counts, axis=0) for values in (first, second)]
+    assert distance(fit(first, counts), fit(second, counts)) == pytest.approx(frechet_distance(*repeated), rel=1e-9)
+    assert distance(fit(first, counts), fit(first, counts)) == 0.0
+    triple = np.array([3])
+    assert distance(fit(first[:1], triple), fit(second[:1], triple)) == np.square(first[0] - second[0]).sum()
+
+
+def test_draws_of_other_references_are_not_taken_from_those_before():
+    metric = FrechetInceptionDistance("shapes")
+    sets, indices = [vectors(seed, 12, 6) for seed in range(3)], resample_indices(12, 5)
+    for reference in (sets[1], sets[2], sets[1]):
+        found = metric.score_draws({"prediction": sets[0], "reference": reference}, indices)
+        expected = [frechet_distance(sets[0][chosen], reference[chosen]) for chosen in indices]
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_draws_that_take_too_much_memory_are_not_kept(monkeypatch):
+    metric, indices = FrechetInceptionDistance("shapes"), resample_indices(12, 5)
+    statistics = {"prediction": vectors(0, 12, 6), "reference": vectors(1, 12, 6)}
+    kept = metric.score_draws(statistics, indices)
+    monkeypatch.setattr("harness.metrics.fid.MAX_KEPT_BYTES", 0)
+    np.testing.assert_array_equal(metric.score_draws(statistics, indices), kept)
 
 
 def test_the_shipped_features_are_standardised_and_do_not_depend_on_the_rest_of_the_batch():

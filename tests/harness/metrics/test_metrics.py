@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import harness
+from harness.bootstrap import resample_indices
 from harness.metrics.base import METRICS
 from harness.metrics.exact_match_number import last_number
 from harness.metrics.word_error_rate import word_edits
@@ -38,6 +39,23 @@ def direct(name, samples, options):
 def test_score_uses_the_statistics_alone(name):
     case = CASES[name]
     assert direct(name, case["samples"], case["options"]) == pytest.approx(case["score"], rel=1e-12)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_score_of_a_draw_is_the_score_of_its_samples(name):
+    case = CASES[name]
+    metric = METRICS.get(name)(**case["options"])
+    rows = [as_statistics(metric.statistics(s["prediction"], s["reference"])) for s in case["samples"]]
+    statistics = stack_statistics(rows)
+    indices = resample_indices(len(rows), 50)
+    expected = [metric.score({key: values[chosen] for key, values in statistics.items()}) for chosen in indices]
+    np.testing.assert_allclose(metric.score_draws(statistics, indices), expected, rtol=1e-9)
+
+
+def test_a_draw_without_judged_pixels_has_no_depth_error_and_the_others_have_one():
+    statistics = {"pixels": np.array([0.0, 4.0]), "squared_error": np.array([0.0, 16.0])}
+    draws = METRICS.get("depth-rmse")().score_draws(statistics, np.array([[0, 0], [0, 1], [1, 1]]))
+    np.testing.assert_array_equal(draws, [np.nan, 2.0, 2.0])
 
 
 @pytest.mark.parametrize("name", CASES)
