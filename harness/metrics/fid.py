@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -18,9 +18,14 @@ Network = Callable[[Any], Any]
 """From uint8 images, a tensor ``[B, 3, h, w]``, to features, a tensor ``[B, D]``."""
 
 MAX_REMEMBERED = 1024
+"""Images whose features are kept."""
+
 MAX_KEPT_BYTES = 256 * 2**20
+"""What the fits of the references' draws may take."""
+
 ROUNDING = 1e-10
 SMALL = 256
+"""Features up to which a matrix is small for a library that spreads it over threads."""
 
 
 class FrechetInceptionDistance(Metric):
@@ -59,20 +64,16 @@ class FrechetInceptionDistance(Metric):
             return frechet_distance(statistics["prediction"], statistics["reference"])
 
     def score_draws(self, statistics: Mapping[str, np.ndarray], indices: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The distance of each draw; a sample that is drawn again counts again, but is factored once."""
-        draws = [np.unique(chosen, return_counts=True) for chosen in indices]
-        references = self._fit_references(statistics["reference"], indices)
-        scores = np.empty(len(draws))
+        """The distance of each draw."""
         with _few_threads(statistics["prediction"]):
-            for draw, ((rows, counts), reference) in enumerate(zip(draws, references, strict=True)):
-                scores[draw] = distance(fit(statistics["prediction"][rows], counts), reference)
-        return scores
+            references = self._fit_references(statistics["reference"], indices)
+            pairs = zip(_fit_draws(statistics["prediction"], indices), references, strict=True)
+            return np.array([distance(*pair) for pair in pairs], dtype=np.float64)
 
     def _fit_references(self, features: NDArray[np.float64], indices: NDArray[np.int64]) -> Iterable[Gaussian]:
         """The fit of each draw, kept where memory allows: the references come again with every codec."""
-        fits = (fit(features[rows], counts) for rows, counts in (np.unique(c, return_counts=True) for c in indices))
-        size = features.shape[1]
-        if len(indices) * min(len(features), size) * size * 8 > MAX_KEPT_BYTES:
+        fits, (samples, size) = _fit_draws(features, indices), features.shape
+        if 8 * len(indices) * min(samples, size) * size > MAX_KEPT_BYTES:
             return fits
         key = hashlib.sha256(features.tobytes() + indices.tobytes()).digest()
         if self._kept is None or self._kept[0] != key:
@@ -137,6 +138,13 @@ def fit(vectors: NDArray[np.float64], counts: NDArray[np.int64] | None = None) -
     centred = np.sqrt(counts / max(count - 1, 1))[:, None] * (vectors - mean)
     root: NDArray[np.float64] = np.asarray(np.linalg.qr(centred, mode="r")) if rows > size else centred
     return Gaussian(mean, root)
+
+
+def _fit_draws(features: NDArray[np.float64], indices: NDArray[np.int64]) -> Iterator[Gaussian]:
+    """The Gaussian of each draw; a sample that is drawn again counts again, but is factored once."""
+    for chosen in indices:
+        rows, counts = np.unique(chosen, return_counts=True)
+        yield fit(features[rows], counts)
 
 
 def distance(first: Gaussian, second: Gaussian) -> float:
