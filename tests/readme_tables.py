@@ -107,14 +107,16 @@ def leaderboard_table() -> str:
         figures[row["codec"]] = [*map(geometric_mean, kinds), row["ebpfp"]["95"]["value"] or math.nan]
     best = [min(filter(math.isfinite, column), default=math.nan) for column in zip(*figures.values(), strict=True)]
     lines = [
-        f"| codec | {' | '.join(KINDS)} | all | BD-rate, score | above the bound |",
-        f"|---|{'---:|' * (len(KINDS) + 3)}",
+        f"| codec | {' | '.join(KINDS)} | all | never | at most | BD-rate, score | above the bound |",
+        f"|---|{'---:|' * (len(KINDS) + 5)}",
     ]
     for row in board["codecs"]:
         cells = [
             "-" if math.isnan(rate) else f"**{rate:.2f}**" if rate == lowest else f"{rate:.2f}"
             for rate, lowest in zip(figures[row["codec"]], best, strict=True)
         ]
+        bounds = [part["bound"] for part in board["retained"][row["codec"]].values()]
+        cells += [str(bounds.count(bound) or "-") for bound in ("never", "at most")]
         bd_rate, gap = row["bd_rate_score"]["percent"]["value"], row["bound_gap"]["value"]
         cells += ["-" if bd_rate is None else f"{bd_rate:+.0f} %", "-" if gap is None else f"{gap:.2f}"]
         lines.append(f"| `{row['codec']}` | {' | '.join(cells)} |")
