@@ -32,17 +32,29 @@ def resample_indices(samples: int, resamples: int = RESAMPLES, seed: int = SEED,
     return generator.integers(0, samples, size=(resamples, samples))
 
 
+def draw_counts(indices: NDArray[np.int64], samples: int) -> NDArray[np.float64]:
+    """How often each draw holds each sample, ``[resamples, samples]``: sums over draws are products with it.
+
+    Example:
+        >>> draw_counts(np.array([[0, 0], [0, 1]]), 2).tolist()
+        [[2.0, 0.0], [1.0, 1.0]]
+    """
+    draws = len(indices)
+    places = indices + samples * np.arange(draws)[:, None]
+    return np.bincount(places.ravel(), minlength=draws * samples).reshape(draws, samples).astype(np.float64)
+
+
+def resample_sums(values: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sum of each draw, ``[resamples, ...]``, of values ``[samples, ...]``; `draw_counts` gives the counts."""
+    sums: NDArray[np.float64] = np.tensordot(counts, values, axes=1)
+    return sums
+
+
 def bootstrap_ratio(
-    numerator: NDArray[np.float64], denominator: NDArray[np.float64], indices: NDArray[np.int64]
+    numerator: NDArray[np.float64], denominator: NDArray[np.float64], counts: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """The ratio of sums of each draw, such as coded bits over raw bits; both inputs ``[samples]``."""
-    return numerator[indices].sum(axis=1) / denominator[indices].sum(axis=1)
-
-
-def resample_sums(values: NDArray[np.float64], indices: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The sum of each draw, ``[resamples]``, of values ``[samples]``."""
-    sums: NDArray[np.float64] = values[indices].sum(axis=1)
-    return sums
+    return resample_sums(numerator, counts) / resample_sums(denominator, counts)
 
 
 def interval(draws: NDArray[np.float64], confidence: float = CONFIDENCE) -> tuple[float, float] | None:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.bootstrap import draw_counts, resample_sums
 from lamofcbench.registry import Registry
 from lamofcbench.scenarios.base import PredictionType
 
@@ -75,13 +76,11 @@ class AdditiveMetric(Metric):
 
     def score_draws(self, statistics: Mapping[str, np.ndarray], indices: NDArray[np.int64]) -> NDArray[np.float64]:
         """The scores of the sums over each draw."""
-        draws, samples = indices.shape
-        rows = np.arange(draws)[:, None] * samples
-        counts = np.bincount((indices + rows).ravel(), minlength=draws * samples).reshape(draws, samples)
-        counts = counts.astype(np.float64)
         summands = self.summands(statistics)
-        sums = {name: np.tensordot(counts, values, axes=1) for name, values in summands.items()}
-        return np.asarray(self.score_of_sums(sums, samples), dtype=np.float64)
+        samples = len(next(iter(summands.values())))
+        counts = draw_counts(indices, samples)
+        sums = {name: resample_sums(values, counts) for name, values in summands.items()}
+        return np.asarray(self.score_of_sums(sums, indices.shape[1]), dtype=np.float64)
 
     def summands(self, statistics: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """What is summed, each ``[samples, ...]``: the statistics, where a subclass does not combine them."""

@@ -61,10 +61,9 @@ class DepthRMSE(AdditiveMetric):
         Raises:
             DataError: if no reference has a valid pixel.
         """
-        score = super().score(statistics)
-        if np.isnan(score):
+        if not np.any(statistics["pixels"]):
             raise DataError("no sample has a valid reference depth, so there is no RMSE")
-        return score
+        return super().score(statistics)
 
     def score_of_sums(self, sums: Mapping[str, np.ndarray], samples: int) -> np.ndarray:
         """The root of squared error over pixels; NaN where there are no pixels."""

@@ -189,7 +189,7 @@ def _draw(item: Evidence, rows: NDArray[np.int64], indices: NDArray[np.int64], m
         if seconds is not None and (seconds[rows] > 0).all():
             each = raw / 8e6 / seconds[rows]
             speeds[stage] = float(np.median(each)), np.median(each[indices], axis=1)
-    rate_draws = bootstrap.bootstrap_ratio(coded, raw, indices)
+    rate_draws = bootstrap.bootstrap_ratio(coded, raw, bootstrap.draw_counts(indices, len(rows)))
     return _Drawn(item, float(coded.sum() / raw.sum()), rate_draws, score, score_draws, speeds)
 
 

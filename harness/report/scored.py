@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import curves
-from harness.bootstrap import bootstrap_ratio, interval, resample_indices, resample_sums
+from harness.bootstrap import bootstrap_ratio, draw_counts, interval, resample_indices, resample_sums
 from harness.metrics.base import METRICS, Metric
 from harness.report.collect import ANCHOR, FLOOR, Evidence
 from harness.report.summary import Estimate
@@ -90,7 +90,8 @@ def score(
 ) -> tuple[list[Scored], list[str]]:
     """The results with bootstrap draws; those whose score their own samples contradict are left out."""
     indices = resample_indices(evidence[0].result.samples, resamples, seed, stream=evidence[0].result.scenario)
-    unscored = [_drawn(item, indices) for item in evidence]
+    counts = draw_counts(indices, indices.shape[1])
+    unscored = [_drawn(item, counts) for item in evidence]
     _set_errors(unscored)
     try:
         metric = metric_of(evidence[0].result.metric, scenario)
@@ -137,11 +138,11 @@ def _close(computed: float, stated: float) -> bool:
     return math.isclose(computed, stated, rel_tol=1e-9, abs_tol=1e-12)
 
 
-def _drawn(item: Evidence, indices: NDArray[np.int64]) -> Scored:
-    errors = {name: resample_sums(values, indices) for name, values in item.squared_errors.items()}
-    entry = Scored(item, None, bootstrap_ratio(256 * item.coded_bytes, item.raw_bits, indices), _errors=errors)
+def _drawn(item: Evidence, counts: Draws) -> Scored:
+    errors = {name: resample_sums(values, counts) for name, values in item.squared_errors.items()}
+    entry = Scored(item, None, bootstrap_ratio(256 * item.coded_bytes, item.raw_bits, counts), _errors=errors)
     if errors and item.elements.all():
-        entry.mse_draws = np.sum(list(errors.values()), axis=0) / resample_sums(item.elements, indices)
+        entry.mse_draws = np.sum(list(errors.values()), axis=0) / resample_sums(item.elements, counts)
     return entry
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from harness.bootstrap import bootstrap_ratio, interval, resample_indices
+from harness.bootstrap import bootstrap_ratio, draw_counts, interval, resample_indices, resample_sums
 from harness.metrics.accuracy import Accuracy
 
 
@@ -38,8 +38,13 @@ def test_pairing_removes_what_two_results_share():
 
 
 def test_ratios_are_of_sums():
-    indices = np.array([[0, 0], [0, 1]])
-    assert bootstrap_ratio(np.array([1.0, 3.0]), np.array([2.0, 4.0]), indices).tolist() == [0.5, 4 / 6]
+    counts = draw_counts(np.array([[0, 0], [0, 1]]), 2)
+    assert bootstrap_ratio(np.array([1.0, 3.0]), np.array([2.0, 4.0]), counts).tolist() == [0.5, 4 / 6]
+
+
+def test_sums_of_draws_are_sums_over_their_samples():
+    indices, values = resample_indices(9, 20), np.random.default_rng(0).standard_normal((9, 4))
+    np.testing.assert_allclose(resample_sums(values, draw_counts(indices, 9)), values[indices].sum(axis=1), atol=1e-12)
 
 
 def test_there_is_no_interval_of_mostly_undefined_draws():

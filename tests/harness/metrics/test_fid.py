@@ -93,9 +93,12 @@ def test_draws_of_other_references_are_not_taken_from_those_before():
 def test_draws_that_take_too_much_memory_are_not_kept(monkeypatch):
     metric, indices = FrechetInceptionDistance("shapes"), resample_indices(12, 5)
     statistics = {"prediction": vectors(0, 12, 6), "reference": vectors(1, 12, 6)}
-    kept = metric.score_draws(statistics, indices)
     monkeypatch.setattr("harness.metrics.fid.MAX_KEPT_BYTES", 0)
-    np.testing.assert_array_equal(metric.score_draws(statistics, indices), kept)
+    found = metric.score_draws(statistics, indices)
+    assert metric._kept is None
+    monkeypatch.undo()
+    np.testing.assert_array_equal(metric.score_draws(statistics, indices), found)
+    assert metric._kept is not None
 
 
 def test_the_shipped_features_are_standardised_and_do_not_depend_on_the_rest_of_the_batch():
