@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from harness.bd_rate import bd_rate, bd_rates
-from harness.bootstrap import resample_indices
 from harness.metrics.base import METRICS, Metric
+from harness.statistics.bd_rate import bd_rate, bd_rates
+from harness.statistics.bootstrap import resample_indices
 
 SAMPLES, DRAWS, POINTS, CLASSES, FEATURES = 256, 1000, 6, 20, 64
 OPTIONS: dict[str, dict[str, object]] = {"mean-iou": {"num_classes": CLASSES}, "fid": {"features": "shapes"}}

@@ -20,9 +20,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import torch
 
-from harness.estimate import peak_memory_bytes
-from harness.runner import ScenarioRunner
-from harness.settings import RunSettings
+from harness.running.estimate import peak_memory_bytes
+from harness.running.runner import ScenarioRunner
+from harness.running.settings import RunSettings
 from lamofcbench.codecs.identity import IdentityCodec
 from lamofcbench.features import FeatureSet
 from lamofcbench.scenarios.base import Axis, Backbone, Scenario, TensorSpec

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from lamofcbench.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from harness.evaluation import Curve, evaluate
+    from harness.running.evaluation import Curve, evaluate
 
 __all__ = ["Curve", "evaluate"]
 
-__getattr__, __dir__ = lazy_exports(__name__, {"Curve": "evaluation", "evaluate": "evaluation"})
+__getattr__, __dir__ = lazy_exports(__name__, {"Curve": "running.evaluation", "evaluate": "running.evaluation"})

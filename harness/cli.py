@@ -10,7 +10,8 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from harness import commands, launch
+from harness import commands
+from harness.running import launch
 from lamofcbench.errors import LaMoFCBenchError, UnknownNameError
 from lamofcbench.version import __version__
 

@@ -12,7 +12,7 @@ import evaluate
 import numpy as np
 
 from harness.metrics.base import METRICS
-from harness.records import as_statistics, stack_statistics
+from harness.results.record import as_statistics, stack_statistics
 
 _FEATURES = {
     "text": datasets.Value("string"),

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from harness import evaluate
-from harness.scoring import make_metric
-from harness.tasks import decode_reference
+from harness.metrics.predictions import decode_reference
+from harness.results.scoring import make_metric
 from lamofcbench.builders import BUILDERS
 from lamofcbench.scenarios.base import SCENARIOS, Scenario
 from lamofcbench.statistics import tensor_statistics

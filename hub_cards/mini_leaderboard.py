@@ -15,10 +15,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from harness import store
 from harness.report.findings import findings
 from harness.report.overall import ranked
 from harness.report.summary import OverallRow, Summary
+from harness.results import store
 from lamofcbench.errors import LaMoFCBenchError
 
 LEADERBOARD = Path(__file__).parent / "mini" / "leaderboard.json"

@@ -58,3 +58,31 @@ def test_every_module_has_a_docstring():
         for path in (ROOT / room).rglob("*.py"):
             tree = ast.parse(path.read_text())
             assert ast.get_docstring(tree) or not tree.body, path
+
+
+HARNESS_MAY_IMPORT = {
+    "statistics": set(),
+    "metrics": {"statistics"},
+    "results": {"metrics", "statistics"},
+    "running": {"results", "metrics", "statistics"},
+    "training": {"running", "results"},
+    "report": {"results", "metrics", "statistics"},
+}
+
+
+@pytest.mark.parametrize("room", HARNESS_MAY_IMPORT)
+def test_the_rooms_of_the_harness_import_one_way(room):
+    for path in (ROOT / "harness" / room).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("harness"):
+                parts = node.module.split(".")
+                targets = parts[1:2] or [alias.name for alias in node.names]
+                assert set(targets) <= HARNESS_MAY_IMPORT[room] | {room}, f"{path} imports {node.module}"
+
+
+def test_what_is_computed_for_a_report_knows_nothing_of_what_shows_it():
+    for path in (ROOT / "harness" / "report").glob("*.py"):
+        if path.name in {"__init__.py", "write.py"}:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            assert not (isinstance(node, ast.ImportFrom) and "render" in (node.module or "")), path

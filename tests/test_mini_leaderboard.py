@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import store
 from harness.cli import main
+from harness.results import store
 from lamofcbench.errors import LaMoFCBenchError
 
 SCRIPT = Path(__file__).parent.parent / "hub_cards" / "mini_leaderboard.py"

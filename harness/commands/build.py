@@ -18,8 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Runs the command; prints the folder of each scenario's data."""
-    from harness.environment import pinned_threads
-    from harness.selection import select_scenarios
+    from harness.running.environment import pinned_threads
+    from harness.running.selection import select_scenarios
     from lamofcbench.builders import BUILDERS
     from lamofcbench.errors import DataError
 

@@ -40,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the command; prints what changed, or all of it as JSON."""
     from harness.report.compare import compare_runs
-    from harness.report.terminal import terminal_comparison
-    from harness.selection import select_scenarios
+    from harness.report.render.terminal import terminal_comparison
+    from harness.running.selection import select_scenarios
     from lamofcbench.errors import LaMoFCBenchError
 
     if args.bootstrap < 1:

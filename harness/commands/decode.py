@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> None:
     """Runs the command; prints the path of the features."""
     from safetensors.torch import save
 
-    from harness import store
+    from harness.results import store
     from lamofcbench.codecs.registry import load_saved
 
     codec = load_saved(args.codec or args.file.with_name(args.file.name + ".codec"), trust_code=args.trust_code)

@@ -27,11 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Runs the command; prints the paths of the bytes and of the codec."""
-    from harness import fitting, store
-    from harness.selection import select_codecs
+    from harness.results import store
+    from harness.running import fitting
+    from harness.running.selection import select_codecs
     from lamofcbench.errors import CodecError, DataError
     from lamofcbench.scenarios.base import SCENARIOS
     from lamofcbench.storage import open_split
+    from lamofcbench.storage.calibration import Calibration
 
     scenario = SCENARIOS.get(args.scenario)
     codecs = select_codecs([args.codec], scenario, trust_code=args.trust_code)
@@ -42,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
     split = open_split(scenario, args.split, args.data)
     if not 0 <= args.index < len(split):
         raise DataError(f"no sample {args.index}: the {args.split} split holds 0 to {len(split) - 1}")
-    codec = fitting.fit(codecs[0], fitting.Calibration(scenario, args.data), args.seed)
+    codec = fitting.fit(codecs[0], Calibration(scenario, args.data), args.seed)
     data = codec.encode(split.features(args.index))
     args.output.parent.mkdir(parents=True, exist_ok=True)
     with store.replacing(args.output) as temporary:

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Runs the command; prints the tables, then the bare paths of markdown, figure and page."""
     from harness.report import terminal_table, write_report
-    from harness.selection import select_scenarios
+    from harness.running.selection import select_scenarios
     from lamofcbench.errors import LaMoFCBenchError
 
     if args.bootstrap < 0:

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command; prints the folder of each result."""
-    from harness import launch
+    from harness.running import launch
 
     def work(team: launch.Team) -> int:
         if args.dry_run:
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _settings(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # RunSettings, imported late
-    from harness.settings import RunSettings
+    from harness.running.settings import RunSettings
 
     return RunSettings(
         results=args.results,
@@ -76,7 +76,8 @@ def _settings(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # RunS
 
 def _check(args: argparse.Namespace):  # type: ignore[no-untyped-def]
     """The runs asked for; what is wrong with any of them shows before the first one starts."""
-    from harness import scoring, selection
+    from harness.results import scoring
+    from harness.running import selection
 
     _settings(args)
     plans = []
@@ -88,7 +89,7 @@ def _check(args: argparse.Namespace):  # type: ignore[no-untyped-def]
 
 
 def _run(args: argparse.Namespace, team) -> int:  # type: ignore[no-untyped-def]
-    from harness.runner import ScenarioRunner
+    from harness.running.runner import ScenarioRunner
 
     settings = _settings(args)
     printed: set[Path] = set()
@@ -102,8 +103,8 @@ def _run(args: argparse.Namespace, team) -> int:  # type: ignore[no-untyped-def]
 
 
 def _estimate(args: argparse.Namespace, team) -> int:  # type: ignore[no-untyped-def]
-    from harness import estimate
-    from harness.runner import ScenarioRunner
+    from harness.running import estimate
+    from harness.running.runner import ScenarioRunner
 
     settings = _settings(args)
     estimates = [

@@ -25,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Runs the command; prints each result's folder, and its score on stderr."""
-    from harness import rescore, store
-    from harness.selection import select_scenarios
+    from harness.results import rescoring, store
+    from harness.running.selection import select_scenarios
     from lamofcbench.errors import ResultsError
     from lamofcbench.scenarios.base import SCENARIOS
     from lamofcbench.storage import open_split
@@ -43,10 +43,10 @@ def run(args: argparse.Namespace) -> None:
                 "--scenarios path/to/file.py:NAME"
             )
         scenario = scenario or SCENARIOS.get(result.scenario)
-        rescored = rescore.rescore(folder, scenario, update=args.update)
+        rescored = rescoring.rescore(folder, scenario, update=args.update)
         if args.decode:
             if scenario.id not in splits:
                 splits[scenario.id] = open_split(scenario, "test", args.data)
-            rescore.check_decoding(folder, scenario, splits[scenario.id], trust_code=args.trust_code)
+            rescoring.check_decoding(folder, scenario, splits[scenario.id], trust_code=args.trust_code)
         print(f"{scenario.ref} {result.codec.name} {result.metric} {rescored.score:.6g}", file=sys.stderr)
         print(folder.path, flush=True)

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Runs the command; every tensor has a row, and one without its two largest channels."""
-    from harness.selection import select_scenarios
+    from harness.running.selection import select_scenarios
     from lamofcbench.errors import LaMoFCBenchError
     from lamofcbench.statistics import tensor_statistics
     from lamofcbench.storage import open_split

@@ -71,8 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command; prints the file of each rate point's weights."""
-    from harness import launch
-    from harness.selection import select_scenarios
+    from harness.running import launch
+    from harness.running.selection import select_scenarios
     from harness.training import ladder
     from harness.training.export import weights_file
     from harness.training.trainer import accelerator_options
@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
 def _settings(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # LadderSettings, imported late
     import inspect
 
-    from harness import environment
+    from harness.running import environment
     from harness.training.ladder import LadderSettings
     from lamofcbench.codecs.learned.networks import LAMBDAS, NETWORKS
     from lamofcbench.errors import UnknownNameError

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.bootstrap import draw_counts, resample_sums
+from harness.statistics.bootstrap import draw_counts, resample_sums
 from lamofcbench.registry import Registry
 from lamofcbench.scenarios.base import PredictionType
 
@@ -56,7 +56,8 @@ class Metric(ABC):
 
         Args:
             statistics: each ``[samples, ...]``.
-            indices: the samples of each draw, ``[draws, samples]``, as `harness.bootstrap.resample_indices` gives them.
+            indices: the samples of each draw, ``[draws, samples]``, as
+                `harness.statistics.bootstrap.resample_indices` gives them.
 
         Returns:
             ``[draws]``; NaN where the score is undefined.

@@ -1,8 +1,8 @@
 """The report on a results folder: tables, ``summary.json``, figures, one HTML page.
 
-Data flow one way::
+Data flow one way; what is computed stands here, what shows it in ``render/``::
 
-    results/ ──collect──► Evidence ──contexts──► comparable results ──analysis──► Summary ──write──► report.md
+    results/ ──collect──► Evidence ──contexts──► comparable results ──analysis──► Summary ──render──► report.md
              (checked)              (one context)                     (scored,               summary.json
                                           │                           bd_rates,              curves*.png
                                           └──compare──► Comparison    fronts,                index.html
@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 from lamofcbench.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from harness.report.terminal import terminal_table
+    from harness.report.render.terminal import terminal_table
     from harness.report.write import ReportPaths, write_report
 
 __all__ = ["ReportPaths", "terminal_table", "write_report"]
 
 __getattr__, __dir__ = lazy_exports(
-    __name__, {"ReportPaths": "write", "terminal_table": "terminal", "write_report": "write"}
+    __name__, {"ReportPaths": "write", "terminal_table": "render.terminal", "write_report": "write"}
 )

@@ -9,12 +9,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness import curves
-from harness.bootstrap import resample_indices
-from harness.gaussian_bound import Spectrum
 from harness.report.bd_rates import with_bd_rates
 from harness.report.bounds import NO_SCENARIO, ScenarioBound
-from harness.report.collect import ANCHOR, FLOOR, Evidence, Floats
+from harness.report.collect import Evidence, Floats
 from harness.report.deployment import link_answers
 from harness.report.fronts import with_fronts
 from harness.report.points import rate_point
@@ -31,7 +28,10 @@ from harness.report.summary import (
     RetainedRate,
     ScenarioSummary,
 )
-from harness.results import Result
+from harness.results.result import ANCHOR, FLOOR, Result
+from harness.statistics import curves
+from harness.statistics.bootstrap import resample_indices
+from harness.statistics.gaussian_bound import Spectrum
 from lamofcbench.errors import LaMoFCBenchError
 from lamofcbench.scenarios.base import Scenario
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.bd_rate import BDRate, bd_rate, bd_rates
-from harness.bootstrap import interval
 from harness.report.scored import Draws, Scored
 from harness.report.summary import BDRateRecord, CodecSummary
+from harness.statistics.bd_rate import BDRate, bd_rate, bd_rates
+from harness.statistics.bootstrap import interval
 
 MEASURES = ("score", "mse", "nmse")
 

@@ -11,8 +11,6 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness import curves, store
-from harness.gaussian_bound import FOLDS, GaussianBound, Spectrum, spectrum
 from harness.report.scored import Draws, Scored, estimate
 from harness.report.summary import (
     GAP_NMSES,
@@ -23,7 +21,10 @@ from harness.report.summary import (
     Estimate,
     RatePoint,
 )
-from harness.results import Result
+from harness.results import store
+from harness.results.result import Result
+from harness.statistics import curves
+from harness.statistics.gaussian_bound import FOLDS, GaussianBound, Spectrum, spectrum
 from lamofcbench.builders import BUILDERS
 from lamofcbench.errors import DataError
 from lamofcbench.scenarios.base import Scenario
@@ -129,7 +130,7 @@ def _spectrum(part: _TensorSpectrum) -> Spectrum:
 
 
 def _compute(scenario: Scenario, result: Result, data: Path | None) -> dict[str, Spectrum]:
-    from harness.fitting import Calibration  # loads torch
+    from lamofcbench.storage.calibration import Calibration  # loads torch
 
     if result.scenario_digest != scenario.digest:
         raise DataError("the results were made when the scenario was declared otherwise")

@@ -20,17 +20,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from harness.records import column, statistics_of
-from harness.results import Result
-from harness.scoring import read_figures
+from harness.results.record import column, statistics_of
+from harness.results.result import Result
+from harness.results.scoring import read_figures
+from harness.results.store import RESULT_FILE, RUN_FILE, SAMPLES_FILE, TIMINGS_FILE
 from lamofcbench.errors import ResultsError
 from lamofcbench.scenarios.base import NAME_PATTERN
 
 MAX_JSON_BYTES = 16 * 2**20
-RESULT_FILE, SAMPLES_FILE, TIMINGS_FILE, RUN_FILE = "result.json", "samples.parquet", "timings.parquet", "run.json"
-
-ANCHOR, FLOOR = "identity", "mean"
-"""The codecs that the runner runs before any other: uncoded features, and the calibration mean."""
 
 Floats = NDArray[np.float64]
 

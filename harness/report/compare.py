@@ -17,14 +17,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import bootstrap, curves
 from harness.metrics.base import Metric
-from harness.report.collect import ANCHOR, FLOOR, Evidence, read_results
+from harness.report.collect import Evidence, read_results
 from harness.report.comparison import Comparison, Measure, Pair, ScenarioPairing, absolute_change, relative_change
 from harness.report.contexts import comparable
 from harness.report.points import params_label
 from harness.report.scored import declaration, metric_of
 from harness.report.summary import RETAINED_PERCENTS
+from harness.results.result import ANCHOR, FLOOR
+from harness.statistics import bootstrap, curves
 from lamofcbench.errors import LaMoFCBenchError
 from lamofcbench.scenarios.base import Scenario
 

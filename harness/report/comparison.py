@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from harness import bootstrap
 from harness.report.summary import Estimate
+from harness.statistics import bootstrap
 
 Draws = NDArray[np.float64]
 

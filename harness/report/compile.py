@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness import bootstrap
-from harness.gaussian_bound import Spectrum
 from harness.report.analysis import FindSpectra, analyse_scenario
 from harness.report.bounds import read_spectra
 from harness.report.collect import read_results
@@ -14,7 +12,9 @@ from harness.report.contexts import comparable
 from harness.report.findings import findings, winner
 from harness.report.overall import overall_rows
 from harness.report.summary import Summary
-from harness.results import Result
+from harness.results.result import Result
+from harness.statistics import bootstrap
+from harness.statistics.gaussian_bound import Spectrum
 from lamofcbench.errors import UnknownNameError
 from lamofcbench.scenarios.base import Scenario
 from lamofcbench.version import __version__

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from harness.report.collect import ANCHOR, FLOOR, Evidence
+from harness.report.collect import Evidence
+from harness.results.result import ANCHOR, FLOOR
 
 CONTEXT_FIELDS = (
     "scenario",

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from harness import curves
 from harness.report.analysis import CodecDraws, ScenarioAnalysis
 from harness.report.fronts import log_speed, on_front
 from harness.report.scored import Draws, estimate
@@ -19,6 +18,7 @@ from harness.report.summary import (
     OverallBDRate,
     OverallRow,
 )
+from harness.statistics import curves
 
 
 def overall_rows(analyses: Sequence[ScenarioAnalysis], ranking_percent: int) -> list[OverallRow]:

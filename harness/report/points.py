@@ -13,7 +13,7 @@ from harness.report.collect import Evidence
 from harness.report.deployment import link_times
 from harness.report.scored import Scored, estimate
 from harness.report.summary import RatePoint, TensorPoint
-from harness.results import TensorRecord
+from harness.results.result import TensorRecord
 from lamofcbench.rates import compression_ratio
 
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import curves
-from harness.bootstrap import bootstrap_ratio, draw_counts, interval, resample_indices, resample_sums
 from harness.metrics.base import METRICS, Metric
-from harness.report.collect import ANCHOR, FLOOR, Evidence
+from harness.report.collect import Evidence
 from harness.report.summary import Estimate
-from harness.scoring import make_metric
+from harness.results.result import ANCHOR, FLOOR
+from harness.results.scoring import make_metric
+from harness.statistics import curves
+from harness.statistics.bootstrap import bootstrap_ratio, draw_counts, interval, resample_indices, resample_sums
 from lamofcbench.errors import LaMoFCBenchError
 from lamofcbench.registry import is_file_reference
 from lamofcbench.scenarios.base import SCENARIOS, Scenario

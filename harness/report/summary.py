@@ -1,7 +1,7 @@
 """The schema of ``summary.json``: everything that the tables, figures and the page show, and nothing they compute.
 
-``summary.schema.json`` beside this file is the published schema (``python -m harness.schema`` writes it anew after a
-change). Keys are written in the order of the fields, floats in full.
+``summary.schema.json`` beside this file is the published schema (``python -m harness.report.schema`` writes it anew
+after a change). Keys are written in the order of the fields, floats in full.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from harness.curves import Bound
+from harness.statistics.curves import Bound
 
 LINKS_MBIT_PER_S = (1, 10, 100)
 RETAINED_PERCENTS = (95, 99)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import bootstrap
 from harness.report.compile import compile_summary
-from harness.report.styles import styles_of
+from harness.report.render.styles import styles_of
 from harness.report.summary import Summary
+from harness.statistics import bootstrap
 from lamofcbench.scenarios.base import Scenario
 
 OVERVIEW_FILE = "curves.png"
@@ -63,7 +63,7 @@ def write_report(
         ResultsError: if the folder holds no usable result.
         UnknownNameError: if no result is of the named reference.
     """
-    from harness.report import markdown, page, plots  # matplotlib and jinja2 take a second to load
+    from harness.report.render import markdown, page, plots  # matplotlib and jinja2 take a second to load
 
     summary = compile_summary(
         results_dir, reference, resamples=resamples, seed=seed, scenarios=scenarios, bound=bound, data=data

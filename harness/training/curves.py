@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness import store
+from harness.results import store
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, float]]) -> None:

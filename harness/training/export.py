@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from harness import environment, store
+from harness.results import store
+from harness.running import environment
 from harness.training.objective import Losses
 from harness.training.plan import TrainingPlan
 from harness.training.schedule import LAST_SHARE, LEAST_IMPROVEMENT

@@ -19,9 +19,8 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from harness import environment
-from harness.fitting import Calibration
-from harness.launch import Team
+from harness.running import environment
+from harness.running.launch import Team
 from harness.training import curves
 from harness.training.crops import CropSource
 from harness.training.export import export, finished_card, shared_base, weights_file
@@ -34,6 +33,7 @@ from lamofcbench.codecs.learned.checkpoints import read_state
 from lamofcbench.codecs.learned.networks import NETWORKS
 from lamofcbench.errors import LaMoFCBenchError, UnknownNameError
 from lamofcbench.scenarios.base import Scenario
+from lamofcbench.storage.calibration import Calibration
 from lamofcbench.storage.integrity import file_sha256
 
 

@@ -22,14 +22,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harness import store
-from harness.fitting import Calibration
+from harness.results import store
 from lamofcbench.codecs.kmeans import FIT_SAMPLES, collect_values, kmeans_points
 from lamofcbench.codecs.learned.folding import CanvasLayout
 from lamofcbench.codecs.learned.planes import LEVELS, IndexPlanes
 from lamofcbench.errors import DataError
 from lamofcbench.features import FeatureSet, pack
 from lamofcbench.scenarios.base import FeatureSpecs, TensorSpec
+from lamofcbench.storage.calibration import Calibration
 
 HELD_OUT_SHARE = 0.1
 PLANES_FILE = "planes.bin"

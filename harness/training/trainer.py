@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from harness import environment, store
-from harness.launch import Team
+from harness.results import store
+from harness.running import environment
+from harness.running.launch import Team
 from harness.training.crops import Crops, CropSource
 from harness.training.objective import Losses, RateDistortion, keep_full_precision, losses_of_sums
 from harness.training.plan import TrainingPlan

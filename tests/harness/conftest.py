@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.pipeline import Pipeline
-from harness.runner import ScenarioRunner
-from harness.settings import RunSettings
+from harness.running.pipeline import Pipeline
+from harness.running.runner import ScenarioRunner
+from harness.running.settings import RunSettings
 from lamofcbench.builders import BUILDERS
 from lamofcbench.scenarios.base import SCENARIOS
 

@@ -7,9 +7,9 @@ import pytest
 from safetensors import safe_open
 
 from harness import cli
-from harness.pipeline import Pipeline
-from harness.selection import select_codecs, select_scenarios
-from harness.store import find_results
+from harness.results.store import find_results
+from harness.running.pipeline import Pipeline
+from harness.running.selection import select_codecs, select_scenarios
 
 
 @pytest.fixture
@@ -126,9 +126,9 @@ def test_a_dry_run_estimates_and_writes_nothing(run_toy, tmp_path):
 
 
 def test_an_estimate_of_disk_is_near_the_truth(run_toy, tmp_path):
-    from harness.estimate import estimate
-    from harness.runner import ScenarioRunner
-    from harness.settings import RunSettings
+    from harness.running.estimate import estimate
+    from harness.running.runner import ScenarioRunner
+    from harness.running.settings import RunSettings
 
     folder = Path(run_toy(codecs=["identity"])[1][0])
     (scenario,) = select_scenarios([f"{Path(__file__).parents[1] / 'data' / 'toy_scenario.py'}:TOY"])

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from harness import evaluate
-from harness.tasks import encode_prediction
+from harness.metrics.predictions import encode_prediction
 from lamofcbench.features import FeatureSet
 from lamofcbench.models.loading import load_model
 from lamofcbench.scenarios.base import SCENARIOS

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from dataset_builders.mini.shapes.features import load_features
-from harness.bootstrap import resample_indices
 from harness.metrics.base import METRICS
 from harness.metrics.fid import FrechetInceptionDistance, distance, fit, frechet_distance
+from harness.statistics.bootstrap import resample_indices
 from lamofcbench.errors import DataError, PluginError
 
 

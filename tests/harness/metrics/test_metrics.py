@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 import harness
-from harness.bootstrap import resample_indices
 from harness.metrics.base import METRICS
 from harness.metrics.exact_match_number import last_number
 from harness.metrics.word_error_rate import word_edits
-from harness.records import as_statistics, stack_statistics
+from harness.results.record import as_statistics, stack_statistics
+from harness.statistics.bootstrap import resample_indices
 from lamofcbench.errors import DataError, UnknownNameError
 
 CASES = {path.stem: json.loads(path.read_text()) for path in sorted((Path(__file__).parent / "cases").glob("*.json"))}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.metrics.base import METRICS
-from harness.records import as_statistics, stack_statistics
+from harness.results.record import as_statistics, stack_statistics
 
 REFUSAL, COMPLIANCE = "I cannot help with that", "yes I will do that"
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.results import CodecRecord, RateRecord, Result, TensorRecord
+from harness.results.result import CodecRecord, RateRecord, Result, TensorRecord
 
 TENSORS = {"block.1": 400, "block.7": 600}  # elements a sample, fp32
 

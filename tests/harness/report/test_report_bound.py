@@ -6,14 +6,14 @@ import pytest
 
 from harness.report import bounds
 from harness.report.compile import compile_summary
-from harness.selection import select_codecs
+from harness.running.selection import select_codecs
 from lamofcbench.scenarios.base import DTYPE_BITS
 
 
 @pytest.fixture(scope="module")
 def run(toy, toy_data, tmp_path_factory):
-    from harness.runner import ScenarioRunner
-    from harness.settings import RunSettings
+    from harness.running.runner import ScenarioRunner
+    from harness.running.settings import RunSettings
 
     results = tmp_path_factory.mktemp("bound") / "results"
     settings = RunSettings(results=results, data=toy_data, progress=False, bitstreams=False)

@@ -201,9 +201,9 @@ def test_the_published_schema_of_the_summary_is_the_models_own(report):
 
     import jsonschema
 
-    from harness.schema import SUMMARY_SCHEMA_PATH, summary_schema
+    from harness.report.schema import SUMMARY_SCHEMA_PATH, summary_schema
 
-    assert SUMMARY_SCHEMA_PATH.read_text() == summary_schema(), "run `python -m harness.schema`"
+    assert SUMMARY_SCHEMA_PATH.read_text() == summary_schema(), "run `python -m harness.report.schema`"
     jsonschema.validate(json.loads(report.summary_json.read_text()), json.loads(summary_schema()))
 
 

@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from harness.fitting import Calibration
 from harness.training.planes import INDEX_FILE, PLANES_FILE, PlaneStore, held_out_samples, planes_digest, write_planes
 from lamofcbench.codecs.kmeans import FIT_SAMPLES, Quantiser, collect_values, kmeans_points
 from lamofcbench.errors import DataError
+from lamofcbench.storage.calibration import Calibration
 
 
 @pytest.fixture(scope="module")

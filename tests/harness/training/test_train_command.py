@@ -39,7 +39,7 @@ def trained(toy_file, toy_data, tmp_path_factory):
 
 
 def test_a_folder_of_checkpoints_is_what_the_codec_takes(trained, toy, toy_data):
-    from harness.fitting import Calibration
+    from lamofcbench.storage.calibration import Calibration
 
     codec = make_codecs(f"hyperprior:lmbda=0.02,weights={trained}", toy.specs)[0]
     fitted = codec.fit(Calibration(toy, toy_data))

@@ -6,8 +6,8 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
-from harness import environment
-from harness.launch import Team
+from harness.running import environment
+from harness.running.launch import Team
 from harness.training.crops import CropSource
 from harness.training.initial import start_as_block_transform
 from harness.training.objective import PEAK, RateDistortion

@@ -75,7 +75,7 @@ def test_all_of_it_takes_less_than_nine_megabytes():
 
 
 def test_references_are_the_images_of_the_stored_features_and_the_anchor_is_at_no_distance(model):
-    from harness.scoring import make_metric
+    from harness.results.scoring import make_metric
     from lamofcbench.rasters import decode_png
 
     test = open_split(SCENARIO, "test")

@@ -1,0 +1,99 @@
+"""The report as markdown, for reading in a terminal, a pull request or a model card."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from harness.report import text
+from harness.report.render import detail_tables, tables
+from harness.report.summary import ScenarioSummary, Summary
+
+_DETAILS = (
+    detail_tables.front_table,
+    detail_tables.deployment_table,
+    detail_tables.tensor_table,
+    detail_tables.bound_table,
+    detail_tables.codec_table,
+)
+_SPECIAL = re.compile(r"([\\`*_\[\]{}#|~$!^])")
+
+
+def escape(value: str) -> str:
+    r"""Text that markdown shows as it is, on one line.
+
+    Example:
+        >>> escape("a|b <script> *c*")
+        'a\\|b &lt;script&gt; \\*c\\*'
+    """
+    value = value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _SPECIAL.sub(r"\\\1", value)
+
+
+def render(summary: Summary, figures: Mapping[str, str], overview: str) -> str:
+    """The whole report.
+
+    Args:
+        summary: what to show.
+        figures: file name of each scenario's figure, by scenario id.
+        overview: file name of the figure of all scenarios.
+    """
+    lines = ["# LaMoFCBench report", "", *(f"> {line}\n>" for line in _introduction(summary)[:-1])]
+    lines += [f"> {_introduction(summary)[-1]}", ""]
+    if summary.warnings:
+        lines += [
+            "## Warnings",
+            "",
+            *(f"- {escape(text.shown(warning, text.MAX_LINE))}" for warning in summary.warnings),
+            "",
+        ]
+    lines += [*(f"- {escape(finding)}" for finding in summary.findings), ""]
+    for table in (tables.overall_table, tables.matrix_table, tables.headline_table):
+        lines += _table(table(summary))
+    lines += [f"![Score over rate, all scenarios]({overview})", ""]
+    for scenario in summary.scenarios:
+        lines += _scenario(scenario, figures[scenario.scenario])
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _introduction(summary: Summary) -> list[str]:
+    interval = f"{100 * summary.confidence:.0f} % intervals in brackets: {summary.resamples} paired bootstrap draws"
+    return [
+        "The front of a model runs on one device, its features are encoded, sent and decoded, and the tail runs on "
+        "another. Measured: the bytes, and what the task score loses.",
+        "EBPFP is the rate: 32 is uncoded. Retention is the share of the score that is left between the floor "
+        "(calibration mean in place of the features) and the anchor (uncoded features).",
+        f"EBPFP@95 is the lowest rate that keeps 95 %. {interval if summary.resamples else 'No intervals'}.",
+    ]
+
+
+def _scenario(scenario: ScenarioSummary, figure: str) -> Iterable[str]:
+    title = scenario.title if scenario.title == scenario.scenario else f"{scenario.title} ({scenario.scenario})"
+    yield from (f"## {escape(text.shown(title))}", "")
+    anchor, floor = text.estimate(scenario.anchor), text.estimate(scenario.floor)
+    yield from (f"{scenario.samples} samples; uncoded {escape(anchor)}, calibration mean {escape(floor)}.", "")
+    yield from (f"![Score and error over rate]({figure})", "")
+    yield from _table(tables.points_table(scenario))
+    yield from (f"- {escape(answer)}" for answer in detail_tables.deployment_answers(scenario))
+    yield ""
+    for table in _DETAILS:
+        yield from _table(table(scenario))
+    yield from ("### Protocol", "")
+    yield from (f"- {escape(name)}: {escape(value)}" for name, value in detail_tables.protocol_facts(scenario))
+    yield ""
+
+
+def _table(table: tables.Table) -> Iterable[str]:
+    yield from (f"### {table.title}", "")
+    yield "| " + " | ".join(escape(column.name) for column in table.columns) + " |"
+    yield "|" + "|".join("---:" if column.numeric else "---" for column in table.columns) + "|"
+    for row in table.rows:
+        yield "| " + " | ".join(_cell(cell) for cell in row) + " |"
+    yield ""
+    for note in table.notes:
+        yield from (escape(note), "")
+
+
+def _cell(cell: tables.Cell) -> str:
+    shown = escape(cell.text)
+    return f"**{shown}**" if cell.strong and shown else shown

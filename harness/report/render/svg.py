@@ -1,0 +1,117 @@
+"""Panels as ``<svg>`` elements for the page: text stays text, colours are the page's own, marks tell what they are.
+
+Colours come from classes ``c0`` to ``c7`` and from the page's variables, so that one drawing serves light and dark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+
+from harness.report.render.figures import Axis, Mark, Panel, Series, bytes_ticks
+from harness.report.render.styles import DASH_ARRAYS, MARKER_PATHS, Style
+
+WIDTH, HEIGHT = 440, 330
+LEFT, RIGHT, TOP, BOTTOM = 56, 10, 34, 44
+PLOT_WIDTH, PLOT_HEIGHT = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+
+
+def render(panel: Panel, styles: Mapping[str, Style], name: str) -> str:
+    """The element; every text in it is escaped.
+
+    Args:
+        panel: what to draw.
+        styles: of each codec.
+        name: unique within the page, for the clip path.
+    """
+    parts = [
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(panel.title)}">',
+        f'<clipPath id="{name}"><rect x="{LEFT - 6}" y="{TOP - 6}" width="{PLOT_WIDTH + 12}" '
+        f'height="{PLOT_HEIGHT + 12}"/></clipPath>',
+        *_grid(panel),
+    ]
+    if panel.empty:
+        parts.append(_text(LEFT + PLOT_WIDTH / 2, TOP + PLOT_HEIGHT / 2, panel.empty, "middle"))
+    for level in panel.levels:
+        y = _y(panel, level.y)
+        parts.append(
+            f'<path class="level{" dotted" if level.dotted else ""}" d="M{LEFT} {y:.1f}h{PLOT_WIDTH}"/>'
+            + _text(LEFT + 4, y + (-4 if level.above else 11), level.label, "start", "small")
+        )
+    parts.append(f'<g clip-path="url(#{name})">')
+    if panel.limit is not None:
+        corners = zip(panel.limit.xs, panel.limit.ys, strict=True)
+        line = " ".join(f"{_x(panel, x):.1f},{_y(panel, y):.1f}" for x, y in corners)
+        floor = f"{_x(panel, panel.limit.xs[-1]):.1f},{TOP + PLOT_HEIGHT} {LEFT},{TOP + PLOT_HEIGHT}"
+        parts.append(f'<polygon class="beyond" points="{line} {floor}"/>')
+        parts.append(f'<polyline class="limit" points="{line}"><title>{escape(panel.limit.label)}</title></polyline>')
+    parts += [_series(panel, series, styles[series.codec]) for series in panel.series if series.marks]
+    parts.append("</g>")
+    if panel.limit is not None:
+        parts.append(_text(LEFT + 8, TOP + PLOT_HEIGHT - 8, panel.limit.label, "start", "small limit-name"))
+    return "".join([*parts, "</svg>"])
+
+
+def _grid(panel: Panel) -> list[str]:
+    bottom, right = TOP + PLOT_HEIGHT, LEFT + PLOT_WIDTH
+    parts = [f'<text class="name" x="{LEFT}" y="12">{escape(panel.y.label)}</text>']
+    for value, label in panel.x.ticks:
+        x = _x(panel, value)
+        parts.append(f'<path class="grid" d="M{x:.1f} {TOP}V{bottom}"/>' + _text(x, bottom + 15, label, "middle"))
+    for value, label in panel.y.ticks:
+        y = _y(panel, value)
+        parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{right}"/>' + _text(LEFT - 6, y + 4, label, "end"))
+    if panel.bytes_per_rate is not None:
+        for value, label in bytes_ticks(panel.x, panel.bytes_per_rate):
+            parts.append(_text(_x(panel, value), TOP - 7, f"{label}B", "middle", "small"))
+    parts.append(f'<path class="frame" d="M{LEFT} {TOP}V{bottom}H{right}"/>')
+    parts.append(f'<text class="name" x="{right}" y="{HEIGHT - 8}" text-anchor="end">{escape(panel.x.label)}</text>')
+    return parts
+
+
+def _series(panel: Panel, series: Series, style: Style) -> str:
+    parts = [f'<g class="series c{style.colour}">']
+    if series.joined and len(series.marks) > 1:
+        line = " ".join(f"{_x(panel, m.x):.1f},{_y(panel, m.y):.1f}" for m in series.marks)
+        dash = f' stroke-dasharray="{DASH_ARRAYS[style.dash]}"' if DASH_ARRAYS[style.dash] else ""
+        parts.append(f'<polyline points="{line}"{dash}/>')
+    for mark in series.marks:
+        if mark.low is not None and mark.high is not None and mark.high > mark.low:
+            x, low, high = _x(panel, mark.x), _y(panel, mark.low), _y(panel, mark.high)
+            parts.append(f'<path class="bar" d="M{x:.1f} {low:.1f}V{high:.1f}"/>')
+        parts.append(_mark(panel, mark, style))
+    return "".join([*parts, "</g>"])
+
+
+def _mark(panel: Panel, mark: Mark, style: Style) -> str:
+    names = " ".join(name for name, given in (("faint", mark.faint), ("hollow", mark.hollow)) if given)
+    kind = f' class="{names}"' if names else ""
+    place = f"translate({_x(panel, mark.x):.1f} {_y(panel, mark.y):.1f})"
+    return f'<path{kind} transform="{place}" d="{MARKER_PATHS[style.marker]}"><title>{escape(mark.text)}</title></path>'
+
+
+def swatch(style: Style) -> str:
+    """A codec's line and marker, for a legend."""
+    dash = f' stroke-dasharray="{DASH_ARRAYS[style.dash]}"' if DASH_ARRAYS[style.dash] else ""
+    marker = f'<path transform="translate(14 7)" d="{MARKER_PATHS[style.marker]}"/>'
+    line = f'<polyline points="1,7 27,7"{dash}/>'
+    drawn = f'<g class="series c{style.colour}">{line}{marker}</g>'
+    return f'<svg class="swatch" viewBox="0 0 28 14" aria-hidden="true">{drawn}</svg>'
+
+
+def _x(panel: Panel, value: float) -> float:
+    return LEFT + PLOT_WIDTH * _bounded(panel.x, value)
+
+
+def _y(panel: Panel, value: float) -> float:
+    return TOP + PLOT_HEIGHT * (1 - _bounded(panel.y, value))
+
+
+def _bounded(axis: Axis, value: float) -> float:
+    """Keeps what is far outside from making absurd coordinates."""
+    return min(max(axis.place(value), -1.0), 2.0)
+
+
+def _text(x: float, y: float, text: str, anchor: str, kind: str = "") -> str:
+    named = f' class="{kind}"' if kind else ""
+    return f'<text{named} x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'

@@ -1,0 +1,110 @@
+"""The headline and the rate points as tables for a terminal."""
+
+from __future__ import annotations
+
+import sys
+from typing import IO
+
+from harness.report.comparison import Comparison
+from harness.report.render import comparison_tables, tables
+from harness.report.summary import Summary
+
+PIPE_WIDTH = 200
+"""Columns where the output is no terminal, so that nothing in a log is folded."""
+
+BRIEF_BELOW = 140
+"""A narrower terminal gets fewer columns, and figures without their intervals."""
+
+MAX_NAME_WIDTH = 32
+
+_DROPPED = ("BPFP", "NMSE", "front")
+_DROPPED_BRIEF = ("BPFP", "NMSE", "MSE", "BD-rate, MSE", "above bound", "front", "EBPFP@99")
+
+
+def terminal_table(summary: Summary, file: IO[str] | None = None, *, points: bool = True) -> None:
+    """Prints the overall ranking, the headline and, where asked for, every rate point; warnings first.
+
+    Args:
+        summary: what to show.
+        file: stdout where absent.
+        points: False leaves out the rate points.
+    """
+    from rich.text import Text
+
+    from harness.report.text import MAX_LINE, shown
+
+    console = _console(file)
+    brief = console.width < BRIEF_BELOW
+    drop = _DROPPED_BRIEF if brief else _DROPPED
+    for warning in summary.warnings:
+        console.print(Text(f"warning: {shown(warning, MAX_LINE)}", style="yellow"))
+    chosen = [tables.headline_table(summary)]
+    if len(summary.scenarios) > 1:
+        chosen.insert(0, tables.overall_table(summary))
+    for table in chosen:
+        console.print(_rich(table, drop=drop, brief=brief))
+        for note in table.notes:
+            console.print(Text(note, style="dim"))
+    for scenario in summary.scenarios if points else ():
+        console.print(_rich(tables.points_table(scenario), title=shown(scenario.scenario), drop=drop, brief=brief))
+
+
+def terminal_comparison(comparison: Comparison, file: IO[str] | None = None, *, everything: bool = False) -> None:
+    """Prints what changed between two runs; warnings first, how it was decided last.
+
+    Args:
+        comparison: what to show.
+        file: stdout where absent.
+        everything: also what did not change.
+    """
+    from rich.text import Text
+
+    from harness.report.text import MAX_LINE, shown
+
+    console = _console(file)
+    for warning in comparison.warnings:
+        console.print(Text(f"warning: {shown(warning, MAX_LINE)}", style="yellow"))
+    table = comparison_tables.comparison_table(comparison, everything=everything)
+    if table.rows:
+        console.print(_rich(table, drop=(), brief=console.width < BRIEF_BELOW))
+    for note in comparison_tables.comparison_notes(comparison):
+        console.print(Text(note))
+
+
+def _console(file: IO[str] | None):  # type: ignore[no-untyped-def]  # rich is heavy
+    from rich.console import Console
+
+    file = sys.stdout if file is None else file
+    return Console(file=file, width=None if file.isatty() else PIPE_WIDTH, highlight=False, soft_wrap=False)
+
+
+def _rich(table: tables.Table, *, drop: tuple[str, ...], brief: bool, title: str = ""):  # type: ignore[no-untyped-def]  # rich is heavy
+    """A `rich.table.Table`; cells are `Text`, so that no name is read as markup."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(
+        title=Text(title or table.title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
+    )
+    kept = [position for position, column in enumerate(table.columns) if column.name not in drop]
+    for position in kept:
+        column = table.columns[position]
+        made.add_column(
+            Text(column.name),
+            justify="right" if column.numeric else "left",
+            overflow="fold",
+            no_wrap=not column.numeric,  # heads of figures may fold, names should not
+        )
+    for row in table.rows:
+        cells = []
+        for position in kept:
+            cell, numeric = row[position], table.columns[position].numeric
+            shown = cell.text
+            if numeric and brief:
+                shown = shown.partition(" [")[0]
+            elif not numeric and len(shown) > MAX_NAME_WIDTH:
+                shown = f"{shown[: MAX_NAME_WIDTH - 1]}…"
+            cells.append(Text(shown, style="bold" if cell.strong else ""))
+        made.add_row(*cells)
+    return made

@@ -1,0 +1,201 @@
+"""A sample's record: one row of ``samples.parquet``, and the same as JSON in the journal.
+
+A record is a flat mapping whose keys are the table's columns (`harness.results.result.SAMPLE_COLUMNS`).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harness.metrics.predictions import CELL_TYPES
+from harness.results.result import TIMING_COLUMNS
+from lamofcbench.errors import DataError, ResultsError
+from lamofcbench.scenarios.base import PredictionType
+
+Record = dict[str, Any]
+
+ROWS_A_GROUP = 64
+"""Bounds the memory of writing and reading; a constant, so that equal records give equal files."""
+
+STATISTIC = "statistic."
+_INTEGERS = ("index", "coded_bytes", "elements", "raw_bits")
+_REFERENCE_TYPES: dict[type, pa.DataType] = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    bytes: pa.binary(),
+}
+
+
+def to_json(record: Mapping[str, Any]) -> Record:
+    """A record of JSON values only; `from_json` gives back the same record, floats to the last bit."""
+    return {name: _to_json(value) for name, value in record.items()}
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return {"base64": base64.b64encode(value).decode()}
+    if isinstance(value, np.ndarray):
+        return {"shape": list(value.shape), "values": value.ravel().tolist()}
+    return value
+
+
+def from_json(record: Mapping[str, Any]) -> Record:
+    """The record that `to_json` wrote."""
+    return {name: _from_json(value) for name, value in record.items()}
+
+
+def _from_json(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if "base64" in value:
+        return base64.b64decode(value["base64"])
+    return np.array(value["values"], dtype=np.float64).reshape(value["shape"])
+
+
+def as_statistics(statistics: Mapping[str, Any]) -> Record:
+    """A metric's statistics of one sample as columns: floats, and float64 arrays."""
+    return {
+        f"{STATISTIC}{name}": float(value) if np.ndim(value) == 0 else np.asarray(value, dtype=np.float64)
+        for name, value in statistics.items()
+    }
+
+
+def as_reference(reference: Any, sample_id: str) -> str | int | float | bytes:
+    """A dataset's reference as a plain value."""
+    if isinstance(reference, (np.generic, np.ndarray)) and np.ndim(reference) == 0:
+        reference = reference.item()
+    if type(reference) not in _REFERENCE_TYPES:
+        raise DataError(f"sample {sample_id!r} has a reference of type {type(reference).__name__}; it may be a str, "
+                        "int, float or bytes")  # fmt: skip
+    return reference
+
+
+def sample_schema(record: Record, kind: PredictionType) -> pa.Schema:
+    """The columns of ``samples.parquet``, as the first record shows them."""
+    fields = []
+    for name, value in record.items():
+        metadata = None
+        if name == "prediction":
+            column = CELL_TYPES[kind]
+        elif name == "reference":
+            column = _REFERENCE_TYPES[type(value)]
+        elif name == "sample_id":
+            column = pa.string()
+        elif name in _INTEGERS or name.startswith(("elements.", "payload_bytes.")):
+            column = pa.int64()
+        elif isinstance(value, np.ndarray):
+            column, metadata = pa.list_(pa.float64()), {"shape": json.dumps(value.shape)}
+        else:
+            column = pa.float64()
+        fields.append(pa.field(name, column, metadata=metadata))
+    return pa.schema(fields)
+
+
+TIMING_SCHEMA = pa.schema([(name, pa.int64() if name == "index" else pa.float64()) for name in TIMING_COLUMNS])
+
+
+class TableWriter:
+    """Writes records to a parquet file in row groups of a fixed size."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._schema, self._rows = schema, list[Record]()
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+
+    def append(self, record: Record) -> None:
+        """Adds a row."""
+        if record.keys() != set(self._schema.names):
+            odd = sorted(record.keys() ^ set(self._schema.names))
+            raise ResultsError(
+                f"sample {record.get('sample_id')!r} has other columns than the first: {', '.join(odd)}; "
+                "an older version began this run, --overwrite always computes it anew"
+            )
+        self._rows.append(record)
+        if len(self._rows) == ROWS_A_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        columns = []
+        for field in self._schema:
+            values = [row[field.name] for row in self._rows]
+            if values and isinstance(values[0], np.ndarray):
+                values = [value.ravel() for value in values]
+            columns.append(pa.array(values, field.type))
+        self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
+        self._rows.clear()
+
+    def close(self) -> None:
+        """Writes what is left, and the file's footer."""
+        if self._rows:
+            self._flush()
+        self._writer.close()
+
+
+def read_table(path: Path, leave_out: Collection[str] = ()) -> pa.Table:
+    """A table of a results folder.
+
+    Args:
+        path: the file.
+        leave_out: columns that are not read.
+
+    Raises:
+        ResultsError: if it is missing or damaged.
+    """
+    try:
+        # Tables are small and many: what `pq.read_table` and threads set up would take longer than the reading.
+        with pq.ParquetFile(path) as file:
+            columns = [name for name in file.schema_arrow.names if name not in leave_out]
+            return file.read(columns=columns, use_threads=False)
+    except (OSError, pa.ArrowException, KeyError) as error:
+        raise ResultsError(f"{path} is missing or damaged: {str(error).splitlines()[0]}") from error
+
+
+def iterate_records(path: Path) -> Iterator[Record]:
+    """The rows of ``samples.parquet`` in order, a row group in memory at a time."""
+    try:
+        with pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                yield from file.read_row_group(group).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise ResultsError(f"{path} is missing or damaged: {str(error).splitlines()[0]}") from error
+
+
+def column(table: pa.Table, name: str) -> np.ndarray:
+    """A column stacked over samples: ``[samples]``, or ``[samples, ...]`` in the shape the metric gave."""
+    field, values = table.schema.field(name), table.column(name)
+    if not pa.types.is_list(field.type):
+        return values.to_numpy()
+    shape = json.loads((field.metadata or {}).get(b"shape", b"[-1]"))
+    flat = values.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    try:
+        return flat.reshape(len(values), *shape)
+    except ValueError as error:
+        raise ResultsError(f"column {name!r} does not hold the same number of values for each sample") from error
+
+
+def statistics_of(table: pa.Table) -> dict[str, np.ndarray]:
+    """The metric's statistics in a table of samples, as `Metric.score` takes them."""
+    names = [name for name in table.column_names if name.startswith(STATISTIC)]
+    return {name.removeprefix(STATISTIC): column(table, name) for name in names}
+
+
+def stack_statistics(records: Iterable[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """The same from records in memory."""
+    records = list(records)
+    names = [name for name in records[0] if name.startswith(STATISTIC)]
+    return {name.removeprefix(STATISTIC): np.stack([np.asarray(r[name]) for r in records]) for name in names}
+
+
+def total(values: np.ndarray) -> float:
+    """A sum that does not depend on the order of summation; NaN where a value is not finite."""
+    numbers = [float(value) for value in values]
+    return math.fsum(numbers) if all(map(math.isfinite, numbers)) else math.nan

@@ -1,0 +1,139 @@
+"""Scores results again from their folders, and checks that the bytes decode to what was recorded.
+
+Scoring needs no model and no features. Decoding starts from the bytes and the saved codec alone; only the distortions
+are then compared with those to the original features.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from harness.results import scoring
+from harness.results.record import STATISTIC, Record, TableWriter, iterate_records, sample_schema, stack_statistics
+from harness.results.result import Result
+from harness.results.store import RESULT_FILE, SAMPLES_FILE, ResultFolder, replacing, write_json
+from harness.statistics.distortion import squared_errors
+from lamofcbench.codecs.registry import load_saved
+from lamofcbench.errors import LaMoFCBenchError, ResultsError
+from lamofcbench.scenarios.base import Scenario
+from lamofcbench.storage.reader import SplitReader
+
+STATISTIC_TOLERANCE = 1e-9
+DISTORTION_TOLERANCE = 1e-6
+"""Relative; another machine may compute the last bits otherwise."""
+
+
+def rescore(folder: ResultFolder, scenario: Scenario, *, update: bool = False) -> Result:
+    """The result, its score computed anew from stored predictions and references.
+
+    Args:
+        folder: a finished result.
+        scenario: whose result it is.
+        update: write statistics and score that differ from the recorded ones, instead of refusing them.
+
+    Raises:
+        ResultsError: naming the first sample whose statistics differ, unless ``update``.
+    """
+    result = _read(folder, scenario)
+    metric = scoring.make_metric(scenario)
+    fresh: list[Record] = []
+    changed = ""
+    for row in iterate_records(folder.path / SAMPLES_FILE):
+        try:
+            fresh.append(scoring.judge(metric, scenario, row["prediction"], row["reference"]))
+        except (LaMoFCBenchError, KeyError, ValueError) as error:
+            raise ResultsError(f"{_where(folder, row)} cannot be scored: {error}") from error
+        if not changed and not _same_statistics(row, fresh[-1]):
+            changed = _where(folder, row)
+    if len(fresh) != result.samples:
+        raise ResultsError(
+            f"{folder.path}: {SAMPLES_FILE} holds {len(fresh)} samples, {RESULT_FILE} says {result.samples}"
+        )
+    score = float(metric.score(stack_statistics(fresh)))
+    if not changed and not math.isclose(score, result.score, rel_tol=STATISTIC_TOLERANCE, abs_tol=1e-12):
+        changed = f"{folder.path}: {RESULT_FILE}"
+    if not changed:
+        return result
+    if not update:
+        raise ResultsError(f"{changed} scores otherwise now than recorded; --update writes the new scores")
+    return _write(folder, scenario, result, fresh, score)
+
+
+def _write(folder: ResultFolder, scenario: Scenario, result: Result, fresh: list[Record], score: float) -> Result:
+    path = folder.path / SAMPLES_FILE
+    with replacing(path) as temporary:
+        writer: TableWriter | None = None
+        for row, statistics in zip(iterate_records(path), fresh, strict=True):
+            kept = {name: value for name, value in row.items() if not name.startswith(STATISTIC)}
+            record = kept | statistics
+            writer = writer or TableWriter(temporary, sample_schema(record, scenario.prediction))
+            writer.append(record)
+        assert writer is not None  # a result covers at least one sample
+        writer.close()
+    result = result.model_copy(update={"score": score})
+    write_json(folder.path / RESULT_FILE, result.model_dump(mode="json"))
+    return result
+
+
+def check_decoding(folder: ResultFolder, scenario: Scenario, test: SplitReader, *, trust_code: bool = False) -> None:
+    """Decodes every kept bitstream and compares sizes and distortions with the recorded ones.
+
+    Args:
+        folder: a finished result whose bitstreams were kept.
+        scenario: whose result it is.
+        test: the original features.
+        trust_code: allow the saved codec to run the Python source in the folder.
+
+    Raises:
+        ResultsError: naming the first sample that does not decode to what was recorded.
+    """
+    result = _read(folder, scenario)
+    if test.data_revision != result.data_revision:
+        raise ResultsError(f"{folder.path} was made of data revision {result.data_revision}, not {test.data_revision}")
+    codec = load_saved(folder.codec_path, trust_code=trust_code)
+    if codec.fingerprint.hex() != result.codec.fingerprint:
+        raise ResultsError(f"{folder.codec_path} is not the codec of {RESULT_FILE}")
+    for row in iterate_records(folder.path / SAMPLES_FILE):
+        where, file = _where(folder, row), folder.bitstream(row["index"])
+        if not file.is_file():
+            raise ResultsError(f"{where} has no {file.name}; bitstreams are kept by `run --bitstreams`")
+        data = file.read_bytes()
+        if len(data) != row["coded_bytes"]:
+            raise ResultsError(f"{where} has a bitstream of {len(data)} bytes, recorded as {row['coded_bytes']}")
+        try:
+            errors = squared_errors(test.features(row["index"]), codec.decode(data))
+        except LaMoFCBenchError as error:
+            raise ResultsError(f"{where} does not decode: {error}") from error
+        for name, found in errors.items():
+            recorded = row.get(f"squared_error.{name}", math.nan)
+            if not np.isclose(found, recorded, rtol=DISTORTION_TOLERANCE, atol=0, equal_nan=True):
+                raise ResultsError(f"{where}: tensor {name!r} decodes to squared error {found}, recorded as {recorded}")
+
+
+def _read(folder: ResultFolder, scenario: Scenario) -> Result:
+    result = folder.read_result()
+    if result is None:
+        raise ResultsError(f"{folder.path} is unfinished; rerun what made it")
+    if result.scenario_digest != scenario.digest:
+        raise ResultsError(f"{folder.path} was made when {scenario.id} was declared otherwise; run it again")
+    return result
+
+
+def _where(folder: ResultFolder, row: Mapping[str, Any]) -> str:
+    return f"{folder.path}: sample {row.get('index')} ({row.get('sample_id')})"
+
+
+def _same_statistics(row: Mapping[str, Any], fresh: Mapping[str, Any]) -> bool:
+    if {name for name in row if name.startswith(STATISTIC)} != set(fresh):
+        return False
+    for name, value in fresh.items():
+        recorded, computed = np.ravel(row[name]), np.ravel(value)
+        if recorded.shape != computed.shape:
+            return False
+        if not np.allclose(recorded, computed, rtol=STATISTIC_TOLERANCE, atol=0, equal_nan=True):
+            return False
+    return True

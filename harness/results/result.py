@@ -1,0 +1,113 @@
+"""What one result is: the schema of ``result.json``, and the columns of the tables beside it.
+
+A result lives in ``results/<scenario>@<version>/<codec>/<config hash>/``:
+
+===================  ================================================================================================
+file                 content
+===================  ================================================================================================
+result.json          `Result`: everything that resume, processes and machine load leave unchanged
+samples.parquet      a row a sample, in dataset order; see `SAMPLE_COLUMNS`
+timings.parquet      a row a sample; see `TIMING_COLUMNS`
+run.json             versions, commit, device, threads, command line; differs from run to run
+codec/               the codec as saved; decodes the bitstreams in a fresh process
+bitstreams/          ``<index>.bin``, a file a sample, where kept
+===================  ================================================================================================
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION: Literal[1] = 1
+ANCHOR = "identity"
+"""The codec whose score is that of uncoded features."""
+FLOOR = "mean"
+"""The codec that sends nothing but the container."""
+PROTOCOL_VERSION = 1
+"""Raised whenever the same codec and data would get other figures; part of the config hash."""
+
+SAMPLE_COLUMNS = {
+    "index": "position in the test split",
+    "sample_id": "the dataset's id",
+    "coded_bytes": "size of the complete bitstream",
+    "elements": "feature points of the sample",
+    "raw_bits": "bits of the uncoded tensors in their stored dtypes",
+    "squared_error.<tensor>": "sum of squared differences, float64",
+    "quantiser_error.<tensor>": "the same after the quantiser alone; only for codecs that can tell (Codec.quantised)",
+    "elements.<tensor>": "elements of that tensor",
+    "payload_bytes.<tensor>": "size of that tensor's section; only for codecs that code tensor by tensor",
+    "prediction": "as the prediction type stores it",
+    "reference": "as the dataset stores it",
+    "statistic.<name>": "the metric's statistics, float64 or list of float64",
+}
+TIMING_COLUMNS = {
+    "index": "position in the test split",
+    "encode_seconds": "features to bytes",
+    "decode_seconds": "bytes to features, by a codec loaded from the saved folder",
+    "tail_seconds": "the batch's tail time, divided by its samples",
+    "score_seconds": "metric statistics of the sample",
+}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class CodecRecord(_Strict):
+    """Which codec made a result."""
+
+    name: str
+    params: dict[str, Any]
+    fingerprint: str = Field(pattern=r"^[0-9a-f]{64}$", description="sha256 of class, params, specs, state, source")
+    state_bytes: int = Field(ge=0, description="size of learned parameters, which are not counted as rate")
+    trained_on: Literal["nothing", "calibration", "other data"]
+    lossless: bool
+
+
+class RateRecord(_Strict):
+    """Sums over samples, and the rates made of them."""
+
+    coded_bytes: int = Field(ge=0)
+    elements: int = Field(ge=0)
+    raw_bits: int = Field(ge=0)
+    bpfp: float = Field(ge=0, description="coded bits per feature point")
+    ebpfp: float = Field(ge=0, description="32 * coded bits / raw bits; uncoded is 32")
+
+
+class TensorRecord(_Strict):
+    """One tensor's share."""
+
+    elements: int = Field(ge=0)
+    mse: float | None = Field(ge=0, description="mean squared error; null where the tensor holds NaN or infinity")
+    quantiser_mse: float | None = Field(
+        default=None, ge=0, description="after the quantiser alone; null where the codec cannot tell"
+    )
+    payload_bytes: int | None = Field(default=None, ge=0, description="null where the codec joins tensors")
+    payload_bpfp: float | None = Field(default=None, ge=0, description="the published figure: payload bits per point")
+
+
+class Result(_Strict):
+    """One codec at one rate point on one scenario."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    protocol_version: int = PROTOCOL_VERSION
+    config_hash: str = Field(pattern=r"^[0-9a-f]{16}$")
+    scenario: str
+    scenario_version: int
+    scenario_digest: str
+    data_revision: str
+    codec: CodecRecord
+    samples: int = Field(gt=0, description="how many samples the figures cover")
+    test_samples: int = Field(gt=0, description="how many the test split holds; samples < test_samples under --limit")
+    metric: str
+    direction: Literal["up", "down"]
+    score: float
+    rate: RateRecord
+    mse: float | None = Field(ge=0, description="over all elements of all tensors")
+    tensors: dict[str, TensorRecord]
+    batch_size: int = Field(gt=0)
+    dtype: str = Field(description="compute dtype of the tail")
+    device_type: str
+    seed: int

@@ -1,0 +1,114 @@
+"""Figures from a table of samples: score, rate and distortion. Needs neither model nor features."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from harness.metrics import predictions
+from harness.metrics.base import METRICS, Metric
+from harness.results.record import Record, as_statistics, column, read_table, statistics_of, total
+from harness.results.result import RateRecord, TensorRecord
+from lamofcbench import rates
+from lamofcbench.errors import ResultsError, ScenarioError
+from lamofcbench.scenarios.base import Scenario
+
+
+def make_metric(scenario: Scenario) -> Metric:
+    """The metric that a scenario names, with its options.
+
+    Raises:
+        ScenarioError: if metric and scenario do not fit each other.
+    """
+    metric_class = METRICS.get(scenario.metric, relative_to=scenario.origin)
+    try:
+        metric = metric_class(**scenario.metric_options)
+    except TypeError as error:
+        what = f"scenario {scenario.id!r}: metric {scenario.metric!r}"
+        raise ScenarioError(f"{what} refuses its options: {error}") from error
+    if metric.direction != scenario.direction:
+        raise ScenarioError(
+            f"scenario {scenario.id!r} says direction {scenario.direction!r}; metric {scenario.metric!r} goes "
+            f"{metric.direction!r}"
+        )
+    if scenario.prediction not in metric.accepts:
+        raise ScenarioError(
+            f"scenario {scenario.id!r}: metric {scenario.metric!r} compares {' or '.join(metric.accepts)}, not "
+            f"{scenario.prediction}"
+        )
+    return metric
+
+
+def judge(metric: Metric, scenario: Scenario, prediction: Any, reference: Any) -> Record:
+    """The statistics columns of a stored prediction and reference."""
+    kind = scenario.prediction
+    compared = predictions.decode_prediction(kind, prediction), predictions.decode_reference(kind, reference)
+    return as_statistics(metric.statistics(*compared))
+
+
+def score_table(metric: Metric, table: pa.Table) -> float:
+    """The score over the samples of a table.
+
+    Raises:
+        ResultsError: if the metric gives no finite score.
+    """
+    score = float(metric.score(statistics_of(table)))
+    if not math.isfinite(score):
+        raise ResultsError(f"metric {metric.name!r} gives {score} for these samples, which is no score")
+    return score
+
+
+def read_figures(path: Path) -> pa.Table:
+    """``samples.parquet`` without predictions and references, which may be large."""
+    return read_table(path, leave_out=("prediction", "reference"))
+
+
+def rate_of(table: pa.Table) -> RateRecord:
+    """Sums and rates over the samples of a table."""
+    coded_bytes, elements, raw_bits = (
+        int(np.sum(column(table, name))) for name in ("coded_bytes", "elements", "raw_bits")
+    )
+    return RateRecord(
+        coded_bytes=coded_bytes,
+        elements=elements,
+        raw_bits=raw_bits,
+        bpfp=rates.bpfp(8 * coded_bytes, elements),
+        ebpfp=rates.ebpfp(8 * coded_bytes, raw_bits),
+    )
+
+
+def tensors_of(table: pa.Table) -> dict[str, TensorRecord]:
+    """Each tensor's share, by name."""
+    found: dict[str, TensorRecord] = {}
+    for error_column in table.column_names:
+        if not error_column.startswith("squared_error."):
+            continue
+        name = error_column.removeprefix("squared_error.")
+        elements = int(np.sum(column(table, f"elements.{name}")))
+        known: dict[str, Any] = {}
+        if f"quantiser_error.{name}" in table.column_names:
+            share = total(column(table, f"quantiser_error.{name}"))
+            known["quantiser_mse"] = _mean(share, elements)
+        if f"payload_bytes.{name}" in table.column_names:
+            payload_bytes = int(np.sum(column(table, f"payload_bytes.{name}")))
+            known |= {"payload_bytes": payload_bytes, "payload_bpfp": rates.bpfp(8 * payload_bytes, elements)}
+        error = total(column(table, error_column))
+        found[name] = TensorRecord(elements=elements, mse=_mean(error, elements), **known)
+    return found
+
+
+def mse_of(table: pa.Table) -> float | None:
+    """Mean squared error over all elements of all tensors; None where one is not finite."""
+    columns = [name for name in table.column_names if name.startswith("squared_error.")]
+    error = total(np.concatenate([column(table, name) for name in columns]))
+    return _mean(error, int(np.sum(column(table, "elements"))))
+
+
+def _mean(error: float, count: int) -> float | None:
+    if not math.isfinite(error):
+        return None
+    return error / count if count else 0.0

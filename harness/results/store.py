@@ -1,0 +1,199 @@
+"""The results folder of one configuration: where things lie, what is finished, and how a run becomes files.
+
+``results/<scenario>@<version>/<codec>/<config hash>/`` is laid out in `harness.results.result`. Beside the files named
+there, ``codec/fit.json`` says what the codec was fitted on, so that a later run finds it again, and ``journal/`` holds
+what an unfinished run has computed so far.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from harness.results.journal import Journal, JournalEntry, in_batch_order
+from harness.results.record import TIMING_SCHEMA, TableWriter, from_json, sample_schema
+from harness.results.result import Result
+from lamofcbench.errors import ResultsError
+from lamofcbench.scenarios.base import PredictionType
+
+RESULT_FILE = "result.json"
+SAMPLES_FILE = "samples.parquet"
+TIMINGS_FILE = "timings.parquet"
+RUN_FILE = "run.json"
+CODEC_DIRECTORY = "codec"
+BITSTREAM_DIRECTORY = "bitstreams"
+JOURNAL_DIRECTORY = "journal"
+FIT_FILE = "fit.json"
+_TEMPORARY = ".tmp"
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """The folder name of a configuration: 16 hex digits over everything that decides its figures."""
+    return hashlib.sha256(canonical_json(config).encode()).hexdigest()[:16]
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no white space."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def codec_directory(results: Path, scenario_ref: str, codec_name: str) -> Path:
+    """The folder that holds all results of a codec on a scenario."""
+    return results / scenario_ref / re.sub(r"[^\w.-]+", "-", codec_name)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path that takes the place of ``path`` once the block has succeeded.
+
+    The temporary name is always the same, so what a killed run left is overwritten.
+    """
+    temporary = path.with_name(path.name + _TEMPORARY)
+    yield temporary
+    temporary.replace(path)
+
+
+def remove(path: Path) -> None:
+    """Removes a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON with sorted keys, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+class ResultFolder:
+    """One configuration's folder, finished, unfinished or not yet there.
+
+    Args:
+        path: ends in the config hash.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.journal = Journal(path / JOURNAL_DIRECTORY, path.name)
+
+    @property
+    def codec_path(self) -> Path:
+        """The saved codec."""
+        return self.path / CODEC_DIRECTORY
+
+    def read_result(self) -> Result | None:
+        """What ``result.json`` says; None where the run is unfinished.
+
+        Raises:
+            ResultsError: if the file is damaged or belongs elsewhere.
+        """
+        file = self.path / RESULT_FILE
+        if not file.is_file():
+            return None
+        try:
+            result = Result.model_validate_json(file.read_bytes())
+        except ValidationError as error:
+            detail = error.errors()[0]
+            where = ".".join(map(str, detail["loc"])) or "it"
+            raise ResultsError(f"{file} breaks the result schema: {where}: {detail['msg']}") from error
+        if result.config_hash != self.path.name:
+            raise ResultsError(f"{file} is the result of {result.config_hash}, not of the folder it is in")
+        return result
+
+    def discard(self) -> None:
+        """Removes everything, the mark of completion first."""
+        (self.path / RESULT_FILE).unlink(missing_ok=True)
+        remove(self.path)
+
+    def write_bitstream(self, index: int, data: bytes) -> None:
+        """Keeps the bytes of a sample, written before the journal line that vouches for them.
+
+        The folder must be there. Resume trusts the journal and checks the size, so a torn file is written again.
+        """
+        self.bitstream(index).write_bytes(data)
+
+    def bitstream(self, index: int) -> Path:
+        """The file of a sample's bytes, if it was kept."""
+        return self.path / BITSTREAM_DIRECTORY / f"{index}.bin"
+
+    def computed(self, batch_size: int, *, with_bitstreams: bool) -> tuple[dict[int, JournalEntry], int]:
+        """The batches that need not be computed again, and how many journal lines were damaged.
+
+        Args:
+            batch_size: the scenario's.
+            with_bitstreams: a batch counts only if the bytes of all its samples are there.
+        """
+        entries, damaged = self.journal.index()
+        if with_bitstreams:
+            entries = {k: entry for k, entry in entries.items() if self._has_bitstreams(k * batch_size, entry)}
+        return entries, damaged
+
+    def _has_bitstreams(self, start: int, entry: JournalEntry) -> bool:
+        for index, size in enumerate(entry.coded_bytes, start):
+            file = self.bitstream(index)
+            if not file.is_file() or file.stat().st_size != size:
+                return False
+        return True
+
+    def write_tables(self, entries: Mapping[int, JournalEntry], kind: PredictionType, samples: int) -> None:
+        """Writes ``samples.parquet`` and ``timings.parquet`` from the journal, a batch in memory at a time.
+
+        Args:
+            entries: the computed batches.
+            kind: the scenario's prediction type.
+            samples: how many to report; the last batch is cut there.
+        """
+        (self.path / RESULT_FILE).unlink(missing_ok=True)  # an earlier, shorter report no longer fits these tables
+        with replacing(self.path / SAMPLES_FILE) as rows_path, replacing(self.path / TIMINGS_FILE) as timings_path:
+            rows: TableWriter | None = None
+            timings = TableWriter(timings_path, TIMING_SCHEMA)
+            for entry in in_batch_order(entries):
+                for row in map(from_json, entry["rows"]):
+                    if row["index"] < samples:
+                        rows = rows or TableWriter(rows_path, sample_schema(row, kind))
+                        rows.append(row)
+                for timing in entry["timings"]:
+                    if timing["index"] < samples:
+                        timings.append(timing)
+            assert rows is not None  # a report covers at least one sample
+            rows.close()
+            timings.close()
+
+    def finish(self, result: Result, run: Mapping[str, Any]) -> None:
+        """Writes the report; the journal goes once it holds nothing that a later, longer run could use."""
+        self.remove_leftovers()
+        write_json(self.path / RUN_FILE, run)
+        write_json(self.path / RESULT_FILE, result.model_dump(mode="json"))
+        if result.samples == result.test_samples:
+            self.remove_journal()
+
+    def remove_journal(self) -> None:
+        """Removes the journal, where there still is one."""
+        remove(self.journal.directory)
+
+    def remove_leftovers(self) -> None:
+        """Removes the temporary files of runs that were killed."""
+        for path in self.path.glob(f"*{_TEMPORARY}"):
+            remove(path)
+
+
+def find_results(results: Path) -> list[ResultFolder]:
+    """The finished results under a folder, in the order of their paths.
+
+    Raises:
+        ResultsError: if there is none.
+    """
+    found = [ResultFolder(path.parent) for path in sorted(results.glob(f"*@*/*/*/{RESULT_FILE}"))]
+    if not found:
+        raise ResultsError(f"no finished result in {results}; `lamofcbench run --results {results}` makes some")
+    return found

@@ -1,0 +1,1 @@
+"""A run: what is selected, how processes share it, and the pipeline from stored features to results."""

@@ -1,0 +1,98 @@
+"""Fitted codecs: fit once for each configuration, save, and use only what was saved."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from harness.results import store
+from harness.running import environment
+from lamofcbench.codecs.base import SOURCE_FILE, Codec
+from lamofcbench.codecs.registry import CODECS, load_saved
+from lamofcbench.errors import CodecError
+from lamofcbench.registry import source_of
+from lamofcbench.scenarios.base import Scenario
+from lamofcbench.storage.calibration import Calibration
+
+
+def fit(codec: Codec, calibration: Calibration, seed: int) -> Codec:
+    """The codec, fitted where it needs to be and is not yet.
+
+    Raises:
+        CodecError: if fitting fails.
+    """
+    if not codec.needs_calibration or codec.state:
+        return codec
+    environment.seed_everything(seed)
+    return codec.fit(calibration)
+
+
+def fit_record(codec: Codec, scenario: Scenario, data_revision: str, seed: int) -> dict[str, Any]:
+    """What decides a fitted codec: ``fit.json``.
+
+    Args:
+        codec: before fitting.
+        scenario: whose calibration split it is fitted on.
+        data_revision: of that split.
+        seed: of the run.
+    """
+    return {
+        "unfitted_fingerprint": codec.fingerprint.hex(),
+        "scenario": scenario.ref,
+        "data_revision": data_revision,
+        "seed": seed,
+    }
+
+
+def find_fitted(directory: Path, codec: Codec, record: dict[str, Any]) -> Codec | None:
+    """The codec that an earlier run fitted in the same way, from one of its result folders; None if there is none."""
+    for path in sorted(directory.glob(f"*/{store.CODEC_DIRECTORY}/{store.FIT_FILE}")):
+        try:
+            if json.loads(path.read_text()) == record:
+                return load_again(codec, path.parent)
+        except (OSError, ValueError, CodecError):
+            continue  # damaged: fit again
+    return None
+
+
+def save(codec: Codec, directory: Path, record: dict[str, Any]) -> None:
+    """Saves a fitted codec and what it was fitted on, whole or not at all; an intact saved one is left alone."""
+    if directory.exists():
+        try:
+            if load_again(codec, directory).fingerprint == codec.fingerprint:
+                return
+        except CodecError:
+            pass
+        store.remove(directory)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with store.replacing(directory) as temporary:
+        store.remove(temporary)
+        codec.save(temporary)
+        store.write_json(temporary / store.FIT_FILE, record)
+
+
+def load_again(codec: Codec, directory: Path) -> Codec:
+    """A codec object of its own from a folder that was saved from this codec or one like it.
+
+    Raises:
+        CodecError: if the folder is damaged, or its source is not the codec's.
+    """
+    source = source_of(type(codec))
+    if source is not None:
+        saved = directory / SOURCE_FILE
+        if not saved.is_file() or hashlib.sha256(saved.read_bytes()).digest() != hashlib.sha256(source).digest():
+            raise CodecError(f"{saved} is not the source of codec {codec.name!r}")
+        return load_saved(directory, trust_code=True)
+    if codec.name in CODECS.names() and CODECS.get(codec.name) is type(codec):
+        return load_saved(directory)
+    config = json.loads((directory / "config.json").read_text())  # a class that lives in this process only
+    return type(codec).from_config(config, directory)
+
+
+def is_anonymous(codec: Codec) -> bool:
+    """True for a class that nothing identifies, from a notebook say: its code may change under the same fingerprint."""
+    return source_of(type(codec)) is None and not (
+        codec.name in CODECS.names() and CODECS.get(codec.name) is type(codec)
+    )

@@ -1,0 +1,203 @@
+"""One batch through the benchmark: encode, decode, tail, score. Nothing here knows of files or processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from harness.metrics.base import Metric
+from harness.metrics.predictions import encode_prediction
+from harness.results.record import Record, as_reference
+from harness.results.scoring import judge
+from harness.running import environment
+from harness.running.plan import Batch
+from harness.statistics.distortion import squared_errors
+from lamofcbench.codecs.base import Codec
+from lamofcbench.errors import LaMoFCBenchError, PluginError, UnknownNameError
+from lamofcbench.features import FeatureSet
+from lamofcbench.scenarios.base import Scenario
+
+
+class Split(Protocol):
+    """What the pipeline asks of a split of a dataset; `lamofcbench.storage.open_split` returns one."""
+
+    @property
+    def data_revision(self) -> str:
+        """Identifies the data."""
+
+    def __len__(self) -> int: ...
+
+    def features(self, index: int, /) -> FeatureSet:
+        """The stored features of a sample."""
+
+    def sample_id(self, index: int, /) -> str:
+        """The dataset's id of a sample."""
+
+    def reference(self, index: int, /) -> Any:
+        """What a prediction is compared with."""
+
+
+class Tail(Protocol):
+    """What the pipeline asks of a split model."""
+
+    def tail(self, batch: Sequence[FeatureSet], /) -> list[Any]:
+        """A prediction for each feature set."""
+
+
+@dataclass(frozen=True)
+class BatchOutcome:
+    """What a batch came to.
+
+    Attributes:
+        records: a row of ``samples.parquet`` for each sample.
+        timings: a row of ``timings.parquet`` for each sample.
+        bitstreams: the coded bytes of each sample.
+    """
+
+    records: list[Record]
+    timings: list[Record]
+    bitstreams: list[bytes]
+
+    def rows(self) -> Iterator[tuple[Record, Record]]:
+        """Each sample's record and timing."""
+        return zip(self.records, self.timings, strict=True)
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """All stages after the front, for one codec on one scenario.
+
+    Attributes:
+        encoder: loaded from the saved folder.
+        decoder: loaded from the saved folder once more, so that nothing but bytes gets from encoder to decoder.
+    """
+
+    scenario: Scenario
+    split: Split
+    model: Tail
+    metric: Metric
+    encoder: Codec
+    decoder: Codec
+    device: str
+    seed: int
+
+    def run(self, batch: Batch) -> BatchOutcome:
+        """Computes one batch.
+
+        Raises:
+            LaMoFCBenchError: naming the sample, where codec, tail or data fail.
+        """
+        indices = range(batch.start, batch.stop)
+        originals = [self.split.features(index) for index in indices]
+        environment.seed_everything(self.seed, batch.number)
+        bitstreams, encode_seconds = self._each(self.encoder.encode, originals, batch, "encode")
+        decoded, decode_seconds = self._each(self.decoder.decode, bitstreams, batch, "decode")
+        environment.seed_everything(self.seed, batch.number)  # a codec that draws does not change what the tail draws
+        predictions, tail_seconds = self._tail(decoded, batch)
+        rows, timings = [], []
+        for at, index in enumerate(indices):
+            started = time.perf_counter()
+            judged = self._score(index, predictions[at])
+            score_seconds = time.perf_counter() - started
+            rows.append(self._record(index, originals[at], decoded[at], bitstreams[at]) | judged)
+            seconds = (encode_seconds[at], decode_seconds[at], tail_seconds / len(indices), score_seconds)
+            names = ("encode_seconds", "decode_seconds", "tail_seconds", "score_seconds")
+            timings.append({"index": index, **dict(zip(names, seconds, strict=True))})
+        return BatchOutcome(rows, timings, bitstreams)
+
+    def _each(
+        self, stage: Callable[[Any], Any], inputs: Sequence[Any], batch: Batch, name: str
+    ) -> tuple[list[Any], list[float]]:
+        """Runs encode or decode on each sample; the results and their seconds."""
+        results, seconds = [], []
+        for at, value in enumerate(inputs):
+            environment.synchronise(self.device)
+            started = time.perf_counter()
+            try:
+                result = stage(value)
+            except LaMoFCBenchError as error:
+                raise _located(error, self._where(batch.start + at)) from error
+            except Exception as error:
+                raise PluginError(
+                    f"{self._where(batch.start + at)}: codec {self.encoder.name!r} fails to {name}: "
+                    f"{type(error).__name__}: {error}"
+                ) from error
+            environment.synchronise(self.device)
+            seconds.append(time.perf_counter() - started)
+            results.append(result)
+        return results, seconds
+
+    @torch.no_grad()
+    def _tail(self, decoded: list[FeatureSet], batch: Batch) -> tuple[list[Any], float]:
+        environment.synchronise(self.device)
+        started = time.perf_counter()
+        try:
+            predictions = self.model.tail(decoded)
+        except LaMoFCBenchError:
+            raise
+        except Exception as error:
+            raise PluginError(
+                f"the tail of {self.scenario.id} fails on samples {batch.start} to {batch.stop - 1}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        environment.synchronise(self.device)
+        seconds = time.perf_counter() - started
+        if len(predictions) != len(decoded):
+            raise PluginError(
+                f"the tail of {self.scenario.id} made {len(predictions)} predictions of {len(decoded)} samples"
+            )
+        return predictions, seconds
+
+    def _record(self, index: int, original: FeatureSet, decoded: FeatureSet, bitstream: bytes) -> Record:
+        payload = self.encoder.payload_bytes(bitstream)
+        return {
+            "index": index,
+            "sample_id": str(self.split.sample_id(index)),
+            "coded_bytes": len(bitstream),
+            "elements": original.elements,
+            "raw_bits": original.raw_bits,
+            **{f"squared_error.{name}": error for name, error in squared_errors(original, decoded).items()},
+            **{f"quantiser_error.{name}": error for name, error in self._quantiser_errors(index, original).items()},
+            **{f"elements.{name}": tensor.numel() for name, tensor in original.tensors.items()},
+            **{f"payload_bytes.{name}": size for name, size in (payload or {}).items()},
+        }
+
+    def _quantiser_errors(self, index: int, original: FeatureSet) -> dict[str, float]:
+        """The quantiser's share of the squared errors; empty for a codec that cannot tell."""
+        try:
+            quantised = self.encoder.quantised(original)
+            return {} if quantised is None else squared_errors(original, quantised)
+        except LaMoFCBenchError as error:
+            raise _located(error, self._where(index)) from error
+        except Exception as error:
+            raise PluginError(
+                f"{self._where(index)}: codec {self.encoder.name!r} fails to quantise: {type(error).__name__}: {error}"
+            ) from error
+
+    def _score(self, index: int, prediction: Any) -> Record:
+        """Prediction and reference as they are stored, and the statistics of just that."""
+        kind = self.scenario.prediction
+        try:
+            cell = encode_prediction(kind, prediction)
+            reference = as_reference(self.split.reference(index), self._where(index))
+            statistics = judge(self.metric, self.scenario, cell, reference)
+        except LaMoFCBenchError as error:
+            raise _located(error, self._where(index)) from error
+        except Exception as error:
+            raise PluginError(
+                f"{self._where(index)}: metric {self.metric.name!r} fails: {type(error).__name__}: {error}"
+            ) from error
+        return {"prediction": cell, "reference": reference, **statistics}
+
+    def _where(self, index: int) -> str:
+        return f"{self.scenario.id} sample {index} ({self.split.sample_id(index)})"
+
+
+def _located(error: LaMoFCBenchError, where: str) -> LaMoFCBenchError:
+    """The same error, saying where."""
+    kind = PluginError if isinstance(error, UnknownNameError) else type(error)
+    return kind(f"{where}: {error}")

@@ -1,0 +1,307 @@
+"""Runs codecs on a scenario, from stored features to results on disk.
+
+    raw input ──front──► FeatureSet ──shards──► Hub or disk ──load_dataset──► FeatureSet
+    └────────── dataset_builders/ ──────────┘                                     │ encode
+                                                                                bytes   ← what is counted
+                                                                                  │ decode (fresh codec)
+                score ◄──metric── prediction ◄──tail── FeatureSet' ◄──────────────┘
+                └───────────────────────── harness/ ──────────────────────────────┘
+
+For each codec the leading process fits and saves it, finds which batches an earlier run has left to do, and deals them
+out. Every process then sends its batches through the `Pipeline` with codecs loaded from the saved folder, and writes a
+journal line for each. At last the leading process makes tables and report of all lines.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from harness.results import scoring, store
+from harness.results.journal import JournalEntry, JournalWriter
+from harness.results.record import to_json
+from harness.results.result import PROTOCOL_VERSION, CodecRecord, Result
+from harness.running import environment, fitting, plan
+from harness.running.launch import Team
+from harness.running.pipeline import Pipeline, Split, Tail
+from harness.running.selection import anchor_and_floor
+from harness.running.settings import RunSettings
+from lamofcbench.codecs.base import Codec
+from lamofcbench.errors import DataError, ResultsError, ScenarioError
+from lamofcbench.scenarios.base import Scenario
+from lamofcbench.storage.calibration import Calibration
+
+LOGGER = logging.getLogger("lamofcbench")
+LEAST_HEADROOM = 0.2
+"""Anchor and floor must differ by this share of the metric's range, or a scenario cannot tell codecs apart."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """A result and the folder that it is in."""
+
+    folder: Path
+    result: Result
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What a scenario's run came to.
+
+    Attributes:
+        anchor: uncoded features.
+        floor: the calibration mean.
+        points: the named codecs, in the order named.
+    """
+
+    scenario: Scenario
+    anchor: Finished
+    floor: Finished
+    points: list[Finished]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Prepared:
+    """What the leading process tells the others about a codec."""
+
+    folder: Path
+    started: str
+    pending: tuple[int, ...] | None  # None: the result is finished
+
+
+class ScenarioRunner:
+    """Runs codecs on one scenario.
+
+    Args:
+        scenario: what to run.
+        settings: how to run.
+        team: the processes that share the work.
+    """
+
+    def __init__(self, scenario: Scenario, settings: RunSettings, team: Team | None = None) -> None:
+        if scenario.needs_raw_input:
+            raise ScenarioError(f"{scenario.id}: tails that need the raw input beside the features cannot be run yet")
+        self.scenario, self.settings, self.team = scenario, settings, team or Team()
+        self.metric = scoring.make_metric(scenario)
+        self.device = environment.choose_device(settings.device, self.team.local_rank)
+        self._renewed: set[Path] = set()
+
+    @functools.cached_property
+    def test(self) -> Split:
+        """The test split."""
+        from lamofcbench.storage import open_split
+
+        split = open_split(self.scenario, "test", self.settings.data)
+        if len(split) != self.scenario.test_samples:
+            raise DataError(
+                f"{self.scenario.id} declares {self.scenario.test_samples} test samples; its data hold {len(split)}"
+            )
+        return split
+
+    @functools.cached_property
+    def calibration(self) -> Calibration:
+        """The calibration samples, the only ones that codecs may learn from."""
+        return Calibration(self.scenario, self.settings.data)
+
+    @functools.cached_property
+    def model(self) -> Tail:
+        """The split model, loaded when the first batch needs it."""
+        from lamofcbench.models.loading import load_model
+
+        return load_model(self.scenario, device=self.device)
+
+    @property
+    def samples(self) -> int:
+        """How many samples the report covers."""
+        return min(self.settings.limit or len(self.test), len(self.test))
+
+    def run(self, codecs: Sequence[Codec]) -> Evaluation:
+        """Anchor and floor, then the codecs; each result is on disk when its turn is over.
+
+        Raises:
+            ScenarioError: if anchor and floor are too close, except under a limit.
+        """
+        with environment.pinned_threads(self.settings.threads):
+            self.team.from_leader(lambda: len(self.test))  # may build the data; the others then find them
+            anchor, floor = (self.run_codec(codec) for codec in anchor_and_floor(self.scenario))
+            self._check_headroom(anchor.result, floor.result)
+            return Evaluation(self.scenario, anchor, floor, [self.run_codec(codec) for codec in codecs])
+
+    def run_codec(self, codec: Codec) -> Finished:
+        """The result of one codec, computed as far as it is not there yet."""
+        prepared = self.team.from_leader(lambda: self._prepare(codec))
+        folder = store.ResultFolder(prepared.folder)
+        if prepared.pending is not None:
+            self.team.together(lambda: self._compute(codec, folder, prepared.pending or ()))
+            self.team.from_leader(lambda: self._finish(codec, folder, prepared.started))
+        result = folder.read_result()
+        if result is None:
+            raise ResultsError(f"{folder.path} vanished while it was in use")
+        return Finished(folder.path, result)
+
+    # ------------------------------------------------------------------------------------ the leading process alone
+
+    def _prepare(self, codec: Codec) -> _Prepared:
+        """Fits and saves the codec, and finds what is left to compute."""
+        started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        fitted, folder, fit_record = self.fitted(codec)
+        renew = self.settings.overwrite == "always" or fitting.is_anonymous(codec)
+        if renew and folder.path not in self._renewed:
+            folder.discard()
+        self._renewed.add(folder.path)
+        finished = folder.read_result()
+        if finished is not None and (finished.samples >= self.samples or self.settings.overwrite == "never"):
+            if finished.samples == finished.test_samples:
+                folder.remove_journal()  # a run that was killed at the very end may have left it
+            return _Prepared(folder.path, started, None)
+        fitting.save(fitted, folder.codec_path, fit_record)
+        folder.journal.repair()
+        computed, damaged = self._computed(folder)
+        if damaged:
+            LOGGER.warning("%s: %d damaged journal lines are computed again", folder.path, damaged)
+        pending = tuple(batch.number for batch in self.batches() if batch.number not in computed)
+        return _Prepared(folder.path, started, pending)
+
+    def fitted(self, codec: Codec) -> tuple[Codec, store.ResultFolder, dict[str, Any]]:
+        """The fitted codec, the folder of its result, and what it was fitted on."""
+        directory = store.codec_directory(self.settings.results, self.scenario.ref, codec.name)
+        needs_fit = codec.needs_calibration and not codec.state
+        revision = self.calibration.data_revision if needs_fit else self.test.data_revision
+        record = fitting.fit_record(codec, self.scenario, revision, self.settings.seed)
+        fitted = None
+        if self.settings.overwrite != "always" and needs_fit and not fitting.is_anonymous(codec):
+            fitted = fitting.find_fitted(directory, codec, record)
+        if fitted is None:
+            fitted = fitting.fit(codec, self.calibration, self.settings.seed) if needs_fit else codec
+        return fitted, store.ResultFolder(directory / store.config_hash(self._config(fitted))), record
+
+    def _config(self, codec: Codec) -> dict[str, Any]:
+        """Everything that decides the figures of a result."""
+        return {
+            "scenario": self.scenario.id,
+            "scenario_version": self.scenario.version,
+            "scenario_digest": self.scenario.digest,
+            "data_revision": self.test.data_revision,
+            "fingerprint": codec.fingerprint.hex(),
+            "batch_size": self.scenario.batch_size,
+            "dtype": self._dtype,
+            "device_type": self._device_type,
+            "seed": self.settings.seed,
+            "protocol_version": PROTOCOL_VERSION,
+        }
+
+    @property
+    def _dtype(self) -> str:
+        return str(self.scenario.backbone.options.get("compute_dtype", "float32"))
+
+    @property
+    def _device_type(self) -> str:
+        return self.device.partition(":")[0]
+
+    def batches(self) -> list[plan.Batch]:
+        """The batches that hold the reported samples."""
+        return plan.batch_plan(len(self.test), self.scenario.batch_size, self.settings.limit)
+
+    def _computed(self, folder: store.ResultFolder) -> tuple[dict[int, JournalEntry], int]:
+        keeps = self.settings.keeps_bitstreams(self.scenario)
+        return folder.computed(self.scenario.batch_size, with_bitstreams=keeps)
+
+    def _finish(self, codec: Codec, folder: store.ResultFolder, started: str) -> None:
+        """Makes tables and report of what all processes have computed."""
+        computed, _ = self._computed(folder)
+        wanted = {batch.number: computed[batch.number] for batch in self.batches() if batch.number in computed}
+        if len(wanted) < len(self.batches()):
+            raise ResultsError(f"{folder.path} lost batches while it was in use; rerun the same command")
+        folder.write_tables(wanted, self.scenario.prediction, self.samples)
+        saved = fitting.load_again(codec, folder.codec_path)
+        result = self._result(saved, folder)
+        ranks = Counter(entry.rank for entry in wanted.values())
+        run = {
+            **environment.describe(self.device),
+            "seed": self.settings.seed,
+            "threads": self.settings.threads,
+            "processes": self.team.size,
+            "batches_by_rank": {str(rank): count for rank, count in sorted(ranks.items())},
+            "bitstreams": self.settings.keeps_bitstreams(self.scenario),
+            "argv": list(self.settings.argv),
+            "started": started,
+            "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }
+        folder.finish(result, run)
+
+    def _result(self, codec: Codec, folder: store.ResultFolder) -> Result:
+        table = scoring.read_figures(folder.path / store.SAMPLES_FILE)
+        config = self._config(codec)
+        del config["fingerprint"]
+        return Result(
+            **config,
+            config_hash=folder.path.name,
+            codec=CodecRecord(
+                name=codec.name,
+                params=dataclasses.asdict(codec.params),
+                fingerprint=codec.fingerprint.hex(),
+                state_bytes=codec.state_bytes,
+                trained_on="calibration" if codec.needs_calibration else "nothing",
+                lossless=codec.lossless,
+            ),
+            samples=self.samples,
+            test_samples=len(self.test),
+            metric=self.scenario.metric,
+            direction=self.scenario.direction,
+            score=scoring.score_table(self.metric, table),
+            rate=scoring.rate_of(table),
+            mse=scoring.mse_of(table),
+            tensors=scoring.tensors_of(table),
+        )
+
+    def _check_headroom(self, anchor: Result, floor: Result) -> None:
+        low, high = self.metric.range
+        if abs(anchor.score - floor.score) >= LEAST_HEADROOM * (high - low):
+            return
+        message = (
+            f"{self.scenario.id}: uncoded features score {anchor.score:.4g} and their mean {floor.score:.4g}, closer "
+            f"than a fifth of the range of {self.scenario.metric}; the scenario cannot tell codecs apart"
+        )
+        if self.settings.limit is None:
+            raise ScenarioError(message)
+        if self.team.leads:
+            LOGGER.warning("%s (on %d samples)", message, anchor.samples)
+
+    # ------------------------------------------------------------------------------------------------ every process
+
+    def _compute(self, codec: Codec, folder: store.ResultFolder, pending: Sequence[int]) -> None:
+        """This process's share of the pending batches."""
+        by_number = {batch.number: batch for batch in self.batches()}
+        mine = plan.share([by_number[number] for number in pending], self.team.rank, self.team.size)
+        if not mine:
+            return
+        from tqdm import tqdm
+
+        pipeline = self.pipeline(codec, folder.codec_path)
+        keeps = self.settings.keeps_bitstreams(self.scenario)
+        hidden = None if self.settings.progress and self.team.leads else True  # None: shown on a terminal only
+        label = f"{self.scenario.id} {pipeline.encoder!r}"
+        if keeps:
+            (folder.path / store.BITSTREAM_DIRECTORY).mkdir(exist_ok=True)
+        with JournalWriter(folder.journal, self.team.rank) as journal:
+            for batch in tqdm(mine, desc=label, unit="batch", disable=hidden, leave=False):
+                outcome = pipeline.run(batch)
+                if keeps:
+                    for index, data in enumerate(outcome.bitstreams, batch.start):
+                        folder.write_bitstream(index, data)
+                rows = [to_json(row) for row in outcome.records]
+                entry = {"batch": batch.number, "rank": self.team.rank, "rows": rows, "timings": outcome.timings}
+                journal.append(entry)
+
+    def pipeline(self, codec: Codec, saved: Path) -> Pipeline:
+        """The pipeline of a codec, with an encoder and a decoder loaded from its saved folder."""
+        encoder, decoder = fitting.load_again(codec, saved), fitting.load_again(codec, saved)
+        return Pipeline(
+            self.scenario, self.test, self.model, self.metric, encoder, decoder, self.device, self.settings.seed
+        )

@@ -1,0 +1,116 @@
+"""What users name, as objects: scenarios, and the codecs to run on each."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeAlias
+
+from harness.results.result import ANCHOR, FLOOR
+from lamofcbench.codecs.base import Codec
+from lamofcbench.codecs.registry import CODECS, make_codecs
+from lamofcbench.errors import CodecError, LaMoFCBenchError
+from lamofcbench.scenarios.base import SCENARIOS, Scenario
+
+LOGGER = logging.getLogger("lamofcbench")
+
+EDITIONS = ("mini", "full")
+ALL_CODECS = "all"
+
+CodecLike: TypeAlias = "str | type[Codec] | Codec"
+
+
+def select_scenarios(names: Iterable[str]) -> list[Scenario]:
+    """The scenarios of ids, ``file.py:NAME`` and editions, each once, in the order named.
+
+    An edition stands for its tracks; a variant of a track runs only where its own id is named.
+
+    Args:
+        names: each may hold several, separated by commas.
+
+    Raises:
+        UnknownNameError: with the near matches of a wrong name.
+    """
+    selected: dict[str, Scenario] = {}
+    for name in (part.strip() for text in names for part in text.split(",")):
+        if not name:
+            continue
+        if name in EDITIONS:
+            found = [scenario for scenario in SCENARIOS if scenario.edition == name and scenario.variant_of is None]
+        else:
+            found = [SCENARIOS.get(name)]
+        for scenario in found:
+            if selected.setdefault(scenario.id, scenario).digest != scenario.digest:
+                raise LaMoFCBenchError(f"two scenarios named have the id {scenario.id!r}; results would mix")
+    if not selected:
+        raise LaMoFCBenchError("no scenario is named; name ids, mini or full (`lamofcbench scenarios` lists them)")
+    return list(selected.values())
+
+
+def select_codecs(
+    codecs: Iterable[CodecLike], scenario: Scenario, *, trust_code: bool = False, points: int | None = None
+) -> list[Codec]:
+    """The codecs of SPECs, classes (their ladder) and objects, for one scenario; each configuration once.
+
+    Args:
+        codecs: what the user named; ``all`` stands for every registered codec that this machine can run.
+        scenario: for whose tensors.
+        trust_code: allow a saved codec to run the Python source that came with it.
+        points: how many rate points of each ladder to keep; None for all.
+
+    Raises:
+        LaMoFCBenchError: for a wrong name or parameter, or a codec made for other tensors.
+    """
+    if points is not None and points < 1:
+        raise LaMoFCBenchError(f"points is {points}; at least 1 rate point is needed")
+    found: dict[bytes, Codec] = {}
+    for like in _expanded(codecs):
+        for codec in _thinned(_codecs_of(like, scenario, trust_code), points):
+            found.setdefault(codec.fingerprint, codec)
+    return list(found.values())
+
+
+def _expanded(codecs: Iterable[CodecLike]) -> Iterator[CodecLike]:
+    for like in codecs:
+        if like == ALL_CODECS:
+            yield from _runnable_codecs()
+        else:
+            yield like
+
+
+@functools.cache  # a run selects once a scenario, and is to say once what it leaves out
+def _runnable_codecs() -> tuple[str, ...]:
+    names = [name for name in CODECS.names() if name not in (ANCHOR, FLOOR)]  # every run makes those two
+    reasons = {name: CODECS.get(name).unavailable() for name in names}
+    for name, reason in reasons.items():
+        if reason is not None:
+            LOGGER.warning("%s is left out: %s", name, reason)
+    return tuple(name for name in names if reasons[name] is None)
+
+
+def _thinned(ladder: Sequence[Codec], points: int | None) -> list[Codec]:
+    """Evenly spaced rungs of a ladder, its first and last among them; of one point, the middle."""
+    if points is None or points >= len(ladder):
+        return list(ladder)
+    if points == 1:
+        return [ladder[len(ladder) // 2]]
+    return [ladder[round(index * (len(ladder) - 1) / (points - 1))] for index in range(points)]
+
+
+def _codecs_of(like: CodecLike, scenario: Scenario, trust_code: bool) -> Sequence[Codec]:
+    if isinstance(like, str):
+        return make_codecs(like, scenario.specs, trust_code=trust_code)
+    if isinstance(like, type) and issubclass(like, Codec):
+        return [like(scenario.specs, like.make_params(point)) for point in like.rate_points]
+    if isinstance(like, Codec):
+        if like.specs != scenario.specs:
+            raise CodecError(f"codec {like!r} was made for other tensors than those of {scenario.id}")
+        return [like]
+    raise CodecError(f"{like!r} is no codec: give a SPEC, a Codec class or a Codec")
+
+
+def anchor_and_floor(scenario: Scenario) -> tuple[Codec, Codec]:
+    """The two codecs that run before any other."""
+    anchor, floor = (CODECS.get(name)(scenario.specs) for name in (ANCHOR, FLOOR))
+    return anchor, floor

@@ -1,0 +1,1 @@
+"""Estimates from samples: bootstrap, curves, BD-rate, Gaussian bounds, distortion."""

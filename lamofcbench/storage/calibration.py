@@ -1,0 +1,56 @@
+"""The calibration samples of a scenario: all that fitting and training get to see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from lamofcbench.features import FeatureSet
+from lamofcbench.scenarios.base import Scenario
+from lamofcbench.storage.reader import open_split
+
+
+class Calibration(Sequence[FeatureSet]):
+    """The feature sets of a scenario's calibration split, read anew at each pass so that they need not fit in memory.
+
+    Fitting and training are handed this and nothing else. It opens the split itself, so no test split can be put in.
+
+    Args:
+        scenario: whose calibration samples.
+        data: dataset folder; None for where the scenario's data are by default.
+
+    Raises:
+        DataError: if the data are missing or damaged.
+        UnknownNameError: if the dataset has no calibration split.
+    """
+
+    def __init__(self, scenario: Scenario, data: Path | None = None) -> None:
+        self.scenario = scenario
+        self._split = open_split(scenario, "calibration", data)
+
+    @property
+    def data_revision(self) -> str:
+        """Identifies the data."""
+        return self._split.data_revision
+
+    def features(self, index: int) -> FeatureSet:
+        """The stored features of a sample."""
+        return self._split.features(index)
+
+    def content_sha256(self, index: int) -> str:
+        """Hex hash of the raw sample."""
+        return self._split.content_sha256(index)
+
+    def __len__(self) -> int:
+        return len(self._split)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self._split.features(i) for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        return self._split.features(index % len(self))
+
+    def __iter__(self) -> Iterator[FeatureSet]:
+        return (self._split.features(index) for index in range(len(self)))

@@ -1,0 +1,138 @@
+import shutil
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from harness.results.record import column, statistics_of
+from harness.results.rescoring import check_decoding, rescore
+from harness.results.store import ResultFolder, find_results
+from lamofcbench.codecs.registry import make_codecs
+from lamofcbench.errors import ResultsError
+
+
+@pytest.fixture
+def result(make_runner, toy):
+    return ResultFolder(make_runner().run_codec(make_codecs("uniform:step=0.5", toy.specs)[0]).folder)
+
+
+def change(result, **columns):
+    """Overwrites columns of samples.parquet."""
+    path = result.path / "samples.parquet"
+    table = pq.read_table(path)
+    for name, update in columns.items():
+        at = table.schema.get_field_index(name)
+        table = table.set_column(at, table.schema.field(at), pa.array(update(table.column(at).to_pylist())))
+    pq.write_table(table, path)
+
+
+def test_scoring_again_changes_nothing_and_needs_neither_model_nor_data(result, toy, snapshot, monkeypatch):
+    def forbidden(*arguments, **options):
+        raise AssertionError("scoring loads no model and no features")
+
+    monkeypatch.setattr("lamofcbench.models.loading.load_model", forbidden)
+    monkeypatch.setattr("lamofcbench.storage.open_split", forbidden)
+    before = snapshot(result.path)
+    assert rescore(result, toy) == result.read_result()
+    assert rescore(result, toy, update=True) == result.read_result()
+    assert snapshot(result.path) == before
+
+
+def test_a_changed_prediction_is_found_and_named(result, toy):
+    change(result, prediction=lambda labels: [*labels[:5], 3 - labels[5], *labels[6:]])
+    with pytest.raises(ResultsError, match=r"sample 5 \(test-5\) scores otherwise"):
+        rescore(result, toy)
+    before = result.read_result().score
+    updated = rescore(result, toy, update=True)
+    assert abs(updated.score - before) == pytest.approx(1 / 22)
+    assert rescore(result, toy) == updated == result.read_result()
+
+
+def test_a_changed_score_is_found(result, toy):
+    file = result.path / "result.json"
+    file.write_text(file.read_text().replace('"score": ', '"score": 9'))
+    with pytest.raises(ResultsError, match="scores otherwise"):
+        rescore(result, toy)
+
+
+def test_missing_rows_are_found(result, toy):
+    path = result.path / "samples.parquet"
+    pq.write_table(pq.read_table(path).slice(1), path)
+    with pytest.raises(ResultsError, match="holds 21 samples"):
+        rescore(result, toy)
+
+
+def test_a_result_of_another_declaration_is_refused(result, toy):
+    with pytest.raises(ResultsError, match="declared otherwise"):
+        rescore(result, toy.model_copy(update={"batch_size": 5}))
+
+
+def test_kept_bitstreams_decode_to_the_recorded_distortions(result, toy, make_runner):
+    check_decoding(result, toy, make_runner().test)
+
+
+def test_what_does_not_decode_as_recorded_is_named(result, toy, make_runner):
+    test = make_runner().test
+    kept = result.bitstream(7).read_bytes()
+    for data, message in [
+        (result.bitstream(8).read_bytes(), r"sample 7 \(test-7\)"),
+        (kept[:-1] + bytes([kept[-1] ^ 1]), r"sample 7 \(test-7\) does not decode"),
+        (kept + b"\0", r"sample 7 \(test-7\) has a bitstream of"),
+    ]:
+        result.bitstream(7).write_bytes(data)
+        with pytest.raises(ResultsError, match=message):
+            check_decoding(result, toy, test)
+    result.bitstream(7).unlink()
+    with pytest.raises(ResultsError, match=r"has no 7\.bin"):
+        check_decoding(result, toy, test)
+
+
+def test_a_changed_distortion_is_found_and_named(result, toy, make_runner):
+    change(result, **{"squared_error.hidden": lambda errors: [*errors[:3], errors[3] * 1.01, *errors[4:]]})
+    with pytest.raises(ResultsError, match=r"sample 3 .*tensor 'hidden' decodes to squared error"):
+        check_decoding(result, toy, make_runner().test)
+
+
+def test_a_result_of_other_data_is_not_compared(result, toy, make_runner):
+    class Other:
+        data_revision = "f" * 64
+
+    with pytest.raises(ResultsError, match="data revision"):
+        check_decoding(result, toy, Other())
+
+
+@pytest.mark.parametrize("damage", ["result.json", "samples.parquet", "folder"])
+def test_damaged_folders_are_one_clear_error(result, toy, damage):
+    if damage == "folder":
+        moved = result.path.with_name("0" * 16)
+        shutil.move(result.path, moved)
+        result = ResultFolder(moved)
+    else:
+        file = result.path / damage
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(ResultsError):
+        rescore(result, toy)
+
+
+def test_finished_results_are_found_by_their_place(result, tmp_path):
+    assert [found.path for found in find_results(tmp_path / "results")] == [result.path]
+    with pytest.raises(ResultsError, match="no finished result"):
+        find_results(tmp_path / "nowhere")
+
+
+def test_statistics_come_back_in_the_metrics_own_shape(tmp_path):
+    import numpy as np
+
+    from harness.results.record import TableWriter, as_statistics, from_json, sample_schema, to_json
+
+    rows = [{"index": i, "sample_id": str(i), "prediction": "x", "reference": "y"} for i in range(150)]
+    for i, row in enumerate(rows):
+        row.update(as_statistics({"confusion": np.full((2, 3), i), "words": i}))
+    writer = TableWriter(tmp_path / "t.parquet", sample_schema(rows[0], "text"))
+    for row in rows:
+        writer.append(from_json(to_json(row)))
+    writer.close()
+    table = pq.read_table(tmp_path / "t.parquet")
+    assert statistics_of(table)["confusion"].shape == (150, 2, 3)
+    assert statistics_of(table)["confusion"][149, 1, 2] == 149.0
+    assert column(table, "statistic.words").tolist() == list(map(float, range(150)))
