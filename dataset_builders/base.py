@@ -13,6 +13,7 @@ from lamofcbench.errors import DataError, LaMoFCBenchError, PluginError, Scenari
 from lamofcbench.features import FeatureSet
 from lamofcbench.models.base import SplitModel
 from lamofcbench.models.loading import load_model
+from lamofcbench.references import check_id, check_sample
 from lamofcbench.scenarios.base import Scenario
 from lamofcbench.storage.layout import SPLITS
 from lamofcbench.storage.writer import DEFAULT_SHARD_BYTES, DatasetWriter
@@ -43,7 +44,8 @@ class Builder(ScenarioBuilder):
             shard_bytes: shards are closed once they reach this size.
 
         Raises:
-            DataError: if samples are missing, repeat, or occur in both splits.
+            DataError: if samples are missing, repeat, or occur in both splits, or if an id or a reference cannot be
+                stored; the latter before the model is loaded.
             ScenarioError: if the front gives other tensors than the scenario declares.
         """
         samples = {split: self.samples(split) for split in SPLITS}
@@ -54,6 +56,7 @@ class Builder(ScenarioBuilder):
                 raise DataError(
                     f"{scenario.id} declares {declared[split]} {split} samples; its builder brings {brought}"
                 )
+            self._check_samples(scenario, split, samples[split])
         model = load_model(scenario, device=device, builder=self)
         owners: dict[str, Split] = {}
         with (
@@ -72,6 +75,10 @@ class Builder(ScenarioBuilder):
                             )
                     features = [stored_features(model, sample, scenario) for sample in batch]
                     references = self.references(model, batch, features)
+                    if len(references) != len(batch):
+                        raise PluginError(
+                            f"builder {self.name!r} brings {len(references)} references for {len(batch)} samples"
+                        )
                     for row in zip(batch, features, references, contents, strict=True):
                         sample, stored, reference, content = row
                         writer.add(split, sample.id, stored, reference=reference, content_sha256=content)
@@ -91,6 +98,29 @@ class Builder(ScenarioBuilder):
             features: theirs, in the stored dtypes.
         """
         return [sample.reference for sample in batch]
+
+    def _check_samples(self, scenario: Scenario, split: Split, samples: Sequence[Sample]) -> None:
+        """Finds a wrong id or reference before a front has worked for hours."""
+        references_known = type(self).references is Builder.references
+        owners: dict[str, int] = {}
+        first: type | None = None
+        for number, sample in enumerate(samples):
+            where = f"{scenario.id}, {split} sample {number}"
+            if references_known:
+                sample_id, reference = check_sample(scenario.prediction, sample.id, sample.reference, where)
+                first = first or type(reference)
+                if type(reference) is not first:
+                    raise DataError(
+                        f"{where} ({sample_id!r}): the reference is of type {type(reference).__name__}, those before "
+                        f"it are {first.__name__}"
+                    )
+            else:
+                sample_id = check_id(sample.id, where)
+            if owners.setdefault(sample_id, number) != number:
+                raise DataError(
+                    f"{scenario.id}: two {split} samples have the id {sample_id!r}, numbers {owners[sample_id]} and "
+                    f"{number}"
+                )
 
 
 def _batches(samples: Sequence[Sample], size: int) -> Iterator[Sequence[Sample]]:

@@ -23,9 +23,10 @@ class Sample:
     """One raw sample.
 
     Attributes:
-        id: unique within the scenario.
+        id: unique within the split.
         inputs: what the adapter's `front` takes, such as an image array or a prompt.
-        reference: what the metric compares a prediction with: text, a label, or encoded bytes of a mask or map.
+        reference: what the metric compares a prediction with: text, a label, or encoded bytes of a mask, map or image;
+            `lamofcbench.references` lists what may stand in both.
     """
 
     id: str

@@ -69,6 +69,30 @@ def decode_png(data: bytes) -> np.ndarray:
         raise DataError(f"stored PNG is damaged: {type(error).__name__}: {error}") from error
 
 
+def decode_mask(data: bytes) -> np.ndarray:
+    """The classes, ``[h, w]``, that `encode_mask` stored.
+
+    Raises:
+        DataError: as `decode_png`, and if the PNG is not grey.
+    """
+    pixels = decode_png(data)
+    if pixels.ndim != 2:
+        raise DataError("stored mask is a PNG in colour; a mask is a grey one, see lamofcbench.rasters.encode_mask")
+    return pixels
+
+
+def decode_image(data: bytes) -> np.ndarray:
+    """The RGB image, uint8 ``[h, w, 3]``, that `encode_image` stored.
+
+    Raises:
+        DataError: as `decode_png`, and if the PNG is grey.
+    """
+    pixels = decode_png(data)
+    if pixels.ndim != 3:
+        raise DataError("stored image is a grey PNG; an image has colours, see lamofcbench.rasters.encode_image")
+    return pixels
+
+
 def encode_map(values: np.ndarray) -> bytes:
     """A map of real numbers as compressed fp16: magic, number of axes, sizes (uint32 each), a zstd frame."""
     if values.dtype.kind not in "fui":

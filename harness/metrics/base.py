@@ -29,15 +29,27 @@ class Metric(ABC):
         range: the lowest and highest score that can occur in practice, the yardstick for "anchor and floor are too
             close"; ``(0, 1)`` for accuracies.
         accepts: the prediction types that the metric can compare, the usual one first; all where absent.
+        revision: raised when the same prediction and reference would get other statistics or another score.
     """
 
     name: ClassVar[str]
     direction: ClassVar[Literal["up", "down"]]
     range: ClassVar[tuple[float, float]]
     accepts: ClassVar[tuple[PredictionType, ...]] = ("text", "label", "scores", "mask", "map", "image")
+    revision: ClassVar[int] = 1
 
     def __init__(self, **options: Any) -> None:
         self.options = options
+
+    def check_reference(self, reference: Any) -> None:  # noqa: B027
+        """Raises DataError where no prediction could be compared with a reference.
+
+        The harness asks this of every sample before anything is computed. Any reference will do where a subclass does
+        not say otherwise.
+
+        Args:
+            reference: as `statistics` gets it.
+        """
 
     @abstractmethod
     def statistics(self, prediction: Any, reference: Any) -> Mapping[str, float | np.ndarray]:

@@ -54,6 +54,10 @@ class FrechetInceptionDistance(Metric):
         self._remembered: dict[bytes, NDArray[np.float64]] = {}
         self._kept: tuple[bytes, list[Gaussian]] | None = None
 
+    def check_reference(self, reference: Any) -> None:
+        """Raises DataError for a reference that is no image."""
+        _pixels(reference)
+
     def statistics(self, prediction: Any, reference: Any) -> Mapping[str, float | np.ndarray]:
         """The features of both images, float64 ``[D]``: ``prediction`` and ``reference``."""
         return {"prediction": self._features(prediction), "reference": self._features(reference)}
@@ -81,11 +85,7 @@ class FrechetInceptionDistance(Metric):
         return self._kept[1]
 
     def _features(self, image: Any) -> NDArray[np.float64]:
-        pixels = np.asarray(image)
-        whole = pixels.dtype.kind in "ui" and pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.size > 0
-        if not whole or int(pixels.min()) < 0 or int(pixels.max()) > 255:
-            raise DataError(f"the FID compares images, 0 to 255, [h, w, 3], not {pixels.dtype} {list(pixels.shape)}")
-        pixels = np.ascontiguousarray(pixels, dtype=np.uint8)
+        pixels = _pixels(image)
         # The references come again with every codec, and a deep network takes its time.
         key = hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).digest()
         if key not in self._remembered:
@@ -105,6 +105,15 @@ class FrechetInceptionDistance(Metric):
     @cached_property
     def _network(self) -> Network:
         return NETWORKS[self.features]()
+
+
+def _pixels(image: Any) -> NDArray[np.uint8]:
+    """An image as it is compared, uint8 ``[h, w, 3]``, in one piece."""
+    pixels = np.asarray(image)
+    whole = pixels.dtype.kind in "ui" and pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.size > 0
+    if not whole or int(pixels.min()) < 0 or int(pixels.max()) > 255:
+        raise DataError(f"the FID compares images, 0 to 255, [h, w, 3], not {pixels.dtype} {list(pixels.shape)}")
+    return np.ascontiguousarray(pixels, dtype=np.uint8)
 
 
 def _few_threads(features: NDArray[np.float64]) -> threadpool_limits:

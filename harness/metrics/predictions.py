@@ -24,7 +24,8 @@ import numpy as np
 import pyarrow as pa
 
 from lamofcbench.errors import DataError, PluginError
-from lamofcbench.rasters import decode_map, decode_png, encode_image, encode_map, encode_mask
+from lamofcbench.rasters import decode_image, decode_map, decode_mask, encode_image, encode_map, encode_mask
+from lamofcbench.references import check_reference, fits_int64, plain, shown
 from lamofcbench.scenarios.base import PredictionType
 
 Cell = str | int | list[float] | bytes
@@ -48,22 +49,19 @@ def encode_prediction(kind: PredictionType, prediction: Any) -> Cell:
     try:
         if kind == "text":
             if not isinstance(prediction, str):
-                raise TypeError("not a str")
+                raise TypeError("it is not a str")
             return prediction.encode("utf-8", "replace").decode()  # lone surrogates cannot be stored
         if kind == "label":
-            if int(prediction) != prediction:
-                raise TypeError("not a whole number")
-            return int(prediction)
+            return _label(prediction)
         if kind == "scores":
-            return [float(score) for score in _array(prediction, axes=1).astype(np.float32)]
+            return _scores(prediction)
         if kind == "mask":
             return encode_mask(_array(prediction, axes=2))
         if kind == "map":
             return encode_map(_array(prediction))
         return encode_image(_array(prediction, axes=3))
-    except (TypeError, ValueError) as error:
-        shown = f"{type(prediction).__name__} {str(prediction)[:40]!r}"
-        raise PluginError(f"the tail returned {shown}, which is no {kind} prediction: {error}") from error
+    except (TypeError, ValueError, RuntimeError) as error:  # torch raises the last for a tensor that is no scalar
+        raise PluginError(f"the tail returned {shown(prediction)}, which is no {kind} prediction: {error}") from error
 
 
 def decode_prediction(kind: PredictionType, cell: Any) -> Any:
@@ -81,14 +79,47 @@ def decode_prediction(kind: PredictionType, cell: Any) -> Any:
     if isinstance(cell, bytes):
         if kind == "map":
             return decode_map(cell)
-        if kind in ("mask", "image"):
-            return decode_png(cell)
+        if kind == "mask":
+            return decode_mask(cell)
+        if kind == "image":
+            return decode_image(cell)
     raise DataError(f"a stored {kind} prediction cannot be a {type(cell).__name__}")
 
 
 def decode_reference(kind: PredictionType, reference: Any) -> Any:
-    """What a metric compares predictions with: encoded bytes become arrays, all else stays as the dataset has it."""
-    return decode_prediction(kind, reference) if isinstance(reference, bytes) else reference
+    """What a metric compares predictions with: encoded bytes become arrays, all else stays as the dataset has it.
+
+    Raises:
+        DataError: if predictions of this kind cannot be compared with it.
+    """
+    value = check_reference(kind, reference)
+    return decode_prediction(kind, value) if isinstance(value, bytes) else value
+
+
+def _label(prediction: Any) -> int:
+    value = plain(prediction.item() if hasattr(prediction, "item") else prediction)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError("it is not a whole number")
+    if not fits_int64(value):
+        raise ValueError("it does not fit 64 bits")
+    return value
+
+
+def _scores(prediction: Any) -> list[float]:
+    scores = _array(prediction, axes=1)
+    if scores.dtype.kind not in "fiub":
+        raise TypeError(f"it holds {scores.dtype}, not real numbers")
+    if not scores.size:
+        raise ValueError("it holds no score")
+    with np.errstate(over="ignore"):
+        stored = scores.astype(np.float32)
+    # The best of NaN, or of several that all became infinite, would be the first one.
+    for wrong, what in ((np.isnan(scores), "is NaN"), (np.isinf(stored) & ~np.isinf(scores), "does not fit float32")):
+        if wrong.any():
+            raise ValueError(f"score {int(np.argmax(wrong))} {what}")
+    return [float(score) for score in stored]
 
 
 def _array(value: Any, axes: int | None = None) -> np.ndarray:

@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from harness.metrics._text import normalised_words
 from harness.metrics.base import AdditiveMetric
-
-_APOSTROPHES = str.maketrans({"\N{RIGHT SINGLE QUOTATION MARK}": "'", "\N{LEFT SINGLE QUOTATION MARK}": "'"})
-
-
-def normalised_words(text: str) -> list[str]:
-    """The words of a transcript, lower case, without punctuation except apostrophes inside words.
-
-    Example:
-        >>> normalised_words("Don't STOP, now -- 'please'!")
-        ["don't", 'stop', 'now', 'please']
-    """
-    text = unicodedata.normalize("NFKC", text).translate(_APOSTROPHES).casefold()
-    return re.findall(r"\w+(?:'\w+)*", text.replace("_", " "))
 
 
 def word_edits(prediction: Sequence[str], reference: Sequence[str]) -> int:
@@ -32,6 +18,7 @@ def word_edits(prediction: Sequence[str], reference: Sequence[str]) -> int:
         >>> word_edits("a b c d".split(), "a x c".split())
         2
     """
+    prediction, reference = sorted((prediction, reference), key=len)  # the distance has no direction, the loop is short
     ids = {word: index for index, word in enumerate(dict.fromkeys([*prediction, *reference]))}
     columns = np.array([ids[word] for word in reference], dtype=np.int64)
     steps = np.arange(len(reference) + 1)
@@ -44,12 +31,17 @@ def word_edits(prediction: Sequence[str], reference: Sequence[str]) -> int:
 
 
 class WordErrorRate(AdditiveMetric):
-    """Word edits over reference words."""
+    """Word edits over reference words.
+
+    The convention: prediction and reference are compared by their words, which `normalised_words` finds in any script:
+    without case and punctuation, letters, digits and combining marks alone.
+    """
 
     name = "word-error-rate"
     direction = "down"
     range = (0.0, 1.0)
     accepts = ("text",)
+    revision = 2
 
     def statistics(self, prediction: Any, reference: Any) -> Mapping[str, float | np.ndarray]:
         """``edits`` and ``words`` of the sample, after normalisation."""

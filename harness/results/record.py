@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from harness.metrics.predictions import CELL_TYPES
 from harness.results.result import TIMING_COLUMNS
-from lamofcbench.errors import DataError, ResultsError
+from lamofcbench.errors import ResultsError
 from lamofcbench.scenarios.base import PredictionType
 
 Record = dict[str, Any]
@@ -68,16 +68,6 @@ def as_statistics(statistics: Mapping[str, Any]) -> Record:
         f"{STATISTIC}{name}": float(value) if np.ndim(value) == 0 else np.asarray(value, dtype=np.float64)
         for name, value in statistics.items()
     }
-
-
-def as_reference(reference: Any, sample_id: str) -> str | int | float | bytes:
-    """A dataset's reference as a plain value."""
-    if isinstance(reference, (np.generic, np.ndarray)) and np.ndim(reference) == 0:
-        reference = reference.item()
-    if type(reference) not in _REFERENCE_TYPES:
-        raise DataError(f"sample {sample_id!r} has a reference of type {type(reference).__name__}; it may be a str, "
-                        "int, float or bytes")  # fmt: skip
-    return reference
 
 
 def sample_schema(record: Record, kind: PredictionType) -> pa.Schema:

@@ -11,7 +11,7 @@ import torch
 
 from harness.metrics.base import Metric
 from harness.metrics.predictions import encode_prediction
-from harness.results.record import Record, as_reference
+from harness.results.record import Record
 from harness.results.scoring import judge
 from harness.running import environment
 from harness.running.plan import Batch
@@ -19,6 +19,7 @@ from harness.statistics.distortion import squared_errors
 from lamofcbench.codecs.base import Codec
 from lamofcbench.errors import LaMoFCBenchError, PluginError, UnknownNameError
 from lamofcbench.features import FeatureSet
+from lamofcbench.references import check_reference
 from lamofcbench.scenarios.base import Scenario
 
 
@@ -183,7 +184,7 @@ class Pipeline:
         kind = self.scenario.prediction
         try:
             cell = encode_prediction(kind, prediction)
-            reference = as_reference(self.split.reference(index), self._where(index))
+            reference = check_reference(kind, self.split.reference(index))
             statistics = judge(self.metric, self.scenario, cell, reference)
         except LaMoFCBenchError as error:
             raise _located(error, self._where(index)) from error

@@ -30,6 +30,7 @@ from harness.results.result import PROTOCOL_VERSION, CodecRecord, Result
 from harness.running import environment, fitting, plan
 from harness.running.launch import Team
 from harness.running.pipeline import Pipeline, Split, Tail
+from harness.running.references import check_references
 from harness.running.selection import anchor_and_floor
 from harness.running.settings import RunSettings
 from lamofcbench.codecs.base import Codec
@@ -125,10 +126,12 @@ class ScenarioRunner:
         """Anchor and floor, then the codecs; each result is on disk when its turn is over.
 
         Raises:
+            DataError: if a test sample's id or reference is wrong, before a model is loaded.
             ScenarioError: if anchor and floor are too close, except under a limit.
         """
         with environment.pinned_threads(self.settings.threads):
-            self.team.from_leader(lambda: len(self.test))  # may build the data; the others then find them
+            # May build the data; the others then find them.
+            self.team.from_leader(lambda: check_references(self.test, self.scenario, self.metric))
             anchor, floor = (self.run_codec(codec) for codec in anchor_and_floor(self.scenario))
             self._check_headroom(anchor.result, floor.result)
             return Evaluation(self.scenario, anchor, floor, [self.run_codec(codec) for codec in codecs])

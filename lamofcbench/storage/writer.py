@@ -21,6 +21,7 @@ from torch import Tensor
 from lamofcbench.builders import Split
 from lamofcbench.errors import DataError, LaMoFCBenchError, ScenarioError
 from lamofcbench.features import FeatureSet, check_features
+from lamofcbench.references import check_sample
 from lamofcbench.scenarios.base import Scenario
 from lamofcbench.storage.cache import locked
 from lamofcbench.storage.integrity import file_sha256
@@ -107,25 +108,29 @@ class DatasetWriter:
             split: ``test`` or ``calibration``.
             sample_id: unique within the split.
             features: in the stored dtypes; the tensors are copied.
-            reference: what the metric compares a prediction with; of one type throughout the dataset.
+            reference: what the metric compares a prediction with; of one type throughout the dataset, one of those that
+                `lamofcbench.references` lists for the scenario's predictions.
             content_sha256: hex hash of the raw sample.
 
         Raises:
             ScenarioError: if the features do not match the scenario.
-            DataError: if the id repeats or the reference's type changes.
+            DataError: if the id repeats, the reference's type changes, or one of them cannot be stored.
         """
         if split not in SPLITS:
             raise DataError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
+        number = len(self._splits[split].sample_ids) if split in self._splits else 0
+        where = f"{self.scenario.id}, {split} sample {number}"
+        sample_id, reference = check_sample(self.scenario.prediction, sample_id, reference, where)
         try:
             check_features(features, self.scenario.specs)
         except ScenarioError as error:
             raise ScenarioError(f"{self.scenario.id}, sample {sample_id!r}: {error}") from error
-        kind = REFERENCE_TYPES.get(type(reference))
+        kind = REFERENCE_TYPES[type(reference)]
         self.reference = self.reference or kind
-        if kind is None or kind != self.reference:
+        if kind != self.reference:
             raise DataError(
-                f"{self.scenario.id}, sample {sample_id!r}: the reference is of type {type(reference).__name__}; "
-                f"references are all {self.reference or 'str, int, float or bytes'}"
+                f"{where} ({sample_id!r}): the reference is of type {type(reference).__name__}; references are all "
+                f"{self.reference}"
             )
         if split not in self._splits:
             schema = index_schema(self.scenario.specs, self.reference)

@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,13 +12,14 @@ from lamofcbench.builders import Sample
 from lamofcbench.errors import DataError, PluginError, ScenarioError
 from lamofcbench.features import FeatureSet
 from lamofcbench.models.base import SplitModel
+from lamofcbench.references import shown
 from lamofcbench.scenarios.base import Backbone, Scenario, TensorSpec
 from lamofcbench.storage import open_split
 
 THIS_FILE = Path(__file__)
 
 
-def scenario_of(adapter="NumberModel", dtype="float16", calibration_samples=2):
+def scenario_of(adapter="NumberModel", dtype="float16", calibration_samples=2, prediction="label"):
     return Scenario(
         id="user-numbers",
         version=1,
@@ -27,7 +29,7 @@ def scenario_of(adapter="NumberModel", dtype="float16", calibration_samples=2):
         backbone=Backbone(adapter=f"{THIS_FILE}:{adapter}", source="builder:numbers"),
         splits=(0,),
         tensors=(TensorSpec(name="hidden", role="hidden", shape=(2, 2), dtype=dtype),),
-        prediction="label",
+        prediction=prediction,
         metric="none",
         direction="up",
         batch_size=1,
@@ -66,6 +68,14 @@ class FailingModel(NumberModel):
 
     def front(self, inputs):
         raise ValueError("no such layer")
+
+
+class UnloadableModel(NumberModel):
+    name = "unloadable-numbers"
+
+    @classmethod
+    def load(cls, scenario, directory, device):
+        raise AssertionError("the samples are checked first")
 
 
 class ForgetfulModel(NumberModel):
@@ -136,3 +146,76 @@ def test_a_front_that_fails_is_named_with_its_sample(tmp_path):
 def test_a_front_that_lacks_a_tensor_is_refused(tmp_path):
     with pytest.raises(ScenarioError, match=r"gives \['unused'\]; user-numbers also declares hidden"):
         NumberBuilder().build(scenario_of("ForgetfulModel"), tmp_path, progress=False)
+
+
+class AnsweringBuilder(NumberBuilder):
+    """Samples 0 to 3 of the test split and two of calibration, one of which is odd."""
+
+    def __init__(self, references, ids=None):
+        super().__init__()
+        self.references_of = references
+        self.ids = ids or {}
+
+    def samples(self, split):
+        samples = super().samples(split)
+        if split == "test":
+            return samples
+        return [
+            Sample(self.ids.get(i, sample.id), sample.inputs, self.references_of[i]) for i, sample in enumerate(samples)
+        ]
+
+
+@pytest.mark.parametrize("reference", [None, "6", 1.0, True, 2**63, 10**5000, float("nan"), [6], b"6"], ids=shown)
+def test_a_wrong_reference_is_named_before_the_model_is_loaded(tmp_path, reference):
+    with pytest.raises(DataError, match=r"^user-numbers, calibration sample 1 \('n1'\): the reference .{1,120}$"):
+        AnsweringBuilder([5, reference]).build(scenario_of("UnloadableModel"), tmp_path, progress=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("sample_id", [None, 1, "", "a\nb", "\udc80", "x" * 100_000], ids=shown)
+def test_a_wrong_id_is_named_before_the_model_is_loaded(tmp_path, sample_id):
+    builder = AnsweringBuilder([5, 6], ids={1: sample_id})
+    with pytest.raises(DataError, match=r"^user-numbers, calibration sample 1: the id .{1,120}$"):
+        builder.build(scenario_of("UnloadableModel"), tmp_path, progress=False)
+
+
+def test_repeated_ids_and_mixed_references_are_named_before_the_model_is_loaded(tmp_path):
+    scenario = scenario_of("UnloadableModel", prediction="scores")
+    with pytest.raises(DataError, match="two calibration samples have the id 'n0', numbers 0 and 1"):
+        AnsweringBuilder([5, 6], ids={1: "n0"}).build(scenario, tmp_path, progress=False)
+    with pytest.raises(DataError, match=r"sample 1 \('n1'\): the reference is of type float, those before it are int"):
+        AnsweringBuilder([5, 6.5]).build(scenario, tmp_path, progress=False)
+
+
+def test_bytes_cannot_be_built_for_predictions_that_they_cannot_be_compared_with(tmp_path):
+    with pytest.raises(DataError, match="of type bytes; references are all int64 or float64 where"):
+        AnsweringBuilder([b"5", b"6"]).build(scenario_of(prediction="scores"), tmp_path, progress=False)
+
+
+def test_numpy_integers_are_integers(tmp_path):
+    folder = AnsweringBuilder(np.array([5, 6], dtype=np.int16)).build(scenario_of(), tmp_path, progress=False).parent
+    assert [open_split(scenario_of(), "calibration", folder).reference(i) for i in range(2)] == [5, 6]
+
+
+class ModelAnswersBuilder(NumberBuilder):
+    """The reference is what the model makes of the features, so samples come without one."""
+
+    answers = staticmethod(lambda model, features: model.tail(features))
+
+    def samples(self, split):
+        return [Sample(sample.id, sample.inputs, None) for sample in super().samples(split)]
+
+    def references(self, model, batch, features):
+        return self.answers(model, features)
+
+
+def test_references_that_the_model_makes_are_checked_when_they_are_made(tmp_path):
+    builder = ModelAnswersBuilder()
+    builder.build(scenario_of(), tmp_path, progress=False)
+    assert open_split(scenario_of(), "test", tmp_path).reference(2) == 3
+    builder.answers = lambda model, features: ["3"]
+    with pytest.raises(DataError, match=r"user-numbers, test sample 0 \('n0'\): the reference is of type str"):
+        builder.build(scenario_of(), tmp_path, progress=False)
+    builder.answers = lambda model, features: [1, 2]
+    with pytest.raises(PluginError, match="'numbers' brings 2 references for 1 samples"):
+        builder.build(scenario_of(), tmp_path, progress=False)

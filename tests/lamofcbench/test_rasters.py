@@ -45,3 +45,13 @@ def test_other_image_formats_are_not_opened():
     Image.fromarray(np.zeros((4, 4, 3), dtype=np.uint8)).save(buffer, format="BMP")
     with pytest.raises(DataError, match="damaged"):
         rasters.decode_png(buffer.getvalue())
+
+
+def test_a_mask_is_grey_and_an_image_is_not():
+    grey = rasters.encode_mask(np.eye(2, dtype=np.uint8))
+    colour = rasters.encode_image(np.zeros((2, 2, 3), dtype=np.uint8))
+    assert rasters.decode_mask(grey).shape == (2, 2) and rasters.decode_image(colour).shape == (2, 2, 3)
+    with pytest.raises(DataError, match="PNG in colour"):
+        rasters.decode_mask(colour)
+    with pytest.raises(DataError, match="grey PNG"):
+        rasters.decode_image(grey)

@@ -5,11 +5,18 @@ import torch
 from harness.metrics import predictions
 from lamofcbench import rasters
 from lamofcbench.errors import DataError, PluginError
+from lamofcbench.references import shown
 
 EXACT = {
     "text": ["", "two\nlines", "ça — 数", "nul \0 inside"],
-    "label": [0, 7, np.int64(3), torch.tensor(5)],
-    "scores": [[0.5, -1.25], np.array([1.0, np.inf], dtype=np.float32), torch.tensor([2.0, 3.0])],
+    "label": [0, 7, -(2**63), 2**63 - 1, np.int64(3), np.uint8(3), 3.0, torch.tensor(5)],
+    "scores": [
+        [0.5, -1.25],
+        np.array([1.0, np.inf], dtype=np.float32),
+        torch.tensor([2.0, 3.0]),
+        [1, 0],
+        [torch.tensor(1.0), torch.tensor(2.0)],
+    ],
     "mask": [np.eye(3, dtype=np.uint8), np.array([[0, 65535], [256, 1]]), torch.tensor([[1, 2, 3]])],
     "map": [np.array([[0.5, 2.0]]), torch.full((2, 3, 4), 1.5, dtype=torch.bfloat16), np.zeros((0, 4)), np.float32(2)],
     "image": [np.arange(27, dtype=np.uint8).reshape(3, 3, 3)],
@@ -21,6 +28,14 @@ def test_predictions_come_back_as_they_went_in(kind, value):
     restored = predictions.decode_prediction(kind, predictions.encode_prediction(kind, value))
     expected = value.float().numpy() if isinstance(value, torch.Tensor) else value
     assert np.array_equal(np.asarray(restored), np.asarray(expected))
+
+
+def test_a_label_may_come_as_an_array_of_one():
+    assert (
+        predictions.encode_prediction("label", torch.tensor([5]))
+        == predictions.encode_prediction("label", np.array([[5]]))
+        == 5
+    )
 
 
 def test_lone_surrogates_do_not_stop_a_run():
@@ -35,8 +50,26 @@ def test_lone_surrogates_do_not_stop_a_run():
         ("label", "3"),
         ("label", 1.5),
         ("label", [1, 2]),
+        ("label", None),
+        ("label", True),
+        ("label", torch.tensor(True)),
+        ("label", torch.tensor([1, 2])),
+        ("label", float("nan")),
+        ("label", float("inf")),
+        ("label", 1j),
+        ("label", 2**63),
+        ("label", np.uint64(2**63)),
+        ("label", 1e30),
+        ("label", 10**5000),
+        ("scores", None),
         ("scores", [[1.0]]),
         ("scores", "abc"),
+        ("scores", ["1", "2"]),
+        ("scores", [None, 1.0]),
+        ("scores", []),
+        ("scores", [1.0, float("nan")]),
+        ("scores", [1e300, 2e300]),
+        ("scores", np.array([1j])),
         ("mask", np.zeros((2, 2))),
         ("mask", np.array([[-1]])),
         ("mask", np.zeros((0, 3), dtype=np.uint8)),
@@ -45,10 +78,19 @@ def test_lone_surrogates_do_not_stop_a_run():
         ("map", "nothing"),
         ("map", object()),
     ],
+    ids=shown,
 )
 def test_a_tail_that_returns_something_else_is_told_so(kind, value):
-    with pytest.raises(PluginError, match=f"no {kind} prediction"):
+    with pytest.raises(PluginError, match=f"no {kind} prediction") as caught:
         predictions.encode_prediction(kind, value)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
+
+
+def test_a_score_that_is_no_number_is_counted_out():
+    with pytest.raises(PluginError, match=r"ndarray \[2\], which is no scores prediction: score 1 is NaN"):
+        predictions.encode_prediction("scores", np.array([1.0, np.nan]))
+    with pytest.raises(PluginError, match="score 0 does not fit float32"):
+        predictions.encode_prediction("scores", [1e300, 1.0])
 
 
 @pytest.mark.parametrize("kind", ["mask", "map", "image"])
@@ -63,6 +105,23 @@ def test_cells_of_the_wrong_type_are_refused():
     for kind, cell in [("text", 3), ("label", "3"), ("scores", 1.0), ("mask", "x"), ("map", None)]:
         with pytest.raises(DataError, match="cannot be"):
             predictions.decode_prediction(kind, cell)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reference"),
+    [("text", 3), ("text", "\ud800"), ("label", "3"), ("label", 2**63), ("label", True), ("scores", b"x"),
+     ("scores", float("nan")), ("mask", "x"), ("mask", b"x"), ("image", None)],
+)  # fmt: skip
+def test_references_that_predictions_cannot_be_compared_with_are_refused(kind, reference):
+    with pytest.raises(DataError):
+        predictions.decode_reference(kind, reference)
+
+
+def test_masks_are_grey_and_images_are_not():
+    with pytest.raises(DataError, match="in colour"):
+        predictions.decode_prediction("mask", predictions.encode_prediction("image", EXACT["image"][0]))
+    with pytest.raises(DataError, match="grey"):
+        predictions.decode_prediction("image", predictions.encode_prediction("mask", EXACT["mask"][0]))
 
 
 def test_references_are_decoded_like_predictions_only_where_they_are_bytes():

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -15,6 +16,7 @@ from safetensors.torch import load_file
 
 from lamofcbench.errors import DataError, ScenarioError
 from lamofcbench.features import TORCH_DTYPES, FeatureSet
+from lamofcbench.rasters import encode_mask
 from lamofcbench.scenarios.base import Axis, Backbone, Scenario, TensorSpec
 from lamofcbench.storage import DatasetWriter, open_split
 from lamofcbench.storage.writer import write_card
@@ -88,12 +90,25 @@ def test_every_dtype_shape_and_special_value_comes_back_bit_for_bit(tmp_path):
         assert dict(read.side) == dict(original.side)
 
 
-@pytest.mark.parametrize("reference", ["a word", 7, 2.5, b"\x00\xff mask"], ids=["text", "int", "float", "bytes"])
-def test_references_keep_their_native_type(tmp_path, reference):
-    scenario = scenario_of()
+MASK = encode_mask(np.eye(2, dtype=np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("prediction", "reference", "stored"),
+    [
+        ("text", "a word", "a word"),
+        ("label", 7, 7),
+        ("label", np.int32(7), 7),
+        ("scores", 2.5, 2.5),
+        ("scores", np.float32(2.5), 2.5),
+        ("mask", MASK, MASK),
+    ],
+)
+def test_references_keep_their_native_type(tmp_path, prediction, reference, stored):
+    scenario = scenario_of(prediction=prediction)
     write(tmp_path, scenario, [features_of(scenario, 2)], reference=reference)
     read = open_split(scenario, "test", tmp_path).reference(0)
-    assert read == reference and type(read) is type(reference)
+    assert read == stored and type(read) is type(stored)
 
 
 def test_views_of_one_buffer_are_stored_as_tensors_of_their_own(tmp_path):
@@ -209,14 +224,31 @@ def test_wrong_features_ids_and_references_are_refused(tmp_path):
         writer.add("test", "a", good, reference=1, content_sha256="0" * 64)
         with pytest.raises(DataError, match="two test samples have the id 'a'"):
             writer.add("test", "a", good, reference=1, content_sha256="0" * 64)
-        with pytest.raises(DataError, match="reference is of type str; references are all int64"):
-            writer.add("test", "b", good, reference="1", content_sha256="0" * 64)
+        for reference in ("1", None, 1.5, True, b"1"):
+            with pytest.raises(DataError, match=r"test sample 1 \('b'\): the reference is of type \w+; .* all int64"):
+                writer.add("test", "b", good, reference=reference, content_sha256="0" * 64)
+        with pytest.raises(DataError, match=r"test sample 1 \('b'\): the reference 9223372036854775808 does not fit"):
+            writer.add("test", "b", good, reference=2**63, content_sha256="0" * 64)
+        for sample_id in (None, 3, "", "\ud800", "x" * 100_000):
+            with pytest.raises(DataError, match=r"^user-mixed, test sample 1: the id .{1,120}$"):
+                writer.add("test", sample_id, good, reference=1, content_sha256="0" * 64)
         with pytest.raises(ScenarioError, match=r"sample 'c': tensor 't\.float32' has dtype"):
             wrong = {name: tensor.double() for name, tensor in good.tensors.items()}
             writer.add("test", "c", FeatureSet(wrong, good.side), reference=1, content_sha256="0" * 64)
         with pytest.raises(DataError, match="unknown split 'train'"):
             writer.add("train", "d", good, reference=1, content_sha256="0" * 64)
     assert len(open_split(scenario, "test", tmp_path)) == 1
+
+
+def test_references_are_of_one_type_throughout_the_dataset(tmp_path):
+    scenario = scenario_of(prediction="scores")
+    good = features_of(scenario, 2)
+    with DatasetWriter(tmp_path, scenario, data_revision="r") as writer:
+        writer.add("test", "a", good, reference=1, content_sha256="0" * 64)
+        with pytest.raises(
+            DataError, match=r"sample 1 \('b'\): the reference is of type float; references are all int64"
+        ):
+            writer.add("test", "b", good, reference=1.5, content_sha256="0" * 64)
 
 
 def test_a_tensor_cannot_take_the_name_of_a_column(tmp_path):
