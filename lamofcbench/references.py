@@ -60,8 +60,7 @@ def check_sample(kind: PredictionType, sample_id: Any, reference: Any, where: st
     checked_id = check_id(sample_id, where)
     try:
         value = check_reference(kind, reference)
-        if isinstance(value, bytes):
-            _DECODERS[kind](value)
+        decode_reference(kind, value)
     except DataError as error:
         raise DataError(f"{where} ({checked_id!r}): {error}") from error
     return checked_id, value
@@ -112,6 +111,21 @@ def check_reference(kind: PredictionType, reference: Any) -> Reference:
     except ValueError as error:
         raise DataError(f"the reference {shown(value)} {error}") from error
     return value
+
+
+def decode_reference(kind: PredictionType, reference: Any) -> Any:
+    """What a metric compares predictions with: encoded bytes become arrays, all else is as `check_reference` gives it.
+
+    Raises:
+        DataError: if predictions of this kind cannot be compared with it.
+    """
+    value = check_reference(kind, reference)
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return _DECODERS[kind](value)
+    except DataError as error:
+        raise DataError(f"the reference is no {kind}: {error}") from error
 
 
 def fits_int64(value: int) -> bool:

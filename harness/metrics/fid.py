@@ -56,7 +56,10 @@ class FrechetInceptionDistance(Metric):
 
     def check_reference(self, reference: Any) -> None:
         """Raises DataError for a reference that is no image."""
-        _pixels(reference)
+        try:
+            _pixels(reference)
+        except DataError as error:
+            raise DataError(f"the reference is no image: {error}") from error
 
     def statistics(self, prediction: Any, reference: Any) -> Mapping[str, float | np.ndarray]:
         """The features of both images, float64 ``[D]``: ``prediction`` and ``reference``."""

@@ -25,7 +25,8 @@ import pyarrow as pa
 
 from lamofcbench.errors import DataError, PluginError
 from lamofcbench.rasters import decode_image, decode_map, decode_mask, encode_image, encode_map, encode_mask
-from lamofcbench.references import check_reference, fits_int64, plain, shown
+from lamofcbench.references import decode_reference as decode_reference  # its counterpart for references, from here too
+from lamofcbench.references import fits_int64, plain, shown
 from lamofcbench.scenarios.base import PredictionType
 
 Cell = str | int | list[float] | bytes
@@ -84,16 +85,6 @@ def decode_prediction(kind: PredictionType, cell: Any) -> Any:
         if kind == "image":
             return decode_image(cell)
     raise DataError(f"a stored {kind} prediction cannot be a {type(cell).__name__}")
-
-
-def decode_reference(kind: PredictionType, reference: Any) -> Any:
-    """What a metric compares predictions with: encoded bytes become arrays, all else stays as the dataset has it.
-
-    Raises:
-        DataError: if predictions of this kind cannot be compared with it.
-    """
-    value = check_reference(kind, reference)
-    return decode_prediction(kind, value) if isinstance(value, bytes) else value
 
 
 def _label(prediction: Any) -> int:

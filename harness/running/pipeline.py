@@ -137,7 +137,7 @@ class Pipeline:
         environment.synchronise(self.device)
         started = time.perf_counter()
         try:
-            predictions = self.model.tail(decoded)
+            predictions = list(self.model.tail(decoded))
         except LaMoFCBenchError:
             raise
         except Exception as error:
