@@ -96,7 +96,7 @@ def check_reference(kind: PredictionType, reference: Any) -> Reference:
     """
     value = plain(reference)
     allowed = REFERENCE_TYPES[kind]
-    if isinstance(value, bool) or not isinstance(value, allowed):
+    if type(value) not in allowed:
         names = " or ".join(_NAMES[one] for one in allowed)
         raise DataError(
             f"the reference is of type {type(value).__name__}; references are all {names} where predictions are {kind}"
@@ -155,7 +155,7 @@ def shown(value: Any) -> str:
     if value is None or isinstance(value, (bool, int, float)):
         return repr(value)
     shape = getattr(value, "shape", None)
-    return type(value).__name__ if shape is None else f"{type(value).__name__} {list(shape)}"
+    return f"{type(value).__name__} {list(shape)}" if isinstance(shape, tuple) else type(value).__name__
 
 
 def _check_text(text: str, limit: int) -> None:

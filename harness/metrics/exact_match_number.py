@@ -23,7 +23,7 @@ MAX_EXPONENT = 999_999_999
 _AS_TYPED = str.maketrans(
     {
         # Fullwidth forms, but for comma and stop, which part clauses in CJK texts.
-        **{code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F) if code not in (0xFF0C, 0xFF0E)},
+        **{chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F) if code not in (0xFF0C, 0xFF0E)},
         **dict.fromkeys("\u2010\u2011\u2012\u2013\u2212\ufe63", "-"),  # hyphens, dashes as long as a digit, minus
         **dict.fromkeys("\u00a0\u2007\u2009", "\u202f"),  # spaces that keep the digits of a number together
         "\N{ARABIC DECIMAL SEPARATOR}": ".",
