@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,24 @@ def test_imports_run_one_way(room):
             for name in names:
                 top = name.split(".")[0]
                 assert top not in MAY_IMPORT or top in MAY_IMPORT[room], f"{path} imports {name}"
+
+
+def test_no_modules_import_each_other_not_even_inside_functions():
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for room in MAY_IMPORT
+        for path in (ROOT / room).rglob("*.py")
+    }
+    imports = {name: set() for name in modules}
+    for name, path in modules.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imports[name] |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                full = {f"{node.module}.{alias.name}" for alias in node.names}
+                imports[name] |= {target if target in modules else node.module for target in full}
+        imports[name] &= modules.keys() - {name}
+    TopologicalSorter(imports).prepare()  # raises CycleError, which names the circle
 
 
 LIGHT = ["lamofcbench", "lamofcbench.scenarios.base", "dataset_builders.mini", "harness.cli"]

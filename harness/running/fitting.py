@@ -9,8 +9,9 @@ from typing import Any
 
 from harness.results import store
 from harness.running import environment
-from lamofcbench.codecs.base import SOURCE_FILE, Codec
+from lamofcbench.codecs.base import Codec
 from lamofcbench.codecs.registry import CODECS, load_saved
+from lamofcbench.codecs.saving import SOURCE_FILE
 from lamofcbench.errors import CodecError
 from lamofcbench.registry import source_of
 from lamofcbench.scenarios.base import Scenario

@@ -14,11 +14,8 @@ shapes, side information, the container, checks, saving and loading, is done her
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import hashlib
 import importlib.util
-import json
 import math
 import re
 from abc import ABC
@@ -27,30 +24,21 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import torch
-from huggingface_hub import ModelHubMixin, snapshot_download
-from pydantic import TypeAdapter, ValidationError
-from safetensors.torch import load_file as load_tensors
-from safetensors.torch import save_file as save_tensors
+from huggingface_hub import ModelHubMixin
 from torch import Tensor
 
 from lamofcbench.bitstream import BitstreamReader, BitstreamWriter
-from lamofcbench.errors import BitstreamError, CodecError, NonFiniteError, UnknownNameError
-from lamofcbench.features import TORCH_DTYPES, FeatureSet, check_features, tensor_bytes
-from lamofcbench.registry import source_of
+from lamofcbench.codecs import saving
+from lamofcbench.codecs.params import NoParams, as_mapping, from_mapping
+from lamofcbench.errors import BitstreamError, CodecError, NonFiniteError
+from lamofcbench.features import TORCH_DTYPES, FeatureSet, check_features
+from lamofcbench.registry import Registry
 from lamofcbench.scenarios.base import FeatureSpecs, TensorSpec
 
-CONFIG_FILE = "config.json"
-STATE_FILE = "model.safetensors"
-SOURCE_FILE = "codec.py"
 MAX_ELEMENTS = 2**29
 """A decoder refuses larger feature sets before it allocates anything."""
 
 C = TypeVar("C", bound="Codec")
-
-
-@dataclasses.dataclass(frozen=True)
-class NoParams:
-    """The parameters of a codec that has none."""
 
 
 class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench", "feature-coding"]):
@@ -157,16 +145,7 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         Raises:
             CodecError: for an unknown key or a value that does not fit.
         """
-        known = [field.name for field in dataclasses.fields(cls.Params)]
-        for key in values:
-            if key not in known:
-                raise CodecError(str(UnknownNameError(f"parameter of codec {cls.name!r}", key, known)))
-        try:
-            return TypeAdapter(cls.Params).validate_python(dict(values))
-        except (ValidationError, ValueError, TypeError) as error:
-            detail = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
-            where = ".".join(map(str, detail["loc"]))
-            raise CodecError(f"codec {cls.name!r}: {where}{': ' if where else ''}{detail['msg']}") from error
+        return from_mapping(cls.Params, values, cls.name)
 
     def fit(self: C, calibration: Iterable[FeatureSet]) -> C:
         """A new codec that has learned from calibration samples; this one where nothing is learned.
@@ -264,12 +243,7 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
     @functools.cached_property
     def fingerprint(self) -> bytes:
         """Sha256 of everything that decides the meaning of the bytes: class, params, specs, state, a file's source."""
-        digest = hashlib.sha256(json.dumps(self._config(), sort_keys=True).encode())
-        for name in sorted(self.state):
-            tensor = self.state[name]
-            digest.update(f"{name}:{tensor.dtype}:{list(tensor.shape)}".encode())
-            digest.update(tensor_bytes(tensor))
-        return digest.digest()
+        return saving.fingerprint_of(self)
 
     @property
     def state_bytes(self) -> int:
@@ -277,7 +251,7 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         return sum(t.numel() * t.element_size() for t in self.state.values())
 
     def __repr__(self) -> str:
-        return f"{self.name}({', '.join(f'{k}={v}' for k, v in dataclasses.asdict(self.params).items())})"
+        return f"{self.name}({', '.join(f'{k}={v}' for k, v in as_mapping(self.params).items())})"
 
     # ---------------------------------------------------------------------------------------- saving and loading
 
@@ -285,16 +259,11 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         """Writes config.json, model.safetensors and, for a codec from a file, its source; returns the folder."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        self._save_pretrained(directory)
+        saving.write_folder(self, directory)
         return directory
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        save_tensors({k: v.cpu().contiguous() for k, v in self.state.items()}, save_directory / STATE_FILE)
-        source = source_of(type(self))
-        if source is not None:
-            (save_directory / SOURCE_FILE).write_bytes(source)
-        config = {**self._config(), "fingerprint": self.fingerprint.hex()}
-        (save_directory / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
+        saving.write_folder(self, save_directory)
 
     @classmethod
     def _from_pretrained(
@@ -309,32 +278,15 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         trust_code: bool = False,
         **_: Any,
     ) -> Codec:
-        from lamofcbench.codecs.registry import load_saved  # the registry imports this module
-
-        directory = Path(model_id)
-        if not directory.is_dir():
-            directory = Path(
-                snapshot_download(
-                    model_id,
-                    revision=revision,
-                    cache_dir=cache_dir,
-                    force_download=force_download,
-                    local_files_only=local_files_only,
-                    token=token,
-                    allow_patterns=[CONFIG_FILE, STATE_FILE, SOURCE_FILE],
-                )
-            )
-        return load_saved(directory, trust_code=trust_code)
-
-    def _config(self) -> dict[str, Any]:
-        source = source_of(type(self))
-        return {
-            "codec": self.name,
-            "codec_class": type(self).__name__,
-            "codec_source_sha256": hashlib.sha256(source).hexdigest() if source is not None else None,
-            "codec_params": dataclasses.asdict(self.params),
-            "feature_specs": self.specs.model_dump(mode="json"),
-        }
+        directory = saving.find_folder(
+            model_id,
+            revision=revision,
+            cache_dir=cache_dir,
+            force_download=force_download,
+            local_files_only=local_files_only,
+            token=token,
+        )
+        return saving.load_folder(directory, CODECS, trust_code=trust_code)
 
     @classmethod
     def from_config(cls: type[C], config: Mapping[str, Any], directory: Path) -> C:
@@ -343,22 +295,7 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         Raises:
             CodecError: if the folder is incomplete or does not add up to the fingerprint it states.
         """
-        try:
-            specs = FeatureSpecs.model_validate(config["feature_specs"])
-            state = load_tensors(directory / STATE_FILE)
-            codec = cls(specs, cls.make_params(config["codec_params"]), state)
-            stated = str(config["fingerprint"])
-            if config["codec"] != cls.name:
-                raise CodecError(f"saved codec in {directory} is named {config['codec']!r}; its class is {cls.name!r}")
-            if state:
-                codec.check_state()
-        except CodecError:
-            raise
-        except Exception as error:
-            raise CodecError(f"saved codec in {directory} is damaged: {type(error).__name__}: {error}") from error
-        if codec.fingerprint.hex() != stated:
-            raise CodecError(f"saved codec in {directory} does not match its fingerprint; its files were changed")
-        return codec
+        return saving.restore(cls, config, directory)
 
     # ------------------------------------------------------------------------------------------------- internals
 
@@ -434,3 +371,6 @@ def _require_finite(features: FeatureSet, codec: str) -> None:
     for name, tensor in features.tensors.items():
         if not bool(torch.isfinite(tensor).all()):
             raise NonFiniteError(f"tensor {name!r} holds NaN or infinity, which the lossy codec {codec!r} cannot code")
+
+
+CODECS: Registry[type[Codec]] = Registry("codec", Codec, package="lamofcbench.codecs", group="lamofcbench.codecs")

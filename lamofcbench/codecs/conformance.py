@@ -29,11 +29,13 @@ import torch
 from torch import Tensor
 
 from lamofcbench.bitstream import BitstreamWriter
-from lamofcbench.codecs.base import CONFIG_FILE, STATE_FILE, Codec
+from lamofcbench.codecs.base import Codec
 from lamofcbench.codecs.conformance_samples import SPECS, calibration_samples, make_sample, test_samples
 from lamofcbench.codecs.registry import load_saved
+from lamofcbench.codecs.saving import CONFIG_FILE, STATE_FILE
 from lamofcbench.errors import BitstreamError, CodecError, LaMoFCBenchError, NonFiniteError
 from lamofcbench.features import FeatureSet, tensor_bytes
+from lamofcbench.registry import source_of
 from lamofcbench.scenarios.base import FeatureSpecs
 
 OVERHEAD_BYTES = 24
@@ -236,7 +238,7 @@ def check_overhead(codec: Codec) -> None:
 
 def check_tampering(codec: Codec, directory: Path) -> None:
     """A saved folder comes back the same, and is refused once anything in it has changed or gone."""
-    trust = codec._config()["codec_source_sha256"] is not None
+    trust = source_of(type(codec)) is not None
     codec.save(directory)
     load = partial(load_saved, directory, trust_code=trust)
     loaded = load()

@@ -5,20 +5,18 @@ A codec SPEC is ``ID[:key=value[,key=value...]]``. Without parameters it stands 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from lamofcbench.codecs.base import CONFIG_FILE, SOURCE_FILE, Codec
+from lamofcbench.codecs import saving
+from lamofcbench.codecs.base import CODECS, Codec
 from lamofcbench.errors import CodecError, UnknownNameError
-from lamofcbench.registry import Registry, is_file_reference, load_file
+from lamofcbench.registry import is_file_reference
 from lamofcbench.scenarios.base import FeatureSpecs
 
-CODECS: Registry[type[Codec]] = Registry("codec", Codec, package="lamofcbench.codecs", group="lamofcbench.codecs")
+__all__ = ["CODECS", "CodecSpec", "load_saved", "make_codecs", "parse_codec_spec"]
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
@@ -92,22 +90,4 @@ def load_saved(directory: str | Path, *, trust_code: bool = False) -> Codec:
     Raises:
         CodecError: if the folder is no saved codec, is damaged, or needs ``trust_code``.
     """
-    directory = Path(directory)
-    try:
-        config: dict[str, Any] = json.loads((directory / CONFIG_FILE).read_text())
-        name, class_name, source_sha = (config[k] for k in ("codec", "codec_class", "codec_source_sha256"))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CodecError(f"{directory} is no saved codec: {CONFIG_FILE} is missing or damaged ({error})") from error
-    if source_sha is None:
-        return CODECS.get(str(name)).from_config(config, directory)
-    if not trust_code:
-        raise CodecError(
-            f"saved codec {name!r} in {directory} runs its own {SOURCE_FILE}; read it, then allow it with --trust-code"
-        )
-    source = directory / SOURCE_FILE
-    if not source.is_file() or hashlib.sha256(source.read_bytes()).hexdigest() != source_sha:
-        raise CodecError(f"saved codec {name!r} in {directory} does not match its config: {SOURCE_FILE} was changed")
-    codec_class = getattr(load_file(source), str(class_name), None)
-    if not (isinstance(codec_class, type) and issubclass(codec_class, Codec)):
-        raise CodecError(f"{source} holds no codec class {class_name!r}")
-    return codec_class.from_config(config, directory)
+    return saving.load_folder(Path(directory), CODECS, trust_code=trust_code)

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from lamofcbench.codecs import conformance
-from lamofcbench.codecs.base import CONFIG_FILE, SOURCE_FILE, Codec
+from lamofcbench.codecs.base import Codec
 from lamofcbench.codecs.registry import CODECS, load_saved, make_codecs, parse_codec_spec
+from lamofcbench.codecs.saving import CONFIG_FILE, SOURCE_FILE
 from lamofcbench.errors import BitstreamError, CodecError, LaMoFCBenchError, PluginError, UnknownNameError
 from lamofcbench.features import FeatureSet
 from lamofcbench.scenarios.base import Axis, FeatureSpecs, TensorSpec
