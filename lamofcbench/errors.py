@@ -6,6 +6,37 @@ import difflib
 from collections.abc import Iterable
 
 
+def shown(value: object, limit: int = 80) -> str:
+    r"""A value as a message may echo it: its `repr` on one printable line, cut with an ellipsis.
+
+    Example:
+        >>> shown("two\nlines"), shown("x" * 100, limit=8)
+        ("'two\\nlines'", "'xxxxxx…")
+    """
+    if isinstance(value, (str, bytes)):
+        value = value[: limit + 1]  # what follows is cut anyway, so it need not be escaped first
+    try:
+        text = repr(value)
+    except Exception:  # nested too deeply, or an object whose repr is broken
+        text = f"<{type(value).__name__}>"
+    return one_line(text, limit)
+
+
+def first_line(error: BaseException, limit: int = 300) -> str:
+    """What an error of another library says, on one printable line: its first line that says anything, cut."""
+    try:
+        lines = [line for line in str(error).splitlines() if line.strip()]
+    except Exception:
+        lines = []
+    return one_line(lines[0] if lines else type(error).__name__, limit)
+
+
+def one_line(text: str, limit: int = 80) -> str:
+    """A text on one printable line, cut with an ellipsis."""
+    text = " ".join("".join(letter if letter.isprintable() else " " for letter in text[: 4 * limit]).split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
 class LaMoFCBenchError(Exception):
     """Base of every error raised on purpose; the command line prints its message without a traceback."""
 
@@ -17,7 +48,7 @@ class UnknownNameError(LaMoFCBenchError, LookupError):
         known = sorted(known)
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         advice = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(known) or 'none'}"
-        super().__init__(f"unknown {kind} {name!r}; {advice}{' ' + hint if hint else ''}")
+        super().__init__(f"unknown {kind} {shown(name)}; {advice}{' ' + hint if hint else ''}")
 
 
 class PluginError(LaMoFCBenchError):

@@ -15,19 +15,22 @@ pooled                      ``[C]``                 one ``[1, C]``
 latent                      ``[..., N, h, w]``      mosaic of N tiles, 32 as 4x8, 16 as 4x4
 ==========================  ======================  =====================================
 
-Any other role is packed by its last two axes. (BENCHMARK layouts of arXiv 2605.24025, "individual" packing.)
+Any other role is packed by its last two axes, and so are keys, values and latents of fewer than three. (BENCHMARK
+layouts of arXiv 2605.24025, "individual" packing.)
 """
 
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from lamofcbench.errors import ScenarioError
+from lamofcbench.errors import ScenarioError, shown
 from lamofcbench.scenarios.base import Axis, FeatureSpecs, TensorSpec
 
 TORCH_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -42,7 +45,10 @@ class FeatureSet:
 
     Args:
         tensors: name to tensor, with no batch axis and no padding.
-        side: lossless integers that the tail needs (image size, seed).
+        side: lossless integers that the tail needs (image size, seed), of 64 bits with sign; numpy's are integers too.
+
+    Raises:
+        ScenarioError: naming the side information that is no such integer.
 
     Example:
         >>> features = FeatureSet({"hidden": torch.zeros(3, 4), "pooled": torch.zeros(4, dtype=torch.bfloat16)})
@@ -54,7 +60,7 @@ class FeatureSet:
 
     def __init__(self, tensors: Mapping[str, Tensor], side: Mapping[str, int] | None = None) -> None:
         self.tensors: Mapping[str, Tensor] = MappingProxyType(dict(tensors))
-        self.side: Mapping[str, int] = MappingProxyType(dict(side or {}))
+        self.side: Mapping[str, int] = MappingProxyType({n: _side_integer(n, v) for n, v in (side or {}).items()})
 
     def __getitem__(self, name: str) -> Tensor:
         return self.tensors[name]
@@ -89,6 +95,19 @@ class FeatureSet:
         return FeatureSet({name: self[name] for name in names}, self.side)
 
 
+def _side_integer(name: str, value: Any) -> int:
+    """A value of side information, which must be an integer: 1.5 would be stored as 1, and True as 1 too."""
+    try:
+        integer = operator.index(value)
+    except TypeError:
+        integer = None
+    if integer is None or isinstance(value, bool):
+        raise ScenarioError(f"side information {shown(name)} is {shown(value)}; it must be an integer")
+    if not -(2**63) <= integer < 2**63:
+        raise ScenarioError(f"side information {shown(name)} is {shown(value)}; it must fit 64 bits with sign")
+    return integer
+
+
 def tensor_bytes(tensor: Tensor) -> bytes:
     """The bytes of a tensor of any dtype, row-major and little endian, however it lies in memory.
 
@@ -107,6 +126,8 @@ def check_features(features: FeatureSet, specs: FeatureSpecs) -> dict[str, int]:
     Raises:
         ScenarioError: naming the first tensor whose presence, dtype or shape differs.
     """
+    if not isinstance(features, FeatureSet):
+        raise ScenarioError(f"features are a FeatureSet, not {shown(features)}")
     expected = [spec.name for spec in specs.tensors]
     if list(features) != expected:
         raise ScenarioError(f"features hold {list(features)}; the scenario declares {expected}, in this order")
@@ -119,6 +140,9 @@ def check_features(features: FeatureSet, specs: FeatureSpecs) -> dict[str, int]:
 
 
 def _check_tensor(spec: TensorSpec, tensor: Tensor, sizes: dict[str, int]) -> None:
+    if not isinstance(tensor, Tensor) or tensor.layout is not torch.strided:
+        kind = f"a {tensor.layout}" if isinstance(tensor, Tensor) else type(tensor).__name__
+        raise ScenarioError(f"tensor {spec.name!r} is {kind}; features are dense torch tensors")
     if tensor.dtype is not TORCH_DTYPES[spec.dtype]:
         raise ScenarioError(f"tensor {spec.name!r} has dtype {tensor.dtype}; the scenario declares {spec.dtype}")
     known = dict(sizes)
@@ -151,6 +175,7 @@ def mosaic_grid(tiles: int) -> tuple[int, int]:
 
 def plane_shape(role: str, shape: Sequence[int]) -> tuple[int, int]:
     """Height and width of each plane that a tensor of this role and shape packs into."""
+    role = _packed_as(role, len(shape))
     if role == "pooled" or len(shape) < 2:
         return 1, math.prod(shape)
     if role in ("key", "value"):
@@ -173,6 +198,7 @@ def pack(tensor: Tensor, role: str) -> list[Tensor]:
         [torch.Size([5, 3]), torch.Size([5, 3])]
     """
     height, width = plane_shape(role, tensor.shape)
+    role = _packed_as(role, tensor.dim())
     if role in ("key", "value"):
         tensor = tensor.transpose(-3, -2)
     elif role == "latent":
@@ -186,6 +212,7 @@ def unpack(planes: Sequence[Tensor], role: str, shape: Sequence[int]) -> Tensor:
     shape = tuple(shape)
     if not planes:
         raise ValueError("no planes; a tensor with an empty leading axis has none, make it from its shape instead")
+    role = _packed_as(role, len(shape))
     stacked = planes[0].unsqueeze(0) if len(planes) == 1 else torch.stack(list(planes))
     if role in ("key", "value"):
         heads, tokens, dim = shape[-3:]
@@ -195,6 +222,10 @@ def unpack(planes: Sequence[Tensor], role: str, shape: Sequence[int]) -> Tensor:
         rows, columns = mosaic_grid(tiles)
         return stacked.reshape(*shape[:-3], rows, height, columns, width).transpose(-3, -2).reshape(shape)
     return stacked.reshape(shape)
+
+
+def _packed_as(role: str, rank: int) -> str:
+    return "other" if role in ("key", "value", "latent") and rank < 3 else role
 
 
 def _items(role: str, shape: Sequence[int]) -> int:

@@ -11,7 +11,7 @@ from harness.results import store
 from harness.running import environment
 from lamofcbench.codecs.base import Codec
 from lamofcbench.codecs.registry import CODECS, load_saved
-from lamofcbench.codecs.saving import SOURCE_FILE
+from lamofcbench.codecs.saving import SOURCE_FILE, read_config
 from lamofcbench.errors import CodecError
 from lamofcbench.registry import source_of
 from lamofcbench.scenarios.base import Scenario
@@ -88,8 +88,7 @@ def load_again(codec: Codec, directory: Path) -> Codec:
         return load_saved(directory, trust_code=True)
     if codec.name in CODECS.names() and CODECS.get(codec.name) is type(codec):
         return load_saved(directory)
-    config = json.loads((directory / "config.json").read_text())  # a class that lives in this process only
-    return type(codec).from_config(config, directory)
+    return type(codec).from_config(read_config(directory), directory)  # a class that lives in this process only
 
 
 def is_anonymous(codec: Codec) -> bool:

@@ -34,6 +34,7 @@ from harness.running.references import check_references
 from harness.running.selection import anchor_and_floor
 from harness.running.settings import RunSettings
 from lamofcbench.codecs.base import Codec
+from lamofcbench.codecs.params import to_plain
 from lamofcbench.errors import DataError, ResultsError, ScenarioError
 from lamofcbench.scenarios.base import Scenario
 from lamofcbench.storage.calibration import Calibration
@@ -247,7 +248,7 @@ class ScenarioRunner:
             config_hash=folder.path.name,
             codec=CodecRecord(
                 name=codec.name,
-                params=dataclasses.asdict(codec.params),
+                params=to_plain(codec.params),
                 fingerprint=codec.fingerprint.hex(),
                 state_bytes=codec.state_bytes,
                 trained_on="calibration" if codec.needs_calibration else "nothing",

@@ -28,15 +28,18 @@ from huggingface_hub import ModelHubMixin
 from torch import Tensor
 
 from lamofcbench.bitstream import BitstreamReader, BitstreamWriter
-from lamofcbench.codecs import saving
-from lamofcbench.codecs.params import NoParams, as_mapping, from_mapping
-from lamofcbench.errors import BitstreamError, CodecError, NonFiniteError
-from lamofcbench.features import TORCH_DTYPES, FeatureSet, check_features
+from lamofcbench.codecs import params as codec_params
+from lamofcbench.codecs import returned, saving
+from lamofcbench.codecs.params import NoParams
+from lamofcbench.errors import BitstreamError, CodecError, NonFiniteError, PluginError, shown
+from lamofcbench.features import FeatureSet, check_features
 from lamofcbench.registry import Registry
 from lamofcbench.scenarios.base import FeatureSpecs, TensorSpec
 
 MAX_ELEMENTS = 2**29
-"""A decoder refuses larger feature sets before it allocates anything."""
+"""Larger feature sets are not coded; a decoder refuses them before it allocates anything."""
+MAX_NAME_BYTES = 64
+_NAME = re.compile(r"\w[\w.+-]*")
 
 C = TypeVar("C", bound="Codec")
 
@@ -77,6 +80,13 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         if "name" not in cls.__dict__:
             words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__.removesuffix("Codec") or cls.__name__)
             cls.name = words.lower()
+        if not isinstance(cls.name, str) or not _NAME.fullmatch(cls.name) or len(cls.name.encode()) > MAX_NAME_BYTES:
+            raise PluginError(
+                f"{cls.__name__}.name is {shown(cls.name)}; it names folders too, so it is letters and digits with any "
+                f"of _ . + - behind the first, at most {MAX_NAME_BYTES} bytes"
+            )
+        if "Params" in cls.__dict__:
+            codec_params.check_definition(cls.Params, cls.name)
 
     def __init__(
         self,
@@ -85,7 +95,7 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         state: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.specs = specs
-        self.params: Any = params if isinstance(params, self.Params) else self.make_params(params or {})
+        self.params: Any = codec_params.make(self.Params, params, self.name)
         self.state: Mapping[str, Tensor] = dict(state or {})
 
     # ------------------------------------------------------------------------------------- what an author writes
@@ -145,7 +155,7 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         Raises:
             CodecError: for an unknown key or a value that does not fit.
         """
-        return from_mapping(cls.Params, values, cls.name)
+        return codec_params.make(cls.Params, values, cls.name)
 
     def fit(self: C, calibration: Iterable[FeatureSet]) -> C:
         """A new codec that has learned from calibration samples; this one where nothing is learned.
@@ -160,9 +170,9 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
             calibration = list(calibration)  # a one-shot iterator would be empty at the second pass
         if next(iter(calibration), None) is None:
             raise CodecError(f"codec {self.name!r} learns from calibration samples, and there are none")
-        learned = self.learn(_CheckedSamples(calibration, self))
-        state = {name: tensor.detach().contiguous() for name, tensor in learned.items()}
-        return type(self)(self.specs, self.params, state)
+        with returned.calling(self.name, "learn from calibration samples"):
+            learned = self.learn(_CheckedSamples(calibration, self))
+        return type(self)(self.specs, self.params, returned.state(self.name, learned))
 
     @torch.no_grad()
     def encode(self, features: FeatureSet) -> bytes:
@@ -174,9 +184,7 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
             CodecError: if the codec has not been fitted, or a package that it needs is not installed.
         """
         self._require_ready()
-        sizes = check_features(features, self.specs)
-        if not self.lossless:
-            _require_finite(features, self.name)
+        sizes = self._checked_sizes(features)
         writer = BitstreamWriter(self.fingerprint)
         for axis in self.specs.axes:
             writer.unsigned(sizes[axis.name])
@@ -195,8 +203,7 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         self._require_ready()
         sections, shapes, side = self._open(data)
         tensors = self._decode_sections(sections, shapes)
-        restored = {s.name: self._restored(s, tensors[s.name], shapes[s.name]) for s in self.specs.tensors}
-        return FeatureSet(restored, side)
+        return FeatureSet(returned.tensors(self, tensors, shapes, "decoded", BitstreamError), side)
 
     @torch.no_grad()
     def quantised(self, features: FeatureSet) -> FeatureSet | None:
@@ -206,17 +213,13 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
             CodecError: if the codec has not been fitted, or returns other tensors than it was given.
         """
         self._require_ready()
-        tensors = self.quantise_features(features)
+        self._checked_sizes(features)
+        with returned.calling(self.name, "quantise the set"):
+            tensors = self.quantise_features(features)
         if tensors is None:
             return None
-        if tensors.keys() != features.tensors.keys():
-            raise CodecError(f"codec {self.name!r} quantises to tensors {sorted(tensors)}, not {sorted(features)}")
-        for spec in self.specs.tensors:
-            if tensors[spec.name].shape != features[spec.name].shape:
-                raise CodecError(f"codec {self.name!r} quantises tensor {spec.name!r} to another shape")
-        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-        restored = {s.name: self._restored(s, tensors[s.name], shapes[s.name]) for s in self.specs.tensors}
-        return FeatureSet(restored, features.side)
+        shapes = {name: tuple(tensor.shape) for name, tensor in features.tensors.items()}
+        return FeatureSet(returned.tensors(self, tensors, shapes, "quantised", CodecError), features.side)
 
     def payload_bytes(self, data: bytes) -> dict[str, int] | None:
         """The size of each tensor's section of a bitstream; None for a codec that joins tensors.
@@ -231,7 +234,9 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
 
     def _open(self, data: bytes) -> tuple[list[bytes], dict[str, tuple[int, ...]], dict[str, int]]:
         """The sections, shapes and side information of a bitstream, checked but not decoded."""
-        reader = BitstreamReader(data, self.fingerprint)
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise BitstreamError(f"a bitstream is bytes, not {shown(data)}")
+        reader = BitstreamReader(bytes(data), self.fingerprint)
         sizes = {axis.name: reader.unsigned(f"axis {axis.name!r}", limit=axis.limit) for axis in self.specs.axes}
         side = {name: reader.signed(f"side information {name!r}") for name in self.specs.side}
         shapes = {spec.name: spec.sized(sizes) for spec in self.specs.tensors}
@@ -251,7 +256,7 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         return sum(t.numel() * t.element_size() for t in self.state.values())
 
     def __repr__(self) -> str:
-        return f"{self.name}({', '.join(f'{k}={v}' for k, v in as_mapping(self.params).items())})"
+        return f"{self.name}({', '.join(f'{k}={v}' for k, v in codec_params.to_plain(self.params).items())})"
 
     # ---------------------------------------------------------------------------------------- saving and loading
 
@@ -299,6 +304,19 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
 
     # ------------------------------------------------------------------------------------------------- internals
 
+    def _checked_sizes(self, features: FeatureSet) -> dict[str, int]:
+        """The sizes of the ragged axes of features that this codec can code."""
+        sizes = check_features(features, self.specs)
+        if features.elements > MAX_ELEMENTS:
+            raise CodecError(f"features hold {features.elements} elements; at most {MAX_ELEMENTS} are coded")
+        if not self.lossless:
+            for name, tensor in features.tensors.items():
+                if not bool(torch.isfinite(tensor).all()):
+                    raise NonFiniteError(
+                        f"tensor {name!r} holds NaN or infinity, which the lossy codec {self.name!r} cannot code"
+                    )
+        return sizes
+
     def _joins_tensors(self) -> bool:
         return type(self).encode_features is not Codec.encode_features
 
@@ -308,39 +326,26 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
 
     def _encode_sections(self, features: FeatureSet) -> list[bytes]:
         if self._joins_tensors():
-            return [self.encode_features(features)]
-        return [self.encode_tensor(spec, features[spec.name]) for spec in self.specs.tensors]
+            with returned.calling(self.name, "encode the set"):
+                payload = self.encode_features(features)
+            return [returned.payload(self.name, "the set", payload)]
+        sections = []
+        for spec in self.specs.tensors:
+            with returned.calling(self.name, f"encode tensor {spec.name!r}"):
+                payload = self.encode_tensor(spec, features[spec.name])
+            sections.append(returned.payload(self.name, f"tensor {spec.name!r}", payload))
+        return sections
 
-    def _decode_sections(self, sections: list[bytes], shapes: Mapping[str, tuple[int, ...]]) -> Mapping[str, Tensor]:
+    def _decode_sections(self, sections: list[bytes], shapes: Mapping[str, tuple[int, ...]]) -> Mapping[str, Any]:
         # The checksum held, so a failure here means crafted bytes or a broken codec; either way the bytes are refused.
-        what = "the set"
-        try:
-            tensors = {}
-            if self._joins_tensors():
-                tensors = dict(self.decode_features(sections[0], shapes))
-                if tensors.keys() != shapes.keys():
-                    raise ValueError(f"decode_features returned {sorted(tensors)}, not {sorted(shapes)}")
-                return tensors
-            for spec, section in zip(self.specs.tensors, sections, strict=True):
-                what = f"tensor {spec.name!r}"
+        if self._joins_tensors():
+            with returned.calling(self.name, "decode the set", BitstreamError):
+                return self.decode_features(sections[0], dict(shapes))
+        tensors = {}
+        for spec, section in zip(self.specs.tensors, sections, strict=True):
+            with returned.calling(self.name, f"decode tensor {spec.name!r}", BitstreamError):
                 tensors[spec.name] = self.decode_tensor(spec, section, shapes[spec.name])
-            return tensors
-        except BitstreamError:
-            raise
-        except Exception as error:
-            detail = f"{type(error).__name__}: {error}"
-            raise BitstreamError(f"codec {self.name!r} cannot decode {what}: {detail}") from error
-
-    def _restored(self, spec: TensorSpec, tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
-        if tuple(tensor.shape) != shape:
-            raise BitstreamError(
-                f"codec {self.name!r} decoded tensor {spec.name!r} to shape {list(tensor.shape)}, not {list(shape)}"
-            )
-        dtype = TORCH_DTYPES[spec.dtype]
-        if tensor.dtype is not dtype:
-            # A value between the dtype's largest and the next power of two would be cast to infinity.
-            tensor = tensor.clamp(torch.finfo(dtype).min, torch.finfo(dtype).max).to(dtype)
-        return tensor.contiguous()
+        return tensors
 
     def _require_ready(self) -> None:
         self.require_available()
@@ -361,16 +366,8 @@ class _CheckedSamples:
 
     def __iter__(self) -> Iterator[FeatureSet]:
         for features in self._samples:
-            check_features(features, self._codec.specs)
-            if not self._codec.lossless:
-                _require_finite(features, self._codec.name)
+            self._codec._checked_sizes(features)
             yield features
-
-
-def _require_finite(features: FeatureSet, codec: str) -> None:
-    for name, tensor in features.tensors.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise NonFiniteError(f"tensor {name!r} holds NaN or infinity, which the lossy codec {codec!r} cannot code")
 
 
 CODECS: Registry[type[Codec]] = Registry("codec", Codec, package="lamofcbench.codecs", group="lamofcbench.codecs")

@@ -83,7 +83,7 @@ class ChannelCodec(Codec):
         return {
             **state,
             "steps": torch.tensor(steps, dtype=torch.float64),
-            "frequencies": torch.from_numpy(np.stack(tables)),
+            "frequencies": torch.from_numpy(np.array(tables, np.int32).reshape(-1, integers.ALPHABET)),
         }
 
     def check_state(self) -> None:

@@ -22,7 +22,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import torch
@@ -30,7 +30,8 @@ from torch import Tensor
 
 from lamofcbench.bitstream import BitstreamWriter
 from lamofcbench.codecs.base import Codec
-from lamofcbench.codecs.conformance_samples import SPECS, calibration_samples, make_sample, test_samples
+from lamofcbench.codecs.conformance_samples import SPECS, calibration_samples, make_sample, odd_specs, test_samples
+from lamofcbench.codecs.params import as_text, to_plain
 from lamofcbench.codecs.registry import load_saved
 from lamofcbench.codecs.saving import CONFIG_FILE, STATE_FILE
 from lamofcbench.errors import BitstreamError, CodecError, LaMoFCBenchError, NonFiniteError
@@ -77,6 +78,8 @@ def check_codec(codec_class: type[Codec], params: Mapping[str, Any] | None = Non
         ConformanceError: saying what broke.
     """
     check_unfitted(codec_class, params)
+    check_params(codec_class)
+    check_odd_specs(codec_class, params)
     codec = fitted(codec_class, params)
     for check in CHECKS:
         check(codec)
@@ -101,10 +104,46 @@ def check_unfitted(codec_class: type[Codec], params: Mapping[str, Any] | None = 
     _refuses(CodecError, partial(codec.fit, []), "fitting on nothing")
 
 
+def check_params(codec_class: type[Codec]) -> None:
+    """Every parameter of the ladder, and every choice of a parameter, can be given as text and comes back the same."""
+    points = [dict(point) for point in codec_class.rate_points]
+    for field, annotation in get_type_hints(codec_class.Params).items():
+        choices = (
+            (True, False) if annotation is bool else get_args(annotation) if get_origin(annotation) is Literal else ()
+        )
+        points += [{**points[0], field: choice} for choice in choices]
+    for point in points:
+        expected = codec_class(SPECS, point)
+        texts = {name: as_text(value) for name, value in to_plain(expected.params).items()}
+        for what, given in (("text", texts), ("an object", expected.params), ("plain data", to_plain(expected.params))):
+            again = codec_class(SPECS, given)
+            _require(again.params == expected.params, f"{point} given as {what} is {again.params}")
+            _require(again.fingerprint == expected.fingerprint, f"{point} given as {what} has another fingerprint")
+
+
+def check_odd_specs(codec_class: type[Codec], params: Mapping[str, Any] | None = None) -> None:
+    """Empty tensors, sets of no or one element, and axes fewer than a role has, are fitted on and coded like others."""
+    for what, specs in odd_specs():
+        samples = [make_sample("typical", tokens, 0, specs=specs) for tokens in (0, 1, 3)]
+        calibration = samples if len(specs.tensors) > 1 else samples[:1]  # of a single ragged tensor: no values at all
+        try:
+            codec = codec_class(specs, params).fit(calibration)
+            for features in samples:
+                decoded = codec.decode(codec.encode(features))
+                same = all(decoded[name].shape == tensor.shape for name, tensor in features.tensors.items())
+                _require(same, f"{what}: decoded to other shapes")
+                codec.quantised(features)
+        except LaMoFCBenchError as error:
+            raise ConformanceError(f"{what}: {error}") from error
+
+
 def check_round_trip(codec: Codec) -> None:
     """Names, order, dtypes, shapes and side information come back; values finite, and bit for bit where lossless."""
     for what, features in test_samples():
-        decoded = codec.decode(codec.encode(features))
+        try:
+            decoded = codec.decode(codec.encode(features))
+        except LaMoFCBenchError as error:
+            raise ConformanceError(f"{what}: {error}") from error
         _require(list(decoded) == list(features), f"{what}: tensors came back as {list(decoded)}")
         _require(
             dict(decoded.side) == dict(features.side), f"{what}: side information came back as {dict(decoded.side)}"

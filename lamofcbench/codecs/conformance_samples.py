@@ -28,6 +28,25 @@ SPECS = FeatureSpecs(
 )
 """All roles and dtypes, two ragged axes, scalar, one-element and empty tensors, and side information."""
 
+ROLES = ("hidden", "embedding", "key", "value", "ssm_state", "conv_state", "pooled", "latent", "other")
+FEW = Axis(name="few", limit=16)
+
+
+def odd_specs() -> Iterator[tuple[str, FeatureSpecs]]:
+    """Sets of odd tensors with a description: every role of up to three axes, one empty or ragged; single tensors."""
+    tensors = []
+    for role in ROLES:
+        tensors.append(TensorSpec(name=f"{role}.scalar", role=role, shape=(), dtype="float32"))
+        for rank, odd in ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2)):
+            for what, size, dtype in (("empty", 0, "float16"), ("ragged", FEW, "float32")):
+                shape = tuple(size if axis == odd else 2 for axis in range(rank))
+                tensors.append(TensorSpec(name=f"{role}.{rank}.{odd}.{what}", role=role, shape=shape, dtype=dtype))
+    yield "tensors of every role and few axes", FeatureSpecs(tensors=tuple(tensors))
+    for what, shape in (("no element", (0,)), ("a ragged axis", (FEW,)), ("no axis", ())):
+        alone = TensorSpec(name="alone", role="hidden", shape=shape, dtype="bfloat16")
+        yield f"a single tensor of {what}", FeatureSpecs(tensors=(alone,))
+
+
 KINDS = ("typical", "heavy", "extreme", "constant")
 LENGTHS = ((0, 0), (1, 0), (0, 1), (1, 1), (17, 2), (33, 0))
 """Tokens and frames of the samples that are coded."""
@@ -40,13 +59,13 @@ def make_sample(kind: str, tokens: int, frames: int, seed: int = 0, specs: Featu
         kind: ``typical``: channels that differ by orders of magnitude; ``heavy``: the same with values a thousand times
             the quartiles in two channels; ``extreme``: the largest and smallest finite values and both zeros mixed in;
             ``constant``: every tensor a constant.
-        tokens: size of the axis ``tokens``.
+        tokens: size of the axis ``tokens``, and of ``few`` of the odd ones.
         frames: size of the axis ``frames``.
         seed: of the values.
         specs: the tensors.
     """
     generator = np.random.default_rng([seed, tokens, frames, KINDS.index(kind)])
-    sizes = {"tokens": tokens, "frames": frames}
+    sizes = {"tokens": tokens, "frames": frames, "few": tokens}
     tensors = {}
     for row, spec in enumerate(specs.tensors):
         shape, dtype = spec.sized(sizes), TORCH_DTYPES[spec.dtype]

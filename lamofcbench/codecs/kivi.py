@@ -64,7 +64,8 @@ class KiviCodec(GroupedCodec):
 
     def window(self, view: TokenView) -> int:
         """The most recent tokens of keys and values."""
-        return min(self.params.residual, view.shape[-2]) if view.role in ("key", "value") else 0
+        has_tokens = view.role in ("key", "value") and len(view.shape) >= 2
+        return min(self.params.residual, view.shape[-2]) if has_tokens else 0
 
 
 class KiviEntropyCodec(EntropyGroupedCodec, KiviCodec):

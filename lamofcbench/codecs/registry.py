@@ -1,23 +1,27 @@
 """Finds codecs: by registered name, entry point, the user's own file, saved folder or Hub id.
 
-A codec SPEC is ``ID[:key=value[,key=value...]]``. Without parameters it stands for the codec's ladder of rate points.
+A codec SPEC is ``ID[:key=value[,key=value...]]``. Without parameters it stands for the codec's ladder of rate points. A
+value that is a JSON array or object may hold commas: ``mine:widths=[64,256]``.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lamofcbench.codecs import saving
 from lamofcbench.codecs.base import CODECS, Codec
-from lamofcbench.errors import CodecError, UnknownNameError
+from lamofcbench.errors import CodecError, UnknownNameError, shown
 from lamofcbench.registry import is_file_reference
 from lamofcbench.scenarios.base import FeatureSpecs
 
 __all__ = ["CODECS", "CodecSpec", "load_saved", "make_codecs", "parse_codec_spec"]
 
+_PARAMETERS = re.compile(r":(?=[^:/\\]*=)")
+"""The colon before the first parameter: no other colon, and no path, stands between it and an equals sign."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -42,17 +46,41 @@ def parse_codec_spec(text: str) -> CodecSpec:
         CodecSpec(id='uniform', params={'step': '0.5'})
         >>> parse_codec_spec("./my.py:Mine")
         CodecSpec(id='./my.py:Mine', params=None)
+        >>> parse_codec_spec("mine:widths=[64,256],fast=true").params
+        {'widths': '[64,256]', 'fast': 'true'}
+
+    Raises:
+        CodecError: if a parameter is not written as ``key=value``, or is named twice.
     """
-    head, separator, tail = text.rpartition(":")
-    if not separator or "=" not in tail:
+    start = _PARAMETERS.search(text)
+    if start is None:
         return CodecSpec(text, None)
     params: dict[str, str] = {}
-    for pair in tail.split(","):
-        key, equals, value = pair.partition("=")
+    for pair in _pairs(text[start.end() :]):
+        key, equals, value = (part.strip() for part in pair.partition("="))
         if not key or not equals or key in params:
-            raise CodecError(f"{text!r}: {pair!r} is not a key=value of its own; a SPEC is ID:key=value,key=value")
-        params[key.strip()] = value.strip()
-    return CodecSpec(head, params)
+            raise CodecError(
+                f"{shown(text)}: {shown(pair)} is not a key=value of its own; a SPEC is ID:key=value,key=value"
+            )
+        params[key] = value
+    return CodecSpec(text[: start.start()], params)
+
+
+def _pairs(text: str) -> Iterator[str]:
+    """The ``key=value`` of a SPEC: between commas, but for those within a value that is a JSON array or object."""
+    start = 0
+    while start <= len(text):
+        value = text.find("=", start) + 1
+        end = text.find(",", start)
+        if value and text[value : value + 1] in ("[", "{") and (end < 0 or value < end):
+            try:
+                _, json_end = json.JSONDecoder().raw_decode(text, value)
+                end = text.find(",", json_end)
+            except (ValueError, RecursionError):
+                pass  # no JSON: a path may begin with a bracket too
+        end = len(text) if end < 0 else end
+        yield text[start:end]
+        start = end + 1
 
 
 def make_codecs(text: str, specs: FeatureSpecs, *, trust_code: bool = False) -> list[Codec]:

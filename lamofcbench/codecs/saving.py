@@ -13,19 +13,25 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 from huggingface_hub import snapshot_download
+from pydantic import ValidationError
 from safetensors.torch import load_file as load_tensors
 from safetensors.torch import save_file as save_tensors
 from torch import Tensor
 
-from lamofcbench.codecs import params
-from lamofcbench.errors import CodecError
+from lamofcbench.codecs import params, returned
+from lamofcbench.errors import CodecError, first_line, one_line, shown
 from lamofcbench.features import tensor_bytes
-from lamofcbench.registry import Registry, load_file, source_of
+from lamofcbench.registry import Registry, is_file_reference, load_file, source_of
 from lamofcbench.scenarios.base import FeatureSpecs
 
 CONFIG_FILE = "config.json"
 STATE_FILE = "model.safetensors"
 SOURCE_FILE = "codec.py"
+MAX_CONFIG_BYTES = 2**24
+"""Far more than the config of thousands of tensors takes."""
+MAX_PLACE = 300
+"""Characters of a folder's path that a message repeats."""
+_KEYS = ("codec", "codec_class", "codec_source_sha256", "codec_params", "feature_specs", "fingerprint")
 
 
 class SavableCodec(Protocol):
@@ -62,7 +68,7 @@ def config_of(codec: SavableCodec) -> dict[str, Any]:
         "codec": codec.name,
         "codec_class": type(codec).__name__,
         "codec_source_sha256": hashlib.sha256(source).hexdigest() if source is not None else None,
-        "codec_params": params.as_mapping(codec.params),
+        "codec_params": params.to_plain(codec.params),
         "feature_specs": codec.specs.model_dump(mode="json"),
     }
 
@@ -82,7 +88,7 @@ def fingerprint_of(codec: SavableCodec) -> bytes:
 
 def write_folder(codec: SavableCodec, directory: Path) -> None:
     """Writes a codec's config, state and, where it came from a file, source into an existing folder."""
-    save_tensors({k: v.cpu().contiguous() for k, v in codec.state.items()}, directory / STATE_FILE)
+    save_tensors(returned.state(codec.name, codec.state) if codec.state else {}, directory / STATE_FILE)
     source = source_of(type(codec))
     if source is not None:
         (directory / SOURCE_FILE).write_bytes(source)
@@ -99,11 +105,18 @@ def find_folder(model_id: str, **download: Any) -> Path:
     Args:
         model_id: path or ``org/name``.
         download: passed to `huggingface_hub.snapshot_download`.
+
+    Raises:
+        CodecError: if there is no such repository, or the Hub cannot be reached.
     """
     directory = Path(model_id)
     if directory.is_dir():
         return directory
-    return Path(snapshot_download(model_id, allow_patterns=[CONFIG_FILE, STATE_FILE, SOURCE_FILE], **download))
+    try:
+        return Path(snapshot_download(model_id, allow_patterns=[CONFIG_FILE, STATE_FILE, SOURCE_FILE], **download))
+    except (OSError, ValueError) as error:  # which the Hub's own errors are
+        reason = first_line(error)
+        raise CodecError(f"{shown(model_id)} is no folder, nor can it be had from the Hub: {reason}") from error
 
 
 def load_folder(directory: Path, codecs: Registry[type[C]], *, trust_code: bool) -> C:
@@ -116,25 +129,55 @@ def load_folder(directory: Path, codecs: Registry[type[C]], *, trust_code: bool)
 
     Raises:
         CodecError: if the folder is no saved codec, is damaged, or needs ``trust_code``.
+        UnknownNameError: if no codec of its name is installed.
+        PluginError: if the folder's own source fails to import.
     """
-    try:
-        config: dict[str, Any] = json.loads((directory / CONFIG_FILE).read_text())
-        name, class_name, source_sha = (config[k] for k in ("codec", "codec_class", "codec_source_sha256"))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CodecError(f"{directory} is no saved codec: {CONFIG_FILE} is missing or damaged ({error})") from error
+    config = read_config(directory)
+    name, class_name, source_sha = (config[key] for key in ("codec", "codec_class", "codec_source_sha256"))
+    place = _place(directory)
     if source_sha is None:
-        return restore(codecs.get(str(name)), config, directory)
+        if is_file_reference(name):  # which would be run, from wherever it points to
+            raise CodecError(f"{place} is no saved codec: it names {shown(name)} in place of an installed codec")
+        return restore(codecs.get(name), config, directory)
     if not trust_code:
         raise CodecError(
-            f"saved codec {name!r} in {directory} runs its own {SOURCE_FILE}; read it, then allow it with --trust-code"
+            f"saved codec {shown(name)} in {place} runs its own {SOURCE_FILE}; read it, then allow it with --trust-code"
         )
     source = directory / SOURCE_FILE
     if not source.is_file() or hashlib.sha256(source.read_bytes()).hexdigest() != source_sha:
-        raise CodecError(f"saved codec {name!r} in {directory} does not match its config: {SOURCE_FILE} was changed")
-    codec_class = getattr(load_file(source), str(class_name), None)
+        raise CodecError(f"saved codec {shown(name)} in {place} does not match its config: {SOURCE_FILE} was changed")
+    codec_class = getattr(load_file(source), class_name, None)
     if not (isinstance(codec_class, type) and issubclass(codec_class, codecs.base)):
-        raise CodecError(f"{source} holds no codec class {class_name!r}")
+        raise CodecError(f"{SOURCE_FILE} in {place} holds no codec class {shown(class_name)}")
     return restore(cast("type[C]", codec_class), config, directory)
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+    """The config of a saved folder: a JSON object with all that `config_of` has, and text for names.
+
+    Raises:
+        CodecError: if it is missing or damaged.
+    """
+    path = directory / CONFIG_FILE
+    try:
+        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+            raise ValueError("it is no file")
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise ValueError(f"it is larger than {MAX_CONFIG_BYTES} bytes")
+        config: Any = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise ValueError("it is no JSON object")
+        missing = [key for key in _KEYS if key not in config]
+        if missing:
+            raise ValueError(f"it lacks {missing[0]!r}")
+        if not isinstance(config["codec"], str) or not isinstance(config["codec_class"], str):
+            raise ValueError("the codec or its class is not named by text")
+    except (OSError, ValueError, RecursionError) as error:
+        detail = "it is nested too deeply" if isinstance(error, RecursionError) else first_line(error)
+        raise CodecError(
+            f"{_place(directory)} is no saved codec: {CONFIG_FILE} is missing or damaged ({detail})"
+        ) from error
+    return config
 
 
 def restore(codec_class: type[C], config: Mapping[str, Any], directory: Path) -> C:
@@ -143,21 +186,30 @@ def restore(codec_class: type[C], config: Mapping[str, Any], directory: Path) ->
     Raises:
         CodecError: if the folder is incomplete or does not add up to the fingerprint it states.
     """
+    place = _place(directory)
+    if config["codec"] != codec_class.name:
+        raise CodecError(f"saved codec in {place} is named {shown(config['codec'])}; its class is {codec_class.name!r}")
     try:
         specs = FeatureSpecs.model_validate(config["feature_specs"])
+    except (ValidationError, RecursionError) as error:
+        raise CodecError(f"saved codec in {place} is damaged: feature_specs: {params.reason(error)}") from error
+    if not (directory / STATE_FILE).is_file():
+        raise CodecError(f"saved codec in {place} is incomplete: it has no file {STATE_FILE}")
+    try:
         state = load_tensors(directory / STATE_FILE)
-        codec = codec_class(specs, codec_class.make_params(config["codec_params"]), state)
-        stated = str(config["fingerprint"])
-        if config["codec"] != codec_class.name:
-            raise CodecError(
-                f"saved codec in {directory} is named {config['codec']!r}; its class is {codec_class.name!r}"
-            )
+        codec = codec_class(specs, config["codec_params"], returned.state(codec_class.name, state) if state else None)
         if state:
             codec.check_state()
-    except CodecError:
-        raise
+        matches = codec.fingerprint.hex() == config["fingerprint"]
+    except CodecError as error:
+        raise CodecError(f"saved codec in {place} is damaged: {error}") from error
     except Exception as error:
-        raise CodecError(f"saved codec in {directory} is damaged: {type(error).__name__}: {error}") from error
-    if codec.fingerprint.hex() != stated:
-        raise CodecError(f"saved codec in {directory} does not match its fingerprint; its files were changed")
+        detail = f"{type(error).__name__}: {first_line(error)}"
+        raise CodecError(f"saved codec in {place} is damaged: {detail}") from error
+    if not matches:
+        raise CodecError(f"saved codec in {place} does not match its fingerprint; its files were changed")
     return codec
+
+
+def _place(directory: Path) -> str:
+    return one_line(str(directory), MAX_PLACE)

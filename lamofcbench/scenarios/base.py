@@ -10,13 +10,16 @@ from __future__ import annotations
 import hashlib
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
+from lamofcbench.errors import UnknownNameError, shown
 from lamofcbench.registry import Registry
 
 DTYPE_BITS = {"float32": 32, "float16": 16, "bfloat16": 16}
+MAX_SIZE = 2**31 - 1
+MAX_RANK = 32
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
 
 DTypeName = Literal["float32", "float16", "bfloat16"]
@@ -44,14 +47,14 @@ class TensorSpec(_Frozen):
     Attributes:
         name: such as ``block.9`` or ``key.0``.
         role: decides the packing into planes: hidden, embedding, key, value, ssm_state, conv_state, pooled, latent.
-        shape: sizes, with an `Axis` where the size varies.
+        shape: sizes, at most 32 of them and none negative, with an `Axis` where the size varies.
         dtype: the stored dtype.
         dead: why perturbing this tensor does not change the prediction; None where it does.
     """
 
     name: str = Field(pattern=NAME_PATTERN)
     role: str = Field(pattern=NAME_PATTERN)
-    shape: tuple[int | Axis, ...]
+    shape: tuple[Annotated[int, Field(ge=0, le=MAX_SIZE)] | Axis, ...] = Field(max_length=MAX_RANK)
     dtype: DTypeName
     dead: str | None = None
 
@@ -75,9 +78,9 @@ class FeatureSpecs(_Frozen):
     def _consistent(self) -> FeatureSpecs:
         names = [spec.name for spec in self.tensors]
         if len(set(names)) != len(names):
-            raise ValueError(f"tensor names repeat: {names}")
+            raise ValueError(f"tensor names repeat: {shown(names)}")
         if len(set(self.side)) != len(self.side):
-            raise ValueError(f"side names repeat: {self.side}")
+            raise ValueError(f"side names repeat: {shown(self.side)}")
         limits: dict[str, int] = {}
         for axis in (n for spec in self.tensors for n in spec.shape if isinstance(n, Axis)):
             if limits.setdefault(axis.name, axis.limit) != axis.limit:
@@ -91,7 +94,10 @@ class FeatureSpecs(_Frozen):
 
     def __getitem__(self, name: str) -> TensorSpec:
         """The spec of a tensor by its name."""
-        return next(spec for spec in self.tensors if spec.name == name)
+        for spec in self.tensors:
+            if spec.name == name:
+                return spec
+        raise UnknownNameError("tensor", name, [spec.name for spec in self.tensors])
 
 
 # Cached apart from the scenario, because copying a model copies its cached properties too.

@@ -142,7 +142,7 @@ class GroupedCodec(Codec):
         starts = group_starts(quantised.codes.shape[1], self.params.group)
         vectors = dequantise(quantised, starts, self.params.bits)
         tensor = torch.from_numpy(np.ascontiguousarray(view.back(self.restore(view, vectors)))).reshape(view.shape)
-        return torch.cat([tensor, recent.to(tensor.dtype)], dim=-2) if recent.numel() else tensor
+        return torch.cat([tensor, recent.to(tensor.dtype)], dim=-2) if recent.dim() > 1 else tensor
 
     def layout(self, spec: TensorSpec, shape: tuple[int, ...]) -> _Layout:
         """What is stored for a tensor of this shape."""

@@ -47,6 +47,17 @@ def test_unfitted_codec_refuses(point_id):
     conformance.check_unfitted(available(name), point)
 
 
+@pytest.mark.parametrize("name", CODECS.names())
+def test_every_parameter_is_settable_as_text(name):
+    conformance.check_params(CODECS.get(name))
+
+
+@pytest.mark.parametrize("name", CODECS.names())
+def test_empty_and_single_tensors_are_coded_like_others(name):
+    codec_class = available(name)
+    conformance.check_odd_specs(codec_class, codec_class.rate_points[-1])
+
+
 @pytest.mark.parametrize("point_id", POINTS)
 def test_saved_folder_is_guarded(point_id, tmp_path):
     conformance.check_tampering(codec_of(point_id), tmp_path)

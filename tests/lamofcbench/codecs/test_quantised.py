@@ -33,8 +33,11 @@ def test_an_unfitted_codec_refuses():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda tensors: {name: tensor[None] for name, tensor in tensors.items()}, "another shape"),
-        (lambda tensors: dict(list(tensors.items())[1:]), "quantises to tensors"),
+        (
+            lambda tensors: {name: tensor[None] for name, tensor in tensors.items()},
+            r"tensor 'hidden' to shape \[1, 0, 24\], not \[0, 24\]",
+        ),
+        (lambda tensors: dict(list(tensors.items())[1:]), "quantised the set to tensors"),
     ],
 )
 def test_other_tensors_than_were_given_are_refused(change, message):
