@@ -9,7 +9,8 @@ or for the whole set, for codecs that join tensors::
     encode_features(features) -> bytes            decode_features(payload, shapes) -> {name: Tensor}
 
 and, where something is learned from calibration samples, ``learn(calibration) -> {name: Tensor}``. Everything else,
-shapes, side information, the container, checks, saving and loading, is done here.
+shapes, side information, the container, checks, saving and loading, is done here and in the modules beside this one:
+`params` (parameters), `returned` (what these methods may return) and `saving` (what a folder holds).
 """
 
 from __future__ import annotations
@@ -49,12 +50,18 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
 
     Args:
         specs: the tensors and side information of the scenario, which both sides know.
-        params: an instance of the class's ``Params``, or a mapping of its fields; None for the defaults.
+        params: an instance of the class's ``Params``, or a mapping of its fields; None for the defaults. Both ways give
+            the same codec: parameters are held as a saved codec gives them back, so 1 for a float is 1.0.
         state: what was learned, as named tensors; None for a codec that is yet to be fitted.
 
+    Raises:
+        CodecError: naming a parameter that does not fit.
+        PluginError: when a subclass is defined whose name or ``Params`` breaks the rules below.
+
     Class attributes that an author sets:
-        name: what users type; made from the class name where absent.
-        Params: a frozen dataclass of parameters.
+        name: what users type; made from the class name where absent. It names folders too: letters and digits, with any
+            of ``_ . + -`` behind the first, at most 64 bytes.
+        Params: a frozen dataclass of parameters; `lamofcbench.codecs.params` says what its fields may be.
         rate_points: the ladder of parameters that a curve runs when the user names none.
         lossless: True where decoding returns every bit, NaN and infinities included.
         needs_calibration: True where `learn` must run before coding.
@@ -101,27 +108,35 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
     # ------------------------------------------------------------------------------------- what an author writes
 
     def learn(self, calibration: Iterable[FeatureSet]) -> Mapping[str, Tensor]:
-        """What `fit` stores as state: named tensors learned from calibration samples (may be iterated repeatedly)."""
-        raise NotImplementedError
+        """What `fit` stores as state: named tensors learned from calibration samples (may be iterated repeatedly).
+
+        Tensors, numpy arrays and numbers, however they lie in memory and whatever they share: `fit` makes dense tensors
+        of their own on the CPU. They must be real and finite.
+        """
+        raise NotImplementedError("a codec that needs calibration writes learn")
 
     def encode_tensor(self, spec: TensorSpec, tensor: Tensor) -> bytes:
-        """The payload of one tensor, which must not be modified."""
-        raise NotImplementedError
+        """The payload of one tensor, which must not be modified: bytes, or anything bytes-like."""
+        raise NotImplementedError("a codec writes encode_tensor or encode_features")
 
     def decode_tensor(self, spec: TensorSpec, payload: bytes, shape: tuple[int, ...]) -> Tensor:
-        """One tensor of the given shape, of any floating dtype (the result is cast to the stored one)."""
-        raise NotImplementedError
+        """One tensor of the given shape, of any floating dtype, or a numpy array.
+
+        The result is cast to the stored dtype; what lies beyond its range becomes its largest value. NaN and infinity
+        are an error where the codec is lossy, and integers are: they are likely to be levels of a quantiser.
+        """
+        raise NotImplementedError("a codec writes decode_tensor or decode_features")
 
     def encode_features(self, features: FeatureSet) -> bytes:
-        """One payload for the whole set, whose tensors must not be modified."""
-        raise NotImplementedError
+        """One payload for the whole set, whose tensors must not be modified: bytes, or anything bytes-like."""
+        raise NotImplementedError("a codec writes encode_tensor or encode_features")
 
     def decode_features(self, payload: bytes, shapes: Mapping[str, tuple[int, ...]]) -> Mapping[str, Tensor]:
-        """All tensors, each of its given shape."""
-        raise NotImplementedError
+        """All tensors by name, each as `decode_tensor` returns it."""
+        raise NotImplementedError("a codec writes decode_tensor or decode_features")
 
     def quantise_features(self, features: FeatureSet) -> Mapping[str, Tensor] | None:
-        """The tensors after a first quantiser alone, for a codec that loses more behind it; by default it cannot tell.
+        """The tensors after a first quantiser alone, for a codec that loses more behind it; None where it cannot tell.
 
         Only reports ask: the error against these is the quantiser's share, the rest is what coding its output lost.
         """
@@ -153,7 +168,7 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         """Parameters from a mapping, strings as the command line gives them included.
 
         Raises:
-            CodecError: for an unknown key or a value that does not fit.
+            CodecError: for an unknown key or a value that does not fit, which it names.
         """
         return codec_params.make(cls.Params, values, cls.name)
 
@@ -162,6 +177,9 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
 
         Args:
             calibration: feature sets of the calibration split; iterated as often as learning needs.
+
+        Raises:
+            CodecError: if there are none, if learning fails, or if what was learned is not finite, dense and real.
         """
         self.require_available()
         if not self.needs_calibration:
@@ -181,7 +199,8 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         Raises:
             ScenarioError: if the features do not match the specs.
             NonFiniteError: if the codec is lossy and a tensor holds NaN or infinity.
-            CodecError: if the codec has not been fitted, or a package that it needs is not installed.
+            CodecError: if the codec has not been fitted, a package that it needs is not installed, or it fails or
+                returns no bytes, naming the tensor.
         """
         self._require_ready()
         sizes = self._checked_sizes(features)
@@ -198,7 +217,8 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         """The features of one bitstream.
 
         Raises:
-            BitstreamError: if the bytes are truncated, damaged, foreign or hostile.
+            BitstreamError: if the bytes are truncated, damaged, foreign or hostile, or if the codec decodes them to
+                something else than finite tensors of their shapes, naming the tensor.
         """
         self._require_ready()
         sections, shapes, side = self._open(data)
@@ -271,26 +291,21 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         saving.write_folder(self, save_directory)
 
     @classmethod
-    def _from_pretrained(
-        cls,
-        *,
-        model_id: str,
-        revision: str | None,
-        cache_dir: str | Path | None,
-        force_download: bool,
-        local_files_only: bool,
-        token: str | bool | None,
-        trust_code: bool = False,
-        **_: Any,
+    def from_pretrained(  # not by way of the mixin's own, which reads a config before anything is checked
+        cls, pretrained_model_name_or_path: str | Path, *, trust_code: bool = False, **download: Any
     ) -> Codec:
-        directory = saving.find_folder(
-            model_id,
-            revision=revision,
-            cache_dir=cache_dir,
-            force_download=force_download,
-            local_files_only=local_files_only,
-            token=token,
-        )
+        """The codec of a saved folder or a Hub repository.
+
+        Args:
+            pretrained_model_name_or_path: the folder, or ``org/name``.
+            trust_code: allow the folder's own source to run, for a codec that came from a user's file.
+            download: ``revision``, ``token``, ``cache_dir``, ``local_files_only`` and whatever else
+                `huggingface_hub.snapshot_download` takes.
+
+        Raises:
+            CodecError: if there is no saved codec, it is damaged, or it needs ``trust_code``.
+        """
+        directory = saving.find_folder(str(pretrained_model_name_or_path), **download)
         return saving.load_folder(directory, CODECS, trust_code=trust_code)
 
     @classmethod

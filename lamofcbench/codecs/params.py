@@ -142,7 +142,7 @@ def _unfit(annotation: Any, within: tuple[type, ...]) -> str | None:
 
 
 def _unfit_values(annotation: Any, values: tuple[Any, ...]) -> str | None:
-    odd = [v for v in values if not isinstance(v, (*_SCALARS, enum.Enum))]
+    odd = [v for v in values if not isinstance(v, _SCALARS) or isinstance(v, enum.Enum)]
     return f"{_type_name(annotation)}, whose value {shown(odd[0])} has no plain form" if odd else None
 
 

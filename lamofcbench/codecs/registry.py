@@ -97,12 +97,11 @@ def make_codecs(text: str, specs: FeatureSpecs, *, trust_code: bool = False) -> 
         codec_class.require_available()  # before anything runs, not at the first sample
         points = codec_class.rate_points if spec.params is None else (spec.params,)
         return [codec_class(specs, codec_class.make_params(point)) for point in points]
-    directory = Path(spec.id).expanduser()
-    if not spec.id or not (directory.is_dir() or _HUB_ID.fullmatch(spec.id)):
+    if saving.folder_of(spec.id) is None and not _HUB_ID.fullmatch(spec.id):
         raise UnknownNameError("codec", spec.id, CODECS.names(), "(or path/to/file.py:Class, a saved folder, org/name)")
     if spec.params is not None:
         raise CodecError(f"{spec.id} is a saved codec whose parameters are fixed; name it without parameters")
-    codec: Codec = Codec.from_pretrained(str(directory) if directory.is_dir() else spec.id, trust_code=trust_code)
+    codec = Codec.from_pretrained(spec.id, trust_code=trust_code)
     if codec.specs != specs:
         raise CodecError(f"saved codec {spec.id} was made for other tensors than this scenario's")
     return [codec]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lamofcbench.errors import BitstreamError, CodecError, LaMoFCBenchError, first_line, shown
+from lamofcbench.errors import BitstreamError, CodecError, LaMoFCBenchError, first_line, one_line, shown
 from lamofcbench.features import TORCH_DTYPES
 from lamofcbench.scenarios.base import FeatureSpecs, TensorSpec
 
@@ -188,8 +188,10 @@ def _dense(value: Any) -> Tensor:
 def _kind(value: Any) -> str:
     if value is None:
         return "None"
+    if isinstance(value, np.ndarray):
+        return "a numpy array"
     name = type(value).__name__
-    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
+    return f"{'an' if name[:1] in 'aeiouAEIOU' else 'a'} {one_line(name)}"
 
 
 def _dtype(tensor: Tensor) -> str:

@@ -99,6 +99,15 @@ def write_folder(codec: SavableCodec, directory: Path) -> None:
 # ------------------------------------------------------------------------------------------------------------ loading
 
 
+def folder_of(text: str) -> Path | None:
+    """The folder that a text names, ``~`` for home; None where it names none."""
+    try:
+        folder = Path(text).expanduser()
+        return folder if text and folder.is_dir() else None
+    except (OSError, ValueError, RuntimeError):  # a name too long for one, or the home of nobody
+        return None
+
+
 def find_folder(model_id: str, **download: Any) -> Path:
     """A folder of this path or, where there is none, a download of the Hub repository of this id.
 
@@ -109,9 +118,9 @@ def find_folder(model_id: str, **download: Any) -> Path:
     Raises:
         CodecError: if there is no such repository, or the Hub cannot be reached.
     """
-    directory = Path(model_id)
-    if directory.is_dir():
-        return directory
+    folder = folder_of(model_id)
+    if folder is not None:
+        return folder
     try:
         return Path(snapshot_download(model_id, allow_patterns=[CONFIG_FILE, STATE_FILE, SOURCE_FILE], **download))
     except (OSError, ValueError) as error:  # which the Hub's own errors are
@@ -202,7 +211,7 @@ def restore(codec_class: type[C], config: Mapping[str, Any], directory: Path) ->
             codec.check_state()
         matches = codec.fingerprint.hex() == config["fingerprint"]
     except CodecError as error:
-        raise CodecError(f"saved codec in {place} is damaged: {error}") from error
+        raise CodecError(f"saved codec in {place} is damaged: {first_line(error, 500)}") from error
     except Exception as error:
         detail = f"{type(error).__name__}: {first_line(error)}"
         raise CodecError(f"saved codec in {place} is damaged: {detail}") from error

@@ -27,6 +27,9 @@ Category = Literal["CVU", "CLU", "CAU", "CTTI", "other"]
 PredictionType = Literal["text", "label", "scores", "mask", "map", "image"]
 
 
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)]
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,7 +40,7 @@ class Axis(_Frozen):
     The limit bounds what a hostile bitstream can make a decoder allocate.
     """
 
-    name: str = Field(pattern=NAME_PATTERN)
+    name: Name
     limit: int = Field(gt=0, le=2**24)
 
 
@@ -52,8 +55,8 @@ class TensorSpec(_Frozen):
         dead: why perturbing this tensor does not change the prediction; None where it does.
     """
 
-    name: str = Field(pattern=NAME_PATTERN)
-    role: str = Field(pattern=NAME_PATTERN)
+    name: Name
+    role: Name
     shape: tuple[Annotated[int, Field(ge=0, le=MAX_SIZE)] | Axis, ...] = Field(max_length=MAX_RANK)
     dtype: DTypeName
     dead: str | None = None
@@ -72,7 +75,7 @@ class FeatureSpecs(_Frozen):
     """The tensors of a feature set, in order, and the names of its side information (lossless integers)."""
 
     tensors: tuple[TensorSpec, ...] = Field(min_length=1)
-    side: tuple[str, ...] = ()
+    side: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> FeatureSpecs:
@@ -141,7 +144,7 @@ class Scenario(_Frozen):
         builder: what makes the data; None where it must be imported or downloaded.
     """
 
-    id: str = Field(pattern=NAME_PATTERN)
+    id: Name
     version: int = Field(ge=1)
     edition: Literal["full", "mini", "user"]
     category: Category

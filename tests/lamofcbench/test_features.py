@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -43,6 +44,11 @@ LAYOUTS = [
     ("pooled", (768,), (1, 768), 1),
     ("latent", (32, 16, 12), (64, 96), 1),
     ("latent", (16, 16, 12), (64, 48), 1),
+    # Fewer axes than the role has: by the last two.
+    ("key", (9, 128), (9, 128), 1),
+    ("value", (9,), (1, 9), 1),
+    ("latent", (16, 12), (16, 12), 1),
+    ("key", (), (1, 1), 1),
 ]
 
 
@@ -146,6 +152,42 @@ def test_features_that_match_give_the_sizes_of_ragged_axes():
 def test_features_that_do_not_match_are_named(wrong, message):
     with pytest.raises(ScenarioError, match=message):
         check_features(wrong, SPECS)
+
+
+@pytest.mark.parametrize("value", [0, -(2**63), 2**63 - 1, np.int8(-3), np.uint64(7), torch.tensor(5)])
+def test_side_information_is_integers_of_any_kind(value):
+    side = FeatureSet({}, {"seed": value}).side
+    assert side["seed"] == int(value) and type(side["seed"]) is int
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        *((value, "must be an integer") for value in (1.5, 1.0, np.float32(1), True, np.True_, None, "1", [1], 1j)),
+        *((value, "must fit 64 bits") for value in (2**63, -(2**63) - 1, np.uint64(2**63))),
+        pytest.param(10**5000, "must fit 64 bits", id="too long to be written"),
+    ],
+)
+def test_side_information_that_is_no_integer_of_64_bits_is_named(value, message):
+    with pytest.raises(ScenarioError, match=f"side information 'seed' is .*{message}") as caught:
+        FeatureSet({"x": torch.zeros(1)}, {"seed": value})
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("tensor", "message"),
+    [
+        (np.zeros((2, 3), np.float32), "tensor 'hidden' is ndarray; features are dense torch tensors"),
+        (None, "tensor 'hidden' is NoneType"),
+        (torch.zeros(2, 3).to_sparse(), "tensor 'hidden' is a torch.sparse_coo"),
+    ],
+)
+def test_what_is_no_dense_tensor_is_named(tensor, message):
+    specs = FeatureSpecs(tensors=(TensorSpec(name="hidden", role="hidden", shape=(2, 3), dtype="float32"),))
+    with pytest.raises(ScenarioError, match=message):
+        check_features(FeatureSet({"hidden": tensor}), specs)
+    with pytest.raises(ScenarioError, match="features are a FeatureSet, not"):
+        check_features({"hidden": tensor}, specs)
 
 
 def test_elements_and_bits_are_sums_over_tensors():

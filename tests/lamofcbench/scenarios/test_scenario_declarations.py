@@ -105,6 +105,19 @@ def test_a_contradictory_scenario_is_refused(change, complaint):
         Scenario.model_validate({**FULL["cvu-imagenet-val"].model_dump(), **change})
 
 
+@pytest.mark.parametrize(
+    "change", [{"shape": (-1,)}, {"shape": (2**31,)}, {"shape": (1,) * 33}, {"name": "x" * 101}, {"name": ""}]
+)
+def test_a_tensor_that_can_be_none_is_refused(change):
+    with pytest.raises(ValidationError):
+        TensorSpec(**{"name": "x", "role": "hidden", "shape": (1,), "dtype": "float32", **change})
+
+
+def test_an_unknown_tensor_lists_near_matches():
+    with pytest.raises(UnknownNameError, match=r"did you mean 'block\.9'"):
+        FeatureSpecs(tensors=(TensorSpec(name="block.9", role="hidden", shape=(1,), dtype="float32"),))["block.8"]
+
+
 def test_one_axis_has_one_limit():
     first, second = (Axis(name="tokens", limit=n) for n in (5, 6))
     tensors = tuple(
