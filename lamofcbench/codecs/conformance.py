@@ -111,7 +111,7 @@ def check_params(codec_class: type[Codec]) -> None:
         choices = (
             (True, False) if annotation is bool else get_args(annotation) if get_origin(annotation) is Literal else ()
         )
-        points += [{**points[0], field: choice} for choice in choices]
+        points += [{**(points or [{}])[0], field: choice} for choice in choices]
     for point in points:
         expected = codec_class(SPECS, point)
         texts = {name: as_text(value) for name, value in to_plain(expected.params).items()}
