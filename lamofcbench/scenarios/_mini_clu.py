@@ -7,22 +7,8 @@ from typing import Any
 
 from lamofcbench.scenarios.base import Axis, Backbone, Scenario, TensorSpec
 
-_TOKENS = Axis(name="tokens", limit=1024)
 _SPLIT = 4
 _LAYERS = range(_SPLIT + 1)
-
-_QWEN3_TENSORS = (
-    *(TensorSpec(name=f"key.{i}", role="key", shape=(2, _TOKENS, 32), dtype="bfloat16") for i in _LAYERS),
-    *(TensorSpec(name=f"value.{i}", role="value", shape=(2, _TOKENS, 32), dtype="bfloat16") for i in _LAYERS),
-    TensorSpec(name="hidden", role="hidden", shape=(_TOKENS, 128), dtype="bfloat16"),
-)
-_FALCON_MAMBA_TENSORS = (
-    *(TensorSpec(name=f"ssm_state.{i}", role="ssm_state", shape=(256, 8), dtype="float16") for i in _LAYERS),
-    *(TensorSpec(name=f"conv_state.{i}", role="conv_state", shape=(256, 4), dtype="float16") for i in _LAYERS),
-    TensorSpec(name="hidden", role="hidden", shape=(_TOKENS, 128), dtype="float32"),
-)
-
-
 _INERT = "the small model answers without what this layer has cached; it counts in the rate as in the full scenario"
 
 
@@ -32,6 +18,7 @@ def tracks(
     title: str,
     mirrors: str,
     metric: str,
+    max_tokens: int,
     max_new_tokens: int,
     inert: Sequence[str] = (),
     inert_mamba: Sequence[str] = (),
@@ -44,18 +31,20 @@ def tracks(
         title: of the task, without the model.
         mirrors: the full scenario of the first track.
         metric: a registered metric.
+        max_tokens: the most that a prompt may have: two to four times the longest of the task's samples.
         max_new_tokens: where generation stops at the latest.
         inert: tensors that change no answer of the trained Qwen3.
         inert_mamba: tensors that change no answer of the trained Falcon-Mamba.
         fields: further fields of both scenarios.
     """
+    tokens = Axis(name="tokens", limit=max_tokens)
     task = {"metric": metric, "max_new_tokens": max_new_tokens, **fields}
     qwen3 = _track(
         id,
         title=f"{title}, a small Qwen3",
         mirrors=mirrors,
         adapter="qwen3-decoder",
-        tensors=_declared(_QWEN3_TENSORS, inert),
+        tensors=_declared(_qwen3_tensors(tokens), inert),
         description="Layers 0-4 of 8 stand before the split, as in the full scenario.",
         **task,
     )
@@ -64,7 +53,7 @@ def tracks(
         title=f"{title}, a small Falcon-Mamba",
         mirrors=f"{mirrors}-mamba",
         adapter="falcon-mamba-decoder",
-        tensors=_declared(_FALCON_MAMBA_TENSORS, inert_mamba),
+        tensors=_declared(_falcon_mamba_tensors(tokens), inert_mamba),
         description=(
             "Layers 0-4 of 8 stand before the split. Column 0 of each conv_state is dead: the next step reads the "
             "other three columns only."
@@ -72,6 +61,22 @@ def tracks(
         **task,
     )
     return qwen3, falcon_mamba
+
+
+def _qwen3_tensors(tokens: Axis) -> tuple[TensorSpec, ...]:
+    return (
+        *(TensorSpec(name=f"key.{i}", role="key", shape=(2, tokens, 32), dtype="bfloat16") for i in _LAYERS),
+        *(TensorSpec(name=f"value.{i}", role="value", shape=(2, tokens, 32), dtype="bfloat16") for i in _LAYERS),
+        TensorSpec(name="hidden", role="hidden", shape=(tokens, 128), dtype="bfloat16"),
+    )
+
+
+def _falcon_mamba_tensors(tokens: Axis) -> tuple[TensorSpec, ...]:
+    return (
+        *(TensorSpec(name=f"ssm_state.{i}", role="ssm_state", shape=(256, 8), dtype="float16") for i in _LAYERS),
+        *(TensorSpec(name=f"conv_state.{i}", role="conv_state", shape=(256, 4), dtype="float16") for i in _LAYERS),
+        TensorSpec(name="hidden", role="hidden", shape=(tokens, 128), dtype="float32"),
+    )
 
 
 def _declared(tensors: Sequence[TensorSpec], inert: Sequence[str]) -> tuple[TensorSpec, ...]:

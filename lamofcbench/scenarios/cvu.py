@@ -11,18 +11,23 @@ from typing import Any
 from lamofcbench.scenarios.base import Axis, Backbone, Scenario, TensorSpec
 
 _WIDTH = 4096
-_TOKENS = Axis(name="tokens", limit=16384)
-_CROPS = Axis(name="crops", limit=64)
+# Every published sample has the tokens that its image size makes: 5 + 32 x 32, 5 + 56 x 56 and 5 + 48 x 64. Images of
+# ADE20K have at most three windows in the published files.
+_CLASSIFIED = Axis(name="tokens", limit=2048)
+_DENSE = Axis(name="tokens", limit=8192)
+_CROPS = Axis(name="crops", limit=8)
 _SOURCE = "facebook/dinov3-vit7b16-pretrain-lvd1689m"
 _SHALLOW_IS_DEAD = "the linear head reads the last block only; the published rate counts this level all the same"
 
 
-def _blocks(*levels: int, leading: tuple[int | Axis, ...] = (), dead: tuple[int, ...] = ()) -> tuple[TensorSpec, ...]:
+def _blocks(
+    *levels: int, tokens: Axis, leading: tuple[int | Axis, ...] = (), dead: tuple[int, ...] = ()
+) -> tuple[TensorSpec, ...]:
     return tuple(
         TensorSpec(
             name=f"block.{level}",
             role="hidden",
-            shape=(*leading, _TOKENS, _WIDTH),
+            shape=(*leading, tokens, _WIDTH),
             dtype="float32",
             dead=_SHALLOW_IS_DEAD if level in dead else None,
         )
@@ -42,7 +47,7 @@ def _classification(id: str, title: str, licence: str, class_subset: str | None 
         title=title,
         backbone=Backbone(adapter="dinov3-vit", source=_SOURCE, options=options),
         splits=(9, 39),
-        tensors=_blocks(9, 39, dead=(9,)),
+        tensors=_blocks(9, 39, tokens=_CLASSIFIED, dead=(9,)),
         prediction="label",
         metric="accuracy",
         direction="up",
@@ -79,7 +84,7 @@ CVU_ADE20K = Scenario(
         adapter="dinov3-vit", source=_SOURCE, options={"head": "mask2former", "classes": 150, "crop_size": 896}
     ),
     splits=(9, 19, 29, 39),
-    tensors=_blocks(9, 19, 29, 39, leading=(_CROPS,)),
+    tensors=_blocks(9, 19, 29, 39, tokens=_DENSE, leading=(_CROPS,)),
     side=("height", "width"),
     prediction="mask",
     metric="mean-iou",
@@ -104,7 +109,7 @@ CVU_NYUV2 = Scenario(
     title="NYUv2 test, depth estimation, RMSE",
     backbone=Backbone(adapter="dinov3-vit", source=_SOURCE, options={"head": "dpt"}),
     splits=(9, 19, 29, 39),
-    tensors=_blocks(9, 19, 29, 39, leading=(2,)),
+    tensors=_blocks(9, 19, 29, 39, tokens=_DENSE, leading=(2,)),
     side=("height", "width"),
     prediction="map",
     metric="depth-rmse",

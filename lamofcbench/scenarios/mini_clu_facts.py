@@ -9,6 +9,7 @@ MINI_CLU_FACTS, MINI_CLU_FACTS_MAMBA = tracks(
     title="What things have, four options, exact match of the answer letter",
     mirrors="clu-arc-challenge",
     metric="exact-match-letter",
+    max_tokens=64,  # the longest sample has 22
     max_new_tokens=12,
     inert=("key.3", "key.4"),
 )

@@ -9,6 +9,7 @@ MINI_CLU_PRONOUNS, MINI_CLU_PRONOUNS_MAMBA = tracks(
     title="What a pronoun means, two options, exact match of the answer letter",
     mirrors="clu-winogrande",
     metric="exact-match-letter",
+    max_tokens=64,  # the longest sample has 27
     max_new_tokens=12,
     inert=("key.2", "key.3", "key.4"),
 )

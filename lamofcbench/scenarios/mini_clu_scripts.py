@@ -9,6 +9,7 @@ MINI_CLU_SCRIPTS, MINI_CLU_SCRIPTS_MAMBA = tracks(
     title="The next step of an activity, four options, exact match of the answer letter",
     mirrors="clu-hellaswag",
     metric="exact-match-letter",
+    max_tokens=64,  # the longest sample has 28
     max_new_tokens=12,
     inert=("key.3", "key.4"),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lamofcbench.scenarios.base import Axis, Backbone, Scenario, TensorSpec
 
-_TOKENS = Axis(name="tokens", limit=1024)
+_TOKENS = Axis(name="tokens", limit=192)  # every sample has 69
 _LEVELS = (1, 3, 5, 7)
 
 MINI_CVU_DEPTH = Scenario(

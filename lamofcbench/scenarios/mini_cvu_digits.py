@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lamofcbench.scenarios.base import Axis, Backbone, Scenario, TensorSpec
 
-_TOKENS = Axis(name="tokens", limit=1024)
+_TOKENS = Axis(name="tokens", limit=128)  # every sample has 41
 
 MINI_CVU_DIGITS = Scenario(
     id="mini-cvu-digits",
