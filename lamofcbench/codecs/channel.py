@@ -17,7 +17,7 @@ from torch import Tensor
 from lamofcbench.codecs import integers
 from lamofcbench.codecs.base import Codec
 from lamofcbench.codecs.calibration import Moments, as_float32, as_tensor, channel_dims, measure, quantiser_step
-from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder
+from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder, least_bytes
 from lamofcbench.errors import CodecError
 from lamofcbench.features import FeatureSet
 from lamofcbench.scenarios.base import TensorSpec
@@ -110,7 +110,7 @@ class ChannelCodec(Codec):
 
     def encode_features(self, features: FeatureSet) -> bytes:
         """The tokens of all tensors in one stream, tensor by tensor and table by table."""
-        encoder = SymbolEncoder()
+        encoder = SymbolEncoder(self._least_bytes({n: tuple(t.shape) for n, t in features.tensors.items()}))
         for name, tensor in features.tensors.items():
             step, channels = self._channels[name]
             tokens = channels.quantise(tensor, step)
@@ -121,7 +121,7 @@ class ChannelCodec(Codec):
 
     def decode_features(self, payload: bytes, shapes: Mapping[str, tuple[int, ...]]) -> Mapping[str, Tensor]:
         """Channel means plus multiples of the steps."""
-        decoder = SymbolDecoder(payload)
+        decoder = SymbolDecoder(payload, self._least_bytes(shapes))
         tensors = {}
         for name, shape in shapes.items():
             step, channels = self._channels[name]
@@ -132,6 +132,18 @@ class ChannelCodec(Codec):
             tensors[name] = channels.restore(values, raw, originals, shape)
         decoder.finish()
         return tensors
+
+    @functools.cached_property
+    def _least_cost_of_a_row(self) -> dict[str, int]:
+        """What one value of each channel costs at the least, summed over the channels of each tensor."""
+        return {
+            name: sum(channels * self._tables[table].least_cost for table, channels in layout.table_sizes())
+            for name, (_, layout) in self._channels.items()
+        }
+
+    def _least_bytes(self, shapes: Mapping[str, tuple[int, ...]]) -> int:
+        rows = {name: self._channels[name][1].layout(shape)[1] for name, shape in shapes.items()}
+        return least_bytes(sum(rows[name] * cost for name, cost in self._least_cost_of_a_row.items()))
 
 
 class _Channels:
@@ -154,6 +166,11 @@ class _Channels:
         """Channels and rows of a tensor of this shape."""
         channels = math.prod(shape[d] for d in self._kept)
         return channels, math.prod(shape[d] for d in self._permutation[len(self._kept) :])
+
+    def table_sizes(self) -> Iterator[tuple[int, int]]:
+        """Each table number with how many channels have it."""
+        for table, run in self._runs:
+            yield table, run.stop - run.start
 
     def segments(self, array: NDArray[np.int32]) -> Iterator[tuple[int, NDArray[np.int32]]]:
         """Each table number with its part of ``[channels, rows]``."""

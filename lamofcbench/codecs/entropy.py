@@ -4,11 +4,16 @@ Both sides build their tables from the same stored integers, so no float compute
 ever decides a table. Tables are leaky: every symbol can be coded, whatever calibration saw. All tensors of a set go
 into one stream, because a stream of its own would cost a tensor up to eight bytes.
 
+Tables also say what a number of symbols costs at least, so that a decoder can refuse a short stream that claims many
+before it makes room for them (`least_bytes`). There is one exception: symbols 0 that are decoded last cost nothing,
+since the coder starts from zero. A stream that for this reason falls short is filled up with zero bytes.
+
 Sources: asymmetric numeral systems, Duda, arXiv 1311.2540; the coder is constriction, Bamler, arXiv 2201.01741.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,6 +30,12 @@ PRECISION_BITS = 24
 """Frequencies of a table sum to two to this power, the coder's own precision."""
 
 MAX_ALPHABET = 2**16
+
+COST_UNITS = 1024
+"""Costs of symbols are counted in so many parts of a bit, in integers, so that both sides find the same."""
+LEAST_SHARE = 4
+"""Streams have at least one part in so many of what their symbols cost at least: so little that hardly any has to be
+filled up, only one of which three quarters are symbols 0 at its end."""
 
 
 def frequencies_from_weights(weights: NDArray[np.float64]) -> NDArray[np.int32]:
@@ -69,13 +80,36 @@ class FrequencyTable:
         # Dividing by a power of two is exact, and so are the sums that constriction takes of the quotients.
         self.model = constriction.stream.model.Categorical(frequencies / 2.0**PRECISION_BITS, perfect=False, lazy=False)
 
+    @functools.cached_property
+    def least_cost(self) -> int:
+        """What the most frequent symbol costs, in `COST_UNITS`, rounded down."""
+        largest = int(self._frequencies.max())
+        return PRECISION_BITS * COST_UNITS - (largest**COST_UNITS - 1).bit_length()
+
     def __reduce__(self) -> tuple[type[FrequencyTable], tuple[NDArray[np.int32]]]:
         # The coder's model cannot be pickled, but codecs travel to worker processes.
         return FrequencyTable, (self._frequencies,)
 
 
+def least_bytes(cost: int) -> int:
+    """The size that a stream has at the least.
+
+    Args:
+        cost: of its symbols: counts times `FrequencyTable.least_cost`, summed.
+
+    Example:
+        >>> table = FrequencyTable(frequencies_from_weights(np.array([1.0, 1.0, 1.0, 1.0])))
+        >>> least_bytes(1000 * table.least_cost)
+        62
+    """
+    return cost // (LEAST_SHARE * 8 * COST_UNITS)
+
+
 class SymbolEncoder:
     """Collects symbols in the order in which a `SymbolDecoder` takes them.
+
+    Args:
+        least: the size of the coded bytes at the least, from `least_bytes`.
 
     Example:
         >>> table = FrequencyTable(frequencies_from_weights(np.array([6.0, 1.0, 1.0])))
@@ -87,7 +121,8 @@ class SymbolEncoder:
         (4, [0, 2, 0], [5], None)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, least: int = 0) -> None:
+        self._least = least
         self._pushes: list[tuple[Symbols, Any]] = []
 
     def put(self, symbols: Symbols, table: FrequencyTable) -> None:
@@ -106,19 +141,30 @@ class SymbolEncoder:
         for symbols, model in reversed(self._pushes):  # what is pushed last onto the stack is decoded first
             coder.encode_reverse(symbols, model)
         # The last word is never zero, so its leading zero bytes (little endian: the last ones) need not be stored.
-        return coder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")
+        coded = coder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")
+        return coded.ljust(self._least, b"\0")
 
 
 class SymbolDecoder:
     """Takes symbols from coded bytes, in the order in which they were put.
 
+    Args:
+        payload: the coded bytes.
+        least: the size that the encoder was given.
+
     Raises:
         BitstreamError: from any method, for bytes that no encoder wrote.
     """
 
-    def __init__(self, payload: bytes) -> None:
+    def __init__(self, payload: bytes, least: int = 0) -> None:
+        if len(payload) < least:
+            raise BitstreamError(
+                f"{len(payload)} bytes of coded symbols are too few for the shapes, which take {least}"
+            )
         if payload.endswith(b"\0"):
-            raise BitstreamError("coded symbols end in a zero byte, which no encoder writes")
+            if len(payload) > least:
+                raise BitstreamError("coded symbols end in a zero byte, which no encoder writes")
+            payload = payload.rstrip(b"\0")
         words = np.frombuffer(payload + bytes(-len(payload) % 4), "<u4").astype(np.uint32)
         with _coder_errors():
             self._coder = constriction.stream.stack.AnsCoder(words)

@@ -8,7 +8,7 @@ import hashlib
 import heapq
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,7 +21,14 @@ from torch import Tensor
 
 from lamofcbench.codecs.base import Codec
 from lamofcbench.codecs.calibration import as_float32
-from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder, Symbols, frequencies_from_weights
+from lamofcbench.codecs.entropy import (
+    FrequencyTable,
+    SymbolDecoder,
+    SymbolEncoder,
+    Symbols,
+    frequencies_from_weights,
+    least_bytes,
+)
 from lamofcbench.codecs.published_tables import read_published_tables
 from lamofcbench.errors import CodecError
 from lamofcbench.features import FeatureSet
@@ -104,20 +111,23 @@ class KmeansCodec(Codec):
 
     def encode_features(self, features: FeatureSet) -> bytes:
         """The indices of all tensors in one stream."""
-        encoder = SymbolEncoder()
+        encoder = SymbolEncoder(self._least_bytes(tensor.shape for tensor in features.tensors.values()))
         for tensor, (quantiser, table) in zip(features.tensors.values(), self._coders, strict=True):
             encoder.put(quantiser.indices(tensor), table)
         return encoder.finish()
 
     def decode_features(self, payload: bytes, shapes: Mapping[str, tuple[int, ...]]) -> Mapping[str, Tensor]:
         """The points."""
-        decoder = SymbolDecoder(payload)
+        decoder = SymbolDecoder(payload, self._least_bytes(shapes.values()))
         tensors = {}
         for (name, shape), (quantiser, table) in zip(shapes.items(), self._coders, strict=True):
             values = quantiser.points[decoder.take(math.prod(shape), table)]
             tensors[name] = torch.from_numpy(values.reshape(shape))
         decoder.finish()
         return tensors
+
+    def _least_bytes(self, shapes: Iterable[Sequence[int]]) -> int:
+        return least_bytes(sum(math.prod(s) * t.least_cost for s, (_, t) in zip(shapes, self._coders, strict=True)))
 
     def quantise_features(self, features: FeatureSet) -> Mapping[str, Tensor]:
         """Each value's point: all that this codec loses."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -16,7 +17,7 @@ from torch import Tensor
 from lamofcbench.codecs import integers
 from lamofcbench.codecs.base import Codec
 from lamofcbench.codecs.calibration import as_float32, as_tensor, measure, quantiser_step
-from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder
+from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder, least_bytes
 from lamofcbench.errors import CodecError
 from lamofcbench.features import FeatureSet
 
@@ -73,7 +74,7 @@ class UniformCodec(Codec):
 
     def encode_features(self, features: FeatureSet) -> bytes:
         """The tokens of all tensors in one stream."""
-        encoder = SymbolEncoder()
+        encoder = SymbolEncoder(self._least_bytes(tensor.shape for tensor in features.tensors.values()))
         for tensor, step, table in zip(features.tensors.values(), self._steps, self._tables, strict=True):
             tokens = _quantise(as_float32(tensor), step)
             encoder.put(tokens.symbols, table)
@@ -82,14 +83,17 @@ class UniformCodec(Codec):
 
     def decode_features(self, payload: bytes, shapes: Mapping[str, tuple[int, ...]]) -> Mapping[str, Tensor]:
         """Multiples of the steps."""
-        decoder = SymbolDecoder(payload)
+        decoder = SymbolDecoder(payload, self._least_bytes(shapes.values()))
         tensors = {}
         for (name, shape), step, table in zip(shapes.items(), self._steps, self._tables, strict=True):
-            values, raw, originals = integers.detokenise(decoder.take(int(np.prod(shape)), table), step, decoder)
+            values, raw, originals = integers.detokenise(decoder.take(math.prod(shape), table), step, decoder)
             values[raw] = originals
             tensors[name] = as_tensor(values, shape)
         decoder.finish()
         return tensors
+
+    def _least_bytes(self, shapes: Iterable[Sequence[int]]) -> int:
+        return least_bytes(sum(math.prod(s) * t.least_cost for s, t in zip(shapes, self._tables, strict=True)))
 
 
 def _quantise(values: NDArray[np.float32], step: float) -> integers.Tokens:

@@ -20,9 +20,15 @@ from torch import Tensor
 
 from lamofcbench.codecs.base import Codec
 from lamofcbench.codecs.calibration import as_float32
-from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder, frequencies_from_weights
+from lamofcbench.codecs.entropy import (
+    FrequencyTable,
+    SymbolDecoder,
+    SymbolEncoder,
+    frequencies_from_weights,
+    least_bytes,
+)
 from lamofcbench.codecs.groups.bit_packing import pack_bits, packed_bytes, unpack_bits
-from lamofcbench.codecs.groups.scales import GroupedCodes, dequantise, group_starts, quantise
+from lamofcbench.codecs.groups.scales import GroupedCodes, dequantise, group_count, group_starts, quantise
 from lamofcbench.errors import BitstreamError, CodecError
 from lamofcbench.features import TORCH_DTYPES, FeatureSet, tensor_bytes
 from lamofcbench.scenarios.base import TensorSpec
@@ -150,7 +156,7 @@ class GroupedCodec(Codec):
         recent = (*shape[:-2], window, shape[-1]) if window else (0,)
         view = TokenView(spec.role, (*shape[:-2], shape[-2] - window, shape[-1]) if window else shape)
         vectors, length = self.vectors_size(view)
-        return _Layout(view, (vectors, length), (vectors, len(group_starts(length, self.params.group))), recent)
+        return _Layout(view, (vectors, length), (vectors, group_count(length, self.params.group)), recent)
 
     # ------------------------------------------------------------------------------------------------ plain sections
 
@@ -217,7 +223,7 @@ class EntropyGroupedCodec(GroupedCodec):
 
     def encode_features(self, features: FeatureSet) -> bytes:
         """Scales, codes and recent tokens of all tensors in one stream."""
-        encoder = SymbolEncoder()
+        encoder = SymbolEncoder(self._least_bytes({n: tuple(t.shape) for n, t in features.tensors.items()}))
         for spec, (code_table, upper_tables) in zip(self.specs.tensors, self._tables, strict=True):
             quantised, recent = self.to_codes(spec, features[spec.name])
             for scale, upper_table in zip(quantised.scales, upper_tables, strict=False):  # an empty tensor has no lows
@@ -230,7 +236,7 @@ class EntropyGroupedCodec(GroupedCodec):
 
     def decode_features(self, payload: bytes, shapes: Mapping[str, tuple[int, ...]]) -> Mapping[str, Tensor]:
         """Levels of the groups."""
-        decoder = SymbolDecoder(payload)
+        decoder = SymbolDecoder(payload, self._least_bytes(shapes))
         tensors = {}
         for spec, (code_table, upper_tables) in zip(self.specs.tensors, self._tables, strict=True):
             layout = self.layout(spec, shapes[spec.name])
@@ -242,6 +248,14 @@ class EntropyGroupedCodec(GroupedCodec):
             tensors[spec.name] = self.from_codes(GroupedCodes(codes, scales[0], lows), recent, layout.view)
         decoder.finish()
         return tensors
+
+    def _least_bytes(self, shapes: Mapping[str, tuple[int, ...]]) -> int:
+        cost = 0
+        for spec, (code_table, upper_tables) in zip(self.specs.tensors, self._tables, strict=True):
+            layout = self.layout(spec, shapes[spec.name])
+            cost += math.prod(layout.vectors) * code_table.least_cost
+            cost += math.prod(layout.groups) * sum(table.least_cost for table in upper_tables)
+        return least_bytes(cost)
 
 
 @dataclass(frozen=True)

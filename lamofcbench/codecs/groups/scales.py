@@ -38,6 +38,11 @@ class GroupedCodes:
         return (self.steps, self.lows) if self.lows.size else (self.steps,)
 
 
+def group_count(length: int, group: int) -> int:
+    """How many groups a vector has."""
+    return max(1, round(length / group)) if length else 0
+
+
 def group_starts(length: int, group: int) -> NDArray[np.intp]:
     """Where the groups of a vector start: about ``length / group`` groups, of nearly equal size.
 
@@ -47,7 +52,7 @@ def group_starts(length: int, group: int) -> NDArray[np.intp]:
         >>> group_starts(64, 32).tolist(), group_starts(33, 32).tolist(), group_starts(50, 32).tolist()
         ([0, 32], [0], [0, 25])
     """
-    count = max(1, round(length / group)) if length else 0
+    count = group_count(length, group)
     return np.arange(count) * length // max(count, 1)
 
 

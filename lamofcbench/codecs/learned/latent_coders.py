@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lamofcbench.codecs.entropy import Symbols
+from lamofcbench.codecs.entropy import Symbols, least_bytes
 from lamofcbench.codecs.learned.elic import Elic, LatentGroups, checkerboard
 from lamofcbench.codecs.learned.entropy_models import EntropyBottleneck
 from lamofcbench.codecs.learned.fixed_point import BLOCK_PIXELS, FixedPointStack, compact, expand, to_grid
@@ -70,7 +70,7 @@ class LatentCoder(ABC):
 
         The list is emptied, so that planes are freed once they are analysed.
         """
-        stream = LatentWriter()
+        stream = LatentWriter(self._least_bytes([(len(planes), *planes.shape[2:]) for planes in batches]))
         parts = [part for planes in batches for part in planes.split(_part_size(planes.shape[2] * planes.shape[3]))]
         pixels = sum(planes.numel() for planes in batches)
         batches.clear()
@@ -88,7 +88,7 @@ class LatentCoder(ABC):
         Raises:
             BitstreamError: for bytes that no encoder wrote.
         """
-        stream = LatentReader(payload)
+        stream = LatentReader(payload, self._least_bytes(shapes))
         sizes = [_part_sizes(b, h * w) for b, h, w in shapes]
         latent_sizes = [
             (count, h // LATENT_STRIDE, w // LATENT_STRIDE)
@@ -102,6 +102,11 @@ class LatentCoder(ABC):
             stream.finish()
             parts = (trim_after(self._synthesise(latents.pop(0).permute(0, 3, 1, 2))) for _ in hyper)
             return [torch.cat(list(itertools.islice(parts, len(counts)))) for counts in sizes]
+
+    def _least_bytes(self, shapes: Sequence[tuple[int, int, int]]) -> int:
+        """What the hyper-latents of batches of planes ``(B, H, W)`` take at the least; latents may take nothing."""
+        places = sum(map(math.prod, shapes)) // STRIDE**2
+        return least_bytes(places * sum(table.least_cost for table in self._hyper_tables.tables))
 
     @abstractmethod
     def _hyper_analysis(self, y: Tensor) -> Tensor:

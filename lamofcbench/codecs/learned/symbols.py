@@ -123,10 +123,14 @@ class Checksum:
 
 
 class LatentWriter:
-    """The encoder's end of a latent stream. Both ends have one method, so that one routine serves both sides."""
+    """The encoder's end of a latent stream. Both ends have one method, so that one routine serves both sides.
 
-    def __init__(self) -> None:
-        self._encoder, self._checksum = SymbolEncoder(), Checksum()
+    Args:
+        least: the size of the coded symbols at the least, see `lamofcbench.codecs.entropy`.
+    """
+
+    def __init__(self, least: int = 0) -> None:
+        self._encoder, self._checksum = SymbolEncoder(least), Checksum()
         self._hyper_checksum = 0
 
     def code(self, tables: Tables, indices: NDArray[np.integer], symbols: Symbols | None) -> Symbols:
@@ -149,15 +153,19 @@ class LatentWriter:
 class LatentReader:
     """The decoder's end of a latent stream.
 
+    Args:
+        payload: what the encoder's end finished with.
+        least: as the encoder was given it.
+
     Raises:
         BitstreamError: from any method, for bytes that no encoder wrote, or that another arithmetic wrote.
     """
 
-    def __init__(self, payload: bytes) -> None:
+    def __init__(self, payload: bytes, least: int = 0) -> None:
         if len(payload) < CHECKSUM_BYTES:
             raise BitstreamError("coded latents end within their checksum")
         self._expected = int.from_bytes(payload[:CHECKSUM_BYTES], "little")
-        self._decoder, self._checksum = SymbolDecoder(payload[CHECKSUM_BYTES:]), Checksum()
+        self._decoder, self._checksum = SymbolDecoder(payload[CHECKSUM_BYTES:], least), Checksum()
 
     def code(self, tables: Tables, indices: NDArray[np.integer], symbols: Symbols | None) -> Symbols:
         """The next symbols, one for each index."""
