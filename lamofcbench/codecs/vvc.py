@@ -29,7 +29,9 @@ PACKAGE = "imageio_ffmpeg"
 TIMEOUT_SECONDS = 600
 DECODER_MEMORY_BYTES = 2**30
 """The address space that a decoder gets beside `DECODER_MEMORY_PER_SAMPLE`: a crafted stream may claim any size."""
-DECODER_MEMORY_PER_SAMPLE = 64
+DECODER_MEMORY_PER_SAMPLE = 128
+DECODER_SECONDS, DECODER_SAMPLES_A_SECOND = 2, 200_000
+"""The processor time that a decoder gets, and with each further second so many samples: far more than a page takes."""
 PARAMETER_UNITS = (14, 15, 16, 20, 23)
 """NAL unit types without samples: video, sequence and picture parameter sets, delimiter and messages."""
 _SEQUENCE_SETS = (
@@ -118,7 +120,7 @@ class VvcCodec(ImageCodec):
             stream.write_bytes(join_units([*header.split(START_CODE), picture]))
             command = _decoding(stream, video)
             try:
-                _run(command, _limit(DECODER_MEMORY_BYTES + DECODER_MEMORY_PER_SAMPLE * luma_bytes, frame_bytes))
+                _run(command, _limit(height * width, frame_bytes))
                 size = video.stat().st_size
                 if size != frame_bytes:
                     raise BitstreamError(f"{_name(command)} writes {size} bytes; the shapes need {frame_bytes}")
@@ -176,13 +178,16 @@ def _run(command: Sequence[str], before: Callable[[], None] | None = None) -> No
     subprocess.run(command, check=True, capture_output=True, timeout=TIMEOUT_SECONDS, preexec_fn=before)
 
 
-def _limit(memory_bytes: int, file_bytes: int) -> Callable[[], None]:
-    """What the decoder's process does before the program starts: takes memory and file size away from itself."""
+def _limit(samples: int, file_bytes: int) -> Callable[[], None]:
+    """What the decoder's process does before the program starts: takes memory, time and file size away from itself."""
+    memory_bytes = DECODER_MEMORY_BYTES + samples * DECODER_MEMORY_PER_SAMPLE
+    seconds = DECODER_SECONDS + samples // DECODER_SAMPLES_A_SECOND
 
     def limit() -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
 
     return limit

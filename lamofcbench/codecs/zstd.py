@@ -20,6 +20,8 @@ from lamofcbench.features import TORCH_DTYPES, FeatureSet, tensor_bytes
 
 MAX_WINDOW_BYTES = 2**27
 """What the strongest level uses; a frame that asks for more memory is refused."""
+BLOCK_BYTES, LEAST_BLOCK_BYTES = 2**17, 4
+"""What a block holds at most, and takes at least: its header and the byte that it repeats (RFC 8878, 3.1.1.2)."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ def _decompress(payload: bytes, size: int) -> NDArray[np.uint8]:
         if payload:
             raise BitstreamError(f"{len(payload)} bytes stand for no elements")
         return np.empty(0, np.uint8)
+    if len(payload) < -(-size // BLOCK_BYTES) * LEAST_BLOCK_BYTES:
+        raise BitstreamError(f"{len(payload)} bytes of zstd cannot hold {size}")
     frame = zstandard.ZstdDecompressor(format=zstandard.FORMAT_ZSTD1_MAGICLESS, max_window_size=MAX_WINDOW_BYTES)
     try:
         claimed = zstandard.get_frame_parameters(payload, format=zstandard.FORMAT_ZSTD1_MAGICLESS).content_size
