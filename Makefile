@@ -8,7 +8,7 @@ export HF_HUB_DISABLE_TELEMETRY ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check bench bench-speed readme card train-mini clean
+.PHONY: help venv demo test check bench bench-speed bench-hostile readme card train-mini clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,9 @@ bench-speed: venv ## speed benchmarks: storage, harness overhead, bootstrap draw
 	$(BIN)/python benchmarks/harness_overhead.py
 	$(BIN)/python benchmarks/bootstrap_draws.py
 	$(BIN)/python benchmarks/codec_speed.py
+
+bench-hostile: venv ## a million mutated bitstreams and ten thousand mutated files: under an hour; resumes
+	$(BIN)/python benchmarks/hostile_input.py
 
 readme: venv ## write the tables of README.md anew
 	$(BIN)/python tests/readme_tables.py

@@ -100,7 +100,8 @@ class ErrorBoundedCodec(Codec):
         if np.isnan(values).any():
             raise BitstreamError(f"tensor {name!r} decodes to NaN")
         wide = np.clip(values, -_LARGEST, _LARGEST).astype(np.float64)
-        wide *= self.tolerances[name]
+        with np.errstate(over="ignore"):  # a stranger's tolerance may be as large as floats get
+            wide *= self.tolerances[name]
         return as_tensor(wide, shape)
 
 

@@ -88,6 +88,18 @@ def test_claim_of_petabytes_is_refused_before_anything_is_allocated():
         codec.decode(conformance.craft(codec, (100,), [header + bytes(20)]))
 
 
+def test_a_frame_of_fewer_bytes_than_its_blocks_take_is_refused_before_anything_is_allocated(monkeypatch):
+    codec = ZstdCodec(HIDDEN)
+    zeros = hidden(np.zeros((4096, 4)))  # 64 KiB, of which each plane is a block that repeats a byte
+    assert torch.equal(codec.decode(codec.encode(zeros))["hidden"], zeros["hidden"])
+    larger = ZstdCodec(
+        HIDDEN.model_copy(update={"tensors": (HIDDEN.tensors[0].model_copy(update={"shape": (T, 4096)}),)})
+    )
+    monkeypatch.delattr(zstandard, "ZstdDecompressor")
+    with pytest.raises(BitstreamError, match="20 bytes of zstd cannot hold 67108864"):
+        larger.decode(conformance.craft(larger, (4096,), [magicless(bytes(2**20))[:20]]))
+
+
 def test_bytes_behind_the_frame_are_refused():
     codec = ZstdCodec(HIDDEN)
     [section] = codec._encode_sections(smooth_sample(10))
