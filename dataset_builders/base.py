@@ -13,6 +13,7 @@ from lamofcbench.errors import DataError, LaMoFCBenchError, PluginError, Scenari
 from lamofcbench.features import FeatureSet
 from lamofcbench.models.base import SplitModel
 from lamofcbench.models.loading import load_model
+from lamofcbench.provenance import features_identity
 from lamofcbench.references import check_id, check_sample
 from lamofcbench.scenarios.base import Scenario
 from lamofcbench.storage.layout import SPLITS
@@ -60,7 +61,13 @@ class Builder(ScenarioBuilder):
         model = load_model(scenario, device=device, builder=self)
         owners: dict[str, Split] = {}
         with (
-            DatasetWriter(output, scenario, data_revision=self.revision(), shard_bytes=shard_bytes) as writer,
+            DatasetWriter(
+                output,
+                scenario,
+                data_revision=self.revision(),
+                shard_bytes=shard_bytes,
+                builder_identity=features_identity(scenario, self),
+            ) as writer,
             tqdm(
                 total=sum(map(len, samples.values())), desc=f"build {scenario.id}", disable=None if progress else True
             ) as bar,

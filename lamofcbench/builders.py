@@ -35,9 +35,15 @@ class Sample:
 
 
 class ScenarioBuilder(ABC):
-    """Brings a scenario's raw samples and weights, and builds its features into shards."""
+    """Brings a scenario's raw samples and weights, and builds its features into shards.
+
+    Class attributes:
+        name: what scenarios name.
+        version: raised when the same raw data and weights are to give other samples or features.
+    """
 
     name: ClassVar[str]
+    version: ClassVar[int] = 1
 
     @abstractmethod
     def samples(self, split: Split) -> Sequence[Sample]:

@@ -12,19 +12,18 @@ Two plugins of the same name are an error, whoever brings them.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.metadata
-import importlib.util
 import inspect
 import pkgutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from lamofcbench.errors import PluginError, UnknownNameError
+from lamofcbench.user_files.closure import SourceTree, read_tree
+from lamofcbench.user_files.modules import run_tree
 
 T = TypeVar("T")
 
@@ -42,39 +41,29 @@ def split_file_reference(name: str) -> tuple[Path, str]:
 
 
 def load_file(path: Path) -> ModuleType:
-    """The module of a user's own Python file, imported once per content.
+    """The module of a user's own Python file, run once for each content of it and of the modules that it imports.
 
-    The module's name carries a hash of path and content, so that two files of the same name, or two versions of one
-    file, never stand in for each other.
+    It runs with the modules of its own folder that it imports; see `lamofcbench.user_files.closure` for what those are.
 
     Raises:
         PluginError: if the file is missing or fails to import.
     """
-    path = path.resolve()
-    if not path.is_file():
-        raise PluginError(f"no file {path}; a plugin in your own file is named path/to/file.py:NAME")
-    source = path.read_bytes()
-    digest = hashlib.sha256(str(path).encode() + b"\0" + source).hexdigest()[:12]
-    name = f"_lamofcbench_file_{path.stem}_{digest}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None  # true for every path that ends in .py
-    module = importlib.util.module_from_spec(spec)
-    module.__lamofcbench_source__ = source  # type: ignore[attr-defined]  # what was run, even if the file changes
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        raise PluginError(f"{path} fails to import: {type(error).__name__}: {error}") from error
-    return module
+    tree, path = read_file(path)
+    return run_tree(tree, path)
 
 
-def source_of(plugin: Any) -> bytes | None:
-    """The source of the user's file that a class or function was loaded from; None for installed plugins."""
-    module = sys.modules.get(getattr(plugin, "__module__", ""))
-    return getattr(module, "__lamofcbench_source__", None)
+def read_file(path: Path) -> tuple[SourceTree, Path]:
+    """What `load_file` would run: the sources as they are now, and where the file lies once links are followed.
+
+    Raises:
+        PluginError: if the file, or one that it imports, is missing or no Python.
+    """
+    resolved = path.resolve()
+    if resolved.suffix != ".py":  # a link into a store that names files by their content
+        resolved = path.parent.resolve() / path.name
+    if not resolved.is_file():
+        raise PluginError(f"no file {resolved}; a plugin in your own file is named path/to/file.py:NAME")
+    return read_tree(resolved), resolved
 
 
 class Registry(Generic[T]):
@@ -136,7 +125,10 @@ class Registry(Generic[T]):
         return plugins[name]
 
     def _from_file(self, path: Path, attribute: str) -> T:
-        module = load_file(path)
+        return self._held_by(load_file(path), path, attribute)
+
+    def _held_by(self, module: ModuleType, path: Path, attribute: str) -> T:
+        """The plugin of this name in the module of a user's file."""
         if not hasattr(module, attribute):
             known = [k for k, v in vars(module).items() if self._is_plugin(v)]
             raise UnknownNameError(f"{self.kind} in {path.name}", attribute, known)

@@ -16,12 +16,10 @@ class MiniBuilder(Builder):
     """A builder whose raw data and weights come with the package.
 
     Attributes:
-        version: raised when the same raw data and weights are to give other features.
         model_name: the folder of the weights.
         weights: where that folder lies; another one to measure models that were trained with other seeds.
     """
 
-    version: ClassVar[int] = 1
     model_name: ClassVar[str]
     weights: ClassVar[Path] = WEIGHTS
 

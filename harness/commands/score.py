@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Runs the command; prints each result's folder, and its score on stderr."""
     from harness.results import rescoring, store
+    from harness.results.result import PROTOCOL_VERSION
     from harness.running.selection import select_scenarios
     from lamofcbench.errors import ResultsError
     from lamofcbench.scenarios.base import SCENARIOS
@@ -36,6 +37,13 @@ def run(args: argparse.Namespace) -> None:
     for folder in store.find_results(args.results):
         result = folder.read_result()
         assert result is not None  # found by this very file
+        if not result.is_current:
+            print(
+                f"lamofcbench: {folder.path} is left out: it was made by another protocol "
+                f"({result.protocol_version}, this version has {PROTOCOL_VERSION}); run it again",
+                file=sys.stderr,
+            )
+            continue
         scenario = own.get(result.scenario)
         if scenario is None and result.scenario not in SCENARIOS.names():
             raise ResultsError(
@@ -43,7 +51,12 @@ def run(args: argparse.Namespace) -> None:
                 "--scenarios path/to/file.py:NAME"
             )
         scenario = scenario or SCENARIOS.get(result.scenario)
-        rescored = rescoring.rescore(folder, scenario, update=args.update)
+        try:
+            rescored = rescoring.rescore(folder, scenario, update=args.update)
+        except rescoring.SupersededError as error:
+            print(f"lamofcbench: {error}", file=sys.stderr)
+            continue
+        folder = store.ResultFolder(folder.path.with_name(rescored.config_hash))
         if args.decode:
             if scenario.id not in splits:
                 splits[scenario.id] = open_split(scenario, "test", args.data)

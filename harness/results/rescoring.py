@@ -1,6 +1,9 @@
 """Scores results again from their folders, and checks that the bytes decode to what was recorded.
 
-Scoring needs no model and no features. Decoding starts from the bytes and the saved codec alone; only the distortions
+Scoring needs no model and no features. A result that another version of the metric scored is told apart by the metric's
+identity; writing it anew gives the very result, in the very folder, that a run with the present metric makes.
+
+Decoding starts from the bytes and the saved codec alone; only the distortions
 are then compared with those to the original features.
 """
 
@@ -14,11 +17,21 @@ import numpy as np
 
 from harness.results import scoring
 from harness.results.record import STATISTIC, Record, TableWriter, iterate_records, sample_schema, stack_statistics
-from harness.results.result import Result
-from harness.results.store import RESULT_FILE, SAMPLES_FILE, ResultFolder, replacing, write_json
+from harness.results.result import PROTOCOL_VERSION, Result
+from harness.results.store import (
+    RESULT_FILE,
+    SAMPLES_FILE,
+    ResultFolder,
+    config_hash,
+    link_tree,
+    remove,
+    replacing,
+    write_json,
+)
 from harness.statistics.distortion import squared_errors
 from lamofcbench.codecs.registry import load_saved
 from lamofcbench.errors import LaMoFCBenchError, ResultsError
+from lamofcbench.identity import identity_of
 from lamofcbench.scenarios.base import Scenario
 from lamofcbench.storage.reader import SplitReader
 
@@ -33,13 +46,29 @@ def rescore(folder: ResultFolder, scenario: Scenario, *, update: bool = False) -
     Args:
         folder: a finished result.
         scenario: whose result it is.
-        update: write statistics and score that differ from the recorded ones, instead of refusing them.
+        update: write statistics and score that differ from the recorded ones, instead of refusing them. Where the
+            metric is another one than then, the result moves to the folder of its new ``config_hash``.
 
     Raises:
+        OtherMetricError: if another version of the metric scored it, unless ``update``.
         ResultsError: naming the first sample whose statistics differ, unless ``update``.
     """
     result = _read(folder, scenario)
     metric = scoring.make_metric(scenario)
+    renamed = result.model_copy(update={"metric_identity": identity_of(metric)})
+    renamed = renamed.model_copy(update={"config_hash": config_hash(renamed.config)})
+    if renamed.metric_identity != result.metric_identity:
+        place = folder.path.with_name(renamed.config_hash)
+        if (place / RESULT_FILE).is_file():
+            raise SupersededError(
+                f"{folder.path} was scored by {result.metric_identity}; {place} has the scores of "
+                f"{renamed.metric_identity}, so the older one can be removed"
+            )
+        if not update:
+            raise OtherMetricError(
+                f"{folder.path} was scored by {result.metric_identity}, the metric is now {renamed.metric_identity}; "
+                "--update scores it again, and so does `run`, with all others"
+            )
     fresh: list[Record] = []
     changed = ""
     for row in iterate_records(folder.path / SAMPLES_FILE):
@@ -54,6 +83,8 @@ def rescore(folder: ResultFolder, scenario: Scenario, *, update: bool = False) -
             f"{folder.path}: {SAMPLES_FILE} holds {len(fresh)} samples, {RESULT_FILE} says {result.samples}"
         )
     score = float(metric.score(stack_statistics(fresh)))
+    if renamed.metric_identity != result.metric_identity:
+        return _move(folder, scenario, renamed, fresh, score)
     if not changed and not math.isclose(score, result.score, rel_tol=STATISTIC_TOLERANCE, abs_tol=1e-12):
         changed = f"{folder.path}: {RESULT_FILE}"
     if not changed:
@@ -61,6 +92,28 @@ def rescore(folder: ResultFolder, scenario: Scenario, *, update: bool = False) -
     if not update:
         raise ResultsError(f"{changed} scores otherwise now than recorded; --update writes the new scores")
     return _write(folder, scenario, result, fresh, score)
+
+
+class OtherMetricError(ResultsError):
+    """A result that another version of the metric scored."""
+
+
+class SupersededError(ResultsError):
+    """A result that another version of the metric scored, and beside it the one of the present version."""
+
+
+def _move(folder: ResultFolder, scenario: Scenario, result: Result, fresh: list[Record], score: float) -> Result:
+    """Writes the result into the folder of its own hash; the old one goes once the new one is whole."""
+    place = folder.path.with_name(result.config_hash)
+    with replacing(place) as temporary:
+        remove(temporary)
+        link_tree(folder.path, temporary)
+        copy = ResultFolder(temporary)
+        copy.remove_journal()  # its lines hold the old statistics
+        written = _write(copy, scenario, result, fresh, score)
+        remove(place)  # what an unfinished run left there
+    folder.discard()
+    return written
 
 
 def _write(folder: ResultFolder, scenario: Scenario, result: Result, fresh: list[Record], score: float) -> Result:
@@ -118,6 +171,11 @@ def _read(folder: ResultFolder, scenario: Scenario) -> Result:
     result = folder.read_result()
     if result is None:
         raise ResultsError(f"{folder.path} is unfinished; rerun what made it")
+    if not result.is_current:
+        raise ResultsError(
+            f"{folder.path} was made by protocol {result.protocol_version}; this version has protocol "
+            f"{PROTOCOL_VERSION}, so run it again"
+        )
     if result.scenario_digest != scenario.digest:
         raise ResultsError(f"{folder.path} was made when {scenario.id} was declared otherwise; run it again")
     return result

@@ -20,13 +20,29 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
 ANCHOR = "identity"
 """The codec whose score is that of uncoded features."""
 FLOOR = "mean"
 """The codec that sends nothing but the container."""
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Raised whenever the same codec and data would get other figures; part of the config hash."""
+
+HASHED_FIELDS = (
+    "scenario",
+    "scenario_version",
+    "scenario_digest",
+    "data_revision",
+    "builder_identity",
+    "metric_identity",
+    "adapter_identity",
+    "batch_size",
+    "dtype",
+    "device_type",
+    "seed",
+    "protocol_version",
+)
+"""The fields of a result that, with the codec's fingerprint, decide its figures and make its config hash."""
 
 SAMPLE_COLUMNS = {
     "index": "position in the test split",
@@ -59,8 +75,9 @@ class CodecRecord(_Strict):
     """Which codec made a result."""
 
     name: str
+    identity: str = Field(default="", description="of its code, see lamofcbench.identity; empty in schema 1")
     params: dict[str, Any]
-    fingerprint: str = Field(pattern=r"^[0-9a-f]{64}$", description="sha256 of class, params, specs, state, source")
+    fingerprint: str = Field(pattern=r"^[0-9a-f]{64}$", description="sha256 of identity, params, specs, state, source")
     state_bytes: int = Field(ge=0, description="size of learned parameters, which are not counted as rate")
     trained_on: Literal["nothing", "calibration", "other data"]
     lossless: bool
@@ -89,15 +106,21 @@ class TensorRecord(_Strict):
 
 
 class Result(_Strict):
-    """One codec at one rate point on one scenario."""
+    """One codec at one rate point on one scenario.
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    Results of schema 1 are read, too. Their protocol is an older one, so they are never compared with those of today.
+    """
+
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     protocol_version: int = PROTOCOL_VERSION
     config_hash: str = Field(pattern=r"^[0-9a-f]{16}$")
     scenario: str
     scenario_version: int
     scenario_digest: str
     data_revision: str
+    builder_identity: str = Field(default="", description="of the code that made the features; empty if not known")
+    metric_identity: str = Field(default="", description="of the metric's code; empty in schema 1")
+    adapter_identity: str = Field(default="", description="of the split model's code; empty in schema 1")
     codec: CodecRecord
     samples: int = Field(gt=0, description="how many samples the figures cover")
     test_samples: int = Field(gt=0, description="how many the test split holds; samples < test_samples under --limit")
@@ -111,3 +134,13 @@ class Result(_Strict):
     dtype: str = Field(description="compute dtype of the tail")
     device_type: str
     seed: int
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it was made by this version's protocol; others are shown as such and compared with nothing."""
+        return self.schema_version == SCHEMA_VERSION and self.protocol_version == PROTOCOL_VERSION
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Everything that decides its figures; the config hash is made of this."""
+        return {name: getattr(self, name) for name in HASHED_FIELDS} | {"fingerprint": self.codec.fingerprint}

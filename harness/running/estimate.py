@@ -63,7 +63,7 @@ def _estimate(runner: ScenarioRunner, codec: Codec, processes: int) -> Estimate:
         saved = Path(scratch) / "codec"
         fitted.save(saved)
         pipeline = runner.pipeline(fitted, saved)
-        codec_bytes = sum(file.stat().st_size for file in saved.iterdir())
+        codec_bytes = sum(file.stat().st_size for file in saved.rglob("*") if file.is_file())
     for batch in measured:
         started = time.perf_counter()
         outcome = pipeline.run(batch)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 from harness.results import store
 from harness.running import environment
+from lamofcbench import identity
 from lamofcbench.codecs.base import Codec
 from lamofcbench.codecs.registry import CODECS, load_saved
-from lamofcbench.codecs.saving import SOURCE_FILE, read_config
+from lamofcbench.codecs.saved_source import source_record
+from lamofcbench.codecs.saving import read_config
 from lamofcbench.errors import CodecError
-from lamofcbench.registry import source_of
 from lamofcbench.scenarios.base import Scenario
 from lamofcbench.storage.calibration import Calibration
+from lamofcbench.user_files.modules import tree_of
 
 
 def fit(codec: Codec, calibration: Calibration, seed: int) -> Codec:
@@ -80,19 +81,16 @@ def load_again(codec: Codec, directory: Path) -> Codec:
     Raises:
         CodecError: if the folder is damaged, or its source is not the codec's.
     """
-    source = source_of(type(codec))
-    if source is not None:
-        saved = directory / SOURCE_FILE
-        if not saved.is_file() or hashlib.sha256(saved.read_bytes()).digest() != hashlib.sha256(source).digest():
-            raise CodecError(f"{saved} is not the source of codec {codec.name!r}")
-        return load_saved(directory, trust_code=True)
+    tree = tree_of(type(codec))
+    if tree is not None:
+        if read_config(directory)["codec_source"] != source_record(tree):
+            raise CodecError(f"{directory} does not hold the source of codec {codec.name!r}; rerun the same command")
+        return load_saved(directory, trust_code=True)  # which is what runs here already
     if codec.name in CODECS.names() and CODECS.get(codec.name) is type(codec):
         return load_saved(directory)
-    return type(codec).from_config(read_config(directory), directory)  # a class that lives in this process only
+    return type(codec).from_config(read_config(directory), directory)  # a class that is not registered
 
 
 def is_anonymous(codec: Codec) -> bool:
     """True for a class that nothing identifies, from a notebook say: its code may change under the same fingerprint."""
-    return source_of(type(codec)) is None and not (
-        codec.name in CODECS.names() and CODECS.get(codec.name) is type(codec)
-    )
+    return identity.is_anonymous(identity.identity_of(type(codec)))

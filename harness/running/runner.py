@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.results import scoring, store
 from harness.results.journal import JournalEntry, JournalWriter
@@ -29,15 +29,20 @@ from harness.results.record import to_json
 from harness.results.result import PROTOCOL_VERSION, CodecRecord, Result
 from harness.running import environment, fitting, plan
 from harness.running.launch import Team
-from harness.running.pipeline import Pipeline, Split, Tail
+from harness.running.pipeline import Pipeline, Tail
 from harness.running.references import check_references
 from harness.running.selection import anchor_and_floor
 from harness.running.settings import RunSettings
+from lamofcbench import provenance
 from lamofcbench.codecs.base import Codec
 from lamofcbench.codecs.params import to_plain
-from lamofcbench.errors import DataError, ResultsError, ScenarioError
+from lamofcbench.errors import DataError, PluginError, ResultsError, ScenarioError
+from lamofcbench.identity import identity_of, is_anonymous
 from lamofcbench.scenarios.base import Scenario
 from lamofcbench.storage.calibration import Calibration
+
+if TYPE_CHECKING:
+    from lamofcbench.storage.reader import SplitReader
 
 LOGGER = logging.getLogger("lamofcbench")
 LEAST_HEADROOM = 0.2
@@ -91,11 +96,16 @@ class ScenarioRunner:
             raise ScenarioError(f"{scenario.id}: tails that need the raw input beside the features cannot be run yet")
         self.scenario, self.settings, self.team = scenario, settings, team or Team()
         self.metric = scoring.make_metric(scenario)
+        # Taken now, while the metric is what was just loaded: its file may be edited during the run.
+        self.code = {
+            "metric_identity": identity_of(self.metric),
+            "adapter_identity": provenance.adapter_identity(scenario),
+        }
         self.device = environment.choose_device(settings.device, self.team.local_rank)
         self._renewed: set[Path] = set()
 
     @functools.cached_property
-    def test(self) -> Split:
+    def test(self) -> SplitReader:
         """The test split."""
         from lamofcbench.storage import open_split
 
@@ -104,6 +114,7 @@ class ScenarioRunner:
             raise DataError(
                 f"{self.scenario.id} declares {self.scenario.test_samples} test samples; its data hold {len(split)}"
             )
+        self._warn_of_other_builder(split.builder_identity)
         return split
 
     @functools.cached_property
@@ -113,10 +124,20 @@ class ScenarioRunner:
 
     @functools.cached_property
     def model(self) -> Tail:
-        """The split model, loaded when the first batch needs it."""
+        """The split model, loaded when the first batch needs it.
+
+        Raises:
+            PluginError: if its files were edited after the run had begun.
+        """
         from lamofcbench.models.loading import load_model
 
-        return load_model(self.scenario, device=self.device)
+        model = load_model(self.scenario, device=self.device)
+        if provenance.adapter_identity(self.scenario) != self.code["adapter_identity"]:
+            raise PluginError(
+                f"the files of split model {self.scenario.backbone.adapter!r} were edited during the run; rerun the "
+                "same command"
+            )
+        return model
 
     @property
     def samples(self) -> int:
@@ -131,6 +152,7 @@ class ScenarioRunner:
             ScenarioError: if anchor and floor are too close, except under a limit.
         """
         with environment.pinned_threads(self.settings.threads):
+            self._check_same_code(self.team.from_leader(lambda: self.code))
             # May build the data; the others then find them.
             self.team.from_leader(lambda: check_references(self.test, self.scenario, self.metric))
             anchor, floor = (self.run_codec(codec) for codec in anchor_and_floor(self.scenario))
@@ -155,7 +177,8 @@ class ScenarioRunner:
         """Fits and saves the codec, and finds what is left to compute."""
         started = datetime.now(timezone.utc).isoformat(timespec="seconds")
         fitted, folder, fit_record = self.fitted(codec)
-        renew = self.settings.overwrite == "always" or fitting.is_anonymous(codec)
+        nameless = fitting.is_anonymous(codec) or any(map(is_anonymous, self.code.values()))
+        renew = self.settings.overwrite == "always" or nameless
         if renew and folder.path not in self._renewed:
             folder.discard()
         self._renewed.add(folder.path)
@@ -192,6 +215,8 @@ class ScenarioRunner:
             "scenario_version": self.scenario.version,
             "scenario_digest": self.scenario.digest,
             "data_revision": self.test.data_revision,
+            "builder_identity": self.test.builder_identity,
+            **self.code,
             "fingerprint": codec.fingerprint.hex(),
             "batch_size": self.scenario.batch_size,
             "dtype": self._dtype,
@@ -248,6 +273,7 @@ class ScenarioRunner:
             config_hash=folder.path.name,
             codec=CodecRecord(
                 name=codec.name,
+                identity=identity_of(codec),
                 params=to_plain(codec.params),
                 fingerprint=codec.fingerprint.hex(),
                 state_bytes=codec.state_bytes,
@@ -263,6 +289,24 @@ class ScenarioRunner:
             mse=scoring.mse_of(table),
             tensors=scoring.tensors_of(table),
         )
+
+    def _warn_of_other_builder(self, built_by: str) -> None:
+        """Says that the data were made by other code than the scenario's: what counts is what made them."""
+        now = provenance.features_identity(self.scenario)
+        if self.team.leads and built_by and now and built_by != now:
+            LOGGER.warning(
+                "%s: the data were built by %s, its code is now %s; build them again if that changes them",
+                self.scenario.id,
+                built_by,
+                now,
+            )
+
+    def _check_same_code(self, leaders: dict[str, str]) -> None:
+        """Raises `PluginError` where a file was edited between the starts of two processes."""
+        if leaders != self.code:
+            raise PluginError(
+                f"the files of {self.scenario.id} were edited while the processes started; rerun the same command"
+            )
 
     def _check_headroom(self, anchor: Result, floor: Result) -> None:
         low, high = self.metric.range

@@ -66,6 +66,7 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         lossless: True where decoding returns every bit, NaN and infinities included.
         needs_calibration: True where `learn` must run before coding.
         paper: a link to the publication.
+        revision: raised when the same features would get other bytes, or the same bytes other features.
         requires: import names of optional packages that coding needs; import them inside functions, not in the module.
         extra: the extra of this distribution that installs those packages.
     """
@@ -76,6 +77,7 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
     lossless: ClassVar[bool] = False
     needs_calibration: ClassVar[bool] = False
     paper: ClassVar[str] = ""
+    revision: ClassVar[int] = 1
     requires: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = ""
 
@@ -267,7 +269,7 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
 
     @functools.cached_property
     def fingerprint(self) -> bytes:
-        """Sha256 of everything that decides the meaning of the bytes: class, params, specs, state, a file's source."""
+        """Sha256 of everything that decides the meaning of the bytes: identity, params, specs, state, own source."""
         return saving.fingerprint_of(self)
 
     @property

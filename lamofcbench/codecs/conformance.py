@@ -36,8 +36,8 @@ from lamofcbench.codecs.registry import load_saved
 from lamofcbench.codecs.saving import CONFIG_FILE, STATE_FILE
 from lamofcbench.errors import BitstreamError, CodecError, LaMoFCBenchError, NonFiniteError
 from lamofcbench.features import FeatureSet, tensor_bytes
-from lamofcbench.registry import source_of
 from lamofcbench.scenarios.base import FeatureSpecs
+from lamofcbench.user_files.modules import sources_of
 
 OVERHEAD_BYTES = 24
 """What the container may take beyond the payload of a codec that joins tensors."""
@@ -277,7 +277,7 @@ def check_overhead(codec: Codec) -> None:
 
 def check_tampering(codec: Codec, directory: Path) -> None:
     """A saved folder comes back the same, and is refused once anything in it has changed or gone."""
-    trust = source_of(type(codec)) is not None
+    trust = sources_of(type(codec)) is not None
     codec.save(directory)
     load = partial(load_saved, directory, trust_code=trust)
     loaded = load()

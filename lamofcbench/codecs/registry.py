@@ -112,7 +112,7 @@ def load_saved(directory: str | Path, *, trust_code: bool = False) -> Codec:
 
     Args:
         directory: holds config.json and model.safetensors.
-        trust_code: allow the folder's own codec.py to run, for a codec that came from a user's file.
+        trust_code: allow the folder's own source to run, for a codec that came from a user's file.
 
     Raises:
         CodecError: if the folder is no saved codec, is damaged, or needs ``trust_code``.

@@ -1,7 +1,8 @@
 """Saved codecs: what a folder holds, what identifies a codec, and how it comes back.
 
-A folder holds ``config.json`` (name, class, parameters, specs, fingerprint), ``model.safetensors`` (what was learned)
-and, for a codec from a user's own file, its source. Nothing here imports the codec contract, which calls it.
+A folder holds ``config.json`` (name, identity, parameters, specs, fingerprint), ``model.safetensors`` (what was
+learned) and, for a codec from a user's own file, ``source/`` with that file and the modules that it imports. Nothing
+here imports the codec contract, which calls it.
 """
 
 from __future__ import annotations
@@ -19,19 +20,21 @@ from safetensors.torch import save_file as save_tensors
 from torch import Tensor
 
 from lamofcbench.codecs import params, returned
+from lamofcbench.codecs.saved_source import SOURCE_FOLDER, read_source, source_record, write_source
 from lamofcbench.errors import CodecError, first_line, one_line, shown
 from lamofcbench.features import tensor_bytes
-from lamofcbench.registry import Registry, is_file_reference, load_file, source_of
+from lamofcbench.identity import identity_of
+from lamofcbench.registry import Registry, is_file_reference
 from lamofcbench.scenarios.base import FeatureSpecs
+from lamofcbench.user_files.modules import attribute_of, run_tree, tree_of
 
 CONFIG_FILE = "config.json"
 STATE_FILE = "model.safetensors"
-SOURCE_FILE = "codec.py"
 MAX_CONFIG_BYTES = 2**24
 """Far more than the config of thousands of tensors takes."""
 MAX_PLACE = 300
 """Characters of a folder's path that a message repeats."""
-_KEYS = ("codec", "codec_class", "codec_source_sha256", "codec_params", "feature_specs", "fingerprint")
+_KEYS = ("codec", "codec_class", "codec_identity", "codec_source", "codec_params", "feature_specs", "fingerprint")
 
 
 class SavableCodec(Protocol):
@@ -63,11 +66,10 @@ C = TypeVar("C", bound=SavableCodec)
 
 def config_of(codec: SavableCodec) -> dict[str, Any]:
     """Everything of a codec that decides the meaning of its bytes but its state, as plain data."""
-    source = source_of(type(codec))
     return {
         "codec": codec.name,
-        "codec_class": type(codec).__name__,
-        "codec_source_sha256": hashlib.sha256(source).hexdigest() if source is not None else None,
+        "codec_identity": identity_of(type(codec)),
+        "codec_source": source_record(tree_of(type(codec))),
         "codec_params": params.to_plain(codec.params),
         "feature_specs": codec.specs.model_dump(mode="json"),
     }
@@ -89,10 +91,9 @@ def fingerprint_of(codec: SavableCodec) -> bytes:
 def write_folder(codec: SavableCodec, directory: Path) -> None:
     """Writes a codec's config, state and, where it came from a file, source into an existing folder."""
     save_tensors(returned.state(codec.name, codec.state) if codec.state else {}, directory / STATE_FILE)
-    source = source_of(type(codec))
-    if source is not None:
-        (directory / SOURCE_FILE).write_bytes(source)
-    config = {**config_of(codec), "fingerprint": codec.fingerprint.hex()}
+    write_source(tree_of(type(codec)), directory, CONFIG_FILE)
+    held_as = {"codec_class": attribute_of(type(codec)), "fingerprint": codec.fingerprint.hex()}
+    config = {**config_of(codec), **held_as}
     (directory / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
 
 
@@ -122,7 +123,8 @@ def find_folder(model_id: str, **download: Any) -> Path:
     if folder is not None:
         return folder
     try:
-        return Path(snapshot_download(model_id, allow_patterns=[CONFIG_FILE, STATE_FILE, SOURCE_FILE], **download))
+        patterns = [CONFIG_FILE, STATE_FILE, f"{SOURCE_FOLDER}/*"]
+        return Path(snapshot_download(model_id, allow_patterns=patterns, **download))
     except (OSError, ValueError) as error:  # which the Hub's own errors are
         reason = first_line(error)
         raise CodecError(f"{shown(model_id)} is no folder, nor can it be had from the Hub: {reason}") from error
@@ -142,22 +144,22 @@ def load_folder(directory: Path, codecs: Registry[type[C]], *, trust_code: bool)
         PluginError: if the folder's own source fails to import.
     """
     config = read_config(directory)
-    name, class_name, source_sha = (config[key] for key in ("codec", "codec_class", "codec_source_sha256"))
+    name, class_name, source = (config[key] for key in ("codec", "codec_class", "codec_source"))
     place = _place(directory)
-    if source_sha is None:
+    if source is None:
         if is_file_reference(name):  # which would be run, from wherever it points to
             raise CodecError(f"{place} is no saved codec: it names {shown(name)} in place of an installed codec")
         return restore(codecs.get(name), config, directory)
     if not trust_code:
         raise CodecError(
-            f"saved codec {shown(name)} in {place} runs its own {SOURCE_FILE}; read it, then allow it with --trust-code"
+            f"saved codec {shown(name)} in {place} runs its own source; read {SOURCE_FOLDER}/ there, then allow it with "
+            "--trust-code"
         )
-    source = directory / SOURCE_FILE
-    if not source.is_file() or hashlib.sha256(source.read_bytes()).hexdigest() != source_sha:
-        raise CodecError(f"saved codec {shown(name)} in {place} does not match its config: {SOURCE_FILE} was changed")
-    codec_class = getattr(load_file(source), class_name, None)
+    tree = read_source(directory, source)
+    main = directory.absolute() / SOURCE_FOLDER / tree.main
+    codec_class = getattr(run_tree(tree, main), class_name, None)
     if not (isinstance(codec_class, type) and issubclass(codec_class, codecs.base)):
-        raise CodecError(f"{SOURCE_FILE} in {place} holds no codec class {shown(class_name)}")
+        raise CodecError(f"{SOURCE_FOLDER}/{tree.main} in {place} holds no codec class {shown(class_name)}")
     return restore(cast("type[C]", codec_class), config, directory)
 
 
@@ -176,6 +178,8 @@ def read_config(directory: Path) -> dict[str, Any]:
         config: Any = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(config, dict):
             raise ValueError("it is no JSON object")
+        if "codec_source_sha256" in config:
+            raise ValueError("it is of a version before codecs had an identity; fit and save the codec again")
         missing = [key for key in _KEYS if key not in config]
         if missing:
             raise ValueError(f"it lacks {missing[0]!r}")
@@ -198,6 +202,12 @@ def restore(codec_class: type[C], config: Mapping[str, Any], directory: Path) ->
     place = _place(directory)
     if config["codec"] != codec_class.name:
         raise CodecError(f"saved codec in {place} is named {shown(config['codec'])}; its class is {codec_class.name!r}")
+    stated, identity = config["codec_identity"], identity_of(codec_class)
+    if stated != identity:
+        raise CodecError(
+            f"saved codec in {place} was made by {one_line(str(stated))}; here is {identity}, whose bytes may differ: use "
+            "the version that saved it, or fit and save it again"
+        )
     try:
         specs = FeatureSpecs.model_validate(config["feature_specs"])
     except (ValidationError, RecursionError) as error:

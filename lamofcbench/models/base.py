@@ -19,9 +19,14 @@ class SplitModel(ABC):
 
     Padding, masks, positions and bucketing live inside the adapter: feature sets are always single, unbatched and
     unpadded samples.
+
+    Class attributes:
+        name: what scenarios name.
+        revision: raised when the same inputs would get other features, or the same features other predictions.
     """
 
     name: ClassVar[str]
+    revision: ClassVar[int] = 1
 
     @classmethod
     @abstractmethod
@@ -33,6 +38,11 @@ class SplitModel(ABC):
             directory: the folder of the weights where the scenario's builder brings them; None to fetch the Hub id.
             device: a torch device.
         """
+
+    @classmethod
+    def parts(cls, scenario: Scenario) -> tuple[type, ...]:
+        """Other plugin classes that a scenario's predictions depend on, such as its head; none here."""
+        return ()
 
     @abstractmethod
     def front(self, inputs: Any) -> FeatureSet:

@@ -70,11 +70,16 @@ class DINOv3SplitModel(SplitModel):
         """The model of a scenario; its options are those of its head's ``Options``."""
         from transformers import DINOv3ViTModel
 
-        head_class = HEADS.get(str(scenario.backbone.options.get("head", "linear")), relative_to=scenario.origin)
+        (head_class,) = cls.parts(scenario)
         options = parse_options(head_class.Options, scenario)
         backbone = load_pretrained(DINOv3ViTModel, scenario, directory, options.dtype)
         head = head_class.load(scenario, options, directory, backbone.config.hidden_size)
         return cls(backbone, head, scenario.splits, options.size, device)
+
+    @classmethod
+    def parts(cls, scenario: Scenario) -> tuple[type[VisionHead]]:
+        """The head that the scenario's options name."""
+        return (HEADS.get(str(scenario.backbone.options.get("head", "linear")), relative_to=scenario.origin),)
 
     @torch.no_grad()
     def front(self, inputs: np.ndarray) -> FeatureSet:

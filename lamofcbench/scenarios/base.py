@@ -15,7 +15,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from lamofcbench.errors import UnknownNameError, shown
-from lamofcbench.registry import Registry
+from lamofcbench.registry import Registry, read_file
+from lamofcbench.user_files.modules import run_tree
 
 DTYPE_BITS = {"float32": 32, "float16": 16, "bfloat16": 16}
 MAX_SIZE = 2**31 - 1
@@ -168,6 +169,7 @@ class Scenario(_Frozen):
     description: str = ""
 
     _origin: Path | None = PrivateAttr(default=None)
+    _source_digest: str = PrivateAttr(default="")
 
     @field_validator("splits")
     @classmethod
@@ -200,26 +202,30 @@ class Scenario(_Frozen):
         """``id@version``, the folder name under which results are kept."""
         return f"{self.id}@{self.version}"
 
-    def with_origin(self, path: Path) -> Scenario:
-        """This scenario, remembering the file against which ``:NAME`` references are resolved."""
+    def with_origin(self, path: Path, source_digest: str | None = None) -> Scenario:
+        """This scenario, remembering the file in which it stands.
+
+        Args:
+            path: of the file, against which ``:NAME`` references are resolved.
+            source_digest: of that file and the modules that it imports; None for what they are now.
+        """
         copy = self.model_copy()
         copy._origin = path
+        copy._source_digest = read_file(path)[0].digest if source_digest is None else source_digest
         return copy
 
     @property
     def digest(self) -> str:
-        """Hex sha256 of the declaration and, for a scenario from a file, of that file's source."""
-        digest = hashlib.sha256(self.model_dump_json().encode())
-        if self._origin is not None:
-            digest.update(self._origin.read_bytes())
-        return digest.hexdigest()
+        """Hex sha256 of the declaration and, for one from a file, of that file and the modules that it imports."""
+        return hashlib.sha256(self.model_dump_json().encode() + self._source_digest.encode()).hexdigest()
 
 
 class ScenarioRegistry(Registry[Scenario]):
     """The scenario registry; a scenario from a file remembers that file."""
 
     def _from_file(self, path: Path, attribute: str) -> Scenario:
-        return super()._from_file(path, attribute).with_origin(path.resolve())
+        tree, origin = read_file(path)
+        return self._held_by(run_tree(tree, origin), path, attribute).with_origin(origin, tree.digest)
 
 
 SCENARIOS = ScenarioRegistry(

@@ -10,6 +10,7 @@ from filelock import FileLock
 
 from lamofcbench.builders import BUILDERS
 from lamofcbench.errors import DataError
+from lamofcbench.provenance import features_identity
 from lamofcbench.scenarios.base import Scenario
 from lamofcbench.storage.layout import MANIFEST_FILE
 
@@ -40,12 +41,14 @@ def locked(name: str) -> FileLock:
 def built_in_cache(scenario: Scenario) -> Path:
     """The dataset folder of a scenario that brings its builder, built now unless it was built before.
 
-    The folder's name carries id, version, data revision and the declaration's digest: new weights, raw data or options
-    never meet old features. Processes that ask at once wait for the one that builds.
+    The folder's name carries id, version, data revision, the declaration's digest and a hash of the identities of
+    builder and split model: new weights, raw data, options or code never meet old features. Processes that ask at once
+    wait for the one that builds.
     """
     assert scenario.builder is not None
     builder = BUILDERS.get(scenario.builder, relative_to=scenario.origin)()
-    folder = cache_folder() / "data" / f"{scenario.ref}-{builder.revision()[:16]}-{scenario.digest[:8]}"
+    code = hashlib.sha256(features_identity(scenario, builder).encode()).hexdigest()[:8]
+    folder = cache_folder() / "data" / f"{scenario.ref}-{builder.revision()[:16]}-{scenario.digest[:8]}-{code}"
     manifest = folder / scenario.id / MANIFEST_FILE
     if not manifest.is_file():
         with locked(f"build {folder}"):

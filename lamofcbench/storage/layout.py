@@ -80,6 +80,7 @@ class Manifest(_Record):
         scenario_digest: of the declaration at the time of building; informative, ids and specs decide.
         data_revision: the builder's hash of everything that decides the features.
         reference: Arrow type of the references.
+        builder: identity of the code that made the features; empty where it is not known.
     """
 
     format_version: Literal[1] = 1
@@ -88,6 +89,7 @@ class Manifest(_Record):
     scenario_digest: str = Field(pattern=r"^[0-9a-f]{64}$")
     data_revision: str = Field(min_length=1)
     reference: ReferenceType
+    builder: str = ""
     features: FeatureSpecs
     splits: dict[Split, SplitRecord] = Field(min_length=1)
 

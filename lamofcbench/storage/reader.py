@@ -115,6 +115,11 @@ class SplitReader:
         """The builder's hash of everything that decides the features."""
         return self.manifest.data_revision
 
+    @property
+    def builder_identity(self) -> str:
+        """The identity of the code that made the features; empty where the data do not say."""
+        return self.manifest.builder
+
     def sample_id(self, index: int) -> str:
         """The id of a sample, unique within the split."""
         return self._row(index)["sample_id"]

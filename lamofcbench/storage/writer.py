@@ -58,6 +58,7 @@ class DatasetWriter:
         scenario: whose features these are.
         data_revision: hash of everything that decides the features.
         shard_bytes: a shard is closed once its tensors reach this size.
+        builder_identity: of the code that makes them; recorded in the manifest.
 
     Example:
         with DatasetWriter(output, scenario, data_revision=builder.revision()) as writer:
@@ -65,8 +66,15 @@ class DatasetWriter:
     """
 
     def __init__(
-        self, output: Path, scenario: Scenario, *, data_revision: str, shard_bytes: int = DEFAULT_SHARD_BYTES
+        self,
+        output: Path,
+        scenario: Scenario,
+        *,
+        data_revision: str,
+        shard_bytes: int = DEFAULT_SHARD_BYTES,
+        builder_identity: str = "",
     ) -> None:
+        self.builder_identity = builder_identity
         self.output, self.scenario, self.data_revision, self.shard_bytes = output, scenario, data_revision, shard_bytes
         self.reference: ReferenceType | None = None
         self._splits: dict[Split, _SplitWriter] = {}
@@ -149,6 +157,7 @@ class DatasetWriter:
             scenario_digest=self.scenario.digest,
             data_revision=self.data_revision,
             reference=self.reference,
+            builder=self.builder_identity,
             features=self.scenario.specs,
             splits=records,
         )

@@ -7,7 +7,8 @@ from typing import ClassVar
 import pytest
 
 from lamofcbench.errors import PluginError, UnknownNameError
-from lamofcbench.registry import Registry, is_file_reference, load_file, source_of
+from lamofcbench.registry import Registry, is_file_reference, load_file
+from lamofcbench.user_files.modules import sources_of
 
 
 class Animal:
@@ -206,5 +207,5 @@ def test_source_is_what_was_run_even_if_the_file_changes(animal_file):
     before = animal_file.read_bytes()
     horse = load_file(animal_file).Horse
     animal_file.write_text("")
-    assert source_of(horse) == before
-    assert source_of(Dog) is None
+    assert sources_of(horse) == {"my_animals.py": before}
+    assert sources_of(Dog) is None

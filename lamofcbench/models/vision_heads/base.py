@@ -126,12 +126,14 @@ class VisionHead(nn.Module, ABC):
 
     Class attributes:
         name: what scenarios name.
+        revision: raised when the same block outputs would get other predictions.
         Options: the backbone options that go with this head.
         multi_view: True where features keep a leading axis of views (crops, flips): ``[V, T, C]`` in place of
             ``[T, C]``.
     """
 
     name: ClassVar[str]
+    revision: ClassVar[int] = 1
     Options: ClassVar[type[VisionOptions]] = VisionOptions
     multi_view: ClassVar[bool] = False
 
