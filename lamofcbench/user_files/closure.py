@@ -178,13 +178,12 @@ class _Reader:
                 yield PACKAGE_FILE
         elif not owns(self, base[0], importer):
             return
-        elif statement.by_call:
-            name = ".".join(base)
-            raise PluginError(
-                f"{place}, line {statement.line}: import_module({name!r}) would run a file that is not hashed; "
-                f"write `import {name}`, inside a function if need be"
-            )
         found = self._find(base)
+        if statement.by_call and found:
+            raise PluginError(
+                f"{place}, line {statement.line}: import_module looks for {found[-1]} where nothing is hashed; write "
+                "an import statement, inside a function if need be"
+            )
         yield from found
         for name in statement.names:
             if name != "*":

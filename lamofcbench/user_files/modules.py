@@ -3,12 +3,13 @@
 The files become the modules of a package that exists in memory alone and whose name carries a digest of their content
 and place, so modules of two folders, or two versions of one, never stand in for each other. Relative imports work by
 themselves; absolute ones of the folder's own names are led into that package by an ``__import__`` of each module's own.
-Nothing is read from disk again, however late an import runs, and ``sys.path`` stays as it is.
+Nothing is read from disk again, however late an import runs, and ``sys.path`` and ``sys.meta_path`` stay as they are.
 """
 
 from __future__ import annotations
 
 import builtins
+import contextlib
 import functools
 import hashlib
 import importlib
@@ -19,8 +20,9 @@ import re
 import site
 import sys
 import sysconfig
+import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.abc import InspectLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -83,11 +85,10 @@ def run_tree(tree: SourceTree, path: Path) -> ModuleType:
     full_name = f"{package.name}.{package.main_module}"
     if package.name in _PACKAGES and full_name in sys.modules:
         return sys.modules[full_name]
-    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.append(_Finder())
     _PACKAGES[package.name] = package
     try:
-        return importlib.import_module(full_name)
+        with _findable():
+            return importlib.import_module(full_name)
     except (Exception, SystemExit) as error:
         for name in [name for name in sys.modules if f"{name}.".startswith(f"{package.name}.")]:
             del sys.modules[name]
@@ -150,6 +151,28 @@ class _Finder(MetaPathFinder):
         return spec
 
 
+_FINDER = _Finder()
+_FINDER_LOCK = threading.Lock()
+_finder_uses = 0
+
+
+@contextlib.contextmanager
+def _findable() -> Iterator[None]:
+    """Lets Python find the modules in memory, for as long as one of them is being imported."""
+    global _finder_uses
+    with _FINDER_LOCK:
+        _finder_uses += 1
+        if _finder_uses == 1:
+            sys.meta_path.append(_FINDER)
+    try:
+        yield
+    finally:
+        with _FINDER_LOCK:
+            _finder_uses -= 1
+            if not _finder_uses:
+                sys.meta_path.remove(_FINDER)
+
+
 class _Loader(InspectLoader):
     """Runs one file of a package in memory; a package without a file is empty."""
 
@@ -189,7 +212,8 @@ def _import(
 ) -> Any:
     """``__import__`` of one module: the folder's own names lead into the package in memory."""
     if level:
-        return builtins.__import__(name, globals, locals, fromlist, level)
+        with _findable():
+            return builtins.__import__(name, globals, locals, fromlist, level)
     top = name.partition(".")[0]
     seen = (importer, top) in package.owned
     if not seen:
@@ -199,9 +223,10 @@ def _import(
         if not seen:
             _warn_of_outside(package, importer, top)
         return found
-    if fromlist:
-        return builtins.__import__(f"{package.name}.{name}", globals, locals, fromlist, 0)
-    importlib.import_module(f"{package.name}.{name}")
+    with _findable():
+        if fromlist:
+            return builtins.__import__(f"{package.name}.{name}", globals, locals, fromlist, 0)
+        importlib.import_module(f"{package.name}.{name}")
     return sys.modules[f"{package.name}.{top}"]  # what `import a.b` binds is a
 
 

@@ -111,7 +111,7 @@ def test_a_codec_in_a_users_own_file_runs_unregistered(run_toy, tmp_path):
     status, lines, errors = run_toy(codecs=[f"{file}:MyCodec"])
     assert status == 0, errors
     assert Path(lines[-1]).parent.name == "my"
-    assert (Path(lines[-1]) / "codec" / "codec.py").read_bytes() == file.read_bytes()
+    assert (Path(lines[-1]) / "codec" / "source" / "mine.py").read_bytes() == file.read_bytes()
 
 
 def test_a_dry_run_estimates_and_writes_nothing(run_toy, tmp_path):
@@ -215,6 +215,15 @@ def test_scoring_again_prints_the_folders_and_checks_them(lamofcbench, run_toy, 
     bitstream.write_bytes(bitstream.read_bytes()[:-1])
     status, _, errors = lamofcbench(*arguments, "--scenarios", toy_file)
     assert status == 1 and "sample 4 (test-4)" in errors
+
+
+def test_scoring_leaves_out_results_of_another_protocol(lamofcbench, run_toy, toy_file, tmp_path):
+    old, *rest = run_toy()[1]
+    file = Path(old) / "result.json"
+    file.write_text(file.read_text().replace('"protocol_version": 2', '"protocol_version": 1'))
+    status, lines, errors = lamofcbench("score", "--results", tmp_path / "results", "--scenarios", toy_file)
+    assert status == 0 and sorted(lines) == sorted(rest)
+    assert f"{old} is left out: it was made by another protocol (1, this version has 2); run it again" in errors
 
 
 def test_building_prints_the_folder_of_the_data(lamofcbench, toy_file, tmp_path):

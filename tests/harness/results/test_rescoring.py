@@ -4,9 +4,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from harness.metrics.base import METRICS
 from harness.results.record import column, statistics_of
-from harness.results.rescoring import check_decoding, rescore
-from harness.results.store import ResultFolder, find_results
+from harness.results.rescoring import OtherMetricError, SupersededError, check_decoding, rescore
+from harness.results.store import ResultFolder, config_hash, find_results
 from lamofcbench.codecs.registry import make_codecs
 from lamofcbench.errors import ResultsError
 
@@ -65,6 +66,61 @@ def test_missing_rows_are_found(result, toy):
 def test_a_result_of_another_declaration_is_refused(result, toy):
     with pytest.raises(ResultsError, match="declared otherwise"):
         rescore(result, toy.model_copy(update={"batch_size": 5}))
+
+
+@pytest.fixture
+def other_metric(monkeypatch):
+    """Makes the scenario's metric another version of itself, which calls every prediction wrong."""
+
+    def change_metric():
+        metric = METRICS.get("accuracy")
+        monkeypatch.setattr(metric, "revision", metric.revision + 1)
+        monkeypatch.setattr(metric, "statistics", lambda self, prediction, reference: {"correct": 0.0})
+
+    return change_metric
+
+
+def test_a_result_that_another_metric_scored_is_told_and_left_alone(result, toy, other_metric, snapshot):
+    other_metric()
+    before = snapshot(result.path)
+    with pytest.raises(
+        OtherMetricError, match=r"scored by lamofcbench:accuracy@\d, the metric is now lamofcbench:acc.*@"
+    ):
+        rescore(result, toy)
+    assert snapshot(result.path) == before
+
+
+def test_an_update_makes_the_very_result_that_a_run_with_the_new_metric_makes(
+    result, toy, other_metric, make_runner, computed_batches, snapshot, tmp_path
+):
+    codec = make_codecs("uniform:step=0.5", toy.specs)[0]
+    other_metric()
+    updated = rescore(result, toy, update=True)
+    assert not result.path.exists()
+    moved = ResultFolder(result.path.with_name(updated.config_hash))
+    assert moved.read_result() == updated and updated.score == 0.0
+    assert config_hash(updated.config) == updated.config_hash
+    assert rescore(moved, toy) == updated
+    computed_batches.clear()
+    assert make_runner().run_codec(codec).folder == moved.path and computed_batches == []
+    make_runner(results=tmp_path / "fresh").run_codec(codec)
+    assert snapshot(tmp_path / "results") == snapshot(tmp_path / "fresh")
+
+
+def test_a_result_that_a_run_has_replaced_is_called_superseded(result, toy, other_metric, make_runner):
+    other_metric()
+    make_runner().run_codec(make_codecs("uniform:step=0.5", toy.specs)[0])
+    for update in (False, True):
+        with pytest.raises(SupersededError, match="the older one can be removed"):
+            rescore(result, toy, update=update)
+    assert result.read_result() is not None
+
+
+def test_a_result_of_another_protocol_is_not_scored(result, toy):
+    old = result.read_result().model_copy(update={"protocol_version": 1})
+    (result.path / "result.json").write_text(old.model_dump_json())
+    with pytest.raises(ResultsError, match="made by protocol 1; this version has protocol 2, so run it again"):
+        rescore(result, toy)
 
 
 def test_kept_bitstreams_decode_to_the_recorded_distortions(result, toy, make_runner):
