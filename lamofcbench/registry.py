@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from lamofcbench.errors import PluginError, UnknownNameError
+from lamofcbench.identity import identity_of
 from lamofcbench.user_files.closure import SourceTree, read_tree
 from lamofcbench.user_files.modules import run_tree
 
@@ -163,6 +164,9 @@ class Registry(Generic[T]):
                     self._add_from(found, loaded)
                 else:
                     self._add(found, loaded, entry.value)
+            for plugin in found.values():
+                if isinstance(plugin, type):
+                    identity_of(plugin)  # taken now, while installed files are what was just imported
             self._found = found
         return self._found
 
