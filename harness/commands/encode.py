@@ -50,5 +50,5 @@ def run(args: argparse.Namespace) -> None:
     with store.replacing(args.output) as temporary:
         temporary.write_bytes(data)
     directory = args.save_codec or args.output.with_name(args.output.name + ".codec")
-    fitting.save(codec, directory, fitting.fit_record(codecs[0], scenario, split.data_revision, args.seed))
+    fitting.save(codec, directory, fitting.fit_record(codecs[0], scenario, split, args.seed))
     print(args.output, directory, sep="\n")

@@ -16,6 +16,7 @@ from lamofcbench.codecs.saving import read_config
 from lamofcbench.errors import CodecError
 from lamofcbench.scenarios.base import Scenario
 from lamofcbench.storage.calibration import Calibration
+from lamofcbench.storage.reader import SplitReader
 from lamofcbench.user_files.modules import tree_of
 
 
@@ -31,19 +32,20 @@ def fit(codec: Codec, calibration: Calibration, seed: int) -> Codec:
     return codec.fit(calibration)
 
 
-def fit_record(codec: Codec, scenario: Scenario, data_revision: str, seed: int) -> dict[str, Any]:
+def fit_record(codec: Codec, scenario: Scenario, data: Calibration | SplitReader, seed: int) -> dict[str, Any]:
     """What decides a fitted codec: ``fit.json``.
 
     Args:
         codec: before fitting.
         scenario: whose calibration split it is fitted on.
-        data_revision: of that split.
+        data: that split, or another one of the same data.
         seed: of the run.
     """
     return {
         "unfitted_fingerprint": codec.fingerprint.hex(),
         "scenario": scenario.ref,
-        "data_revision": data_revision,
+        "data_revision": data.data_revision,
+        "builder_identity": data.builder_identity,
         "seed": seed,
     }
 

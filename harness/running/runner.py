@@ -199,8 +199,8 @@ class ScenarioRunner:
         """The fitted codec, the folder of its result, and what it was fitted on."""
         directory = store.codec_directory(self.settings.results, self.scenario.ref, codec.name)
         needs_fit = codec.needs_calibration and not codec.state
-        revision = self.calibration.data_revision if needs_fit else self.test.data_revision
-        record = fitting.fit_record(codec, self.scenario, revision, self.settings.seed)
+        data = self.calibration if needs_fit else self.test
+        record = fitting.fit_record(codec, self.scenario, data, self.settings.seed)
         fitted = None
         if self.settings.overwrite != "always" and needs_fit and not fitting.is_anonymous(codec):
             fitted = fitting.find_fitted(directory, codec, record)

@@ -77,7 +77,10 @@ class StoredPlane:
 
 def planes_digest(calibrations: Sequence[Calibration]) -> str:
     """Identifies what `write_planes` makes: 16 hex digits over scenarios and data."""
-    parts = [_VERSION, *((c.scenario.ref, c.scenario.digest, c.data_revision) for c in calibrations)]
+    parts = [
+        _VERSION,
+        *((c.scenario.ref, c.scenario.digest, c.data_revision, c.builder_identity) for c in calibrations),
+    ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 

@@ -34,6 +34,11 @@ class Calibration(Sequence[FeatureSet]):
         """Identifies the data."""
         return self._split.data_revision
 
+    @property
+    def builder_identity(self) -> str:
+        """The identity of the code that made the features; empty where the data do not say."""
+        return self._split.builder_identity
+
     def features(self, index: int) -> FeatureSet:
         """The stored features of a sample."""
         return self._split.features(index)

@@ -110,7 +110,7 @@ def test_what_learning_is_handed_has_no_door_to_a_split(toy, toy_data):
     assert len(calibration) == toy.calibration_samples
     assert all(isinstance(features, FeatureSet) for features in calibration)
     public = {name for name in dir(calibration) if not name.startswith("_")}
-    assert public == {"content_sha256", "count", "data_revision", "features", "index", "scenario"}
+    assert public == {"builder_identity", "content_sha256", "count", "data_revision", "features", "index", "scenario"}
     with pytest.raises(TypeError):
         Calibration(toy, toy_data, "test")
 

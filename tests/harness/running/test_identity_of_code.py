@@ -12,7 +12,7 @@ from harness.results.result import HASHED_FIELDS
 from harness.results.store import config_hash, find_results
 from harness.running.runner import ScenarioRunner
 from harness.running.settings import RunSettings
-from lamofcbench.codecs.registry import make_codecs
+from lamofcbench.codecs.registry import load_saved, make_codecs
 from lamofcbench.errors import PluginError
 from lamofcbench.scenarios.base import SCENARIOS
 
@@ -177,6 +177,18 @@ def test_an_edited_builder_makes_its_data_anew(runner_of, project):
     before = runner_of().test.features(0)["x"].clone()
     edit(project / "drawing.py", "0.01 * index", "0.02 * index + 1")
     assert runner_of().test.features(0)["x"].tolist() == (before + 1).tolist()
+
+
+def test_a_codec_is_fitted_anew_on_data_that_an_edited_builder_made(runner_of, project):
+    def mean():
+        runner = runner_of()
+        folder = runner.run_codec(make_codecs("mean", runner.scenario.specs)[0]).folder
+        (value,) = load_saved(folder / "codec").state.values()
+        return value.flatten()[0].item()
+
+    before = mean()
+    edit(project / "drawing.py", "0.01 * index", "0.01 * index + 1")  # and revision() still says r1
+    assert mean() == pytest.approx(before + 1)
 
 
 def test_data_in_a_folder_of_their_own_are_warned_of_when_other_code_built_them(

@@ -60,8 +60,10 @@ def test_written_planes_are_used_again_unless_the_data_change(folder, calibratio
     write_planes([calibration], folder)
     assert (folder / PLANES_FILE).stat().st_mtime_ns == before
     digest = planes_digest([calibration])
-    monkeypatch.setattr(Calibration, "data_revision", "another")
-    assert planes_digest([calibration]) != digest
+    for change in ("data_revision", "builder_identity"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Calibration, change, "another")
+            assert planes_digest([calibration]) != digest
 
 
 def test_a_damaged_folder_is_an_error(folder, tmp_path):
