@@ -9,21 +9,25 @@ Names mean what they mean to a script, whose own folder comes before installed p
 - Relative imports start at the folder: ``from . import helper`` works at its top, too, and then runs the folder's own
   ``__init__.py`` if it has one.
 
-All import statements count, those inside functions included, followed from file to file. What is found otherwise, by a
-name that is computed at run time say, is no part of the closure and cannot be imported.
+All import statements count, those inside functions included, followed from file to file. What is found otherwise is no
+part of the closure: a module whose name is computed at run time is not found, or found on ``sys.path``, with a warning
+where that happens as the file is imported. A file among installed packages brings no modules: they are not its own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.util
 import re
+import site
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from lamofcbench.errors import PluginError
 from lamofcbench.user_files.imports import ImportStatement, import_statements, names_of_all
@@ -117,14 +121,15 @@ class _Reader:
 
     def __init__(self, path: Path) -> None:
         self.path, self.folder = path, path.parent
+        self.is_installed = self.folder in installed_folders()
         self.files: dict[str, bytes] = {}
         self.total_bytes = 0
 
     def has(self, name: str) -> bool:
-        return _is(Path.is_file, self.folder / name)
+        return not self.is_installed and _is(Path.is_file, self.folder / name)
 
     def has_folder(self, name: str) -> bool:
-        return _is(Path.is_dir, self.folder / name)
+        return not self.is_installed and _is(Path.is_dir, self.folder / name)
 
     def read(self) -> SourceTree:
         main = printable(self.path.name)
@@ -216,6 +221,17 @@ def _is(kind: Callable[[Path], bool], path: Path) -> bool:
         return kind(path)
     except OSError:  # a name that no file system takes
         return False
+
+
+@functools.lru_cache(maxsize=1)
+def installed_folders() -> tuple[Path, ...]:
+    """The folders of the standard library and of installed packages."""
+    paths = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    getters: list[Callable[[], Any]] = [site.getsitepackages, lambda: [site.getusersitepackages()]]
+    for getter in getters:
+        with contextlib.suppress(AttributeError):  # virtual environments of old tools have another site module
+            paths += getter()
+    return tuple(dict.fromkeys(path for text in paths for path in (Path(text), Path(text).resolve())))
 
 
 def printable(name: str) -> str:

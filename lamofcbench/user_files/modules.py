@@ -17,12 +17,10 @@ import importlib.util
 import linecache
 import logging
 import re
-import site
 import sys
-import sysconfig
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.abc import InspectLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -31,7 +29,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from lamofcbench.errors import PluginError
-from lamofcbench.user_files.closure import PACKAGE_FILE, PROJECT, SourceTree, owns
+from lamofcbench.user_files.closure import PACKAGE_FILE, PROJECT, SourceTree, installed_folders, owns
 
 LOGGER = logging.getLogger("lamofcbench")
 PREFIX = "_lamofcbench_file_"
@@ -49,9 +47,15 @@ class _Package:
 
     def __post_init__(self) -> None:
         stem = self.tree.main.removesuffix(".py")
-        self.main_module = stem if stem.isidentifier() else "_main_" + re.sub(r"\W", "_", stem)
+        module = stem if stem.isidentifier() else "_main_" + re.sub(r"\W", "_", stem)
+        self.main_module = "" if self.tree.main == PACKAGE_FILE else module
         told_apart_by = f"{self.main_path.parent}\0{self.tree.digest}".encode(errors="surrogatepass")
-        self.name = f"{PREFIX}{self.main_module}_{hashlib.sha256(told_apart_by).hexdigest()[:16]}"
+        self.name = f"{PREFIX}{module}_{hashlib.sha256(told_apart_by).hexdigest()[:16]}"
+
+    @property
+    def main_name(self) -> str:
+        """The full name of the main file's module."""
+        return f"{self.name}.{self.main_module}".rstrip(".")
 
     def path_of(self, file: str) -> Path:
         """What ``__file__`` says of a file of the tree."""
@@ -69,6 +73,7 @@ class _Package:
 
 
 _PACKAGES: dict[str, _Package] = {}
+_WARNED: set[tuple[str, str]] = set()
 
 
 def run_tree(tree: SourceTree, path: Path) -> ModuleType:
@@ -82,18 +87,23 @@ def run_tree(tree: SourceTree, path: Path) -> ModuleType:
         PluginError: in one line, if it fails to import.
     """
     package = _Package(tree, path)
-    full_name = f"{package.name}.{package.main_module}"
-    if package.name in _PACKAGES and full_name in sys.modules:
-        return sys.modules[full_name]
+    if package.name in _PACKAGES and package.main_name in sys.modules:
+        return sys.modules[package.main_name]
     _PACKAGES[package.name] = package
+    before = set(sys.modules)
     try:
         with _findable():
-            return importlib.import_module(full_name)
+            module = importlib.import_module(package.main_name)
     except (Exception, SystemExit) as error:
         for name in [name for name in sys.modules if f"{name}.".startswith(f"{package.name}.")]:
             del sys.modules[name]
         del _PACKAGES[package.name]
         raise PluginError(_failure(package, error)) from error
+    for name in set(sys.modules) - before:
+        file = getattr(sys.modules[name], "__file__", None)
+        if file and not name.startswith(package.name) and Path(file).is_relative_to(path.parent):
+            _warn_of_outside(package, tree.main, name)
+    return module
 
 
 def tree_of(plugin: Any) -> SourceTree | None:
@@ -115,7 +125,7 @@ def sources_of(plugin: Any) -> Mapping[str, bytes] | None:
 def attribute_of(plugin: type) -> str:
     """The name under which the main file of a user's class holds it, which is not always the class's own name."""
     package = _package_of(plugin)
-    held = {} if package is None else vars(sys.modules[f"{package.name}.{package.main_module}"])
+    held = {} if package is None else vars(sys.modules[package.main_name])
     if held.get(plugin.__name__) is plugin:
         return plugin.__name__
     return min((name for name, value in held.items() if value is plugin), default=plugin.__name__)
@@ -246,26 +256,18 @@ def _failure(package: _Package, error: BaseException) -> str:
 
 
 def _warn_of_outside(package: _Package, importer: str, top: str) -> None:
-    """Says that a module is neither of the folder nor installed: its edits change figures and nobody notices."""
+    """Says that a module is neither hashed nor installed: its edits change figures and nobody notices."""
     file = getattr(sys.modules.get(top), "__file__", None)
-    if file is None or top in sys.stdlib_module_names or top in PROJECT:
+    if file is None or top in sys.stdlib_module_names or top.partition(".")[0] in PROJECT:
         return
-    if not any(Path(file).is_relative_to(folder) for folder in _installed_folders()):
+    if (package.tree.main, file) in _WARNED:
+        return  # a codec is loaded again from each folder that it is saved in
+    _WARNED.add((package.tree.main, file))
+    if not any(Path(file).is_relative_to(folder) for folder in installed_folders()):
         LOGGER.warning(
-            "%s imports %s from %s, neither in its folder nor an installed package: edits there are not noticed",
+            "%s imports %s from %s, neither a statement's module of its folder nor an installed package: edits are not "
+            "noticed",
             package.path_of(importer),
             top,
             file,
         )
-
-
-@functools.lru_cache(maxsize=1)
-def _installed_folders() -> tuple[Path, ...]:
-    paths = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    getters: list[Callable[[], Any]] = [site.getsitepackages, lambda: [site.getusersitepackages()]]
-    for getter in getters:
-        try:
-            paths += getter()
-        except AttributeError:  # virtual environments of old tools have another site module
-            continue
-    return tuple(Path(path) for path in paths)

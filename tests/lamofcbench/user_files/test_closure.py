@@ -173,5 +173,10 @@ def test_the_digest_covers_names_and_contents_but_not_the_place(write, tmp_path)
     assert digests[0] == digests[1] and len(set(digests)) == 3
 
 
+def test_a_file_among_installed_packages_does_not_take_them_for_its_own(files_of, tmp_path, monkeypatch):
+    monkeypatch.setattr(closure, "installed_folders", lambda: (tmp_path,))
+    assert files_of("import helper", helper="") == ["main.py"]
+
+
 def test_names_that_no_file_can_have_are_no_modules(files_of):
     assert files_of(f"import {'x' * 300}") == ["main.py"]

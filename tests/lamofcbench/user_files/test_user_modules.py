@@ -214,7 +214,28 @@ def test_modules_that_are_neither_the_folders_nor_installed_are_warned_of(write,
     monkeypatch.syspath_prepend(str(tmp_path / "path"))
     with caplog.at_level(logging.WARNING, "lamofcbench"):
         load(write({"main.py": "import json, pytest, outside_of_it\ndef f():\n    import outside_of_it"})).f()
-    assert len(caplog.records) == 1 and "edits there are not noticed" in caplog.text
+    assert len(caplog.records) == 1 and "edits are not noticed" in caplog.text
+
+
+def test_a_computed_name_that_is_found_on_the_path_is_warned_of(write, tmp_path, monkeypatch, caplog):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    main = "import importlib\nmodule = importlib.import_module('found_by_' + 'name')"
+    folder = write({"main.py": main, "found_by_name.py": ""})
+    with caplog.at_level(logging.WARNING, "lamofcbench"):
+        load(folder)
+    del sys.modules["found_by_name"]
+    assert "imports found_by_name from" in caplog.text
+
+
+def test_the_init_of_a_package_may_be_named(write):
+    folder = write({"pkg/__init__.py": "COUNT = []\nfrom .part import Mine\nCOUNT.append(1)", "pkg/part.py": PART})
+    module = load(folder / "pkg", "__init__.py")
+    assert module.Mine.seen is module.COUNT and module.COUNT == [1]
+    assert attribute_of(module.Mine) == "Mine" and set(sources_of(module.Mine)) == {"__init__.py", "part.py"}
+    assert pickle.loads(pickle.dumps(module.Mine)) is module.Mine
+
+
+PART = "from . import COUNT\nclass Mine:\n    seen = COUNT\n"
 
 
 def test_a_class_is_known_by_the_name_under_which_the_file_holds_it(loaded):
