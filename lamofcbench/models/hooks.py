@@ -97,6 +97,7 @@ class HookedSplitModel(SplitModel):
             self.postprocess = postprocess  # type: ignore[method-assign, assignment]
         self._check_points()
         self.dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
+        self._seen: FeatureSet | None = None  # shapes and side information of the last set, whose values are all zero
         self._stubs: list[str] | None = None
         self._recordings: dict[Any, Recording | None] = {}
 
@@ -138,7 +139,9 @@ class HookedSplitModel(SplitModel):
     def front(self, inputs: Any) -> FeatureSet:
         """The outputs of the points for one raw sample; what comes after the last point does not run."""
         tensors = self._captured(self._batch([self.preprocess(inputs)]))
-        return FeatureSet({name: tensor[0].cpu() for name, tensor in tensors.items()}, self.side(inputs))
+        features = FeatureSet({name: tensor[0].cpu() for name, tensor in tensors.items()}, self.side(inputs))
+        self._seen = _without_values(features)
+        return features
 
     @torch.no_grad()
     def tail(self, batch: Sequence[FeatureSet]) -> list[Any]:
@@ -167,11 +170,14 @@ class HookedSplitModel(SplitModel):
     def front_modules(self) -> list[nn.Module]:
         """The points' modules and those found not to matter behind them.
 
-        Before the first tail they are found on a blank input.
+        Before the first tail they are found on a blank input, of the shapes of the last front where there was one.
+
+        Raises:
+            PluginError: if the blank input takes features to know, and no front has run yet.
         """
         if self._stubs is None:
             with torch.no_grad():
-                blank = self._batch([self.blank_input(FeatureSet({}))])
+                blank = self._batch([self._blank_input_of_any()])
                 captured = self._captured(blank)
                 self._continued({path: captured[name] for name, path in self.points.items()}, blank)
         return [self.module.get_submodule(path) for path in (*(self._stubs or ()), *self.points.values())]
@@ -185,6 +191,17 @@ class HookedSplitModel(SplitModel):
         for path in self.points.values():
             if path not in known:
                 raise PluginError(str(UnknownNameError(f"submodule of {type(self.module).__name__}", path, known)))
+
+    def _blank_input_of_any(self) -> Any:
+        if self._seen is not None:
+            return self.blank_input(self._seen)
+        try:
+            return self.blank_input(FeatureSet({}))
+        except KeyError as error:
+            raise PluginError(
+                f"{type(self).__name__}.blank_input reads {error}, which is known once a sample has been seen; call "
+                "front(sample) before front_modules()"
+            ) from error
 
     def _captured(self, inputs: Any) -> dict[str, Tensor]:
         modules = {name: self.module.get_submodule(path) for name, path in self.points.items()}
@@ -257,6 +274,12 @@ class HookedSplitModel(SplitModel):
                 f"{type(self).__name__}: the module refuses every other input, so nothing shows that its output "
                 "depends on the points alone"
             )
+
+
+def _without_values(features: FeatureSet) -> FeatureSet:
+    """A set of the same shapes, dtypes and side information that holds no memory."""
+    zeros_of = {name: torch.zeros((), dtype=t.dtype).expand(t.shape) for name, t in features.tensors.items()}
+    return FeatureSet(zeros_of, features.side)
 
 
 def _filled(fill: Fill, tensor: Tensor) -> Tensor:

@@ -32,6 +32,7 @@ from lamofcbench.features import FeatureSet
 from lamofcbench.models.base import SplitModel
 from lamofcbench.models.injection import StandIn, capture, replaced
 from lamofcbench.models.loading import AdapterOptions, load_pretrained, load_tokenizer, parse_options
+from lamofcbench.models.rotary import require_fixed_rotary
 from lamofcbench.scenarios.base import Scenario
 
 if TYPE_CHECKING:
@@ -130,7 +131,8 @@ class SplitLanguageModel(SplitModel):
         device: a torch device.
 
     Raises:
-        ScenarioError: if the model cannot be split there, or generation has no limit.
+        ScenarioError: if the model cannot be split there, its rotary frequencies depend on its batch, or generation has
+            no limit.
     """
 
     memory_names: ClassVar[tuple[str, ...]]
@@ -157,6 +159,7 @@ class SplitLanguageModel(SplitModel):
         self.chat_template, self.add_special_tokens = chat_template, add_special_tokens
         self._decoder: Any = model.get_decoder()
         self._check_split()
+        require_fixed_rotary(model)
         self._stop_tokens = _stop_tokens(model)
         self._set_generation(max_new_tokens)
 

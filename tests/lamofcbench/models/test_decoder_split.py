@@ -225,6 +225,50 @@ def test_models_that_cannot_be_split_are_refused(make_decoder: Any, tokenizer: A
         DecoderSplitModel(sliding, tokenizer, 4, max_new_tokens=1)
 
 
+SHORT = {"original_max_position_embeddings": 16, "factor": 4.0}
+FIXED_SCALING: dict[str, dict[str, Any]] = {
+    "linear": {"factor": 4.0},
+    "yarn": SHORT,
+    "llama3": {**SHORT, "low_freq_factor": 1.0, "high_freq_factor": 4.0},
+}
+SCALING_BY_LENGTH: dict[str, dict[str, Any]] = {
+    "dynamic": {"factor": 4.0},
+    "longrope": {**SHORT, "short_factor": [1.0] * 4, "long_factor": [1.0, 2.0, 4.0, 8.0]},
+}
+
+
+def scaled(make_decoder: Any, kind: str, settings: dict[str, Any]) -> Any:
+    rope = {"rope_type": kind, "rope_theta": 10_000.0, **settings}
+    return make_decoder(rope_parameters=rope, max_position_embeddings=64 if "original" in str(settings) else 16)
+
+
+@pytest.mark.parametrize("kind", FIXED_SCALING)
+def test_fixed_rotary_scaling_gives_the_same_tokens_in_a_ragged_batch(
+    make_decoder: Any, tokenizer: Any, kind: str
+) -> None:
+    split_model = DecoderSplitModel(
+        scaled(make_decoder, kind, FIXED_SCALING[kind]), tokenizer, 4, max_new_tokens=NEW_TOKENS
+    )
+    features = [split_model.front(prompt) for prompt in PROMPTS]
+    assert split_model.generate_tokens(features) == [split_model.full_tokens(prompt) for prompt in PROMPTS]
+
+
+@pytest.mark.parametrize("kind", SCALING_BY_LENGTH)
+def test_rotary_scaling_by_the_longest_of_a_batch_is_refused(make_decoder: Any, tokenizer: Any, kind: str) -> None:
+    """Why: in transformers itself a short prompt has other logits beside a long one."""
+    model = scaled(make_decoder, kind, SCALING_BY_LENGTH[kind])
+    short = torch.tensor([[1, 7, 9, 12, 30, 5]])
+    padded = torch.cat([torch.nn.functional.pad(short, (33, 0)), torch.arange(4, 43)[None]])
+    mask = (padded > 0).long()
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    with torch.no_grad():
+        alone = model(short).logits[0, -1]
+        beside = model(padded, attention_mask=mask, position_ids=positions).logits[0, -1]
+    assert (alone - beside).abs().max() > 1e-2
+    with pytest.raises(ScenarioError, match=f"rope type '{kind}'.* depend on the batch"):
+        DecoderSplitModel(model, tokenizer, 4, max_new_tokens=NEW_TOKENS)
+
+
 def test_sliding_windows_behind_the_split_are_right(make_decoder: Any, tokenizer: Any) -> None:
     model = make_decoder(use_sliding_window=True, sliding_window=4, max_window_layers=5)
     split_model = DecoderSplitModel(model, tokenizer, 4, max_new_tokens=NEW_TOKENS)

@@ -191,6 +191,16 @@ def test_the_front_modules_are_known_before_the_first_tail() -> None:
     assert [names[module] for module in split_model.front_modules()] == ["stem", "middle"]
 
 
+def test_front_modules_of_a_blank_input_that_reads_shapes_are_known_after_the_first_front() -> None:
+    split_model = StructuredSplit(randomised(Structured()))
+    with pytest.raises(PluginError, match=r"StructuredSplit.blank_input reads 'second'.*call front\(sample\) before"):
+        split_model.front_modules()
+    features = split_model.front([1, 2, 3])
+    before = split_model.front_modules()
+    split_model.tail([features])
+    assert split_model.front_modules() == before
+
+
 def test_points_with_a_way_past_them_are_refused() -> None:
     split_model = skip(middle="middle")
     with pytest.raises(PluginError, match="depends on more than 'middle'; add a point on every path"):
