@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from harness import commands
+from harness import commands, console
 from harness.running import launch
 from lamofcbench.errors import LaMoFCBenchError, UnknownNameError
 from lamofcbench.version import __version__
@@ -44,21 +44,28 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
-    argv = list(sys.argv[1:] if argv is None else argv)
+    with console.standard_streams():
+        return _main(list(sys.argv[1:] if argv is None else argv))
+
+
+def _main(argv: list[str]) -> int:
     if argv and not argv[0].startswith("-") and argv[0] not in find_commands():
         return _fail(str(UnknownNameError("command", argv[0], find_commands())), EXIT_USAGE)
+    for argument in argv:
+        if not _is_utf8(argument):
+            advice = "Parquet and safetensors read and write files under names in UTF-8 alone"
+            return _fail(f"argument '{argument}' is not UTF-8 in this locale; {advice}", EXIT_USAGE)
     args = make_parser().parse_args(argv)
     args.argv = argv
     try:
-        return args.run_command(args) or 0
+        status: int = args.run_command(args) or 0
+        sys.stdout.flush()  # a full disk behind it is an error like any other
+        return status
     except KeyboardInterrupt:
         if args.debug:
             raise
         resumes = "; rerun the same command to resume" if args.command in ("run", "train") else ""
         return _fail(f"interrupted{resumes}" if launch.speaks() else "", EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or flushing at exit fails once more
-        return EXIT_ERROR
     except LaMoFCBenchError as error:
         if args.debug:
             raise
@@ -73,9 +80,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(f"unexpected {type(error).__name__}: {error} (--debug shows where)", EXIT_ERROR)
 
 
+def _is_utf8(argument: str) -> bool:
+    """True where the libraries that take paths as UTF-8 and Python mean the same file by it."""
+    try:
+        return os.fsencode(argument) == argument.encode()
+    except UnicodeEncodeError:
+        return False
+
+
 def _fail(message: str, status: int) -> int:
     if message:
-        print(f"lamofcbench: {' '.join(message.split())}", file=sys.stderr)
+        print(f"lamofcbench: {console.one_line(message)}", file=sys.stderr)
     return status
 
 

@@ -83,9 +83,9 @@ HARNESS_MAY_IMPORT = {
     "statistics": set(),
     "metrics": {"statistics"},
     "results": {"metrics", "statistics"},
-    "running": {"results", "metrics", "statistics"},
+    "running": {"results", "metrics", "statistics", "console"},
     "training": {"running", "results"},
-    "report": {"results", "metrics", "statistics"},
+    "report": {"results", "metrics", "statistics", "console"},
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 HELP = "compare two results folders: what changed beyond noise"
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         scenarios=select_scenarios(args.scenarios) if args.scenarios else [],
     )
     if args.json:
-        print(comparison.model_dump_json(indent=2), flush=True)
+        print(json.dumps(comparison.model_dump(mode="json"), indent=2), flush=True)  # in ASCII, for any terminal
     else:
         terminal_comparison(comparison, everything=args.all)
     return EXIT_REGRESSION if args.fail_on_regression and comparison.changes("worse") else 0

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from harness.commands import _common
+from harness.console import one_line
 
 HELP = "score finished results again, with no model; --decode also checks their bitstreams"
 
@@ -61,5 +62,6 @@ def run(args: argparse.Namespace) -> None:
             if scenario.id not in splits:
                 splits[scenario.id] = open_split(scenario, "test", args.data)
             rescoring.check_decoding(folder, scenario, splits[scenario.id], trust_code=args.trust_code)
-        print(f"{scenario.ref} {result.codec.name} {result.metric} {rescored.score:.6g}", file=sys.stderr)
+        line = f"{scenario.ref} {result.codec.name} {result.metric} {rescored.score:.6g}"
+        print(one_line(line), file=sys.stderr)
         print(folder.path, flush=True)

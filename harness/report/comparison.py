@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from harness.report.summary import Estimate
+from harness.report.summary import Estimate, Text
 from harness.statistics import bootstrap
 
 Draws = NDArray[np.float64]
@@ -57,8 +57,8 @@ class Comparison(_Strict):
     """Everything that `lamofcbench compare` finds."""
 
     comparison_schema_version: Literal[1] = 1
-    run_a: str
-    run_b: str
+    run_a: Text
+    run_b: Text
     confidence: float
     resamples: int
     rate_margin: float = Field(description="rates within a factor of 1 + this are equal")
@@ -67,7 +67,7 @@ class Comparison(_Strict):
     pairs: list[Pair]
     only_a: list[str] = Field(description="results that the second run lacks: scenario, codec and rate point")
     only_b: list[str] = Field(description="results that the first run lacks")
-    warnings: list[str]
+    warnings: list[Text]
 
     def changes(self, verdict: Verdict) -> list[tuple[Pair, Change]]:
         """The figures of one verdict."""

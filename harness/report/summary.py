@@ -6,9 +6,9 @@ after a change). Keys are written in the order of the fields, floats in full.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from harness.statistics.curves import Bound
 
@@ -19,6 +19,15 @@ RANKING_SAMPLES = 400
 
 GAP_NMSES = (0.1, 0.01)
 """At which normalised errors a codec's distance to the Gaussian bound is read."""
+
+
+def _storable(value: Any) -> Any:
+    """A name of a file as text: bytes that are not UTF-8, which no JSON holds, are written out."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+
+
+Text = Annotated[str, BeforeValidator(_storable)]
+"""Text that may name a file."""
 
 
 class _Strict(BaseModel):
@@ -80,7 +89,7 @@ class LinkTime(_Strict):
 class RatePoint(_Strict):
     """One result."""
 
-    folder: str = Field(description="relative to the results folder")
+    folder: Text = Field(description="relative to the results folder")
     config_hash: str = Field(description="of everything that decides the figures")
     label: str = Field(description="the parameters in which the codec's rate points differ")
     params: dict[str, Any] = Field(description="all parameters")
@@ -190,9 +199,9 @@ class ScenarioSummary(_Strict):
     seed: int
     codecs: list[CodecSummary] = Field(description="best first, anchor and floor last")
     bound: BoundRecord | None = Field(description="null where bound_reason says why")
-    bound_reason: str = Field(description="why there is no bound; empty where there is one")
+    bound_reason: Text = Field(description="why there is no bound; empty where there is one")
     links: list[LinkAnswer]
-    run: dict[str, str] = Field(description="what run.json says; values that differ between runs stand side by side")
+    run: dict[Text, Text] = Field(description="what run.json says; values that differ between runs stand side by side")
 
 
 class OverallBDRate(_Strict):
@@ -235,4 +244,4 @@ class Summary(_Strict):
     findings: list[str] = Field(description="what the figures say, in sentences")
     overall: list[OverallRow] = Field(description="best first")
     scenarios: list[ScenarioSummary]
-    warnings: list[str]
+    warnings: list[Text]

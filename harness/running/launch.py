@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from harness.console import OneLineFormatter
 from lamofcbench.errors import LaMoFCBenchError
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def work_as_team(
     if processes > 1 and not is_launched():
         check()
         return launch(arguments, processes)
-    logging.basicConfig(format="lamofcbench: %(message)s", level=logging.WARNING)
+    _log_to_stderr()
     team = join(options)
     try:
         return work(team)
@@ -203,6 +204,12 @@ def work_as_team(
         raise
     finally:
         team.end()
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneLineFormatter("lamofcbench: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
 
 
 def _end_with_launcher() -> None:

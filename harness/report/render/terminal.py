@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import sys
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
+from harness.console import fitting
+from harness.report import text
 from harness.report.comparison import Comparison
 from harness.report.render import comparison_tables, tables
 from harness.report.summary import Summary
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
 PIPE_WIDTH = 200
 """Columns where the output is no terminal, so that nothing in a log is folded."""
@@ -29,24 +36,21 @@ def terminal_table(summary: Summary, file: IO[str] | None = None, *, points: boo
         file: stdout where absent.
         points: False leaves out the rate points.
     """
-    from rich.text import Text
-
-    from harness.report.text import MAX_LINE, shown
-
     console = _console(file)
     brief = console.width < BRIEF_BELOW
     drop = _DROPPED_BRIEF if brief else _DROPPED
     for warning in summary.warnings:
-        console.print(Text(f"warning: {shown(warning, MAX_LINE)}", style="yellow"))
+        console.print(_text(console, f"warning: {text.shown(warning, text.MAX_LINE)}", "yellow"))
     chosen = [tables.headline_table(summary)]
     if len(summary.scenarios) > 1:
         chosen.insert(0, tables.overall_table(summary))
     for table in chosen:
-        console.print(_rich(table, drop=drop, brief=brief))
+        console.print(_rich(console, table, drop=drop, brief=brief))
         for note in table.notes:
-            console.print(Text(note, style="dim"))
+            console.print(_text(console, note, "dim"))
     for scenario in summary.scenarios if points else ():
-        console.print(_rich(tables.points_table(scenario), title=shown(scenario.scenario), drop=drop, brief=brief))
+        title = text.shown(scenario.scenario)
+        console.print(_rich(console, tables.points_table(scenario), title=title, drop=drop, brief=brief))
 
 
 def terminal_comparison(comparison: Comparison, file: IO[str] | None = None, *, everything: bool = False) -> None:
@@ -57,41 +61,46 @@ def terminal_comparison(comparison: Comparison, file: IO[str] | None = None, *, 
         file: stdout where absent.
         everything: also what did not change.
     """
-    from rich.text import Text
-
-    from harness.report.text import MAX_LINE, shown
-
     console = _console(file)
     for warning in comparison.warnings:
-        console.print(Text(f"warning: {shown(warning, MAX_LINE)}", style="yellow"))
+        console.print(_text(console, f"warning: {text.shown(warning, text.MAX_LINE)}", "yellow"))
     table = comparison_tables.comparison_table(comparison, everything=everything)
     if table.rows:
-        console.print(_rich(table, drop=(), brief=console.width < BRIEF_BELOW))
+        console.print(_rich(console, table, drop=(), brief=console.width < BRIEF_BELOW))
     for note in comparison_tables.comparison_notes(comparison):
-        console.print(Text(note))
+        console.print(_text(console, note))
 
 
-def _console(file: IO[str] | None):  # type: ignore[no-untyped-def]  # rich is heavy
+def _console(file: IO[str] | None) -> Console:
     from rich.console import Console
 
     file = sys.stdout if file is None else file
     return Console(file=file, width=None if file.isatty() else PIPE_WIDTH, highlight=False, soft_wrap=False)
 
 
-def _rich(table: tables.Table, *, drop: tuple[str, ...], brief: bool, title: str = ""):  # type: ignore[no-untyped-def]  # rich is heavy
-    """A `rich.table.Table`; cells are `Text`, so that no name is read as markup."""
-    from rich import box
-    from rich.table import Table
+def _text(console: Console, line: str, style: str = "") -> Text:
+    """A `Text`, which is never read as markup, in letters that the console has."""
     from rich.text import Text
 
+    return Text(fitting(line, console.file), style=style)
+
+
+def _rich(console: Console, table: tables.Table, *, drop: tuple[str, ...], brief: bool, title: str = "") -> Table:
+    from rich import box
+    from rich.table import Table
+
     made = Table(
-        title=Text(title or table.title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
+        title=_text(console, title or table.title),
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
     )
     kept = [position for position, column in enumerate(table.columns) if column.name not in drop]
     for position in kept:
         column = table.columns[position]
         made.add_column(
-            Text(column.name),
+            _text(console, column.name),
             justify="right" if column.numeric else "left",
             overflow="fold",
             no_wrap=not column.numeric,  # heads of figures may fold, names should not
@@ -103,8 +112,8 @@ def _rich(table: tables.Table, *, drop: tuple[str, ...], brief: bool, title: str
             shown = cell.text
             if numeric and brief:
                 shown = shown.partition(" [")[0]
-            elif not numeric and len(shown) > MAX_NAME_WIDTH:
-                shown = f"{shown[: MAX_NAME_WIDTH - 1]}…"
-            cells.append(Text(shown, style="bold" if cell.strong else ""))
+            elif not numeric:
+                shown = text.shown(shown, MAX_NAME_WIDTH)
+            cells.append(_text(console, shown, "bold" if cell.strong else ""))
         made.add_row(*cells)
     return made

@@ -152,10 +152,12 @@ def test_the_command_prints_changes_and_succeeds_unless_told_to_fail(runs, capsy
     assert main([*arguments[:2], str(runs[0].root), "--fail-on-regression", "--bootstrap", "20"]) == 0
 
 
-def test_json_is_everything(runs, capsys):
+def test_json_is_everything_in_ascii(runs, capsys):
     _ladder(runs[1], rate=1.5)
     assert main(["compare", str(runs[0].root), str(runs[1].root), "--json", "--bootstrap", "200"]) == 0
-    comparison = Comparison.model_validate(json.loads(capsys.readouterr().out))
+    shown = capsys.readouterr().out
+    assert shown.isascii()
+    comparison = Comparison.model_validate(json.loads(shown))
     assert {change.verdict for pair in comparison.pairs for change in pair.changes} == {"worse", "same"}
 
 

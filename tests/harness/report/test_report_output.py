@@ -2,12 +2,14 @@
 
 import html
 import io
+import os
 import re
 import struct
 from html.parser import HTMLParser
 
 import pytest
 
+from harness import console
 from harness.cli import main
 from harness.report import ReportPaths, terminal_table, write_report
 from harness.report.summary import Summary
@@ -212,3 +214,30 @@ def test_marks_tell_what_they_are_and_heads_are_explained(report):
     assert re.search(r"<title>channel step=0.5: EBPFP 2.60, score [^<]*NMSE 0.01", page)
     assert re.search(r'<th scope="col"[^>]*title="lowest rate that keeps 95 %', page)
     assert page.count('<th scope="row"') > 20
+
+
+def test_tables_are_readable_on_an_ascii_terminal(report):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors=console.ERRORS)
+    terminal_table(report.summary, stream)
+    stream.flush()
+    lines = stream.buffer.getvalue().decode("ascii").splitlines()
+    assert any("<= 24.5" in line for line in lines)
+    borders = [[at for at, letter in enumerate(line) if letter == "|"] for line in lines]
+    for at in range(1, len(lines)):
+        if lines[at].startswith("|") and lines[at - 1].startswith("|") and "+" not in lines[at] + lines[at - 1]:
+            assert borders[at] == borders[at - 1], lines[at]
+
+
+def test_names_that_are_no_text_are_no_obstacle(writer):
+    """Folders may have any bytes in their names, and run.json any escapes."""
+    writer.anchor_and_floor()
+    folder = writer.write("uniform", ebpfp=2.0, score=0.9)
+    (next(writer.root.glob("*/identity/*")) / "run.json").write_text('{"commit": "\\udce9"}')
+    odd = folder.parent.with_name(os.fsdecode(b"\xff\n"))
+    folder.parent.rename(odd)
+    (writer.write("zstd", ebpfp=20.0, score=0.9) / "result.json").unlink()
+    paths = write_report(writer.root, resamples=0)
+    assert [codec.codec for codec in paths.summary.scenarios[0].codecs] == ["identity", "mean"]
+    warnings = "".join(Summary.model_validate_json(paths.summary_json.read_text()).warnings)
+    assert "unfinished" in warnings
+    assert "\\udcff" in warnings
