@@ -26,7 +26,7 @@ LARGEST_CHANNELS = 2
 
 @dataclass(frozen=True)
 class Spread:
-    """The distribution of a tensor's values over all samples, in the units of the features.
+    """The distribution of a tensor's values over all samples, in the units of the features; nan where it has none.
 
     Attributes:
         channels: how many channels count.
@@ -92,9 +92,9 @@ def tensor_statistics(samples: Iterable[FeatureSet], specs: FeatureSpecs, count:
     gathered = {spec.name: _Gathered(spec, count) for spec in specs.tensors}
     for features in samples:
         for name, gather in gathered.items():
-            for plane in pack(features[name], gather.spec.role):
+            for plane in pack(features[name], gather.spec.role) if features[name].numel() else ():
                 gather.add(plane)
-    return [gather.statistics() for gather in gathered.values() if gather.rows]
+    return [gather.statistics() for gather in gathered.values()]
 
 
 class _Gathered:
@@ -142,6 +142,8 @@ class _Gathered:
 
     def statistics(self) -> TensorStatistics:
         """The figures over all planes so far."""
+        if not self.rows:
+            return TensorStatistics(self.spec.name, self.spec.dtype, 0, Spread(0, *[math.nan] * 9), None)
         channels = len(self.shift)
         mean = self.shift + self.moments[0] / self.rows
         self.power = mean.square() + self._variance()

@@ -11,10 +11,10 @@ import numpy as np
 
 from harness.report.bd_rates import with_bd_rates
 from harness.report.bounds import NO_SCENARIO, ScenarioBound
-from harness.report.collect import Evidence, Floats
+from harness.report.collect import Evidence
 from harness.report.deployment import link_answers
 from harness.report.fronts import with_fronts
-from harness.report.points import rate_point
+from harness.report.points import median_speeds, rate_point, speeds_of
 from harness.report.run_facts import shared_facts
 from harness.report.scored import Draws, Scored, declaration, estimate, score, set_retention
 from harness.report.summary import (
@@ -97,7 +97,7 @@ def analyse_scenario(
     scored, warnings = score(evidence, scenario, resamples, seed)
     first = scored[0].item.result
     entries: dict[str, list[Scored]] = defaultdict(list)
-    for entry in sorted(scored, key=lambda entry: entry.ebpfp):
+    for entry in sorted(scored, key=lambda entry: entry.item.result.rate.coded_bytes):  # all are of the same samples
         entries[entry.name].append(entry)
     warnings += set_retention(scored, entries)
     raw_bytes = first.rate.raw_bits / 8 / first.samples
@@ -203,10 +203,10 @@ def _speed_draws(entries: Sequence[Scored], stage: str, indices: np.ndarray) -> 
     """The median over rate points of the median speed over each draw's samples."""
     medians = []
     for entry in entries:
-        seconds: Floats | None = getattr(entry.item, stage)
-        if seconds is None or not (seconds > 0).all():
+        speeds = speeds_of(entry.item.raw_bits, getattr(entry.item, stage))
+        if speeds is None:
             return None
-        medians.append(np.median((entry.item.raw_bits / 8e6 / seconds)[indices], axis=1))
+        medians.append(median_speeds(speeds, indices))
     drawn: Draws = np.median(medians, axis=0)
     return drawn
 
@@ -229,6 +229,8 @@ def _with_bound(
         return codecs, None, "left out"
     if scenario is None:
         return codecs, None, NO_SCENARIO
+    if not next(iter(entries.values()))[0].item.result.rate.elements:
+        return codecs, None, "no sample has a feature point"
     first = next(iter(entries.values()))[0].item.result
     try:
         spectra = find_spectra(scenario, first)

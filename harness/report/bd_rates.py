@@ -58,8 +58,9 @@ def _curve(codec: CodecSummary, measure: str, direction: str) -> tuple[list[floa
     figures["nmse"] = [p.nmse for p in codec.points]
     values = np.array([math.nan if value is None else value for value in figures[measure]])
     qualities = _quality(values, measure, direction)
-    kept = np.isfinite(qualities)
-    return [p.ebpfp for p, keep in zip(codec.points, kept, strict=True) if keep], qualities[kept].tolist()
+    rates = np.array([math.nan if p.ebpfp is None else p.ebpfp for p in codec.points])
+    kept = np.isfinite(qualities) & np.isfinite(rates)
+    return rates[kept].tolist(), qualities[kept].tolist()
 
 
 def _quality(values: NDArray[np.float64], measure: str, direction: str) -> NDArray[np.float64]:

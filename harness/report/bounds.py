@@ -165,7 +165,9 @@ class ScenarioBound:
         self._ebpfp_per_bit = 32 * sum(elements.values()) / result.rate.raw_bits
         self._mse = GaussianBound(spectra, elements)
         self._nmse: GaussianBound | None = None
-        floors = {name: record.mse for name, record in floor.tensors.items()} if floor is not None else {}
+        records = floor.tensors if floor is not None else {}
+        # A tensor without elements weighs nothing, so any error of the floor's does.
+        floors = {name: record.mse if record.elements else 1.0 for name, record in records.items()}
         weights = {name: 1 / mse for name, mse in floors.items() if mse and math.isfinite(1 / mse)}
         if spectra.keys() <= weights.keys():
             self._nmse = GaussianBound(spectra, elements, weights)
@@ -209,7 +211,8 @@ class ScenarioBound:
         if self._nmse is None:
             return BoundGap(nmse=nmse, bits=Estimate(value=None), reason="no result of the calibration mean"), none
         errors = [math.nan if point.nmse is None else point.nmse for point in points]
-        rate = curves.rate_at_error([point.bpfp for point in points], errors, nmse)
+        bpfps = [math.nan if point.bpfp is None else point.bpfp for point in points]
+        rate = curves.rate_at_error(bpfps, errors, nmse)
         if math.isnan(rate):
             return BoundGap(nmse=nmse, bits=Estimate(value=None), reason=f"its errors do not span {nmse:g}"), none
         bound, draws = self._nmse.bits(nmse), none
@@ -223,8 +226,8 @@ class ScenarioBound:
         return BoundGap(nmse=nmse, bits=estimate(rate - bound, draws), reason=""), draws
 
 
-def _gap(bound: GaussianBound | None, bpfp: float, error: float | None) -> float | None:
+def _gap(bound: GaussianBound | None, bpfp: float | None, error: float | None) -> float | None:
     """Bits above the bound; None where the error is unknown, zero, or as large as with no bits at all."""
-    if bound is None or not error or error >= bound.largest_distortion:
+    if bound is None or bpfp is None or not error or error >= bound.largest_distortion:
         return None
     return bpfp - float(bound.bits(error))

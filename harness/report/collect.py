@@ -24,6 +24,7 @@ from harness.results.record import column, statistics_of
 from harness.results.result import Result
 from harness.results.scoring import read_figures
 from harness.results.store import RESULT_FILE, RUN_FILE, SAMPLES_FILE, TIMINGS_FILE
+from lamofcbench import rates
 from lamofcbench.errors import ResultsError
 from lamofcbench.scenarios.base import NAME_PATTERN
 
@@ -100,8 +101,8 @@ def _read(folder: Path) -> Evidence:
         raise ResultsError(f"{SAMPLES_FILE} has {len(index)} rows where {RESULT_FILE} counts {result.samples} samples")
     if coded_bytes.sum() != result.rate.coded_bytes or raw_bits.sum() != result.rate.raw_bits:
         raise ResultsError(f"{SAMPLES_FILE} and {RESULT_FILE} disagree on the coded bytes")
-    if (coded_bytes <= 0).any() or (raw_bits <= 0).any():
-        raise ResultsError(f"{SAMPLES_FILE} holds a sample of no bytes")
+    if (coded_bytes <= 0).any() or (raw_bits < 0).any():
+        raise ResultsError(f"{SAMPLES_FILE} holds a sample of no coded bytes")
     with _damage(SAMPLES_FILE):
         statistics = {name: values.astype(np.float64) for name, values in statistics_of(samples).items()}
     encode_seconds, decode_seconds = _read_timings(folder / TIMINGS_FILE, index)
@@ -125,10 +126,11 @@ def _squared_errors(samples: pa.Table, result: Result) -> dict[str, Floats]:
     """What the intervals of errors are drawn from; sums that contradict ``result.json`` are an error."""
     errors = {}
     for name, record in result.tensors.items():
-        if f"squared_error.{name}" not in samples.column_names or record.mse is None:
+        empty = not record.elements  # has no error, which is no error that is unknown
+        if f"squared_error.{name}" not in samples.column_names or (record.mse is None and not empty):
             return {}
         values = _numbers(samples, f"squared_error.{name}")
-        if not math.isclose(values.sum(), record.mse * record.elements, rel_tol=1e-6, abs_tol=1e-300):
+        if not math.isclose(values.sum(), (record.mse or 0.0) * record.elements, rel_tol=1e-6, abs_tol=1e-300):
             raise ResultsError(f"{SAMPLES_FILE} and {RESULT_FILE} disagree on the error of tensor {name!r}")
         errors[name] = values
     return errors
@@ -156,10 +158,14 @@ def _read_result(folder: Path) -> Result:
     if not result.codec.name.strip():
         raise ResultsError("the codec has no name")
     rate = result.rate
-    if not (rate.coded_bytes and rate.raw_bits and rate.elements):
+    if not rate.coded_bytes:
         raise ResultsError(f"{RESULT_FILE} states a rate of no bytes")
-    if not math.isclose(rate.ebpfp, 256 * rate.coded_bytes / rate.raw_bits, rel_tol=1e-9):
-        raise ResultsError(f"{RESULT_FILE} states an EBPFP that its own bytes contradict")
+    for name, stated, due in (
+        ("EBPFP", rate.ebpfp, rates.ebpfp(8 * rate.coded_bytes, rate.raw_bits)),
+        ("BPFP", rate.bpfp, rates.bpfp(8 * rate.coded_bytes, rate.elements)),
+    ):
+        if not (math.isnan(due) if stated is None else math.isclose(stated, due, rel_tol=1e-9)):
+            raise ResultsError(f"{RESULT_FILE} states a {name} that its own bytes contradict")
     return result
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -19,9 +20,17 @@ from numpy.typing import NDArray
 
 from harness.metrics.base import Metric
 from harness.report.collect import Evidence, read_results
-from harness.report.comparison import Comparison, Measure, Pair, ScenarioPairing, absolute_change, relative_change
+from harness.report.comparison import (
+    RETAINED,
+    Comparison,
+    Measure,
+    Pair,
+    ScenarioPairing,
+    absolute_change,
+    relative_change,
+)
 from harness.report.contexts import comparable
-from harness.report.points import params_label
+from harness.report.points import median_speeds, params_label, speeds_of
 from harness.report.scored import declaration, metric_of
 from harness.report.summary import RETAINED_PERCENTS
 from harness.results.result import ANCHOR, FLOOR
@@ -36,8 +45,6 @@ RATE_MARGIN = 0.001
 SPEED_MARGIN = 0.5
 
 SPEEDS: tuple[Measure, Measure] = ("encode speed", "decode speed")
-RETAINED: tuple[Measure, Measure] = ("EBPFP@95", "EBPFP@99")
-"""In the order of `RETAINED_PERCENTS`."""
 
 SAME_DATA = ("scenario_version", "scenario_digest", "data_revision", "metric", "direction")
 SAME_CONDITIONS = ("protocol_version", "batch_size", "dtype", "device_type", "seed")
@@ -187,11 +194,12 @@ def _draw(item: Evidence, rows: NDArray[np.int64], indices: NDArray[np.int64], m
             score = None
     speeds: dict[Measure, tuple[float, Draws]] = {}
     for stage, seconds in zip(SPEEDS, (item.encode_seconds, item.decode_seconds), strict=True):
-        if seconds is not None and (seconds[rows] > 0).all():
-            each = raw / 8e6 / seconds[rows]
-            speeds[stage] = float(np.median(each)), np.median(each[indices], axis=1)
+        each = speeds_of(raw, None if seconds is None else seconds[rows])
+        if each is not None and not np.isnan(each).all():
+            speeds[stage] = float(np.nanmedian(each)), median_speeds(each, indices)
     rate_draws = bootstrap.bootstrap_ratio(coded, raw, bootstrap.draw_counts(indices, len(rows)))
-    return _Drawn(item, float(coded.sum() / raw.sum()), rate_draws, score, score_draws, speeds)
+    ebpfp = float(coded.sum() / raw.sum()) if raw.any() else math.nan
+    return _Drawn(item, ebpfp, rate_draws, score, score_draws, speeds)
 
 
 _Side = Mapping[tuple[str, str], _Drawn]
@@ -203,9 +211,10 @@ def _point_pairs(side_a: _Side, side_b: _Side, settings: _Settings) -> list[Pair
     for key in sorted(side_a.keys() & side_b.keys(), key=lambda key: (key[0], side_a[key].ebpfp)):
         a, b = side_a[key], side_b[key]
         result = a.item.result
-        changes = [
-            relative_change("rate", a.ebpfp, b.ebpfp, a.rate_draws, b.rate_draws, -1, RATE_MARGIN, settings.confidence)
-        ]
+        changes = []
+        if math.isfinite(a.ebpfp) and math.isfinite(b.ebpfp):
+            draws = a.rate_draws, b.rate_draws
+            changes.append(relative_change("rate", a.ebpfp, b.ebpfp, *draws, -1, RATE_MARGIN, settings.confidence))
         if a.score_draws is not None and b.score_draws is not None and a.score is not None and b.score is not None:
             sign = 1 if result.direction == "up" else -1
             changes.append(
@@ -226,7 +235,8 @@ def _point_pairs(side_a: _Side, side_b: _Side, settings: _Settings) -> list[Pair
                 )
         params = [part.item.result.codec.params for (codec, _), part in side_a.items() if codec == key[0]]
         label = params_label(result.codec.params, params)
-        pairs.append(Pair(scenario=result.scenario, codec=key[0], label=label, changes=changes))
+        if changes:
+            pairs.append(Pair(scenario=result.scenario, codec=key[0], label=label, changes=changes))
     return pairs
 
 

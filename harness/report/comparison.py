@@ -20,6 +20,10 @@ Verdict = Literal["better", "worse", "same"]
 Measure = Literal["rate", "score", "retention", "encode speed", "decode speed", "EBPFP@95", "EBPFP@99"]
 
 
+RETAINED: tuple[Measure, Measure] = ("EBPFP@95", "EBPFP@99")
+"""Of curves, in the order of `harness.report.summary.RETAINED_PERCENTS`."""
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

@@ -68,7 +68,7 @@ def link_answers(codecs: Iterable[CodecSummary], raw_bytes: float) -> list[LinkA
                 codec=name,
                 label=label,
                 total_seconds=seconds,
-                speedup=uncoded / seconds,
+                speedup=1.0 if name is None else uncoded / seconds,  # uncoded features may take no time at all
             )
         )
     return answers

@@ -61,7 +61,7 @@ def with_fronts(
         (codec.codec, at)
         for codec in codecs
         for at, point in enumerate(codec.points)
-        if codec.role == "codec" and point.decode_mb_per_s is not None
+        if codec.role == "codec" and point.decode_mb_per_s is not None and point.ebpfp is not None
     ]
     if not chosen:
         return list(codecs)
@@ -70,7 +70,7 @@ def with_fronts(
     points = [by_name[name][at] for name, at in chosen]
     scored = [entries[name][at] for name, at in chosen]
     speeds = log_speed(np.array([point.decode_mb_per_s for point in points], np.float64))
-    rates, scores = np.array([p.ebpfp for p in points]), np.array([e.item.result.score for e in scored])
+    rates, scores = np.array([e.ebpfp for e in scored]), np.array([e.item.result.score for e in scored])
     margins = (0.0, 0.0, 1.0)
     flags = on_front(np.stack([-rates, sign * scores, speeds], axis=-1), margins)
     score_draws = [entry.score_draws for entry in scored if entry.score_draws is not None]
@@ -79,7 +79,9 @@ def with_fronts(
         draws = [-np.stack([e.rate_draws for e in scored], -1), sign * np.stack(score_draws, -1)]
         draws = [values[:FRONT_DRAWS] for values in draws]
         goods = np.stack([*draws, np.broadcast_to(speeds, draws[0].shape)], axis=-1)
-        shares = [float(share) for share in np.mean([on_front(draw, margins) for draw in goods], axis=0)]
+        goods = goods[np.isfinite(goods).all(axis=(1, 2))]  # a draw of nothing but samples without features has no rate
+        if len(goods):
+            shares = [float(share) for share in np.mean([on_front(draw, margins) for draw in goods], axis=0)]
     updates = {
         place: {"on_front": bool(flag), "front_share": share}
         for place, flag, share in zip(chosen, flags, shares, strict=True)

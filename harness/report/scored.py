@@ -53,8 +53,9 @@ class Scored:
 
     @property
     def ebpfp(self) -> float:
-        """The rate."""
-        return self.item.result.rate.ebpfp
+        """The rate; NaN where no sample has a feature point."""
+        ebpfp = self.item.result.rate.ebpfp
+        return math.nan if ebpfp is None else ebpfp
 
 
 def estimate(value: float, draws: Draws | None) -> Estimate:
@@ -142,8 +143,8 @@ def _close(computed: float, stated: float) -> bool:
 def _drawn(item: Evidence, counts: Draws) -> Scored:
     errors = {name: resample_sums(values, counts) for name, values in item.squared_errors.items()}
     entry = Scored(item, None, bootstrap_ratio(256 * item.coded_bytes, item.raw_bits, counts), _errors=errors)
-    if errors and item.elements.all():
-        entry.mse_draws = np.sum(list(errors.values()), axis=0) / resample_sums(item.elements, counts)
+    if errors and item.elements.any():
+        entry.mse_draws = bootstrap_ratio(np.sum(list(item.squared_errors.values()), axis=0), item.elements, counts)
     return entry
 
 
@@ -158,5 +159,9 @@ def _set_errors(scored: Iterable[Scored]) -> None:
             continue
         if floor is not None and floor._errors.keys() == entry._errors.keys():
             with np.errstate(invalid="ignore", divide="ignore"):
-                parts = [tensors[name].elements * entry._errors[name] / floor._errors[name] for name in entry._errors]
+                parts = [
+                    record.elements * entry._errors[name] / floor._errors[name]
+                    for name, record in tensors.items()
+                    if record.elements
+                ]
             entry.nmse_draws = np.sum(parts, axis=0) / elements

@@ -96,8 +96,8 @@ class RatePoint(_Strict):
     fingerprint: str = Field(description="of the fitted codec")
     coded_bytes: int = Field(description="complete bitstreams of all samples")
     bytes_per_sample: float = Field(description="mean over samples")
-    bpfp: float = Field(description="bits per feature point")
-    ebpfp: float = Field(description="32 * coded bits / raw bits")
+    bpfp: float | None = Field(description="bits per feature point; null where no sample has one")
+    ebpfp: float | None = Field(description="32 * coded bits / raw bits; null where no sample has any")
     compression: float = Field(description="raw over coded size")
     score: Estimate = Field(description="of the task with decoded features")
     retention: Estimate = Field(description="(score - floor) / (anchor - floor)")
@@ -107,8 +107,8 @@ class RatePoint(_Strict):
     gap_nmse: float | None = Field(description="BPFP above the Gaussian bound at this NMSE; negative: below it")
     encode_seconds: float | None = Field(description="median over samples")
     decode_seconds: float | None = Field(description="median over samples")
-    encode_mb_per_s: float | None = Field(description="10^6 raw bytes a second, median over samples")
-    decode_mb_per_s: float | None = Field(description="10^6 raw bytes a second, median over samples")
+    encode_mb_per_s: float | None = Field(description="10^6 raw bytes a second, median over samples that have any")
+    decode_mb_per_s: float | None = Field(description="10^6 raw bytes a second, median over samples that have any")
     on_front: bool | None = Field(
         description="no other point of any codec is at least as good in rate, score and decode speed and better in "
         "one; speeds within 10 % are equal"

@@ -89,15 +89,17 @@ class RateRecord(_Strict):
     coded_bytes: int = Field(ge=0)
     elements: int = Field(ge=0)
     raw_bits: int = Field(ge=0)
-    bpfp: float = Field(ge=0, description="coded bits per feature point")
-    ebpfp: float = Field(ge=0, description="32 * coded bits / raw bits; uncoded is 32")
+    bpfp: float | None = Field(ge=0, description="coded bits per feature point; null where there is none")
+    ebpfp: float | None = Field(ge=0, description="32 * coded bits / raw bits; uncoded is 32; null of no raw bits")
 
 
 class TensorRecord(_Strict):
     """One tensor's share."""
 
     elements: int = Field(ge=0)
-    mse: float | None = Field(ge=0, description="mean squared error; null where the tensor holds NaN or infinity")
+    mse: float | None = Field(
+        ge=0, description="mean squared error; null where the tensor holds NaN, infinity or nothing at all"
+    )
     quantiser_mse: float | None = Field(
         default=None, ge=0, description="after the quantiser alone; null where the codec cannot tell"
     )

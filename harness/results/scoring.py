@@ -76,8 +76,8 @@ def rate_of(table: pa.Table) -> RateRecord:
         coded_bytes=coded_bytes,
         elements=elements,
         raw_bits=raw_bits,
-        bpfp=rates.bpfp(8 * coded_bytes, elements),
-        ebpfp=rates.ebpfp(8 * coded_bytes, raw_bits),
+        bpfp=_defined(rates.bpfp(8 * coded_bytes, elements)),
+        ebpfp=_defined(rates.ebpfp(8 * coded_bytes, raw_bits)),
     )
 
 
@@ -95,20 +95,23 @@ def tensors_of(table: pa.Table) -> dict[str, TensorRecord]:
             known["quantiser_mse"] = _mean(share, elements)
         if f"payload_bytes.{name}" in table.column_names:
             payload_bytes = int(np.sum(column(table, f"payload_bytes.{name}")))
-            known |= {"payload_bytes": payload_bytes, "payload_bpfp": rates.bpfp(8 * payload_bytes, elements)}
+            payload_bpfp = _defined(rates.bpfp(8 * payload_bytes, elements))
+            known |= {"payload_bytes": payload_bytes, "payload_bpfp": payload_bpfp}
         error = total(column(table, error_column))
         found[name] = TensorRecord(elements=elements, mse=_mean(error, elements), **known)
     return found
 
 
 def mse_of(table: pa.Table) -> float | None:
-    """Mean squared error over all elements of all tensors; None where one is not finite."""
+    """Mean squared error over all elements of all tensors; None where one is not finite, and where there is none."""
     columns = [name for name in table.column_names if name.startswith("squared_error.")]
     error = total(np.concatenate([column(table, name) for name in columns]))
     return _mean(error, int(np.sum(column(table, "elements"))))
 
 
 def _mean(error: float, count: int) -> float | None:
-    if not math.isfinite(error):
-        return None
-    return error / count if count else 0.0
+    return _defined(error / count) if count else None
+
+
+def _defined(figure: float) -> float | None:
+    return figure if math.isfinite(figure) else None

@@ -105,7 +105,7 @@ def evaluate(
             progress=progress,
         )
         done = ScenarioRunner(scenario, settings, team).run(codecs)
-        points = sorted(done.points, key=lambda point: point.result.rate.ebpfp)
+        points = sorted(done.points, key=lambda point: point.result.rate.coded_bytes)  # of the same samples
         kept = tuple(point.folder for point in points) if results is not None else ()
         return Curve(scenario, tuple(p.result for p in points), done.anchor.result, done.floor.result, kept)
     finally:

@@ -53,8 +53,13 @@ def resample_sums(values: NDArray[np.float64], counts: NDArray[np.float64]) -> N
 def bootstrap_ratio(
     numerator: NDArray[np.float64], denominator: NDArray[np.float64], counts: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """The ratio of sums of each draw, such as coded bits over raw bits; both inputs ``[samples]``."""
-    return resample_sums(numerator, counts) / resample_sums(denominator, counts)
+    """The ratio of sums of each draw, such as coded bits over raw bits; both inputs ``[samples]``.
+
+    NaN where the denominator is zero: the draw holds nothing but samples without a feature point.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = resample_sums(numerator, counts) / resample_sums(denominator, counts)
+    return np.where(np.isfinite(ratios), ratios, np.nan)
 
 
 def interval(draws: NDArray[np.float64], confidence: float = CONFIDENCE) -> tuple[float, float] | None:

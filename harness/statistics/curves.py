@@ -97,12 +97,13 @@ def rates_at_retention(rates: ArrayLike, retentions: ArrayLike, percent: float) 
 
     Args:
         rates: EBPFP, ``[curves, points]``, positive.
-        retentions: ``[curves, points]``; a curve that holds NaN gets NaN.
+        retentions: ``[curves, points]``; a curve that holds NaN, here or in its rates, gets NaN.
         percent: such as 95.
 
     Returns:
         ``[curves]``, at most 32.
     """
+    unknown = np.isnan(np.add(rates, retentions)).any(axis=-1)
     rates, fit = by_rate(rates, retentions)
     target = percent / 100
     held = fit >= target - _TOLERANCE
@@ -117,7 +118,7 @@ def rates_at_retention(rates: ArrayLike, retentions: ArrayLike, percent: float) 
     found = np.exp2(log_low + share * (log_high - log_low))
     found = np.where(after == 0, rates[row, after], found)
     found = np.where(reached, np.minimum(found, UNCODED_EBPFP), UNCODED_EBPFP)
-    return np.where(np.isnan(fit).any(axis=-1), np.nan, found)
+    return np.where(unknown, np.nan, found)
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ class RateAtRetention:
 
 
 def rate_at_retention(rates: Sequence[float], retentions: Sequence[float], percent: float) -> RateAtRetention | None:
-    """EBPFP@percent of one curve; None where retention is undefined.
+    """EBPFP@percent of one curve; None where retention or rate is undefined.
 
     Example:
         >>> rate_at_retention([1, 4], [0.9, 1.0], 100)
@@ -139,7 +140,7 @@ def rate_at_retention(rates: Sequence[float], retentions: Sequence[float], perce
         >>> rate_at_retention([1, 2, 4], [0.96, 0.97, 1.0], 95)
         RateAtRetention(ebpfp=1.0, bound='at most')
     """
-    if not len(rates) or np.isnan(retentions).any():
+    if not len(rates) or np.isnan(np.add(rates, retentions)).any():
         return None
     ebpfp = float(rates_at_retention([rates], [retentions], percent)[0])
     ordered, fit = by_rate(rates, retentions)

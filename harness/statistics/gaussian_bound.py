@@ -139,9 +139,9 @@ def spectrum(samples: Sequence[FeatureSet], spec: TensorSpec, folds: int = FOLDS
     parts = [_Moments() for _ in range(folds)]
     shift: Floats | None = None
     for index, features in enumerate(samples):
-        rows = _rows(spec, as_float32(features[spec.name]))
-        if not rows.size:
+        if not features[spec.name].numel():
             continue
+        rows = _rows(spec, as_float32(features[spec.name]))
         if shift is None:
             shift = rows.mean(axis=0)  # near zero the sums of squares cancel least
             # Ragged samples may have twice as many rows as the first, hardly more.

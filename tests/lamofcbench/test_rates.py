@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from lamofcbench.rates import bpfp, compression_ratio, ebpfp
@@ -22,5 +24,7 @@ def test_ratio_and_equivalent_rate_say_the_same():
     assert compression_ratio(100, 1600) * ebpfp(100, 1600) == 32
 
 
-def test_nothing_is_no_division_by_zero():
-    assert bpfp(0, 0) == 0 and ebpfp(0, 0) == 0 and compression_ratio(0, 10) == float("inf")
+def test_features_of_no_elements_have_no_rate():
+    for coded_bits in (0, 80):
+        assert math.isnan(bpfp(coded_bits, 0)) and math.isnan(ebpfp(coded_bits, 0))
+    assert compression_ratio(0, 10) == float("inf") and compression_ratio(80, 0) == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.report import text
-from harness.report.comparison import Comparison, Verdict
+from harness.report.comparison import RETAINED, Comparison, Verdict
 from harness.report.render.tables import (
     CODEC_COLUMN,
     POINT_COLUMN,
@@ -34,7 +34,7 @@ def comparison_table(comparison: Comparison, *, everything: bool = False) -> Tab
         [
             name_cell(pair.scenario),
             name_cell(pair.codec),
-            name_cell(pair.label or ("" if pair.changes[0].measure == "rate" else "curve")),
+            name_cell("curve" if change.measure in RETAINED else pair.label),
             name_cell(change.measure),
             number_cell(change.a),
             number_cell(change.b),

@@ -82,7 +82,7 @@ def front_table(scenario: ScenarioSummary) -> Table:
             number_cell(point.decode_mb_per_s),
             Cell(text.NOTHING if point.front_share is None else f"{100 * point.front_share:.0f}", point.front_share),
         ]
-        for codec, point in sorted(found, key=lambda pair: pair[1].ebpfp)
+        for codec, point in sorted(found, key=lambda pair: pair[1].ebpfp or 0.0)
     ]
     beaten = [text.shown(codec.codec) for codec in scenario.codecs if codec.role == "codec" and codec not in
               [kept for kept, _ in found]]  # fmt: skip

@@ -110,7 +110,7 @@ def score_panel(scenario: ScenarioSummary) -> Panel:
             [
                 Mark(p.ebpfp, p.score.value, _described(codec, p), p.score.low, p.score.high)
                 for p in codec.points
-                if p.score.value is not None
+                if p.ebpfp is not None and p.score.value is not None
             ],
         )
         for codec in _codecs(scenario)
@@ -136,7 +136,7 @@ def error_panel(scenario: ScenarioSummary, measure: str = "nmse") -> Panel:
     """
     name = measure.upper()
     series = [
-        Series(codec.codec, [Mark(p.ebpfp, error, _described(codec, p)) for p, error in _errors(codec, measure)])
+        Series(codec.codec, [Mark(rate, error, _described(codec, p)) for p, rate, error in _errors(codec, measure)])
         for codec in _codecs(scenario)
     ]
     values = [mark.y for part in series for mark in part.marks]
@@ -163,7 +163,7 @@ def speed_panel(scenario: ScenarioSummary) -> Panel:
             [
                 Mark(p.ebpfp, p.decode_mb_per_s, _described(codec, p), faint=not p.on_front, hollow=not _keeps(p))
                 for p in codec.points
-                if p.decode_mb_per_s is not None
+                if p.ebpfp is not None and p.decode_mb_per_s is not None
             ],
             joined=False,
         )
@@ -207,16 +207,17 @@ def _codecs(scenario: ScenarioSummary) -> list[CodecSummary]:
     return [codec for codec in scenario.codecs if codec.role == "codec"]
 
 
-def _errors(codec: CodecSummary, measure: str) -> list[tuple[RatePoint, float]]:
-    return [(p, getattr(p, measure)) for p in codec.points if getattr(p, measure)]
+def _errors(codec: CodecSummary, measure: str) -> list[tuple[RatePoint, float, float]]:
+    """The points that have a rate and an error, with both."""
+    return [(p, p.ebpfp, getattr(p, measure)) for p in codec.points if p.ebpfp is not None and getattr(p, measure)]
 
 
 def _keeps(point: RatePoint) -> bool:
     return point.retention.value is not None and point.retention.value >= REQUIRED_RETENTION
 
 
-def _bytes_per_rate(scenario: ScenarioSummary) -> float:
-    return scenario.raw_bytes_per_sample / UNCODED_EBPFP
+def _bytes_per_rate(scenario: ScenarioSummary) -> float | None:
+    return scenario.raw_bytes_per_sample / UNCODED_EBPFP or None
 
 
 def _described(codec: CodecSummary, point: RatePoint) -> str:
@@ -235,7 +236,7 @@ def _described(codec: CodecSummary, point: RatePoint) -> str:
 
 def rate_axis(scenario: ScenarioSummary) -> Axis:
     """EBPFP in octaves down from 32, which is uncoded."""
-    rates = [p.ebpfp for codec in _codecs(scenario) for p in codec.points]
+    rates = [p.ebpfp for codec in _codecs(scenario) for p in codec.points if p.ebpfp is not None]
     low = min([*rates, UNCODED_EBPFP / 2]) * 2**-MARGIN_OCTAVES
     high = max([*rates, UNCODED_EBPFP]) * 2**MARGIN_OCTAVES
     octaves = range(math.floor(math.log2(high)), math.ceil(math.log2(low)) - 1, -1)

@@ -54,3 +54,10 @@ def test_there_is_no_interval_of_mostly_undefined_draws():
     assert interval(np.array([])) is None
     draws[:95] = 2.0
     assert interval(draws) == (2.0, 2.0)
+
+
+def test_a_draw_of_nothing_but_samples_without_raw_bits_has_no_ratio():
+    counts = draw_counts(np.array([[0, 0], [0, 1]]), 2)
+    ratios = bootstrap_ratio(np.array([80.0, 160.0]), np.array([0.0, 32.0]), counts)
+    assert np.isnan(ratios[0])
+    assert ratios[1] == 240 / 32

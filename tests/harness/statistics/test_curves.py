@@ -114,3 +114,10 @@ class TestRateAtError:
 
 def test_geometric_mean():
     assert geometric_mean([[1.0, 4.0], [2.0, 32.0]], axis=1).tolist() == pytest.approx([2.0, 8.0])
+
+
+def test_a_curve_whose_rate_is_undefined_has_no_rate_at_a_retention():
+    assert rate_at_retention([np.nan, np.nan], [0.9, 1.0], 95) is None
+    drawn = rates_at_retention([[1.0, 4.0], [np.nan, 4.0]], [[0.9, 1.0], [0.9, 1.0]], 100)
+    assert drawn[0] == 4.0
+    assert np.isnan(drawn[1])

@@ -134,3 +134,9 @@ class TestSpectrum:
         squares = scales.ravel() ** 2
         distortion, rate = np.minimum(squares, level).mean(), np.maximum(0, np.log2(squares / level) / 2).mean()
         assert bound.bits(distortion) == pytest.approx(rate, abs=0.02)
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (3, 0)])
+def test_tensors_without_elements_teach_nothing(shape):
+    spec = TensorSpec(name="x", role="hidden", shape=shape, dtype="float32")
+    assert spectrum([FeatureSet({"x": torch.zeros(shape)})] * 3, spec).observations == 0
