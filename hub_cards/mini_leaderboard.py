@@ -11,19 +11,23 @@ import argparse
 import json
 import sys
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from harness.report.findings import findings
+from harness.report.origins import Origin, labels_of
 from harness.report.overall import ranked
 from harness.report.summary import OverallRow, Summary
 from harness.results import store
+from harness.results.result import ANCHOR, FLOOR
 from lamofcbench.errors import LaMoFCBenchError
+from lamofcbench.identity import family_of
 
 LEADERBOARD = Path(__file__).parent / "mini" / "leaderboard.json"
 PERCENT = 95
-SAME = ("lamofcbench", "reference", "confidence", "scenarios")
+SAME = ("lamofcbench", "protocol", "reference", "confidence", "scenarios")
 """What rows must have in common to stand on one board."""
 
 Board = dict[str, Any]
@@ -36,9 +40,12 @@ def leaderboard(results: Path, before: Board | None = None) -> Board:
         results: a folder of results with its report.
         before: a leaderboard whose other rows stay.
 
+    Rows of one codec's older code go with the newer; a codec of the same name from another place gets a row, and a
+    label, of its own.
+
     Raises:
-        LaMoFCBenchError: if there is no report, a result does not cover its whole test split, or the other rows are of
-            other data.
+        LaMoFCBenchError: if there is no report, a result does not cover its whole test split or is of another protocol,
+            or the other rows are of other data.
     """
     report = results / "report" / "summary.json"
     if not report.is_file():
@@ -47,33 +54,49 @@ def leaderboard(results: Path, before: Board | None = None) -> Board:
     parts = [scenario.scenario for scenario in summary.scenarios if scenario.samples != scenario.test_samples]
     if parts:
         raise LaMoFCBenchError(f"{results} has results on a part of the test split of {', '.join(parts)}")
+    foreign = [scenario.scenario for scenario in summary.scenarios if not scenario.current]
+    if foreign:
+        raise LaMoFCBenchError(f"{results} has results of another protocol of {', '.join(foreign)}; run them again")
     board = {
         "lamofcbench": summary.lamofcbench_version,
+        "protocol": summary.scenarios[0].protocol_version,
         "reference": summary.reference,
         "confidence": summary.confidence,
         "scenarios": {
             part.scenario: {"version": part.version, "data_revision": part.data_revision} for part in summary.scenarios
         },
         "retained": {row.codec: _retained(summary, row.codec) for row in summary.overall},
-        "runs": _runs(results),
+        "runs": _runs(results, summary),
     }
     rows = summary.overall
     if before is not None:
-        different = [name for name in SAME if before[name] != board[name]]
+        different = [name for name in SAME if before.get(name) != board[name]]
         if different:
             raise LaMoFCBenchError(
                 f"the rows before were measured with other {', '.join(different)}; run all codecs, or remove them"
             )
-        kept = [OverallRow.model_validate(row) for row in before["codecs"] if row["codec"] not in board["retained"]]
-        rows = [*rows, *kept]
+        new = {_origin(row) for row in rows}
+        kept = [row for row in map(OverallRow.model_validate, before["codecs"]) if _origin(row) not in new]
+        labels = labels_of([*new, *map(_origin, kept)])
         for name in ("retained", "runs"):
-            board[name] = before[name] | board[name]
+            board[name] = _parts(before[name], kept, labels) | _parts(board[name], rows, labels)
+        rows = [row.model_copy(update={"codec": labels[_origin(row)]}) for row in (*rows, *kept)]
     rows = ranked(rows, PERCENT)
     winners = [winner(board, scenario) for scenario in board["scenarios"]]
     return board | {
         "codecs": [row.model_dump() for row in rows],
         "findings": findings(rows, winners, PERCENT),
     }
+
+
+def _origin(row: OverallRow) -> Origin:
+    return row.name, family_of(row.identity)
+
+
+def _parts(found: Mapping[str, Any], rows: Iterable[OverallRow], labels: Mapping[Origin, str]) -> dict[str, Any]:
+    """What is known of some rows, and of anchor and floor, under the labels that they get."""
+    names = {ANCHOR: ANCHOR, FLOOR: FLOOR} | {row.codec: labels[_origin(row)] for row in rows}
+    return {names[label]: part for label, part in found.items() if label in names}
 
 
 def winner(board: Board, scenario: str) -> str | None:
@@ -96,11 +119,13 @@ def _retained(summary: Summary, name: str) -> dict[str, Any]:
     }
 
 
-def _runs(results: Path) -> dict[str, Any]:
+def _runs(results: Path, summary: Summary) -> dict[str, Any]:
     """On which machine each codec ran, and how long: model loading and fitting are left out."""
     runs: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for folder in store.find_results(results):
-        runs[folder.path.parent.name].append(json.loads((folder.path / "run.json").read_text()))
+    for scenario in summary.scenarios:
+        for codec in scenario.codecs:
+            for point in codec.points:
+                runs[codec.codec].append(json.loads((results / point.folder / store.RUN_FILE).read_text()))
     return {
         codec: {
             "results": len(own),

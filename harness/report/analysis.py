@@ -12,11 +12,13 @@ import numpy as np
 from harness.report.bd_rates import with_bd_rates
 from harness.report.bounds import NO_SCENARIO, ScenarioBound
 from harness.report.collect import Evidence
+from harness.report.declared import declaration
 from harness.report.deployment import link_answers
 from harness.report.fronts import with_fronts
+from harness.report.origins import role_of
 from harness.report.points import median_speeds, rate_point, speeds_of
 from harness.report.run_facts import shared_facts
-from harness.report.scored import Draws, Scored, declaration, estimate, score, set_retention
+from harness.report.scored import Draws, Scored, estimate, score, set_retention
 from harness.report.summary import (
     RANKING_SAMPLES,
     RETAINED_PERCENTS,
@@ -28,14 +30,13 @@ from harness.report.summary import (
     RetainedRate,
     ScenarioSummary,
 )
-from harness.results.result import ANCHOR, FLOOR, Result
+from harness.results.result import FLOOR, Result
 from harness.statistics import curves
 from harness.statistics.bootstrap import resample_indices
 from harness.statistics.gaussian_bound import Spectrum
 from lamofcbench.errors import LaMoFCBenchError
 from lamofcbench.scenarios.base import Scenario
 
-ROLES = {ANCHOR: "anchor", FLOOR: "floor"}
 SPEED_DRAWS = 200
 
 FindSpectra = Callable[[Scenario, Result], Mapping[str, Spectrum]]
@@ -133,6 +134,10 @@ def analyse_scenario(
         scenario_digest=first.scenario_digest,
         data_revision=first.data_revision,
         protocol_version=first.protocol_version,
+        current=first.is_current,
+        metric_identity=first.metric_identity,
+        adapter_identity=first.adapter_identity,
+        builder_identity=first.builder_identity,
         batch_size=first.batch_size,
         dtype=first.dtype,
         device_type=first.device_type,
@@ -184,7 +189,9 @@ def _codec_summary(
         speeds[stage] = estimate(_median_of(getattr(p, f"{stage}_mb_per_s") for p in points), drawn)
     return CodecSummary(
         codec=name,
-        role=ROLES.get(name, "codec"),  # type: ignore[arg-type]
+        name=records[0].name,
+        identity=records[0].identity,
+        role=role_of(entries[0].item),
         lossless=all(record.lossless for record in records),
         trained_on=max((record.trained_on for record in records), key=order.index),
         state_bytes=max(record.state_bytes for record in records),

@@ -10,8 +10,9 @@ import contextlib
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,24 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from harness.report import unfinished
 from harness.results.record import column, statistics_of
 from harness.results.result import Result
 from harness.results.scoring import read_figures
-from harness.results.store import RESULT_FILE, RUN_FILE, SAMPLES_FILE, TIMINGS_FILE
+from harness.results.store import (
+    ASKED,
+    CODE_TOKEN,
+    CODEC_DIRECTORY,
+    FIT_FILE,
+    RESULT_FILE,
+    RUN_FILE,
+    SAMPLES_FILE,
+    TIMINGS_FILE,
+)
 from lamofcbench import rates
 from lamofcbench.errors import ResultsError
-from lamofcbench.scenarios.base import NAME_PATTERN
+from lamofcbench.identity import is_anonymous
+from lamofcbench.scenarios.base import NAME_PATTERN, Scenario
 
 MAX_JSON_BYTES = 16 * 2**20
 
@@ -39,7 +51,8 @@ class Evidence:
 
     Attributes:
         folder: where it lies.
-        written: modification time of ``result.json``, to tell old from new.
+        written: when it was last asked for, in seconds, to tell old from new: as ``run.json`` says, or else when
+            ``result.json`` was modified, which copying a folder may change.
         coded_bytes: ``[samples]``, and so are the next four.
         raw_bits: of the uncoded tensors in their stored dtypes.
         elements: feature points.
@@ -49,6 +62,9 @@ class Evidence:
         statistics: the metric's, each ``[samples]`` or ``[samples, values]``.
         squared_errors: of each tensor, each ``[samples]``; empty where the table has none, or one is not finite.
         run: ``run.json`` as it stands; empty where there is none.
+        fitted_elsewhere: whether the codec's state came with it, from a saved folder or an object, rather than from this
+            scenario's calibration samples; None where there is no state or no telling.
+        label: what a report calls the codec, see `harness.report.origins`.
     """
 
     folder: Path
@@ -63,10 +79,22 @@ class Evidence:
     encode_seconds: Floats | None
     decode_seconds: Floats | None
     run: dict[str, Any]
+    fitted_elsewhere: bool | None = None
+    label: str = ""
+
+    @property
+    def code(self) -> str:
+        """Identifies the codec's code. One that nothing identifies is what it was in one process."""
+        identity = self.result.codec.identity
+        return f"{identity}~{self.run.get(CODE_TOKEN, '')}" if is_anonymous(identity) else identity
 
 
-def read_results(results_dir: Path) -> tuple[list[Evidence], list[str]]:
+def read_results(results_dir: Path, declared: Mapping[str, Scenario] | None = None) -> tuple[list[Evidence], list[str]]:
     """All usable results under a folder, in the order of their paths, and a warning for each that is not usable.
+
+    Args:
+        results_dir: the results folder.
+        declared: scenarios from users' own files, by id; registered ones need not be given.
 
     Raises:
         ResultsError: if the folder is missing or holds no usable result.
@@ -76,6 +104,8 @@ def read_results(results_dir: Path) -> tuple[list[Evidence], list[str]]:
     evidence, warnings = [], []
     for folder in _result_folders(results_dir):
         try:
+            if not (folder / RESULT_FILE).is_file():
+                raise ResultsError(unfinished.advice(folder, declared or {}))
             evidence.append(_read(folder))
         except ResultsError as error:
             warnings.append(f"skipped {folder.relative_to(results_dir)}: {error}")
@@ -106,9 +136,10 @@ def _read(folder: Path) -> Evidence:
     with _damage(SAMPLES_FILE):
         statistics = {name: values.astype(np.float64) for name, values in statistics_of(samples).items()}
     encode_seconds, decode_seconds = _read_timings(folder / TIMINGS_FILE, index)
+    run = _read_mapping(folder / RUN_FILE)
     return Evidence(
         folder=folder,
-        written=(folder / RESULT_FILE).stat().st_mtime,
+        written=_asked(run) or (folder / RESULT_FILE).stat().st_mtime,
         result=result,
         index=index,
         coded_bytes=coded_bytes,
@@ -118,7 +149,8 @@ def _read(folder: Path) -> Evidence:
         squared_errors=_squared_errors(samples, result),
         encode_seconds=encode_seconds,
         decode_seconds=decode_seconds,
-        run=_read_run(folder / RUN_FILE),
+        run=run,
+        fitted_elsewhere=_fitted_elsewhere(folder / CODEC_DIRECTORY / FIT_FILE, result),
     )
 
 
@@ -138,8 +170,6 @@ def _squared_errors(samples: pa.Table, result: Result) -> dict[str, Floats]:
 
 def _read_result(folder: Path) -> Result:
     path = folder / RESULT_FILE
-    if not path.is_file():
-        raise ResultsError("the run is unfinished; run it again to complete it")
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
             raise ResultsError(f"{RESULT_FILE} is larger than {MAX_JSON_BYTES} bytes")
@@ -182,15 +212,28 @@ def _read_timings(path: Path, index: NDArray[np.int64]) -> tuple[Floats | None, 
     return encode_seconds, decode_seconds
 
 
-def _read_run(path: Path) -> dict[str, Any]:
-    """``run.json``, which only informs: whatever is wrong with it costs the information, not the result."""
+def _fitted_elsewhere(path: Path, result: Result) -> bool | None:
+    unfitted = _read_mapping(path).get("unfitted_fingerprint")
+    return None if unfitted is None or not result.codec.state_bytes else unfitted == result.codec.fingerprint
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
+    """``run.json`` or ``fit.json``, which only inform: what is wrong with one costs the information, not the result."""
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
             return {}
-        run = json.loads(path.read_bytes())
+        found = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
-    return run if isinstance(run, dict) else {}
+    return found if isinstance(found, dict) else {}
+
+
+def _asked(run: Mapping[str, Any]) -> float | None:
+    """When a result was last asked for, in seconds; None where ``run.json`` does not say."""
+    for name in (ASKED, "finished"):
+        with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError):
+            return datetime.fromisoformat(run[name]).timestamp()
+    return None
 
 
 def _table(path: Path) -> pa.Table:

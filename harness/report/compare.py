@@ -29,9 +29,11 @@ from harness.report.comparison import (
     absolute_change,
     relative_change,
 )
-from harness.report.contexts import comparable
+from harness.report.contexts import comparable, short
+from harness.report.declared import declaration
+from harness.report.origins import labelled, labels_of, origin_of
 from harness.report.points import median_speeds, params_label, speeds_of
-from harness.report.scored import declaration, metric_of
+from harness.report.scored import metric_of
 from harness.report.summary import RETAINED_PERCENTS
 from harness.results.result import ANCHOR, FLOOR
 from harness.statistics import bootstrap, curves
@@ -47,7 +49,15 @@ SPEED_MARGIN = 0.5
 SPEEDS: tuple[Measure, Measure] = ("encode speed", "decode speed")
 
 SAME_DATA = ("scenario_version", "scenario_digest", "data_revision", "metric", "direction")
-SAME_CONDITIONS = ("protocol_version", "batch_size", "dtype", "device_type", "seed")
+SAME_CONDITIONS = (
+    "metric_identity",
+    "adapter_identity",
+    "builder_identity",
+    "batch_size",
+    "dtype",
+    "device_type",
+    "seed",
+)
 
 Draws = NDArray[np.float64]
 
@@ -100,15 +110,22 @@ def compare_runs(
         ResultsError: if a folder holds no usable result.
     """
     settings = _Settings(resamples, seed, confidence, speed_margin, speeds)
+    declared = {scenario.id: scenario for scenario in scenarios}
     groups, warnings = [], []
     for run in (run_a, run_b):
-        evidence, unusable = read_results(run)
+        evidence, unusable = read_results(run, declared)
         group, left_out = comparable(evidence)
         groups.append(group)
         warnings += [f"{run}: {line}" for line in (*unusable, *left_out)]
-    declared = {scenario.id: scenario for scenario in scenarios}
+    labels = labels_of(origin_of(item) for group in groups for items in group.values() for item in items)
+    groups = [labelled(group, labels) for group in groups]
     pairings, pairs = [], []
     for name in sorted(groups[0].keys() & groups[1].keys()):
+        protocols = [group[name][0].result.protocol_version for group in groups]
+        if protocols[0] != protocols[1]:
+            old, new = protocols
+            warnings.append(f"{name}: not compared, the runs are of protocols {old} and {new}; run the older one again")
+            continue
         pairing, found = _compare_scenario(groups[0][name], groups[1][name], declared, settings)
         pairings.append(pairing)
         pairs += found
@@ -129,20 +146,20 @@ def compare_runs(
 
 
 def _name(item: Evidence, group: Iterable[Evidence]) -> str:
-    codec = item.result.codec
-    ladder = [other.result.codec.params for other in group if other.result.codec.name == codec.name]
-    return " ".join(filter(None, (item.result.scenario, codec.name, params_label(codec.params, ladder))))
+    params = item.result.codec.params
+    ladder = [other.result.codec.params for other in group if other.label == item.label]
+    return " ".join(filter(None, (item.result.scenario, item.label, params_label(params, ladder))))
 
 
 def _key(item: Evidence) -> tuple[str, str]:
-    return item.result.codec.name, json.dumps(item.result.codec.params, sort_keys=True)
+    return item.label, json.dumps(item.result.codec.params, sort_keys=True)
 
 
 def _compare_scenario(
     group_a: Sequence[Evidence], group_b: Sequence[Evidence], declared: Mapping[str, Scenario], settings: _Settings
 ) -> tuple[ScenarioPairing, list[Pair]]:
     first_a, first_b = group_a[0].result, group_b[0].result
-    notes = _differences(group_a[0], group_b[0], SAME_CONDITIONS)
+    notes = _differences(group_a[0], group_b[0], SAME_CONDITIONS) + _other_code(group_a, group_b)
     machines = [sorted({str(item.run.get("processor", "")) for item in group}) for group in (group_a, group_b)]
     if machines[0] != machines[1]:
         notes.append("speeds were measured on other machines")
@@ -173,7 +190,18 @@ def _compare_scenario(
 
 def _differences(a: Evidence, b: Evidence, fields: Iterable[str]) -> list[str]:
     pairs = [(field, str(getattr(a.result, field)), str(getattr(b.result, field))) for field in fields]
-    return [f"{field} was {old[:16]}, is {new[:16]}" for field, old, new in pairs if old != new]
+    return [f"{field} was {short(old)}, is {short(new)}" for field, old, new in pairs if old != new]
+
+
+def _other_code(group_a: Iterable[Evidence], group_b: Iterable[Evidence]) -> list[str]:
+    """A note for each codec whose code differs between the runs: such a change may be the code's own."""
+    codes = [{item.label: item.code for item in group} for group in (group_a, group_b)]
+    identities = [{item.label: item.result.codec.identity for item in group} for group in (group_a, group_b)]
+    return [
+        f"the code of {label} was {short(identities[0][label])}, is {short(identities[1][label])}"
+        for label in sorted(codes[0].keys() & codes[1].keys())
+        if codes[0][label] != codes[1][label]
+    ]
 
 
 def _common(a: Evidence, b: Evidence) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:

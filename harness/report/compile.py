@@ -10,12 +10,13 @@ from harness.report.bounds import read_spectra
 from harness.report.collect import read_results
 from harness.report.contexts import comparable
 from harness.report.findings import findings, winner
+from harness.report.origins import Origin, is_ours, labelled, labels_of, origin_of
 from harness.report.overall import overall_rows
 from harness.report.summary import Summary
 from harness.results.result import Result
 from harness.statistics import bootstrap
 from harness.statistics.gaussian_bound import Spectrum
-from lamofcbench.errors import UnknownNameError
+from lamofcbench.errors import LaMoFCBenchError, UnknownNameError
 from lamofcbench.scenarios.base import Scenario
 from lamofcbench.version import __version__
 
@@ -36,7 +37,8 @@ def compile_summary(
 
     Args:
         results_dir: the folder given to ``lamofcbench run --results``.
-        reference: the codec that BD-rates refer to; None for ``uniform`` where there are results of it.
+        reference: the codec that BD-rates refer to, as the report calls it; None for this project's ``uniform`` where
+            there are results of it.
         resamples: bootstrap draws; 0 leaves the intervals out.
         seed: of the draws.
         scenarios: scenarios from users' own files, whose metrics the intervals need.
@@ -47,15 +49,13 @@ def compile_summary(
     Raises:
         ResultsError: if the folder holds no usable result.
         UnknownNameError: if no result is of the named reference.
+        LaMoFCBenchError: if results of several codecs are of that name.
     """
-    evidence, warnings = read_results(Path(results_dir))
-    groups, left_out = comparable(evidence)
-    names = {item.result.codec.name for group in groups.values() for item in group}
-    if reference is not None and reference not in names:
-        raise UnknownNameError("reference codec", reference, names)
-    if reference is None and DEFAULT_REFERENCE in names:
-        reference = DEFAULT_REFERENCE
     declared = {scenario.id: scenario for scenario in scenarios}
+    evidence, warnings = read_results(Path(results_dir), declared)
+    groups, left_out = comparable(evidence)
+    labels = labels_of(origin_of(item) for group in groups.values() for item in group)
+    groups, reference = labelled(groups, labels), _reference(reference, labels)
     find_spectra = _spectra_finder(Path(results_dir), Path(data) if data is not None else None) if bound else None
     analyses = [
         analyse_scenario(
@@ -77,6 +77,26 @@ def compile_summary(
         scenarios=[analysis.summary for analysis in analyses],
         warnings=[*warnings, *left_out, *(line for analysis in analyses for line in analysis.warnings)],
     )
+
+
+def _reference(named: str | None, labels: Mapping[Origin, str]) -> str | None:
+    """The label of the codec that BD-rates refer to: the named one, or this project's uniform where it has results.
+
+    Raises:
+        UnknownNameError: if there is no such codec.
+        LaMoFCBenchError: if several have the name.
+    """
+    if named is None:
+        ours = [origin for origin in labels if origin[0] == DEFAULT_REFERENCE and is_ours(origin)]
+        return DEFAULT_REFERENCE if DEFAULT_REFERENCE in map(labels.__getitem__, ours) else None
+    if named in labels.values():
+        return named
+    found = sorted(label for (name, _), label in labels.items() if name == named)
+    if len(found) > 1:
+        raise LaMoFCBenchError(f"several codecs are named {named!r}; the reference may be {' or '.join(found)}")
+    if not found:
+        raise UnknownNameError("reference codec", named, list(labels.values()))
+    return found[0]
 
 
 def _spectra_finder(results_dir: Path, data: Path | None) -> FindSpectra:

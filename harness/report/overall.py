@@ -67,6 +67,8 @@ def _row(name: str, analyses: Sequence[ScenarioAnalysis]) -> OverallRow:
     }
     return OverallRow(
         codec=name,
+        name=found[0].name,
+        identity=found[0].identity,
         missing=missing,
         ebpfp=ebpfp,
         compression=compression,

@@ -21,7 +21,7 @@ from harness.statistics import curves
 from harness.statistics.bootstrap import bootstrap_ratio, draw_counts, interval, resample_indices, resample_sums
 from lamofcbench.errors import LaMoFCBenchError
 from lamofcbench.registry import is_file_reference
-from lamofcbench.scenarios.base import SCENARIOS, Scenario
+from lamofcbench.scenarios.base import Scenario
 
 Draws = NDArray[np.float64]
 
@@ -48,8 +48,8 @@ class Scored:
 
     @property
     def name(self) -> str:
-        """The codec's."""
-        return self.item.result.codec.name
+        """What the report calls the codec."""
+        return self.item.label
 
     @property
     def ebpfp(self) -> float:
@@ -64,16 +64,6 @@ def estimate(value: float, draws: Draws | None) -> Estimate:
         return Estimate(value=None)
     bounds = interval(draws) if draws is not None and len(draws) else None
     return Estimate(value=value) if bounds is None else Estimate(value=value, low=bounds[0], high=bounds[1])
-
-
-def declaration(name: str, declared: Mapping[str, Scenario]) -> Scenario | None:
-    """The scenario that results are of: the user's own, the registered one, or None."""
-    if name in declared:
-        return declared[name]
-    try:
-        return SCENARIOS.get(name)
-    except LaMoFCBenchError:
-        return None
 
 
 def metric_of(name: str, scenario: Scenario | None) -> Metric:

@@ -129,7 +129,9 @@ class BoundGap(_Strict):
 class CodecSummary(_Strict):
     """One codec on one scenario; its points in the order of rising rate."""
 
-    codec: str
+    codec: str = Field(description="what the report calls it: its name, and its place where two have one name")
+    name: str = Field(description="the codec's own")
+    identity: str = Field(description="of its code, see lamofcbench.identity; empty in results of schema 1")
     role: Literal["codec", "anchor", "floor"]
     lossless: bool = Field(description="every bit comes back")
     trained_on: Literal["nothing", "calibration", "other data"]
@@ -193,6 +195,10 @@ class ScenarioSummary(_Strict):
     scenario_digest: str
     data_revision: str
     protocol_version: int
+    current: bool = Field(description="whether this version has that protocol; others are compared with nothing")
+    metric_identity: str = Field(description="of the metric's code, see lamofcbench.identity")
+    adapter_identity: str = Field(description="of the split model's code")
+    builder_identity: str = Field(description="of the code that made the features; empty if not known")
     batch_size: int
     dtype: str
     device_type: str
@@ -214,7 +220,9 @@ class OverallBDRate(_Strict):
 class OverallRow(_Strict):
     """A codec over all scenarios."""
 
-    codec: str
+    codec: str = Field(description="what the report calls it, see CodecSummary")
+    name: str = Field(description="the codec's own")
+    identity: str = Field(description="of its code, the same on all scenarios")
     missing: list[str] = Field(description="scenarios without a figure; the means are null unless this is empty")
     ebpfp: dict[str, Estimate] = Field(description="by percent: geometric mean of EBPFP@p")
     compression: dict[str, Estimate] = Field(description="by percent: geometric mean of 32 / EBPFP@p")
@@ -234,7 +242,7 @@ class OverallRow(_Strict):
 class Summary(_Strict):
     """The whole report."""
 
-    summary_schema_version: Literal[2] = 2
+    summary_schema_version: Literal[3] = 3
     lamofcbench_version: str
     reference: str | None = Field(description="the codec that BD-rates refer to")
     resamples: int = Field(description="bootstrap draws over samples")

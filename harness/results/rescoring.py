@@ -177,7 +177,9 @@ def _read(folder: ResultFolder, scenario: Scenario) -> Result:
             f"{PROTOCOL_VERSION}, so run it again"
         )
     if result.scenario_digest != scenario.digest:
-        raise ResultsError(f"{folder.path} was made when {scenario.id} was declared otherwise; run it again")
+        raise ResultsError(
+            f"{folder.path} was made when {scenario.id} was declared otherwise, and no run changes that; remove it"
+        )
     return result
 
 

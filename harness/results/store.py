@@ -1,19 +1,19 @@
 """The results folder of one configuration: where things lie, what is finished, and how a run becomes files.
 
 ``results/<scenario>@<version>/<codec>/<config hash>/`` is laid out in `harness.results.result`. Beside the files named
-there, ``codec/fit.json`` says what the codec was fitted on, so that a later run finds it again, and ``journal/`` holds
-what an unfinished run has computed so far.
+there, ``codec/fit.json`` says what the codec was fitted on, so that a later run finds it again. An unfinished run has
+``journal/``, what it has computed so far, and ``config.json``, what its hash is made of.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,13 @@ CODEC_DIRECTORY = "codec"
 BITSTREAM_DIRECTORY = "bitstreams"
 JOURNAL_DIRECTORY = "journal"
 FIT_FILE = "fit.json"
+CONFIG_FILE = "config.json"
 _TEMPORARY = ".tmp"
+
+ASKED = "asked"
+"""In ``run.json``: when a run last asked for the result, by which a report tells new code from old."""
+CODE_TOKEN = "code_token"
+"""In ``run.json``, of a codec that nothing identifies: the same for the results of one class in one process."""
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
@@ -51,7 +57,7 @@ def codec_directory(results: Path, scenario_ref: str, codec_name: str) -> Path:
     return results / scenario_ref / re.sub(r"[^\w.-]+", "-", codec_name)
 
 
-@contextmanager
+@contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path that takes the place of ``path`` once the block has succeeded.
 
@@ -123,6 +129,30 @@ class ResultFolder:
             raise ResultsError(f"{file} is the result of {result.config_hash}, not of the folder it is in")
         return result
 
+    def begin(self, config: Mapping[str, Any]) -> None:
+        """Notes what an unfinished folder is of, so that a report can tell whether a run will ever complete it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(self.path / CONFIG_FILE, config)
+
+    def begun_as(self) -> dict[str, Any] | None:
+        """What `begin` noted; None where there is no such note of this folder."""
+        try:
+            config = json.loads((self.path / CONFIG_FILE).read_bytes())
+            return config if config_hash(config) == self.path.name else None
+        except (OSError, ValueError, TypeError, RecursionError):
+            return None
+
+    def ask(self, when: str) -> None:
+        """Notes in ``run.json`` that a run has asked for the finished result again, where that can be written.
+
+        Args:
+            when: ISO 8601, see `ASKED`.
+        """
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            run = json.loads((self.path / RUN_FILE).read_bytes())
+            if isinstance(run, dict):
+                write_json(self.path / RUN_FILE, run | {ASKED: when})
+
     def discard(self) -> None:
         """Removes everything, the mark of completion first."""
         (self.path / RESULT_FILE).unlink(missing_ok=True)
@@ -187,6 +217,7 @@ class ResultFolder:
         self.remove_leftovers()
         write_json(self.path / RUN_FILE, run)
         write_json(self.path / RESULT_FILE, result.model_dump(mode="json"))
+        (self.path / CONFIG_FILE).unlink(missing_ok=True)  # the result holds it all
         if result.samples == result.test_samples:
             self.remove_journal()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import secrets
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from lamofcbench.scenarios.base import Scenario
 from lamofcbench.storage.calibration import Calibration
 from lamofcbench.storage.reader import SplitReader
 from lamofcbench.user_files.modules import tree_of
+
+_CLASS_TOKENS: weakref.WeakKeyDictionary[type[Codec], str] = weakref.WeakKeyDictionary()
 
 
 def fit(codec: Codec, calibration: Calibration, seed: int) -> Codec:
@@ -91,6 +95,11 @@ def load_again(codec: Codec, directory: Path) -> Codec:
     if codec.name in CODECS.names() and CODECS.get(codec.name) is type(codec):
         return load_saved(directory)
     return type(codec).from_config(read_config(directory), directory)  # a class that is not registered
+
+
+def class_token(codec_class: type[Codec]) -> str:
+    """Tells classes of one name apart that nothing else does: random, the same as long as this class lives."""
+    return _CLASS_TOKENS.setdefault(codec_class, secrets.token_hex(8))
 
 
 def is_anonymous(codec: Codec) -> bool:

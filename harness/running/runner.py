@@ -82,6 +82,10 @@ class _Prepared:
     pending: tuple[int, ...] | None  # None: the result is finished
 
 
+def _now(precision: str) -> str:
+    return datetime.now(timezone.utc).isoformat(timespec=precision)
+
+
 class ScenarioRunner:
     """Runs codecs on one scenario.
 
@@ -175,7 +179,7 @@ class ScenarioRunner:
 
     def _prepare(self, codec: Codec) -> _Prepared:
         """Fits and saves the codec, and finds what is left to compute."""
-        started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        started = _now("seconds")
         fitted, folder, fit_record = self.fitted(codec)
         nameless = fitting.is_anonymous(codec) or any(map(is_anonymous, self.code.values()))
         renew = self.settings.overwrite == "always" or nameless
@@ -186,7 +190,9 @@ class ScenarioRunner:
         if finished is not None and (finished.samples >= self.samples or self.settings.overwrite == "never"):
             if finished.samples == finished.test_samples:
                 folder.remove_journal()  # a run that was killed at the very end may have left it
+            folder.ask(_now("microseconds"))
             return _Prepared(folder.path, started, None)
+        folder.begin(self._config(fitted))
         fitting.save(fitted, folder.codec_path, fit_record)
         folder.journal.repair()
         computed, damaged = self._computed(folder)
@@ -260,8 +266,11 @@ class ScenarioRunner:
             "bitstreams": self.settings.keeps_bitstreams(self.scenario),
             "argv": list(self.settings.argv),
             "started": started,
-            "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "finished": _now("seconds"),
+            store.ASKED: _now("microseconds"),
         }
+        if fitting.is_anonymous(codec):
+            run[store.CODE_TOKEN] = fitting.class_token(type(codec))
         folder.finish(result, run)
 
     def _result(self, codec: Codec, folder: store.ResultFolder) -> Result:

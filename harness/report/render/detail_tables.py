@@ -17,6 +17,9 @@ from harness.report.render.tables import (
 )
 from harness.report.summary import CodecSummary, RatePoint, ScenarioSummary
 
+OTHER_PROTOCOL = " (other protocol)"
+"""Behind what results of older versions say; such figures are compared with nothing."""
+
 
 def deployment_table(scenario: ScenarioSummary) -> Table:
     """A row a result: seconds from features to features over each link, and against uncoded transfer."""
@@ -171,6 +174,7 @@ def codec_table(scenario: ScenarioSummary) -> Table:
         Column("lossless", numeric=False),
         Column("trained on", numeric=False),
         Column("learned bytes"),
+        Column("code", "where it comes from, and which version of it", numeric=False),
     ]
     rows = [
         [
@@ -178,6 +182,7 @@ def codec_table(scenario: ScenarioSummary) -> Table:
             Cell("yes" if codec.lossless else "no"),
             Cell(codec.trained_on),
             Cell(f"{codec.state_bytes:,}", codec.state_bytes),
+            name_cell(codec.identity or text.NOTHING),
         ]
         for codec in scenario.codecs
     ]
@@ -193,11 +198,14 @@ def protocol_facts(scenario: ScenarioSummary) -> list[tuple[str, str]]:
         "feature points a sample": f"{scenario.elements_per_sample:,.0f}",
         "scenario digest": scenario.scenario_digest,
         "data revision": scenario.data_revision,
-        "protocol version": str(scenario.protocol_version),
+        "protocol version": str(scenario.protocol_version) + ("" if scenario.current else OTHER_PROTOCOL),
+        "code of the metric": scenario.metric_identity,
+        "code of the split model": scenario.adapter_identity,
+        "code of the data": scenario.builder_identity,
         "batch size": str(scenario.batch_size),
         "dtype of the tail": scenario.dtype,
         "device type": scenario.device_type,
         "seed": str(scenario.seed),
         **{f"run: {key}": value for key, value in scenario.run.items()},
     }
-    return [(text.shown(key), text.shown(value, text.MAX_LINE)) for key, value in facts.items()]
+    return [(text.shown(key), text.shown(value, text.MAX_LINE) or text.NOTHING) for key, value in facts.items()]

@@ -69,7 +69,8 @@ def _introduction(summary: Summary) -> list[str]:
 
 def _scenario(scenario: ScenarioSummary, figure: str) -> Iterable[str]:
     title = scenario.title if scenario.title == scenario.scenario else f"{scenario.title} ({scenario.scenario})"
-    yield from (f"## {escape(text.shown(title))}", "")
+    other = "" if scenario.current else detail_tables.OTHER_PROTOCOL
+    yield from (f"## {escape(text.shown(title))}{other}", "")
     anchor, floor = text.estimate(scenario.anchor), text.estimate(scenario.floor)
     yield from (f"{scenario.samples} samples; uncoded {escape(anchor)}, calibration mean {escape(floor)}.", "")
     yield from (f"![Score and error over rate]({figure})", "")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 INK = "#222222"
 PNG_DPI = 160
+MAX_LEGEND_NAME = 32
 
 
 def scenario_figure(scenario: ScenarioSummary, styles: Mapping[str, Style]) -> Figure:
@@ -137,7 +138,7 @@ def _legend(figure: Figure, codecs: Sequence[CodecSummary], styles: Mapping[str,
     if not names:
         return
     handles = [Line2D([], [], markersize=5.5, **_look(styles[name])) for name in names]
-    labels = [shown if len(shown) <= 28 else f"{shown[:27]}…" for shown in map(text.shown, names)]
+    labels = [text.shown(name, MAX_LEGEND_NAME) for name in names]
     column_inches = 0.9 + 0.085 * max(map(len, labels))  # the line, the gaps, and letters of 10 points
     columns = min(len(labels), max(1, int(figure.get_figwidth() / column_inches)))
     # Labels are set afterwards: the constructor drops those that begin with an underscore.

@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING
 from harness.console import fitting
 from harness.report import text
 from harness.report.comparison import Comparison
-from harness.report.render import comparison_tables, tables
+from harness.report.render import comparison_tables, detail_tables, tables
 from harness.report.summary import Summary
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def terminal_table(summary: Summary, file: IO[str] | None = None, *, points: boo
         for note in table.notes:
             console.print(_text(console, note, "dim"))
     for scenario in summary.scenarios if points else ():
-        title = text.shown(scenario.scenario)
+        title = text.shown(scenario.scenario) + ("" if scenario.current else detail_tables.OTHER_PROTOCOL)
         console.print(_rich(console, tables.points_table(scenario), title=title, drop=drop, brief=brief))
 
 

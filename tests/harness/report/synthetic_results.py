@@ -41,14 +41,19 @@ class Writer:
         fingerprint_of: str = "",
         run: dict | None = None,
         quantiser_share: float | None = None,
+        identity: str | None = None,
+        asked: str = "",
     ) -> Path:
+        """One result; `identity` is of the codec's code, this project's by default, `asked` when it was run (ISO)."""
         params = params or {}
+        identity = f"lamofcbench:{codec}@1" if identity is None else identity
         elements = sum(TENSORS.values())
         raw_bits = 32 * elements
         coded = np.full(self.samples, max(round(ebpfp * raw_bits / 256), 1), dtype=np.int64)
         statistics = self._statistics(score)
-        identity = json.dumps([codec, params, fingerprint_of, self.context, self.samples], sort_keys=True)
-        config_hash = hashlib.sha256(identity.encode()).hexdigest()[:16]
+        told_apart_by = [codec, identity, params, fingerprint_of, self.context, self.samples]
+        config = json.dumps(told_apart_by, sort_keys=True).encode()
+        config_hash = hashlib.sha256(config).hexdigest()[:16]
         folder = self.root / f"{self.scenario}@1" / codec.replace("/", "_") / config_hash
         folder.mkdir(parents=True, exist_ok=True)
         rate = RateRecord(
@@ -76,10 +81,14 @@ class Writer:
             "scenario_version": 1,
             "scenario_digest": "d" * 64,
             "data_revision": "r" * 40,
+            "builder_identity": "lamofcbench:builder@1",
+            "metric_identity": f"lamofcbench:{self.metric}@1",
+            "adapter_identity": "lamofcbench:adapter@1",
             "codec": CodecRecord(
                 name=codec,
+                identity=identity,
                 params=params,
-                fingerprint=hashlib.sha256(identity.encode()).hexdigest(),
+                fingerprint=hashlib.sha256(config).hexdigest(),
                 state_bytes=0 if trained_on == "nothing" else 4096,
                 trained_on=trained_on,
                 lossless=lossless,
@@ -116,7 +125,8 @@ class Writer:
         timings |= {"tail_seconds": 0.01 * noise, "score_seconds": 1e-5 * noise}
         pq.write_table(pa.table(timings), folder / "timings.parquet")
         default_run = {"lamofcbench": "0.1.0", "commit": "0123abcd", "threads": 1, "packages": {"torch": "2.13.0"}}
-        (folder / "run.json").write_text(json.dumps(default_run if run is None else run))
+        run = default_run if run is None else run
+        (folder / "run.json").write_text(json.dumps(run | ({"asked": asked} if asked else {})))
         (folder / "result.json").write_text(result.model_dump_json(indent=2))
         return folder
 

@@ -10,7 +10,10 @@ import pytest
 
 from harness.report.collect import read_results
 from harness.report.contexts import comparable
+from harness.results import store
+from harness.results.result import PROTOCOL_VERSION
 from lamofcbench.errors import ResultsError
+from lamofcbench.scenarios.base import SCENARIOS
 
 
 def _edit(folder, **changes):
@@ -36,7 +39,7 @@ def _other_bytes(folder):
 
 
 BREAK = {
-    "no result.json": (lambda f: (f / "result.json").unlink(), "unfinished"),
+    "no result.json": (lambda f: (f / "result.json").unlink(), "can be removed"),
     "no JSON": (lambda f: (f / "result.json").write_text("{"), "breaks the schema"),
     "unknown field": (lambda f: _edit(f, surprise=1), "surprise"),
     "NaN score": (lambda f: _edit(f, score=float("nan")), "breaks the schema"),
@@ -71,7 +74,7 @@ def test_nothing_usable_is_one_clear_error(writer, tmp_path):
     with pytest.raises(ResultsError, match="no usable result"):
         read_results(tmp_path / "empty")
     (writer.write("uniform", ebpfp=2.0, score=0.9) / "result.json").unlink()
-    with pytest.raises(ResultsError, match="unfinished"):
+    with pytest.raises(ResultsError, match="can be removed"):
         read_results(writer.root)
 
 
@@ -91,7 +94,15 @@ def test_timings_may_be_missing(writer):
 
 
 @pytest.mark.parametrize(
-    "change", [{"data_revision": "other"}, {"protocol_version": 2}, {"scenario_digest": "e" * 64}, {"dtype": "float16"}]
+    "change",
+    [
+        {"data_revision": "other"},
+        {"scenario_digest": "e" * 64},
+        {"dtype": "float16"},
+        {"metric_identity": "file:mine.py:Accuracy#00c2a50d3fc0e4a5"},
+        {"adapter_identity": "lamofcbench:adapter@2"},
+        {"builder_identity": "dist:theirs==1.0:Builder#00c2a50d3fc0e4a5"},
+    ],
 )
 def test_results_of_other_conditions_are_left_out_with_a_warning(writer, change):
     writer.anchor_and_floor()
@@ -144,3 +155,50 @@ def test_other_folders_are_no_results(writer):
     evidence, warnings = read_results(writer.root)
     assert [item.folder for item in evidence] == [folder]
     assert warnings == []
+
+
+# ------------------------------------------------------------------------------------------------------ unfinished runs
+
+
+def _begun(writer, **changes):
+    """A folder without a result, begun as a run of today would begin it but for the changes."""
+    scenario = SCENARIOS.get(writer.scenario)
+    config = {
+        "scenario": scenario.id,
+        "scenario_version": scenario.version,
+        "scenario_digest": scenario.digest,
+        "metric_identity": "lamofcbench:accuracy@1",
+        "protocol_version": PROTOCOL_VERSION,
+    } | changes
+    folder = store.ResultFolder(writer.root / scenario.ref / "uniform" / store.config_hash(config))
+    folder.begin(config)
+    return folder.path
+
+
+NEVER = "no run completes it any more, so the folder can be removed"
+
+
+@pytest.mark.parametrize(
+    ("changes", "advice"),
+    [
+        ({}, "run it again to complete it"),
+        ({"scenario": "theirs"}, "run it again to complete it"),
+        ({"scenario_digest": "0" * 64}, f"mini-cvu-digits has been declared otherwise since it began; {NEVER}"),
+        ({"scenario_version": 0}, f"has been declared otherwise since it began; {NEVER}"),
+        ({"protocol_version": 1}, f"the protocol has changed since it began; {NEVER}"),
+        ({"metric_identity": "lamofcbench:accuracy@0"}, f"its metric has changed since it began; {NEVER}"),
+    ],
+)
+def test_the_advice_for_an_unfinished_folder_can_be_followed(writer, changes, advice):
+    writer.anchor_and_floor()
+    _begun(writer, **changes)
+    [warning] = read_results(writer.root)[1]
+    assert advice in warning
+
+
+def test_a_folder_that_nothing_says_the_origin_of_can_be_removed(writer):
+    writer.anchor_and_floor()
+    folder = _begun(writer)
+    (folder / "config.json").write_text("[" * 100_000)
+    [warning] = read_results(writer.root)[1]
+    assert NEVER in warning
