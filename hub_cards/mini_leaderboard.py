@@ -89,6 +89,17 @@ def leaderboard(results: Path, before: Board | None = None) -> Board:
     }
 
 
+def replaced_rows(before: Board, board: Board) -> list[str]:
+    """A line for each row of the board before that gave way to newer code of the same codec."""
+    now = {_origin(row): row for row in map(OverallRow.model_validate, board["codecs"])}
+    lines = []
+    for row in map(OverallRow.model_validate, before["codecs"]):
+        new = now[_origin(row)]
+        if new.identity != row.identity:
+            lines.append(f"{new.codec}: the row of {row.identity} gave way to one of {new.identity}")
+    return lines
+
+
 def _origin(row: OverallRow) -> Origin:
     return row.name, family_of(row.identity)
 
@@ -149,9 +160,12 @@ def main() -> None:
     results = parser.parse_args().results
     before = json.loads(LEADERBOARD.read_text(encoding="utf-8")) if LEADERBOARD.is_file() else None
     try:
-        store.write_json(LEADERBOARD, leaderboard(results, before))
+        board = leaderboard(results, before)
     except LaMoFCBenchError as error:
         sys.exit(f"{LEADERBOARD}: {error}")
+    store.write_json(LEADERBOARD, board)
+    for line in replaced_rows(before, board) if before is not None else ():
+        print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

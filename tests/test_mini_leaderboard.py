@@ -70,6 +70,37 @@ def test_rows_of_other_data_do_not_stand_on_one_board(mini_leaderboard, whole):
         mini_leaderboard.leaderboard(whole, before)
 
 
+def test_rows_of_another_protocol_do_not_stand_on_one_board(mini_leaderboard, whole):
+    before = mini_leaderboard.leaderboard(whole)
+    del before["protocol"]  # as boards were before there was another
+    with pytest.raises(LaMoFCBenchError, match="with other protocol; run all codecs"):
+        mini_leaderboard.leaderboard(whole, before)
+
+
+def test_a_row_is_replaced_by_newer_code_alone_and_named(mini_leaderboard, whole):
+    now = mini_leaderboard.leaderboard(whole)
+    before = json.loads(json.dumps(now).replace("lamofcbench:uniform@1", "lamofcbench:uniform@0"))
+    assert mini_leaderboard.leaderboard(whole, before) == now
+    [line] = mini_leaderboard.replaced_rows(before, now)
+    assert "uniform: the row of lamofcbench:uniform@0 gave way to one of lamofcbench:uniform@1" in line
+    assert mini_leaderboard.replaced_rows(now, now) == []
+
+
+def test_codecs_of_one_name_from_different_places_have_rows_of_their_own(mini_leaderboard, whole):
+    now = mini_leaderboard.leaderboard(whole)
+    before = json.loads(json.dumps(now))
+    [mine] = [row for row in before["codecs"] if row["codec"] == "kmeans"]
+    mine |= {"codec": "uniform", "name": "uniform", "identity": "file:mine.py:UniformCodec#00000000000000aa"}
+    before["codecs"] = [mine]
+    for name in ("retained", "runs"):
+        before[name]["uniform"] = before[name].pop("kmeans")
+    after = mini_leaderboard.leaderboard(whole, before)
+    assert {row["codec"] for row in after["codecs"]} == {"uniform", "kmeans", "uniform (mine.py)"}
+    for name in ("retained", "runs"):
+        assert after[name]["uniform (mine.py)"] == now[name]["kmeans"]
+        assert after[name]["uniform"] == now[name]["uniform"]
+
+
 def test_results_on_a_part_of_the_split_are_refused(mini_leaderboard, tmp_path):
     with pytest.raises(LaMoFCBenchError, match="a part of the test split of mini-cvu-digits-hard"):
         mini_leaderboard.leaderboard(results(tmp_path, "--limit", "8"))

@@ -62,7 +62,7 @@ class Evidence:
         statistics: the metric's, each ``[samples]`` or ``[samples, values]``.
         squared_errors: of each tensor, each ``[samples]``; empty where the table has none, or one is not finite.
         run: ``run.json`` as it stands; empty where there is none.
-        fitted_elsewhere: whether the codec's state came with it, from a saved folder or an object, rather than from this
+        fitted_elsewhere: whether the codec came with its state, from a saved folder or an object, and not from this
             scenario's calibration samples; None where there is no state or no telling.
         label: what a report calls the codec, see `harness.report.origins`.
     """
