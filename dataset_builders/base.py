@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
 from lamofcbench.builders import Sample, ScenarioBuilder, Split
-from lamofcbench.errors import DataError, LaMoFCBenchError, PluginError, ScenarioError
+from lamofcbench.errors import DataError, LaMoFCBenchError, PluginError, ScenarioError, first_line
 from lamofcbench.features import FeatureSet
 from lamofcbench.models.base import SplitModel
 from lamofcbench.models.loading import load_model
 from lamofcbench.provenance import features_identity
 from lamofcbench.references import check_id, check_sample
 from lamofcbench.scenarios.base import Scenario
-from lamofcbench.storage.layout import SPLITS
+from lamofcbench.storage.cache import building
+from lamofcbench.storage.integrity import state_of
+from lamofcbench.storage.layout import MANIFEST_FILE, SPLITS, read_manifest
 from lamofcbench.storage.writer import DEFAULT_SHARD_BYTES, DatasetWriter
 
 
@@ -37,6 +40,9 @@ class Builder(ScenarioBuilder):
     ) -> Path:
         """Runs the front over both splits and writes ``output/<scenario id>/`` as a dataset; returns that folder.
 
+        A second process that builds the same scenario into the same folder waits for the first, and then takes what
+        that has built where it is what it would build itself.
+
         Args:
             scenario: which tensors to store, in which dtypes.
             output: the dataset folder; other scenarios in it stay.
@@ -49,7 +55,7 @@ class Builder(ScenarioBuilder):
                 stored; the latter before the model is loaded.
             ScenarioError: if the front gives other tensors than the scenario declares.
         """
-        samples = {split: self.samples(split) for split in SPLITS}
+        samples: dict[Split, Sequence[Sample]] = {split: self.samples(split) for split in SPLITS}
         declared: dict[Split, int] = {"test": scenario.test_samples, "calibration": scenario.calibration_samples}
         for split in SPLITS:
             brought = len(samples[split])
@@ -58,6 +64,37 @@ class Builder(ScenarioBuilder):
                     f"{scenario.id} declares {declared[split]} {split} samples; its builder brings {brought}"
                 )
             self._check_samples(scenario, split, samples[split])
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"cannot write to {output}: {first_line(error)}") from error
+        manifest = output / scenario.id / MANIFEST_FILE
+        before = manifest.stat() if manifest.is_file() else None
+        with building(output, scenario.id) as waited:
+            if not (waited and self._was_built(scenario, manifest, before)):
+                self._build(scenario, output, samples, progress=progress, device=device, shard_bytes=shard_bytes)
+        return output / scenario.id
+
+    def _was_built(self, scenario: Scenario, manifest: Path, before: os.stat_result | None) -> bool:
+        """True where what building would write was put in place since ``before``."""
+        try:
+            built = read_manifest(manifest)
+            if before is not None and state_of(manifest.stat()) == state_of(before):
+                return False
+        except (DataError, OSError):
+            return False
+        return (built.scenario_digest, built.data_revision) == (scenario.digest, self.revision())
+
+    def _build(
+        self,
+        scenario: Scenario,
+        output: Path,
+        samples: Mapping[Split, Sequence[Sample]],
+        *,
+        progress: bool,
+        device: str,
+        shard_bytes: int,
+    ) -> None:
         model = load_model(scenario, device=device, builder=self)
         owners: dict[str, Split] = {}
         with (
@@ -90,7 +127,6 @@ class Builder(ScenarioBuilder):
                         sample, stored, reference, content = row
                         writer.add(split, sample.id, stored, reference=reference, content_sha256=content)
                         bar.update()
-        return output / scenario.id
 
     def references(
         self, model: SplitModel, batch: Sequence[Sample], features: Sequence[FeatureSet]

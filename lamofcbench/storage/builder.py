@@ -12,8 +12,7 @@ import datasets
 from lamofcbench.errors import DataError
 from lamofcbench.scenarios.base import SCENARIOS, Scenario
 from lamofcbench.storage.feature import FORMAT, SafeTensor
-from lamofcbench.storage.integrity import file_sha256
-from lamofcbench.storage.layout import MANIFEST_FILE, SIDE_PREFIX
+from lamofcbench.storage.layout import SIDE_PREFIX
 from lamofcbench.storage.reader import SplitReader
 from lamofcbench.storage.sources import Source, find_source, resolve_scenario
 
@@ -67,7 +66,7 @@ class LaMoFCBench(datasets.GeneratorBasedBuilder):
             config_name=self.scenario.id,
             version=datasets.Version(f"{self.scenario.version}.0.0"),
             source=self.source.uri,
-            manifest_sha256=file_sha256(self.source.path_of(f"{self.scenario.id}/{MANIFEST_FILE}")),
+            manifest_sha256=self.manifest.sha256,
             **kwargs,
         )
 
@@ -84,7 +83,7 @@ class LaMoFCBench(datasets.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         generators = []
         for split in self.manifest.splits:
-            reader = SplitReader(self.scenario, split, self.source)
+            reader = SplitReader(self.scenario, split, self.source, self.manifest)
             reader.check()  # here an error reaches the user as it is; from the generator datasets would wrap it
             pieces = [
                 (start, min(start + ROWS_PER_PIECE, len(reader))) for start in range(0, len(reader), ROWS_PER_PIECE)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import AbstractContextManager
 from pathlib import Path
-
-from filelock import FileLock
 
 from lamofcbench.builders import BUILDERS
 from lamofcbench.errors import DataError
 from lamofcbench.provenance import features_identity
+from lamofcbench.locks import held
 from lamofcbench.scenarios.base import Scenario
 from lamofcbench.storage.layout import MANIFEST_FILE
 
@@ -22,20 +22,14 @@ def cache_folder() -> Path:
     return Path(os.environ.get(CACHE_VARIABLE) or "~/.cache/lamofcbench").expanduser().absolute()
 
 
-def locked(name: str) -> FileLock:
-    """A lock among the processes that share the cache folder; hold it with ``with``.
+def building(output: Path, scenario_id: str) -> AbstractContextManager[bool]:
+    """Keeps others from building the same scenario into the same folder; yields whether it had to wait for one.
 
-    Raises:
-        DataError: if the cache folder cannot be written.
+    Args:
+        output: the dataset folder, which is there.
+        scenario_id: what is built.
     """
-    folder = cache_folder() / "locks"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(
-            f"cannot write to {cache_folder()} ({error}); set {CACHE_VARIABLE} to your own folder"
-        ) from error
-    return FileLock(folder / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.lock")
+    return held(output / f".{scenario_id}.lock", f"is building {scenario_id} in {output}")
 
 
 def built_in_cache(scenario: Scenario) -> Path:
@@ -51,7 +45,13 @@ def built_in_cache(scenario: Scenario) -> Path:
     folder = cache_folder() / "data" / f"{scenario.ref}-{builder.revision()[:16]}-{scenario.digest[:8]}-{code}"
     manifest = folder / scenario.id / MANIFEST_FILE
     if not manifest.is_file():
-        with locked(f"build {folder}"):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(
+                f"cannot write to {cache_folder()} ({error}); set {CACHE_VARIABLE} to your own folder"
+            ) from error
+        with building(folder, scenario.id):
             if not manifest.is_file():
                 builder.build(scenario, folder)
     return folder

@@ -1,64 +1,96 @@
 """Proof that a file is the one its manifest names, taken once for each state of the file.
 
-Hashing a shard costs as much as reading it, so a passed check is remembered in the cache folder by path, size and
-modification time; warm reads then pay one ``stat``.
+Hashing a shard costs as much as reading it, so a passed check is remembered in the cache folder by path, inode, size
+and times; warm reads then pay one ``stat``. A file that rots on disk without any of these changing is not noticed here:
+`lamofcbench verify` reads every byte.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import stat
 from pathlib import Path
+from typing import BinaryIO
 
-from lamofcbench.errors import DataError
+from lamofcbench.errors import DataError, first_line
 from lamofcbench.storage.cache import cache_folder
 from lamofcbench.storage.layout import FileRecord, write_atomically
 
-_verified: set[tuple[str, int, int, str]] = set()
+FileState = tuple[int, int, int, int]
+
+_verified: set[tuple[str, FileState, str]] = set()
 
 
 def file_sha256(path: Path) -> str:
     """Hex sha256 of a file's content, read in pieces."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
+        return content_sha256(file)
+
+
+def content_sha256(file: BinaryIO) -> str:
+    """Hex sha256 of an open file from where it stands, read in pieces."""
+    digest = hashlib.sha256()
+    while piece := file.read(1 << 20):
+        digest.update(piece)
     return digest.hexdigest()
 
 
-def verify_file(path: Path, record: FileRecord) -> None:
-    """Checks size and sha256 of a file against its record.
+def open_verified(path: Path, record: FileRecord) -> BinaryIO:
+    """An open file whose size and sha256 are those of its record; another file put in its place changes nothing.
 
     Raises:
         DataError: if it is missing, truncated or changed.
     """
-    status = check_size(path, record)
-    state = (str(path.absolute()), status[0], status[1], record.sha256)
-    if state in _verified:
-        return
-    memo = cache_folder() / "verified" / f"{hashlib.sha256(state[0].encode()).hexdigest()[:32]}.json"
-    if not _remembered(memo, state):
-        if file_sha256(path) != record.sha256:
-            raise DataError(f"{path} is damaged: its sha256 is not that of its manifest; {_mending(path)}")
-        _remember(memo, state)
-    _verified.add(state)
+    check_size(path, record)
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise DataError(f"{path} cannot be opened ({first_line(error)}); {_mending(path)}") from error
+    try:
+        _verify(file, path, record)
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
-def check_size(path: Path, record: FileRecord) -> tuple[int, int]:
-    """Size and modification time of a file that is there and has its recorded size.
-
-    Raises:
-        DataError: if it is missing or of another size.
-    """
+def check_size(path: Path, record: FileRecord) -> None:
+    """Raises DataError unless there is a regular file of the recorded size."""
     try:
         status = path.stat()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} is missing, though its manifest names it; {_mending(path)}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError(f"{path} is no regular file; {_mending(path)}")
     if status.st_size != record.size_bytes:
         raise DataError(
             f"{path} is damaged: it has {status.st_size} bytes, its manifest says {record.size_bytes}; {_mending(path)}"
         )
-    return status.st_size, status.st_mtime_ns
+
+
+def state_of(status: os.stat_result) -> FileState:
+    """What changes when a file is written, or another is put in its place."""
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _verify(file: BinaryIO, path: Path, record: FileRecord) -> None:
+    state = (str(path.absolute()), state_of(os.fstat(file.fileno())), record.sha256)
+    if state in _verified:
+        return
+    memo = cache_folder() / "verified" / f"{hashlib.sha256(os.fsencode(state[0])).hexdigest()[:32]}.json"
+    text = json.dumps(state)
+    if not _remembered(memo, text):
+        try:
+            found = content_sha256(file)
+            file.seek(0)
+        except OSError as error:
+            raise DataError(f"{path} cannot be read ({first_line(error)}); {_mending(path)}") from error
+        if found != record.sha256:
+            raise DataError(f"{path} is damaged: its sha256 is not that of its manifest; {_mending(path)}")
+        _remember(memo, text)
+    _verified.add(state)
 
 
 def _mending(path: Path) -> str:
@@ -68,16 +100,16 @@ def _mending(path: Path) -> str:
     return f"remove {path.parent} and build or download the dataset again"
 
 
-def _remembered(memo: Path, state: tuple[str, int, int, str]) -> bool:
+def _remembered(memo: Path, text: str) -> bool:
     try:
-        return json.loads(memo.read_text()) == list(state)
+        return memo.read_text() == text
     except (OSError, ValueError):
         return False
 
 
-def _remember(memo: Path, state: tuple[str, int, int, str]) -> None:
+def _remember(memo: Path, text: str) -> None:
     try:
         memo.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(memo, json.dumps(state))
+        write_atomically(memo, text)
     except OSError:
         pass  # a cache that cannot be written costs another hashing next time, nothing else

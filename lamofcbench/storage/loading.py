@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lamofcbench.errors import DataError, LaMoFCBenchError, UnknownNameError
+from lamofcbench.errors import DataError, LaMoFCBenchError, UnknownNameError, first_line, shown
 from lamofcbench.scenarios.base import Scenario
 from lamofcbench.storage import patch
 
@@ -43,6 +43,9 @@ def load_dataset(
         DataError: if the data are missing, damaged or of another scenario.
         UnknownNameError: for a scenario or split that does not exist.
     """
+    from datasets.exceptions import DatasetBuildError
+    from pyarrow import ArrowException
+
     from lamofcbench.storage.builder import LaMoFCBench
 
     builder = LaMoFCBench(
@@ -68,13 +71,17 @@ def load_dataset(
     except Exception as error:
         _raise_own_cause(error)
         if isinstance(error, ValueError | AssertionError) and split is not None:
-            raise DataError(f"split {split!r} cannot be read: {error}") from error
+            raise DataError(f"split {shown(split)} cannot be read: {first_line(error)}") from error
+        if isinstance(error, OSError | ValueError | RuntimeError | DatasetBuildError | ArrowException):
+            raise DataError(f"the rows of {builder.scenario.id} cannot be prepared: {first_line(error)}") from error
         raise
 
 
 def _raise_own_cause(error: BaseException) -> None:
     """Raises the error of ours that `datasets` wrapped into its own, if any."""
     cause: Any = error
-    while (cause := cause.__cause__ or cause.__context__) is not None:
+    seen = {id(error)}
+    while (cause := cause.__cause__ or cause.__context__) is not None and id(cause) not in seen:
         if isinstance(cause, LaMoFCBenchError):
             raise cause from None
+        seen.add(id(cause))

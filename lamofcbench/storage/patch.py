@@ -1,10 +1,13 @@
-"""The one patch of `datasets`: after ``import lamofcbench``, ``datasets.load_dataset("lamofcbench", ...)`` is ours.
+"""What is patched in `datasets`: after ``import lamofcbench``, ``datasets.load_dataset("lamofcbench", ...)`` is ours.
 
 `datasets` has no entry points for builders. It asks `datasets.load.dataset_module_factory` which module builds a
 dataset name, so that function is wrapped: the exact name ``lamofcbench`` means our builder, every other name goes on to
-the original. Nothing else is touched; should `datasets` change inside, a warning names `lamofcbench.load_dataset`,
-which needs none of this. Without ``import lamofcbench`` the name means what it always meant: a folder of that name in
-the working directory, or a Hub repository.
+the original. Beside that, `feature.register` makes known what rows hold, and lets ``map`` write stored tensors back as
+the references that they are. Nothing else is touched; should `datasets` change inside, a warning names
+`lamofcbench.load_dataset`, which needs none of this.
+
+Without ``import lamofcbench`` the name means what it always meant: a folder of that name in the working directory, or a
+Hub repository.
 
 Importing `datasets` takes seconds, too long for ``lamofcbench --help``, so where it is not imported yet the patch waits
 for the import of `datasets.load`. A finder on `sys.meta_path` that lets the normal finders do their work and then runs
@@ -41,7 +44,7 @@ def install() -> None:
 def builder_hash() -> str:
     """Hex sha256 of the code that decides what rows hold; `datasets` keeps prepared rows under it."""
     digest = hashlib.sha256()
-    for file in ("builder.py", "feature.py", "layout.py"):
+    for file in ("builder.py", "feature.py", "layout.py", "reader.py"):
         digest.update(Path(__file__).with_name(file).read_bytes())
     return digest.hexdigest()
 

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import functools
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from lamofcbench.errors import DataError
+from lamofcbench.errors import DataError, first_line, one_line, shown
 from lamofcbench.scenarios.base import SCENARIOS, Scenario
 from lamofcbench.storage.cache import built_in_cache
 from lamofcbench.storage.layout import MANIFEST_FILE, Manifest, check_manifest, read_manifest
+
+PUBLISHING_SECONDS = 0.1
+"""A folder that is replaced is away for a moment; longer than this, there is none."""
 
 _HUB_URI = re.compile(r"hf://datasets/(?P<repo>[^/@]+/[^/@]+)@(?P<commit>[0-9a-f]{40})")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -47,22 +51,38 @@ class Source:
         """
         parts = PurePosixPath(relative).parts
         if relative.startswith("/") or "\\" in relative or ".." in parts:
-            raise DataError(f"{self.uri} names the file {relative!r}, which lies outside the dataset; do not trust it")
+            raise DataError(
+                f"{self.uri} names the file {shown(relative)}, which lies outside the dataset; do not trust it"
+            )
         if self.is_local:
             return Path(self.uri, *parts)
         match = _HUB_URI.fullmatch(self.uri)
         if match is None:
-            raise DataError(f"{self.uri!r} is no dataset source: hf://datasets/org/name@commit with a 40-digit commit")
+            raise DataError(
+                f"{shown(self.uri)} is no dataset source: hf://datasets/org/name@commit with a 40-digit commit"
+            )
         return download(match["repo"], relative, match["commit"])
 
     def manifest(self, scenario: Scenario) -> Manifest:
         """The manifest of a scenario's folder, checked to be of this scenario."""
         path = self.path_of(f"{scenario.id}/{MANIFEST_FILE}")
-        if not path.is_file():
-            raise DataError(_nothing_there(scenario, Path(self.uri)))
+        try:
+            if not path.is_file():
+                time.sleep(PUBLISHING_SECONDS)
+                if not path.is_file():
+                    raise DataError(_nothing_there(scenario, Path(self.uri)))
+        except OSError as error:  # no permission to look, or a name that is too long
+            raise DataError(f"{one_line(str(path), 300)} cannot be read ({first_line(error, 80)})") from error
         manifest = read_manifest(path)
         check_manifest(manifest, scenario, str(path.parent))
         return manifest
+
+    def manifest_sha256(self, scenario: Scenario) -> str:
+        """Hex sha256 of the manifest that is there now; empty where there is none."""
+        try:
+            return read_manifest(self.path_of(f"{scenario.id}/{MANIFEST_FILE}")).sha256
+        except DataError:
+            return ""
 
 
 def resolve_scenario(scenario: str | Scenario) -> Scenario:
@@ -95,7 +115,10 @@ def find_source(
     if repo is not None:
         return Source(f"hf://datasets/{repo}@{_commit(repo, scenario, revision)}")
     if data_dir is not None:
-        return Source(Path(data_dir).expanduser().resolve().as_posix())
+        try:
+            return Source(Path(data_dir).expanduser().resolve().as_posix())
+        except (OSError, RuntimeError, ValueError) as error:
+            raise DataError(f"data_dir {shown(str(data_dir))} cannot be read ({first_line(error, 80)})") from error
     if scenario.edition != "full" and scenario.builder is not None:
         return Source(built_in_cache(scenario).as_posix())
     raise DataError(
@@ -110,7 +133,7 @@ def locate(uri: str) -> str | Path:
         return uri
     match = _HUB_URI.match(uri)
     if match is None or not uri.startswith("/", match.end()):
-        raise DataError(f"{uri!r} does not name a file at a 40-digit commit: hf://datasets/org/name@commit/file")
+        raise DataError(f"{shown(uri)} does not name a file at a 40-digit commit: hf://datasets/org/name@commit/file")
     return Source(match[0]).path_of(uri[match.end() + 1 :])
 
 
@@ -134,7 +157,7 @@ def download(repo: str, file: str, revision: str) -> Path:
     except errors.RepositoryNotFoundError as error:
         raise DataError(f"there is no Hub dataset {repo!r}, or it is private and no token is set") from error
     except (errors.HfHubHTTPError, errors.HFValidationError, OSError) as error:
-        raise DataError(f"cannot get {file} of the Hub dataset {repo}@{revision}: {error}") from error
+        raise DataError(f"cannot get {file} of the Hub dataset {repo}@{revision}: {first_line(error)}") from error
 
 
 def _commit(repo: str, scenario: Scenario, revision: str | None) -> str:
@@ -156,8 +179,8 @@ def _nothing_there(scenario: Scenario, folder: Path) -> str:
         return f"there is no dataset folder {folder}"
     if (folder / MANIFEST_FILE).is_file():
         return f"{folder} is one scenario's folder; pass the dataset folder above it, {folder.parent}"
-    there = sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST_FILE}"))
+    there = sorted(path.parent.name for path in folder.glob(f"[!.]*/{MANIFEST_FILE}"))
     return (
         f"{folder} holds no dataset of {scenario.id!r} (no {scenario.id}/{MANIFEST_FILE}); "
-        f"it holds {', '.join(there) or 'none at all'}"
+        f"it holds {one_line(', '.join(there), 500) or 'none at all'}"
     )

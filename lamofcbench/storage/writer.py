@@ -8,6 +8,7 @@ import secrets
 import shutil
 import socket
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,11 +20,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lamofcbench.builders import Split
-from lamofcbench.errors import DataError, LaMoFCBenchError, ScenarioError
+from lamofcbench.errors import DataError, LaMoFCBenchError, ScenarioError, first_line
 from lamofcbench.features import FeatureSet, check_features
+from lamofcbench.locks import held
 from lamofcbench.references import check_sample
 from lamofcbench.scenarios.base import Scenario
-from lamofcbench.storage.cache import locked
+from lamofcbench.storage.cache import building
 from lamofcbench.storage.integrity import file_sha256
 from lamofcbench.storage.layout import (
     CARD_FILE,
@@ -37,12 +39,15 @@ from lamofcbench.storage.layout import (
     ShardRecord,
     SplitRecord,
     card_configs,
+    index_name,
     index_schema,
     read_manifest,
+    shard_name,
     write_atomically,
 )
 
 DEFAULT_SHARD_BYTES = 256 * 2**20
+_FORMER = "-old"
 INDEX_ROWS = 256
 """Rows of an index that are written, and later read, at a time; bounds memory where references are whole masks."""
 
@@ -51,7 +56,8 @@ class DatasetWriter:
     """Collects the samples of one scenario and publishes them as ``output/<scenario id>/`` when the block ends well.
 
     Everything is written into a hidden folder beside the final one, which is put in place by renaming. An error or a
-    kill leaves what was there before. Memory is bounded by one shard.
+    kill leaves what was there before. Memory is bounded by one shard. Until the block ends, other processes that write
+    the same scenario into the same folder wait.
 
     Args:
         output: the dataset folder; other scenarios in it stay as they are.
@@ -74,32 +80,36 @@ class DatasetWriter:
         shard_bytes: int = DEFAULT_SHARD_BYTES,
         builder_identity: str = "",
     ) -> None:
-        self.builder_identity = builder_identity
         self.output, self.scenario, self.data_revision, self.shard_bytes = output, scenario, data_revision, shard_bytes
+        self.builder_identity = builder_identity
         self.reference: ReferenceType | None = None
         self._splits: dict[Split, _SplitWriter] = {}
         self._prefix = f".{scenario.id}.building-{socket.gethostname()}-"
         self._folder = output / f"{self._prefix}{os.getpid()}-{secrets.token_hex(4)}"
 
     def __enter__(self) -> DatasetWriter:
-        try:
-            self.output.mkdir(parents=True, exist_ok=True)
-            self._remove_leftovers()
-            self._folder.mkdir()
-        except OSError as error:
-            raise DataError(f"cannot write to {self.output}: {error}") from error
+        with ExitStack() as stack:
+            try:
+                self.output.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(building(self.output, self.scenario.id))
+                self._remove_leftovers()
+                self._folder.mkdir()
+            except OSError as error:
+                raise DataError(f"cannot write to {self.output}: {first_line(error)}") from error
+            self._lock = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        try:
-            if kind is None:
-                self._publish()
-        finally:
-            for split in self._splits.values():
-                split.close()
-            shutil.rmtree(self._folder, ignore_errors=True)
+        with self._lock:
+            try:
+                if kind is None:
+                    self._publish()
+            finally:
+                for split in self._splits.values():
+                    split.close()
+                shutil.rmtree(self._folder, ignore_errors=True)
 
     def add(
         self,
@@ -156,23 +166,26 @@ class DatasetWriter:
             scenario_version=self.scenario.version,
             scenario_digest=self.scenario.digest,
             data_revision=self.data_revision,
-            reference=self.reference,
             builder=self.builder_identity,
+            reference=self.reference,
             features=self.scenario.specs,
             splits=records,
         )
-        (self._folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        (self._folder / MANIFEST_FILE).write_text(manifest.sealed(), encoding="utf-8")
         place = self.output / self.scenario.id
-        with locked(f"publish {self.output.resolve()}"):
-            if place.exists():  # a folder cannot be renamed onto a full one
-                place.rename(self._folder.with_name(f"{self._folder.name}-old"))
-            self._folder.rename(place)
-            shutil.rmtree(self._folder.with_name(f"{self._folder.name}-old"), ignore_errors=True)
-            write_card(self.output)
+        former = self._folder.with_name(f"{self._folder.name}{_FORMER}")
+        if place.exists():  # a folder cannot be renamed onto a full one
+            place.rename(former)
+        self._folder.rename(place)
+        shutil.rmtree(former, ignore_errors=True)
+        write_card(self.output)
 
     def _remove_leftovers(self) -> None:
-        """Removes what killed builds of this scenario on this machine left behind."""
+        """Removes what killed builds of this scenario on this machine left behind, and puts back what one took away."""
+        place = self.output / self.scenario.id
         for folder in self.output.glob(f"{self._prefix}*"):
+            if folder.name.endswith(_FORMER) and not place.exists():
+                folder.rename(place)
             match = re.match(r"(\d+)-", folder.name.removeprefix(self._prefix))
             if match is not None and not _is_running(int(match[1])):
                 shutil.rmtree(folder, ignore_errors=True)
@@ -221,19 +234,10 @@ class _SplitWriter:
         if self.tensors:
             self._flush_shard()
         counts = self.shard_samples[:-1]
-        names = [f"{self.split}-{number:05d}-of-{len(counts):05d}.safetensors" for number in range(len(counts))]
-        for number, name in enumerate(names):
-            self._shard(number).rename(self.folder / name)
-        index_name = f"{self.split}.parquet"
-        self._write_index(self.folder / index_name, names)
-        return SplitRecord(
-            samples=len(self.sample_ids),
-            index=FileRecord(**_recorded(self.folder / index_name)),
-            shards=tuple(
-                ShardRecord(**_recorded(self.folder / name), samples=count)
-                for name, count in zip(names, counts, strict=True)
-            ),
-        )
+        shards = tuple(self._named(number, count, len(counts)) for number, count in enumerate(counts))
+        index = self.folder / index_name(self.split)
+        self._write_index(index, [shard.name for shard in shards])
+        return SplitRecord(samples=len(self.sample_ids), index=FileRecord(**_recorded(index)), shards=shards)
 
     def close(self) -> None:
         """Lets go of the provisional index."""
@@ -241,6 +245,14 @@ class _SplitWriter:
 
     def _shard(self, number: int) -> Path:
         return self.folder / f"{self.split}.{number}"
+
+    def _named(self, number: int, samples: int, shards: int) -> ShardRecord:
+        """Gives a shard its final name."""
+        file = self._shard(number)
+        known = _recorded(file)
+        name = shard_name(self.split, number, shards, known["sha256"])
+        file.rename(self.folder / name)
+        return ShardRecord(**{**known, "name": name}, samples=samples)
 
     def _flush_rows(self) -> None:
         if self.rows:
@@ -266,21 +278,22 @@ class _SplitWriter:
 
 def write_card(folder: Path) -> None:
     """Lists every scenario of a dataset folder in its card; everything else in an existing card stays."""
-    manifests: dict[str, Manifest] = {}
-    for path in sorted(folder.glob(f"[!.]*/{MANIFEST_FILE}")):
+    with held(folder / f".{CARD_FILE}.lock", f"is writing {folder / CARD_FILE}"):
+        manifests: dict[str, Manifest] = {}
+        for path in sorted(folder.glob(f"[!.]*/{MANIFEST_FILE}")):
+            try:
+                manifests[path.parent.name] = read_manifest(path)
+            except LaMoFCBenchError:
+                continue  # not readable, so not offered either; opening it says why
+        card_path = folder / CARD_FILE
         try:
-            manifests[path.parent.name] = read_manifest(path)
-        except LaMoFCBenchError:
-            continue  # not readable, so not offered either; opening it says why
-    card_path = folder / CARD_FILE
-    try:
-        card = DatasetCard(card_path.read_text(encoding="utf-8") if card_path.is_file() else _new_card(manifests))
-    except ValueError as error:
-        raise DataError(
-            f"the front matter of {card_path} is not valid YAML ({error}); mend or remove the file"
-        ) from error
-    card.data["configs"] = card_configs(manifests)
-    write_atomically(card_path, str(card))
+            card = DatasetCard(card_path.read_text(encoding="utf-8") if card_path.is_file() else _new_card(manifests))
+        except ValueError as error:
+            raise DataError(
+                f"the front matter of {card_path} is not valid YAML ({first_line(error)}); mend or remove the file"
+            ) from error
+        card.data["configs"] = card_configs(manifests)
+        write_atomically(card_path, str(card))
 
 
 def _new_card(manifests: Mapping[str, Manifest]) -> str:

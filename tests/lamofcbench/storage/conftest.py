@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from lamofcbench.builders import BUILDERS
 from lamofcbench.scenarios.base import SCENARIOS
+from lamofcbench.storage.layout import manifest_checksum
 
 WORDS_FILE = Path(__file__).with_name("words_scenario.py")
 SHARD_BYTES = 2_000
@@ -66,11 +68,33 @@ def tamper_manifest():
     return tamper_manifest_of
 
 
+@pytest.fixture
+def tamper_shard(tamper_index):
+    """Changes a shard of the test split and makes index and manifest agree."""
+
+    def tamper(folder, content, number=0):
+        path = sorted((folder / "user-words").glob("test-*.safetensors"))[number]
+        path.write_bytes(content)
+        digest = hashlib.sha256(content).hexdigest()
+        name = re.sub(r"-[0-9a-f]{8}\.", f"-{digest[:8]}.", path.name)
+        path.rename(path.with_name(name))
+        known = {"name": name, "size_bytes": len(content), "sha256": digest}
+        tamper_manifest_of(folder, lambda m: m["splits"]["test"]["shards"][number].update(known))
+
+        def rename(rows):
+            for tensor in (value for row in rows for value in row.values() if isinstance(value, dict)):
+                tensor["file"] = tensor["file"].replace(path.name, name)
+
+        tamper_index(folder, rename)
+
+    return tamper
+
+
 def tamper_manifest_of(folder, change):
     path = folder / "user-words" / "manifest.json"
     manifest = json.loads(path.read_text())
     change(manifest)
-    path.write_text(json.dumps(manifest))
+    path.write_text(json.dumps({**manifest, "checksum": manifest_checksum(manifest)}))
 
 
 def record(path):

@@ -7,7 +7,7 @@ import pytest
 import lamofcbench
 from lamofcbench.errors import DataError, LaMoFCBenchError, ScenarioError, UnknownNameError
 from lamofcbench.scenarios.base import SCENARIOS
-from lamofcbench.storage import integrity, open_split, shards
+from lamofcbench.storage import open_split, shards
 
 
 def read_lean(scenario, folder, tmp_path):
@@ -52,18 +52,18 @@ def test_a_flipped_byte_in_a_shard(read, copied_folder):
     content = bytearray(path.read_bytes())
     content[-3] ^= 1
     path.write_bytes(content)
-    refused(read, copied_folder, r"test-00001-of-\d+\.safetensors is damaged: its sha256")
+    refused(read, copied_folder, r"test-00001-of-\d+-\w{8}\.safetensors is damaged: its sha256")
 
 
 def test_a_truncated_shard(read, copied_folder):
     path = shard_of(copied_folder)
     path.write_bytes(path.read_bytes()[:-5])
-    refused(read, copied_folder, r"test-00001-of-\d+\.safetensors is damaged: it has \d+ bytes, its manifest says")
+    refused(read, copied_folder, r"test-00001-of-\S+ is damaged: it has \d+ bytes, its manifest says")
 
 
 def test_a_missing_shard(read, copied_folder):
     shard_of(copied_folder).unlink()
-    refused(read, copied_folder, r"test-00001-of-\d+\.safetensors is missing")
+    refused(read, copied_folder, r"test-00001-of-\d+-\w{8}\.safetensors is missing")
 
 
 def test_a_missing_index(read, copied_folder):
@@ -190,34 +190,35 @@ def test_a_manifest_that_names_files_elsewhere_is_refused(words, copied_folder, 
 @pytest.mark.parametrize(
     "content", [b"", b"\xff" * 8 + b"{}", (2**40).to_bytes(8, "little"), b"\x02" + bytes(7) + b"{}"]
 )
-def test_a_shard_that_is_no_safetensors_file_is_refused(read, copied_folder, tamper_manifest, content):
-    path = shard_of(copied_folder, 0)
-    path.write_bytes(content)
-
-    def agree(manifest):
-        manifest["splits"]["test"]["shards"][0].update(size_bytes=len(content), sha256=integrity.file_sha256(path))
-
-    tamper_manifest(copied_folder, agree)
+def test_a_shard_that_is_no_safetensors_file_is_refused(read, copied_folder, tamper_shard, content):
+    tamper_shard(copied_folder, content)
     refused(read, copied_folder, "cannot be read|does not hold the tensor")
 
 
-def test_overlapping_tensors_in_a_shard_are_refused(words, copied_folder, tamper_manifest):
-    path = shard_of(copied_folder, 0)
-    content = path.read_bytes()
+def header_of(content):
     size = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + size])
+    return json.loads(content[8 : 8 + size]), content[8 + size :]
+
+
+def with_header(header, data):
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data
+
+
+def test_overlapping_tensors_in_a_shard_are_refused(words, copied_folder, tamper_shard):
+    header, data = header_of(shard_of(copied_folder, 0).read_bytes())
     names = [name for name in header if name != "__metadata__"]
     header[names[1]]["data_offsets"] = header[names[0]]["data_offsets"]
-    changed = json.dumps(header).encode()
-    path.write_bytes(len(changed).to_bytes(8, "little") + changed + content[8 + size :])
-    tamper_manifest(
-        copied_folder,
-        lambda manifest: manifest["splits"]["test"]["shards"][0].update(
-            size_bytes=path.stat().st_size, sha256=integrity.file_sha256(path)
-        ),
-    )
+    tamper_shard(copied_folder, with_header(header, data))
     with pytest.raises(DataError, match="cannot be read"):
         list(open_split(words, "test", copied_folder))
+
+
+def test_a_row_that_names_the_metadata_of_a_shard_is_refused(read, copied_folder, tamper_shard, tamper_index):
+    header, data = header_of(shard_of(copied_folder, 0).read_bytes())
+    tamper_shard(copied_folder, with_header({"__metadata__": {"shape": "x"}, **header}, data))
+    tamper_index(copied_folder, lambda rows: rows[0]["key.0"].update(key="__metadata__"))
+    refused(read, copied_folder, "does not hold the tensor '__metadata__'")
 
 
 def test_tensors_that_disagree_on_a_common_axis_are_refused(words, copied_folder, tamper_index):

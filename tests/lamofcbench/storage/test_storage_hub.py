@@ -38,7 +38,7 @@ def test_a_branch_is_resolved_once_and_everything_comes_from_that_commit(seen):
 def test_shards_come_when_they_are_first_needed(seen):
     assert not any(".safetensors" in request for request in seen["at_open"])
     (request,) = seen["after_first_sample"]
-    assert re.fullmatch(rf"user-words/test-00000-of-\d+\.safetensors@{seen['first']}", request)
+    assert re.fullmatch(rf"user-words/test-00000-of-\d+-\w{{8}}\.safetensors@{seen['first']}", request)
 
 
 def test_a_reader_stays_at_its_commit_when_the_branch_moves(seen):

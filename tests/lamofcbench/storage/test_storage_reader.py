@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lamofcbench.errors import DataError, ScenarioError
-from lamofcbench.storage import feature_set, integrity, open_split, reader, shards
+from lamofcbench.storage import feature_set, integrity, open_split, shards
 
 
 @pytest.fixture(autouse=True)
@@ -78,8 +78,8 @@ def test_tensors_outlive_their_shard_and_never_change_the_file(words, words_fold
 
 def test_files_are_hashed_once_and_the_memory_outlives_the_process(words, words_folder, monkeypatch):
     hashed = []
-    original = integrity.file_sha256
-    monkeypatch.setattr(integrity, "file_sha256", lambda path: hashed.append(path.name) or original(path))
+    original = integrity.content_sha256
+    monkeypatch.setattr(integrity, "content_sha256", lambda file: hashed.append(file.name) or original(file))
     count = len(open_split(words, "test", words_folder).manifest.splits["test"].shards)
     list(open_split(words, "test", words_folder))
     assert len(hashed) == count + 1  # the index too
@@ -109,11 +109,11 @@ def test_a_dataset_built_again_in_its_place_is_read_anew(words, words_builder, t
 
 
 def test_only_a_few_row_groups_and_shards_are_held(words, words_folder, monkeypatch):
-    monkeypatch.setattr(reader, "KEPT_ROW_GROUPS", 2)
+    monkeypatch.setattr("lamofcbench.storage.index.KEPT_ROW_GROUPS", 2)
     monkeypatch.setattr(shards, "MAX_OPEN_SHARDS", 3)
     samples = open_split(words, "test", words_folder)
     for _ in samples:
-        assert len(samples._groups) <= 2
+        assert len(samples._index._groups) <= 2
         assert len(shards._local.shards) <= 3
     assert len(samples.manifest.splits["test"].shards) > 3
 

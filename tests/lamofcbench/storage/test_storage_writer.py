@@ -19,6 +19,7 @@ from lamofcbench.features import TORCH_DTYPES, FeatureSet
 from lamofcbench.rasters import encode_mask
 from lamofcbench.scenarios.base import Axis, Backbone, Scenario, TensorSpec
 from lamofcbench.storage import DatasetWriter, open_split
+from lamofcbench.storage.integrity import file_sha256
 from lamofcbench.storage.writer import write_card
 
 ROWS = Axis(name="rows", limit=100)
@@ -61,6 +62,11 @@ def write(folder, scenario, samples, reference=0, shard_bytes=2**20, revision="r
     with DatasetWriter(folder, scenario, data_revision=revision, shard_bytes=shard_bytes) as writer:
         for index, features in enumerate(samples):
             writer.add("test", f"s{index}", features, reference=reference, content_sha256=f"{index:064x}")
+
+
+def seen_in(folder):
+    """What is there, but for the locks, which stay."""
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
 
 
 def bits(tensor):
@@ -125,8 +131,9 @@ def test_shards_close_at_their_limit_and_never_split_a_sample(tmp_path):
     scenario = scenario_of()
     sample_bytes = 10 * 3 * (4 + 2 + 2)
     write(tmp_path, scenario, [features_of(scenario, 10, seed=i) for i in range(7)], shard_bytes=2 * sample_bytes)
-    names = sorted(path.name for path in (tmp_path / "user-mixed").glob("*.safetensors"))
-    assert names == [f"test-{i:05d}-of-00004.safetensors" for i in range(4)]
+    files = sorted((tmp_path / "user-mixed").glob("*.safetensors"))
+    names = [path.name for path in files]
+    assert names == [f"test-{i:05d}-of-00004-{file_sha256(path)[:8]}.safetensors" for i, path in enumerate(files)]
     sizes = [len(load_file(tmp_path / "user-mixed" / name)) // 3 for name in names]
     assert sizes == [2, 2, 2, 1]
     assert [shard.samples for shard in open_split(scenario, "test", tmp_path).manifest.splits["test"].shards] == sizes
@@ -184,7 +191,7 @@ def test_an_error_while_building_leaves_the_former_dataset(tmp_path):
     with pytest.raises(RuntimeError), DatasetWriter(tmp_path, scenario, data_revision="new") as writer:
         writer.add("test", "s0", features_of(scenario, 3), reference=0, content_sha256="0" * 64)
         raise RuntimeError("the model fails")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["README.md", "user-mixed"]
+    assert seen_in(tmp_path) == ["README.md", "user-mixed"]
     assert open_split(scenario, "test", tmp_path).data_revision == "old"
 
 
@@ -209,12 +216,12 @@ def test_a_killed_build_leaves_nothing_that_a_reader_accepts_and_is_cleaned_up_n
     child.start()
     child.join(timeout=60)
     assert child.exitcode == -signal.SIGKILL
-    assert [p.name.startswith(".user-words.building-") for p in tmp_path.iterdir()] == [True]
+    assert [name.startswith(".user-words.building-") for name in seen_in(tmp_path)] == [True]
     with pytest.raises(DataError, match="holds no dataset of 'user-words'"):
         open_split(words, "test", tmp_path)
     with pytest.raises(DataError, match="no test samples"), DatasetWriter(tmp_path, words, data_revision="x"):
         pass
-    assert list(tmp_path.iterdir()) == []
+    assert seen_in(tmp_path) == []
 
 
 def test_wrong_features_ids_and_references_are_refused(tmp_path):
