@@ -17,7 +17,7 @@ from lamofcbench.models.loading import load_model
 from lamofcbench.provenance import features_identity
 from lamofcbench.references import check_id, check_sample
 from lamofcbench.scenarios.base import Scenario
-from lamofcbench.storage.cache import building
+from lamofcbench.storage.building import building
 from lamofcbench.storage.integrity import state_of
 from lamofcbench.storage.layout import MANIFEST_FILE, SPLITS, read_manifest
 from lamofcbench.storage.writer import DEFAULT_SHARD_BYTES, DatasetWriter

@@ -7,8 +7,8 @@ from typing import Any
 
 MAX_FACTS = 60
 MAX_VALUES = 4
-_PRIVATE = ("argv", "path", "host", "user", "cwd", "dir", "started", "finished", "time", "seconds", "pid")
-"""Parts of keys that describe the machine or the moment rather than the measurement."""
+_PRIVATE = ("argv", "path", "host", "user", "cwd", "dir", "started", "finished", "time", "seconds", "pid", "sha256")
+"""Parts of keys that describe the machine, the moment or the files rather than the measurement."""
 
 
 def shared_facts(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -26,7 +26,6 @@ from harness.results.store import (
     link_tree,
     remove,
     replacing,
-    write_json,
 )
 from harness.statistics.distortion import squared_errors
 from lamofcbench.codecs.registry import load_saved
@@ -128,7 +127,7 @@ def _write(folder: ResultFolder, scenario: Scenario, result: Result, fresh: list
         assert writer is not None  # a result covers at least one sample
         writer.close()
     result = result.model_copy(update={"score": score})
-    write_json(folder.path / RESULT_FILE, result.model_dump(mode="json"))
+    folder.rewrite(result)
     return result
 
 

@@ -19,16 +19,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from harness.results.hashes import RUN_FILE, hashes_of, json_sha256, json_text, sealed
 from harness.results.journal import Journal, JournalEntry, in_batch_order
 from harness.results.record import TIMING_SCHEMA, TableWriter, from_json, sample_schema
 from harness.results.result import Result
-from lamofcbench.errors import ResultsError
+from lamofcbench.errors import ResultsError, one_line
 from lamofcbench.scenarios.base import PredictionType
 
 RESULT_FILE = "result.json"
 SAMPLES_FILE = "samples.parquet"
 TIMINGS_FILE = "timings.parquet"
-RUN_FILE = "run.json"
 CODEC_DIRECTORY = "codec"
 BITSTREAM_DIRECTORY = "bitstreams"
 JOURNAL_DIRECTORY = "journal"
@@ -91,7 +91,7 @@ def link_tree(source: Path, target: Path) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Writes JSON with sorted keys, whole or not at all."""
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
+        temporary.write_text(json_text(value))
 
 
 class ResultFolder:
@@ -123,8 +123,8 @@ class ResultFolder:
             result = Result.model_validate_json(file.read_bytes())
         except ValidationError as error:
             detail = error.errors()[0]
-            where = ".".join(map(str, detail["loc"])) or "it"
-            raise ResultsError(f"{file} breaks the result schema: {where}: {detail['msg']}") from error
+            where = one_line(".".join(map(str, detail["loc"]))) or "it"
+            raise ResultsError(f"{file} breaks the result schema: {where}: {one_line(detail['msg'], 200)}") from error
         if result.config_hash != self.path.name:
             raise ResultsError(f"{file} is the result of {result.config_hash}, not of the folder it is in")
         return result
@@ -215,11 +215,25 @@ class ResultFolder:
     def finish(self, result: Result, run: Mapping[str, Any]) -> None:
         """Writes the report; the journal goes once it holds nothing that a later, longer run could use."""
         self.remove_leftovers()
-        write_json(self.path / RUN_FILE, run)
-        write_json(self.path / RESULT_FILE, result.model_dump(mode="json"))
+        self._write_report(result, run)
         (self.path / CONFIG_FILE).unlink(missing_ok=True)  # the result holds it all
         if result.samples == result.test_samples:
             self.remove_journal()
+
+    def rewrite(self, result: Result) -> None:
+        """Writes the report anew, whose tables or figures have changed; what is known of the run stays."""
+        try:
+            run = json.loads((self.path / RUN_FILE).read_bytes())
+        except (OSError, ValueError, RecursionError):
+            run = {}
+        self._write_report(result, run if isinstance(run, dict) else {})
+
+    def _write_report(self, result: Result, run: Mapping[str, Any]) -> None:
+        """Writes ``run.json`` with the hashes of all other files, then ``result.json``, the mark of completion."""
+        report = result.model_dump(mode="json")
+        hashes = hashes_of(self.path, [SAMPLES_FILE, TIMINGS_FILE, CODEC_DIRECTORY])
+        write_json(self.path / RUN_FILE, sealed(run, {**hashes, RESULT_FILE: json_sha256(report)}))
+        write_json(self.path / RESULT_FILE, report)
 
     def remove_journal(self) -> None:
         """Removes the journal, where there still is one."""

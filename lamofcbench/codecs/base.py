@@ -270,7 +270,7 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
     @functools.cached_property
     def fingerprint(self) -> bytes:
         """Sha256 of everything that decides the meaning of the bytes: identity, params, specs, state, own source."""
-        return saving.fingerprint_of(self)
+        return saving.fingerprint_of(saving.config_of(self), self.state)
 
     @property
     def state_bytes(self) -> int:

@@ -75,11 +75,11 @@ def config_of(codec: SavableCodec) -> dict[str, Any]:
     }
 
 
-def fingerprint_of(codec: SavableCodec) -> bytes:
-    """Sha256 over a codec's config and state."""
-    digest = hashlib.sha256(json.dumps(config_of(codec), sort_keys=True).encode())
-    for name in sorted(codec.state):
-        tensor = codec.state[name]
+def fingerprint_of(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> bytes:
+    """Sha256 over a codec's config, as `config_of` gives it, and its state."""
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
+    for name in sorted(state):
+        tensor = state[name]
         digest.update(f"{name}:{tensor.dtype}:{list(tensor.shape)}".encode())
         digest.update(tensor_bytes(tensor))
     return digest.digest()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 from lamofcbench.builders import BUILDERS
 from lamofcbench.errors import DataError
 from lamofcbench.provenance import features_identity
-from lamofcbench.locks import held
 from lamofcbench.scenarios.base import Scenario
+from lamofcbench.storage.building import building
 from lamofcbench.storage.layout import MANIFEST_FILE
 
 CACHE_VARIABLE = "LAMOFCBENCH_CACHE"
@@ -20,16 +19,6 @@ CACHE_VARIABLE = "LAMOFCBENCH_CACHE"
 def cache_folder() -> Path:
     """The folder named by ``LAMOFCBENCH_CACHE``, by default ``~/.cache/lamofcbench``; not necessarily there yet."""
     return Path(os.environ.get(CACHE_VARIABLE) or "~/.cache/lamofcbench").expanduser().absolute()
-
-
-def building(output: Path, scenario_id: str) -> AbstractContextManager[bool]:
-    """Keeps others from building the same scenario into the same folder; yields whether it had to wait for one.
-
-    Args:
-        output: the dataset folder, which is there.
-        scenario_id: what is built.
-    """
-    return held(output / f".{scenario_id}.lock", f"is building {scenario_id} in {output}")
 
 
 def built_in_cache(scenario: Scenario) -> Path:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -56,6 +57,18 @@ def open_verified(path: Path, record: FileRecord) -> BinaryIO:
     return file
 
 
+def verify_afresh(path: Path, record: FileRecord) -> None:
+    """Reads the whole file, whatever is remembered of it; what is found then holds for ordinary reading too.
+
+    Raises:
+        DataError: if it is missing, truncated or changed.
+    """
+    with suppress(OSError):
+        _memo(path).unlink()
+    _verified.difference_update([state for state in _verified if state[0] == str(path.absolute())])
+    open_verified(path, record).close()
+
+
 def check_size(path: Path, record: FileRecord) -> None:
     """Raises DataError unless there is a regular file of the recorded size."""
     try:
@@ -79,7 +92,7 @@ def _verify(file: BinaryIO, path: Path, record: FileRecord) -> None:
     state = (str(path.absolute()), state_of(os.fstat(file.fileno())), record.sha256)
     if state in _verified:
         return
-    memo = cache_folder() / "verified" / f"{hashlib.sha256(os.fsencode(state[0])).hexdigest()[:32]}.json"
+    memo = _memo(path)
     text = json.dumps(state)
     if not _remembered(memo, text):
         try:
@@ -91,6 +104,11 @@ def _verify(file: BinaryIO, path: Path, record: FileRecord) -> None:
             raise DataError(f"{path} is damaged: its sha256 is not that of its manifest; {_mending(path)}")
         _remember(memo, text)
     _verified.add(state)
+
+
+def _memo(path: Path) -> Path:
+    digest = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:32]
+    return cache_folder() / "verified" / f"{digest}.json"
 
 
 def _mending(path: Path) -> str:

@@ -8,7 +8,7 @@ README.md                                                the card; its ``configs
                                                          files below, and a checksum of itself
 <scenario>/<split>.parquet                               the index, a row a sample
 <scenario>/<split>-00000-of-00005-<hash8>.safetensors    the tensors; a sample's tensors are always in one shard
-.<scenario>.lock, .README.md.lock                        held while a scenario is built and while the card is written
+.locks/                                                  held while a scenario is built and while the card is written
 =======================================================  ==============================================================
 
 A shard's name ends in the first digits of its sha256, so data that are built again in the same place have other names,
@@ -93,7 +93,7 @@ class Manifest(_Record):
         data_revision: the builder's hash of everything that decides the features.
         builder: identity of the code that built the data; empty where it did not say.
         reference: Arrow type of the references.
-        checksum: `manifest_checksum` of all else; empty in format 1.
+        checksum: `json_checksum` of all else; empty in format 1.
     """
 
     format_version: Literal[1, 2] = FORMAT_VERSION
@@ -126,7 +126,7 @@ class Manifest(_Record):
     def sealed(self) -> str:
         """The text of the manifest's file, with its checksum."""
         content = self.model_dump(mode="json")
-        return json.dumps({**content, "checksum": manifest_checksum(content)}, indent=1) + "\n"
+        return json.dumps({**content, "checksum": json_checksum(content)}, indent=1) + "\n"
 
 
 def index_name(split: str) -> str:
@@ -139,8 +139,8 @@ def shard_name(split: str, number: int, count: int, sha256: str) -> str:
     return f"{split}-{number:05d}-of-{count:05d}-{sha256[:8]}.safetensors"
 
 
-def manifest_checksum(content: Mapping[str, Any]) -> str:
-    """Hex sha256 of a manifest's content, all but the checksum itself, as JSON with sorted keys and no white space."""
+def json_checksum(content: Mapping[str, Any]) -> str:
+    """Hex sha256 of an object's JSON with sorted keys and no white space, without its own ``checksum``."""
     rest = {name: value for name, value in content.items() if name != "checksum"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
@@ -160,7 +160,7 @@ def read_manifest(path: Path) -> Manifest:
         if len(text) > MAX_MANIFEST_BYTES:
             raise ValueError(f"it is larger than {MAX_MANIFEST_BYTES} bytes")
         content = json.loads(text)
-        checksum = manifest_checksum(content) if isinstance(content, dict) else ""
+        checksum = json_checksum(content) if isinstance(content, dict) else ""
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"manifest {path} cannot be read ({first_line(error)}); {again}") from error
     version = content.get("format_version") if isinstance(content, dict) else None

@@ -22,10 +22,9 @@ from torch import Tensor
 from lamofcbench.builders import Split
 from lamofcbench.errors import DataError, LaMoFCBenchError, ScenarioError, first_line
 from lamofcbench.features import FeatureSet, check_features
-from lamofcbench.locks import held
 from lamofcbench.references import check_sample
 from lamofcbench.scenarios.base import Scenario
-from lamofcbench.storage.cache import building
+from lamofcbench.storage.building import LOCKS_DIRECTORY, building, held
 from lamofcbench.storage.integrity import file_sha256
 from lamofcbench.storage.layout import (
     CARD_FILE,
@@ -278,7 +277,7 @@ class _SplitWriter:
 
 def write_card(folder: Path) -> None:
     """Lists every scenario of a dataset folder in its card; everything else in an existing card stays."""
-    with held(folder / f".{CARD_FILE}.lock", f"is writing {folder / CARD_FILE}"):
+    with held(folder / LOCKS_DIRECTORY / f"{CARD_FILE}.lock", f"is writing {folder / CARD_FILE}"):
         manifests: dict[str, Manifest] = {}
         for path in sorted(folder.glob(f"[!.]*/{MANIFEST_FILE}")):
             try:

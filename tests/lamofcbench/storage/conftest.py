@@ -12,7 +12,7 @@ import pytest
 
 from lamofcbench.builders import BUILDERS
 from lamofcbench.scenarios.base import SCENARIOS
-from lamofcbench.storage.layout import manifest_checksum
+from lamofcbench.storage.layout import json_checksum
 
 WORDS_FILE = Path(__file__).with_name("words_scenario.py")
 SHARD_BYTES = 2_000
@@ -94,7 +94,7 @@ def tamper_manifest_of(folder, change):
     path = folder / "user-words" / "manifest.json"
     manifest = json.loads(path.read_text())
     change(manifest)
-    path.write_text(json.dumps({**manifest, "checksum": manifest_checksum(manifest)}))
+    path.write_text(json.dumps({**manifest, "checksum": json_checksum(manifest)}))
 
 
 def record(path):

@@ -17,7 +17,7 @@ import lamofcbench
 from lamofcbench.builders import Sample
 from lamofcbench.errors import DataError
 from lamofcbench.storage import DatasetWriter, open_split, shards
-from lamofcbench.storage.cache import building
+from lamofcbench.storage.building import building
 from lamofcbench.storage.integrity import file_sha256
 from lamofcbench.storage.layout import MANIFEST_FILE, read_manifest
 from lamofcbench.storage.sources import Source

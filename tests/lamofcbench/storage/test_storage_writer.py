@@ -66,7 +66,7 @@ def write(folder, scenario, samples, reference=0, shard_bytes=2**20, revision="r
 
 def seen_in(folder):
     """What is there, but for the locks, which stay."""
-    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
+    return sorted(path.name for path in folder.iterdir() if path.name != ".locks")
 
 
 def bits(tensor):
