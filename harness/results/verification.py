@@ -45,6 +45,7 @@ from lamofcbench.scenarios.base import SCENARIOS
 from lamofcbench.storage.index import MAX_GROUP_BYTES, PARQUET_ERRORS
 
 MAX_BITSTREAM_BYTES = 2**31
+_NAMES = {RESULT_FILE, SAMPLES_FILE, TIMINGS_FILE, RUN_FILE}
 _TOLERANCE = 1e-9
 _BITSTREAM = re.compile(r"(0|[1-9]\d{0,11})\.bin")
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
@@ -122,7 +123,9 @@ class _ResultCheck:
                 continue
             seen.add(name)
             found = self.audit.sha256(path)
-            if self.hashes is not None and found is not None and self.hashes.get(name, found) != found:
+            if found is None:
+                continue
+            if self.hashes is not None and self.hashes.get(name, found) != found:
                 self.audit.damaged(path, f"is not what {RUN_FILE} recorded: its sha256 differs")
             elif not name.startswith((f"{CODEC_DIRECTORY}/", f"{JOURNAL_DIRECTORY}/")) and name not in _NAMES:
                 self.audit.note(path, "is no part of a result")
@@ -298,9 +301,6 @@ class _ResultCheck:
                     BitstreamReader(data, self.fingerprint)
                 except BitstreamError as error:
                     self.audit.damaged(path, str(error))
-
-
-_NAMES = {RESULT_FILE, SAMPLES_FILE, TIMINGS_FILE, RUN_FILE}
 
 
 def _agree(stated: Any, found: Any) -> bool:

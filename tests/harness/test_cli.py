@@ -230,3 +230,21 @@ def test_building_prints_the_folder_of_the_data(lamofcbench, toy_file, tmp_path)
     status, lines, _ = lamofcbench("build", toy_file, "--output", tmp_path, "--quiet")
     assert (status, lines) == (0, [str(tmp_path / "toy-directions")])
     assert (tmp_path / "toy-directions" / "test.parquet").is_file()
+
+
+def test_verify_names_what_is_damaged_and_ends_with_the_counts(lamofcbench, toy_data, run_toy, tmp_path):
+    sizes = [path.stat().st_size for path in toy_data.rglob("*") if path.is_file() and path.suffix != ".lock"]
+    counts = f"{len(sizes)} files, {sum(sizes)} bytes read, 0 damaged"
+    assert lamofcbench("verify", toy_data, "--quiet")[:2] == (0, [counts])
+    run_toy()
+    folder = find_results(tmp_path / "results")[0].path
+    path = folder / "bitstreams" / "3.bin"
+    path.write_bytes(path.read_bytes()[::-1])
+    status, lines, _ = lamofcbench("verify", tmp_path / "results", "--quiet")
+    assert status == 1 and len(lines) == 2
+    assert lines[0].startswith(f"damaged: {path}: ") and lines[1].endswith(" bytes read, 1 damaged")
+    status, lines, _ = lamofcbench("verify", folder, "--json", "--quiet")
+    found = json.loads("\n".join(lines))
+    assert status == 1 and found["damaged"] == 1 and found["damage"][0]["file"] == str(path)
+    status, lines, error = lamofcbench("verify", tmp_path / "absent")
+    assert (status, lines) == (1, []) and "is neither a dataset folder nor a results folder" in error
