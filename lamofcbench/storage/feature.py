@@ -77,9 +77,10 @@ class SafeTensor:
         reference = reference_of(value)
         if reference is None or not _is_sound(reference):
             raise DataError(f"{shown(value)} is no reference to a stored tensor; load the dataset again")
-        reference["shape"] = [int(size) for size in reference["shape"]]  # an array of numpy in format "numpy"
+        shape = reference["shape"]
+        shape = shape.tolist() if isinstance(shape, np.ndarray) else list(shape)  # an array in format "numpy"
         shard = open_referenced(reference["file"], reference["sha256"])
-        return StoredTensor.of(shard.tensor(reference["key"], reference["dtype"], reference["shape"]), reference)
+        return StoredTensor.of(shard.tensor(reference["key"], reference["dtype"], shape), {**reference, "shape": shape})
 
     def flatten(self) -> Any:
         """The feature itself, or its parts where it is not decoded."""

@@ -176,7 +176,7 @@ def _commit(repo: str, scenario: Scenario, revision: str | None) -> str:
 
 def _nothing_there(scenario: Scenario, folder: Path) -> str:
     if not folder.is_dir():
-        return f"there is no dataset folder {folder}"
+        return f"there is no dataset folder {one_line(str(folder), 300)}"
     if (folder / MANIFEST_FILE).is_file():
         return f"{folder} is one scenario's folder; pass the dataset folder above it, {folder.parent}"
     there = sorted(path.parent.name for path in folder.glob(f"[!.]*/{MANIFEST_FILE}"))
