@@ -27,6 +27,7 @@ from harness.results.scoring import make_metric, mse_of, rate_of, read_figures, 
 from harness.results.store import (
     BITSTREAM_DIRECTORY,
     CODEC_DIRECTORY,
+    FIT_FILE,
     JOURNAL_DIRECTORY,
     RESULT_FILE,
     RUN_FILE,
@@ -240,6 +241,7 @@ class _ResultCheck:
             self.audit.damaged(path, f"and {STATE_FILE} do not add up to the fingerprint that it states")
         else:
             self.fingerprint = self.fingerprint or bytes.fromhex(stated)
+        self._check_fit(folder / FIT_FILE)
         if source is not None:
             try:
                 read_source(folder, source)
@@ -249,6 +251,13 @@ class _ResultCheck:
             codec = self.result.codec
             if (codec.name, codec.params, codec.fingerprint) != (name, params, stated):
                 self.audit.damaged(self.path / RESULT_FILE, f"is of another codec than {CODEC_DIRECTORY}/ holds")
+
+    def _check_fit(self, path: Path) -> None:
+        if path.exists():
+            try:
+                json.loads(path.read_bytes())
+            except (OSError, ValueError, RecursionError) as error:
+                self.audit.damaged(path, f"is no JSON: {first_line(error)}")
 
     # ------------------------------------------------------------------------------------- the journal and the bytes
 

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import lamofcbench
-from lamofcbench.errors import DataError, ScenarioError
+from lamofcbench.errors import DataError, LaMoFCBenchError, ScenarioError
 from lamofcbench.storage import index, layout, open_split, shards
 from lamofcbench.storage.integrity import file_sha256
 
@@ -208,6 +208,6 @@ def test_folders_that_cannot_be(words, folder):
 
 def test_splits_that_cannot_be(words, words_folder, tmp_path):
     for split in ("x" * 100_000, "test[\n:]", "test[" + "9" * 5_000 + ":]"):
-        with pytest.raises(lamofcbench.storage.loading.LaMoFCBenchError) as caught:
+        with pytest.raises(LaMoFCBenchError) as caught:
             lamofcbench.load_dataset(words, split, data_dir=words_folder, cache_dir=tmp_path)
         assert len(str(caught.value)) < 700 and str(caught.value).isprintable()
