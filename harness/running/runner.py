@@ -124,7 +124,9 @@ class ScenarioRunner:
     @functools.cached_property
     def calibration(self) -> Calibration:
         """The calibration samples, the only ones that codecs may learn from."""
-        return Calibration(self.scenario, self.settings.data)
+        calibration = Calibration(self.scenario, self.settings.data)
+        self._require_one_build(calibration.data_revision)
+        return calibration
 
     @functools.cached_property
     def model(self) -> Tail:
@@ -159,6 +161,8 @@ class ScenarioRunner:
             self._check_same_code(self.team.from_leader(lambda: self.code))
             # May build the data; the others then find them.
             self.team.from_leader(lambda: check_references(self.test, self.scenario, self.metric))
+            revision = self.team.from_leader(lambda: self.test.data_revision)
+            self.team.together(lambda: self._require_one_build(revision))
             anchor, floor = (self.run_codec(codec) for codec in anchor_and_floor(self.scenario))
             self._check_headroom(anchor.result, floor.result)
             return Evaluation(self.scenario, anchor, floor, [self.run_codec(codec) for codec in codecs])
@@ -174,6 +178,11 @@ class ScenarioRunner:
         if result is None:
             raise ResultsError(f"{folder.path} vanished while it was in use")
         return Finished(folder.path, result)
+
+    def _require_one_build(self, data_revision: str) -> None:
+        """Raises DataError where others read another build of the data than the test split that is open here."""
+        if self.test.data_revision != data_revision:
+            raise DataError(f"the data of {self.scenario.id} were built again while they were opened; run it again")
 
     # ------------------------------------------------------------------------------------ the leading process alone
 

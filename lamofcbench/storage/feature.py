@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+import torch
 from torch import Tensor
 
 from lamofcbench.errors import DataError, shown
@@ -80,7 +81,10 @@ class SafeTensor:
         shape = reference["shape"]
         shape = shape.tolist() if isinstance(shape, np.ndarray) else list(shape)  # an array in format "numpy"
         shard = open_referenced(reference["file"], reference["sha256"])
-        return StoredTensor.of(shard.tensor(reference["key"], reference["dtype"], shape), {**reference, "shape": shape})
+        with torch.inference_mode(False):  # under it tensors would not tell whether they are written to
+            return StoredTensor.of(
+                shard.tensor(reference["key"], reference["dtype"], shape), {**reference, "shape": shape}
+            )
 
     def flatten(self) -> Any:
         """The feature itself, or its parts where it is not decoded."""

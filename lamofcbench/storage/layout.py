@@ -38,7 +38,7 @@ from lamofcbench.builders import Split
 from lamofcbench.errors import DataError, ScenarioError, first_line, one_line, shown
 from lamofcbench.scenarios.base import FeatureSpecs, Scenario, TensorSpec
 
-FORMAT_VERSION = 2
+FORMAT_VERSION: Literal[2] = 2
 READ_VERSIONS = (1, 2)
 MANIFEST_FILE = "manifest.json"
 MAX_MANIFEST_BYTES = 2**26

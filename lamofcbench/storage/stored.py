@@ -20,7 +20,7 @@ class StoredTensor(Tensor):
     """
 
     # Results of operations are plain tensors, which no longer are what is stored.
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
     _reference: Mapping[str, Any]
     _made_at_version: int
 
@@ -36,7 +36,7 @@ class StoredTensor(Tensor):
         known = getattr(self, "_reference", None)
         return known if known is not None and self._version == self._made_at_version else None
 
-    def detach(self) -> StoredTensor:
+    def detach(self) -> Tensor:
         """The same values and the same place."""
         same, reference = super().detach(), self.reference()
         return same if reference is None else StoredTensor.of(same, reference)

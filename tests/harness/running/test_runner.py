@@ -241,3 +241,11 @@ def test_a_tail_that_loses_a_sample_is_told_so(make_runner, toy):
     runner.__dict__["model"] = Losing()
     with pytest.raises(PluginError, match="made 3 predictions of 4 samples"):
         runner.run_codec(IdentityCodec(toy.specs))
+
+
+def test_data_built_again_while_a_run_opens_them_are_refused(make_runner, toy, monkeypatch):
+    from lamofcbench.storage.calibration import Calibration
+
+    monkeypatch.setattr(Calibration, "data_revision", property(lambda self: "another"))
+    with pytest.raises(DataError, match="the data of toy-directions were built again while they were opened"):
+        make_runner().run_codec(make_codecs("uniform:step=0.5", toy.specs)[0])

@@ -199,7 +199,7 @@ def test_headers_that_are_hostile(copied_folder, refused, tamper_shard, header):
 # ---------------------------------------------------------------------------------------------------- names by users
 
 
-@pytest.mark.parametrize("folder", ["x" * 5_000, "a\0b", "two\nlines", "~nobody-of-that-name/x", "/proc/1/root/x"])
+@pytest.mark.parametrize("folder", ["x" * 5_000, "a\0b", "two\nlines", "~nobody-of-that-name/x"])
 def test_folders_that_cannot_be(words, folder):
     with pytest.raises(DataError) as caught:
         open_split(words, "test", folder)

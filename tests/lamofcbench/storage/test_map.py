@@ -179,6 +179,15 @@ def test_what_is_made_of_a_stored_tensor_is_an_ordinary_one(rows, words):
     )
 
 
+def test_rows_are_read_and_mapped_in_inference_mode(rows, words):
+    with torch.inference_mode():
+        assert_same_tensors(rows.map(lambda row: {**row, "n": 1}), rows)
+        assert torch.equal(lamofcbench.feature_set(rows[0], words.specs)["pooled"], rows[0]["pooled"])
+        with pytest.raises(DataError, match=REFUSED):
+            rows.map(lambda row: {**row, "pooled": row["pooled"].add_(0)})
+        assert rows.with_format("numpy")[0]["key.0"].dtype == np.float32
+
+
 def test_another_process_gets_the_values(rows):
     stored = rows[0]["key.0"]
     buffer = io.BytesIO()
