@@ -230,6 +230,9 @@ class _ResultCheck:
         try:
             config = json.loads(path.read_bytes())
             stated = str(config.pop("fingerprint"))
+            if "codec_source_sha256" in config:
+                self.audit.note(path, "is of an older version, which held its source otherwise; it is not checked")
+                return
             source = config["codec_source"]
             del config["codec_class"]  # where the class stands in its source, which the fingerprint covers
             name, params = config["codec"], config["codec_params"]
