@@ -68,7 +68,11 @@ class CodecError(LaMoFCBenchError):
 
 
 class NonFiniteError(CodecError):
-    """NaN or infinity handed to a lossy codec; the message names the tensor."""
+    """NaN or infinity handed to a lossy codec, or decoded from finite values; the message names the tensor."""
+
+
+class VerificationError(LaMoFCBenchError):
+    """A codec that decodes otherwise, or not at all, where there is nothing but its saved folder and the bytes."""
 
 
 class BitstreamError(LaMoFCBenchError):

@@ -39,6 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bitstreams", action=argparse.BooleanOptionalAction, default=None,
         help="keep the coded bytes (default: except in the full edition)",
     )  # fmt: skip
+    parser.add_argument(
+        "--verify-samples", type=int, default=3, metavar="N",
+        help="samples of each new result that another process decodes, from the saved codec and the bytes alone, to "
+        "compare bit for bit (default: 3; 0: none)",
+    )  # fmt: skip
     _common.add_trust_argument(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
 
@@ -68,6 +73,7 @@ def _settings(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # RunS
         threads=args.threads,
         overwrite=args.overwrite,
         bitstreams=args.bitstreams,
+        verify_samples=args.verify_samples,
         trust_code=args.trust_code,
         progress=not args.quiet,
         argv=tuple(args.argv),
@@ -89,16 +95,21 @@ def _check(args: argparse.Namespace):  # type: ignore[no-untyped-def]
 
 
 def _run(args: argparse.Namespace, team) -> int:  # type: ignore[no-untyped-def]
-    from harness.running.runner import ScenarioRunner
+    from harness.running.decoding_process import DecodingProcess
 
-    settings = _settings(args)
     printed: set[Path] = set()
-    for scenario, codecs in _check(args):
-        evaluation = ScenarioRunner(scenario, settings, team).run(codecs)
-        for finished in (evaluation.anchor, evaluation.floor, *evaluation.points):
-            if team.leads and finished.folder not in printed:
-                printed.add(finished.folder)
-                print(finished.folder, flush=True)
+    with DecodingProcess() as decoder:
+        if team.leads and args.verify_samples > 0:
+            decoder.start()  # before the imports that follow: the process needs the same seconds for its own
+        from harness.running.runner import ScenarioRunner
+
+        settings = _settings(args)
+        for scenario, codecs in _check(args):
+            evaluation = ScenarioRunner(scenario, settings, team, decoder).run(codecs)
+            for finished in (evaluation.anchor, evaluation.floor, *evaluation.points):
+                if team.leads and finished.folder not in printed:
+                    printed.add(finished.folder)
+                    print(finished.folder, flush=True)
     return 0
 
 

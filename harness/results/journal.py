@@ -74,7 +74,8 @@ class Journal:
                         damaged += 1
                     else:
                         sizes = tuple(row["coded_bytes"] for row in entry["rows"])
-                        found.setdefault(entry["batch"], JournalEntry(self, path, at, entry["rank"], sizes))
+                        kept = frozenset(map(int, entry.get("evidence", ())))
+                        found.setdefault(entry["batch"], JournalEntry(self, path, at, entry["rank"], sizes, kept))
                     at += len(line)
         return found, damaged
 
@@ -96,13 +97,22 @@ class JournalEntry:
     Attributes:
         rank: the process that computed it.
         coded_bytes: the bitstream size of each of its samples.
+        verifiable: positions of the samples whose decoded features left evidence.
     """
 
-    __slots__ = ("_at", "_journal", "_path", "coded_bytes", "rank")
+    __slots__ = ("_at", "_journal", "_path", "coded_bytes", "rank", "verifiable")
 
-    def __init__(self, journal: Journal, path: Path, at: int, rank: int, coded_bytes: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        path: Path,
+        at: int,
+        rank: int,
+        coded_bytes: tuple[int, ...],
+        verifiable: frozenset[int] = frozenset(),
+    ) -> None:
         self._journal, self._path, self._at = journal, path, at
-        self.rank, self.coded_bytes = rank, coded_bytes
+        self.rank, self.coded_bytes, self.verifiable = rank, coded_bytes, verifiable
 
     def read(self) -> dict[str, Any]:
         """The batch's line."""

@@ -27,6 +27,7 @@ ROWS_A_GROUP = 64
 """Bounds the memory of writing and reading; a constant, so that equal records give equal files."""
 
 STATISTIC = "statistic."
+DIGEST = "decoded_sha256"
 _INTEGERS = ("index", "coded_bytes", "elements", "raw_bits")
 _REFERENCE_TYPES: dict[type, pa.DataType] = {
     str: pa.string(),
@@ -79,7 +80,7 @@ def sample_schema(record: Record, kind: PredictionType) -> pa.Schema:
             column = CELL_TYPES[kind]
         elif name == "reference":
             column = _REFERENCE_TYPES[type(value)]
-        elif name == "sample_id":
+        elif name in ("sample_id", DIGEST):
             column = pa.string()
         elif name in _INTEGERS or name.startswith(("elements.", "payload_bytes.")):
             column = pa.int64()

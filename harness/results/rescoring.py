@@ -3,21 +3,31 @@
 Scoring needs no model and no features. A result that another version of the metric scored is told apart by the metric's
 identity; writing it anew gives the very result, in the very folder, that a run with the present metric makes.
 
-Decoding starts from the bytes and the saved codec alone; only the distortions
-are then compared with those to the original features.
+Decoding starts from the bytes and the saved codec alone, in another process. Its distortions are then compared with the
+recorded ones, and its bits with those that were scored.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
 from harness.results import scoring
-from harness.results.record import STATISTIC, Record, TableWriter, iterate_records, sample_schema, stack_statistics
-from harness.results.result import PROTOCOL_VERSION, Result
+from harness.results.record import (
+    DIGEST,
+    STATISTIC,
+    Record,
+    TableWriter,
+    iterate_records,
+    sample_schema,
+    stack_statistics,
+)
+from harness.results.result import PROTOCOL_VERSION, Result, VerificationRecord
 from harness.results.store import (
     RESULT_FILE,
     SAMPLES_FILE,
@@ -28,13 +38,16 @@ from harness.results.store import (
     replacing,
 )
 from harness.statistics.distortion import squared_errors
-from lamofcbench.codecs.registry import load_saved
+from lamofcbench.digests import digest
 from lamofcbench.errors import LaMoFCBenchError, ResultsError
+from lamofcbench.features import FeatureSet, check_features
 from lamofcbench.identity import identity_of
 from lamofcbench.scenarios.base import Scenario
 from lamofcbench.storage.reader import SplitReader
 
 STATISTIC_TOLERANCE = 1e-9
+DECODE_SECONDS = 3600.0
+"""For one sample; the run itself had all the time that it took."""
 DISTORTION_TOLERANCE = 1e-6
 """Relative; another machine may compute the last bits otherwise."""
 
@@ -131,13 +144,39 @@ def _write(folder: ResultFolder, scenario: Scenario, result: Result, fresh: list
     return result
 
 
-def check_decoding(folder: ResultFolder, scenario: Scenario, test: SplitReader, *, trust_code: bool = False) -> None:
-    """Decodes every kept bitstream and compares sizes and distortions with the recorded ones.
+class Decoder(Protocol):
+    """Decodes where there are a saved folder and bytes alone; `harness.running.decoding_process` has one."""
+
+    def load(self, saved: Path, /, *, trust_code: bool, threads: int = 1) -> str:
+        """Loads the codec that decodes from now on; its fingerprint in hex."""
+
+    def decode(self, data: bytes, /, *, seconds: float, most_bytes: int) -> FeatureSet:
+        """The features of a bitstream."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What decoding all bitstreams anew came to.
+
+    Attributes:
+        samples: how many there are; all decode to the recorded distortions.
+        identical: how many decode to the bits that were scored. Another machine may compute the last bits otherwise.
+    """
+
+    samples: int
+    identical: int
+
+
+def check_decoding(
+    folder: ResultFolder, scenario: Scenario, test: SplitReader, decoder: Decoder, *, trust_code: bool = False
+) -> Decoded:
+    """Decodes every kept bitstream and compares sizes, distortions and bits with the recorded ones.
 
     Args:
         folder: a finished result whose bitstreams were kept.
         scenario: whose result it is.
         test: the original features.
+        decoder: decodes.
         trust_code: allow the saved codec to run the Python source in the folder.
 
     Raises:
@@ -146,9 +185,10 @@ def check_decoding(folder: ResultFolder, scenario: Scenario, test: SplitReader, 
     result = _read(folder, scenario)
     if test.data_revision != result.data_revision:
         raise ResultsError(f"{folder.path} was made of data revision {result.data_revision}, not {test.data_revision}")
-    codec = load_saved(folder.codec_path, trust_code=trust_code)
-    if codec.fingerprint.hex() != result.codec.fingerprint:
+    fingerprint = decoder.load(folder.codec_path, trust_code=trust_code, threads=folder.threads())
+    if fingerprint != result.codec.fingerprint:
         raise ResultsError(f"{folder.codec_path} is not the codec of {RESULT_FILE}")
+    identical = 0
     for row in iterate_records(folder.path / SAMPLES_FILE):
         where, file = _where(folder, row), folder.bitstream(row["index"])
         if not file.is_file():
@@ -156,14 +196,27 @@ def check_decoding(folder: ResultFolder, scenario: Scenario, test: SplitReader, 
         data = file.read_bytes()
         if len(data) != row["coded_bytes"]:
             raise ResultsError(f"{where} has a bitstream of {len(data)} bytes, recorded as {row['coded_bytes']}")
+        original = test.features(row["index"])
         try:
-            errors = squared_errors(test.features(row["index"]), codec.decode(data))
-        except LaMoFCBenchError as error:
+            decoded = decoder.decode(data, seconds=DECODE_SECONDS, most_bytes=original.raw_bits // 8)
+            check_features(decoded, scenario.specs)
+            errors = squared_errors(original, decoded)
+        except (LaMoFCBenchError, ValueError) as error:
             raise ResultsError(f"{where} does not decode: {error}") from error
         for name, found in errors.items():
             recorded = row.get(f"squared_error.{name}", math.nan)
             if not np.isclose(found, recorded, rtol=DISTORTION_TOLERANCE, atol=0, equal_nan=True):
                 raise ResultsError(f"{where}: tensor {name!r} decodes to squared error {found}, recorded as {recorded}")
+        identical += row.get(DIGEST) == digest(decoded)
+    return Decoded(result.samples, identical)
+
+
+def record_verification(folder: ResultFolder, scenario: Scenario, decoded: Decoded) -> None:
+    """Writes into the result that all its samples were verified, where all decoded to the bits that were scored."""
+    if decoded.identical == decoded.samples:
+        verified = VerificationRecord(samples=decoded.samples)
+        result = _read(folder, scenario).model_copy(update={"verification": verified})
+        folder.rewrite(result)
 
 
 def _read(folder: ResultFolder, scenario: Scenario) -> Result:

@@ -52,6 +52,7 @@ SAMPLE_COLUMNS = {
     "raw_bits": "bits of the uncoded tensors in their stored dtypes",
     "squared_error.<tensor>": "sum of squared differences, float64",
     "quantiser_error.<tensor>": "the same after the quantiser alone; only for codecs that can tell (Codec.quantised)",
+    "decoded_sha256": "hex digest of the decoded features (lamofcbench.digests); a bit-exact decoder gives it anywhere",
     "elements.<tensor>": "elements of that tensor",
     "payload_bytes.<tensor>": "size of that tensor's section; only for codecs that code tensor by tensor",
     "prediction": "as the prediction type stores it",
@@ -107,6 +108,13 @@ class TensorRecord(_Strict):
     payload_bpfp: float | None = Field(default=None, ge=0, description="the published figure: payload bits per point")
 
 
+class VerificationRecord(_Strict):
+    """What was decoded in another process, from the saved codec and the bytes alone, to the bits that were scored."""
+
+    samples: int = Field(ge=0, description="how many; a few are drawn by the configuration's hash")
+    reason: str = Field(default="", description="why there are none; empty where there are some")
+
+
 class Result(_Strict):
     """One codec at one rate point on one scenario.
 
@@ -136,6 +144,9 @@ class Result(_Strict):
     dtype: str = Field(description="compute dtype of the tail")
     device_type: str
     seed: int
+    verification: VerificationRecord | None = Field(
+        default=None, description="null in results of versions that did not verify"
+    )
 
     @property
     def is_current(self) -> bool:

@@ -13,7 +13,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +153,13 @@ class ResultFolder:
             if isinstance(run, dict):
                 write_json(self.path / RUN_FILE, run | {ASKED: when})
 
+    def threads(self) -> int:
+        """How many threads torch had in the run, as far as ``run.json`` says so."""
+        try:
+            return max(1, int(json.loads((self.path / RUN_FILE).read_bytes())["threads"]))
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return 1
+
     def discard(self) -> None:
         """Removes everything, the mark of completion first."""
         (self.path / RESULT_FILE).unlink(missing_ok=True)
@@ -169,24 +176,47 @@ class ResultFolder:
         """The file of a sample's bytes, if it was kept."""
         return self.path / BITSTREAM_DIRECTORY / f"{index}.bin"
 
-    def computed(self, batch_size: int, *, with_bitstreams: bool) -> tuple[dict[int, JournalEntry], int]:
+    def write_candidate(self, index: int, data: bytes) -> None:
+        """Keeps the bytes of a sample as long as the journal, which must be there: they may be wanted to verify it."""
+        self._candidate(index).write_bytes(data)
+
+    def _candidate(self, index: int) -> Path:
+        return self.journal.directory / f"{index}.bin"
+
+    def coded(self, index: int) -> bytes:
+        """The bytes of a sample, kept for good or as long as the journal.
+
+        Raises:
+            ResultsError: if they are gone.
+        """
+        for file in (self.bitstream(index), self._candidate(index)):
+            if file.is_file():
+                return file.read_bytes()
+        raise ResultsError(f"{self.path} lost the bytes of sample {index} while it was in use; rerun the same command")
+
+    def computed(
+        self, batch_size: int, *, with_bitstreams: bool, drawn: Collection[int] = ()
+    ) -> tuple[dict[int, JournalEntry], int]:
         """The batches that need not be computed again, and how many journal lines were damaged.
 
         Args:
             batch_size: the scenario's.
             with_bitstreams: a batch counts only if the bytes of all its samples are there.
+            drawn: samples to verify; a batch counts only if what that takes is there.
         """
         entries, damaged = self.journal.index()
-        if with_bitstreams:
-            entries = {k: entry for k, entry in entries.items() if self._has_bitstreams(k * batch_size, entry)}
-        return entries, damaged
+        counting = {}
+        for number, entry in entries.items():
+            sizes = dict(enumerate(entry.coded_bytes, number * batch_size))
+            wanted = {index: sizes[index] for index in drawn if index in sizes}
+            if with_bitstreams and not all(_has_size(self.bitstream(index), size) for index, size in sizes.items()):
+                continue
+            if all(index in entry.verifiable and self._has_bytes(index, size) for index, size in wanted.items()):
+                counting[number] = entry
+        return counting, damaged
 
-    def _has_bitstreams(self, start: int, entry: JournalEntry) -> bool:
-        for index, size in enumerate(entry.coded_bytes, start):
-            file = self.bitstream(index)
-            if not file.is_file() or file.stat().st_size != size:
-                return False
-        return True
+    def _has_bytes(self, index: int, size: int) -> bool:
+        return any(_has_size(file, size) for file in (self.bitstream(index), self._candidate(index)))
 
     def write_tables(self, entries: Mapping[int, JournalEntry], kind: PredictionType, samples: int) -> None:
         """Writes ``samples.parquet`` and ``timings.parquet`` from the journal, a batch in memory at a time.
@@ -243,6 +273,10 @@ class ResultFolder:
         """Removes the temporary files of runs that were killed."""
         for path in self.path.glob(f"*{_TEMPORARY}"):
             remove(path)
+
+
+def _has_size(file: Path, size: int) -> bool:
+    return file.is_file() and file.stat().st_size == size
 
 
 def find_results(results: Path) -> list[ResultFolder]:

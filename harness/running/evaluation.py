@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.results.result import Result
 from harness.running import launch
+from harness.running.decoding_process import DecodingProcess
 from harness.running.runner import ScenarioRunner
 from harness.running.selection import CodecLike, select_codecs
 from harness.running.settings import Overwrite, RunSettings
@@ -57,6 +58,7 @@ def evaluate(
     threads: int = 1,
     overwrite: Overwrite = "missing",
     bitstreams: bool | None = None,
+    verify_samples: int = 3,
     trust_code: bool = False,
     progress: bool = True,
 ) -> Curve:
@@ -76,6 +78,7 @@ def evaluate(
         threads: of torch, while this runs.
         overwrite: ``missing``, ``never`` or ``always``; see `RunSettings`.
         bitstreams: keep the coded bytes.
+        verify_samples: how many samples of each result another process decodes and compares; see `RunSettings`.
         trust_code: allow a saved codec to run the Python source that came with it.
         progress: show progress bars on stderr.
 
@@ -101,10 +104,14 @@ def evaluate(
             threads=threads,
             overwrite=overwrite,
             bitstreams=bitstreams,
+            verify_samples=verify_samples,
             trust_code=trust_code,
             progress=progress,
         )
-        done = ScenarioRunner(scenario, settings, team).run(codecs)
+        with DecodingProcess() as decoder:
+            if team.leads and verify_samples:
+                decoder.start()
+            done = ScenarioRunner(scenario, settings, team, decoder).run(codecs)
         points = sorted(done.points, key=lambda point: point.result.rate.coded_bytes)  # of the same samples
         kept = tuple(point.folder for point in points) if results is not None else ()
         return Curve(scenario, tuple(p.result for p in points), done.anchor.result, done.floor.result, kept)

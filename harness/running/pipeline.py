@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,13 +12,15 @@ import torch
 
 from harness.metrics.base import Metric
 from harness.metrics.predictions import encode_prediction
-from harness.results.record import Record
+from harness.results.record import DIGEST, Record
 from harness.results.scoring import judge
 from harness.running import environment
 from harness.running.plan import Batch
+from harness.running.verification import Evidence, evidence_of
 from harness.statistics.distortion import squared_errors
 from lamofcbench.codecs.base import Codec
-from lamofcbench.errors import LaMoFCBenchError, PluginError, UnknownNameError
+from lamofcbench.digests import combined
+from lamofcbench.errors import LaMoFCBenchError, NonFiniteError, PluginError, UnknownNameError
 from lamofcbench.features import FeatureSet
 from lamofcbench.references import check_reference
 from lamofcbench.scenarios.base import Scenario
@@ -57,11 +60,13 @@ class BatchOutcome:
         records: a row of ``samples.parquet`` for each sample.
         timings: a row of ``timings.parquet`` for each sample.
         bitstreams: the coded bytes of each sample.
+        evidence: of the decoded features of each sample; see `harness.running.verification.evidence_of`.
     """
 
     records: list[Record]
     timings: list[Record]
     bitstreams: list[bytes]
+    evidence: list[Evidence]
 
     def rows(self) -> Iterator[tuple[Record, Record]]:
         """Each sample's record and timing."""
@@ -97,6 +102,9 @@ class Pipeline:
         environment.seed_everything(self.seed, batch.number)
         bitstreams, encode_seconds = self._each(self.encoder.encode, originals, batch, "encode")
         decoded, decode_seconds = self._each(self.decoder.decode, bitstreams, batch, "decode")
+        # Before the tail, which fails on NaN less clearly, and could write to what it gets.
+        errors = [self._squared_errors(index, originals[at], decoded[at]) for at, index in enumerate(indices)]
+        evidence = [evidence_of(features) for features in decoded]
         environment.seed_everything(self.seed, batch.number)  # a codec that draws does not change what the tail draws
         predictions, tail_seconds = self._tail(decoded, batch)
         rows, timings = [], []
@@ -104,11 +112,11 @@ class Pipeline:
             started = time.perf_counter()
             judged = self._score(index, predictions[at])
             score_seconds = time.perf_counter() - started
-            rows.append(self._record(index, originals[at], decoded[at], bitstreams[at]) | judged)
+            rows.append(self._record(index, originals[at], bitstreams[at], errors[at], evidence[at]) | judged)
             seconds = (encode_seconds[at], decode_seconds[at], tail_seconds / len(indices), score_seconds)
             names = ("encode_seconds", "decode_seconds", "tail_seconds", "score_seconds")
             timings.append({"index": index, **dict(zip(names, seconds, strict=True))})
-        return BatchOutcome(rows, timings, bitstreams)
+        return BatchOutcome(rows, timings, bitstreams, evidence)
 
     def _each(
         self, stage: Callable[[Any], Any], inputs: Sequence[Any], batch: Batch, name: str
@@ -153,7 +161,25 @@ class Pipeline:
             )
         return predictions, seconds
 
-    def _record(self, index: int, original: FeatureSet, decoded: FeatureSet, bitstream: bytes) -> Record:
+    def _squared_errors(self, index: int, original: FeatureSet, decoded: FeatureSet) -> dict[str, float]:
+        """Each tensor's squared error.
+
+        Raises:
+            NonFiniteError: if a tensor is decoded to NaN or infinity where it was finite.
+        """
+        errors = squared_errors(original, decoded)
+        for name in [name for name, error in errors.items() if not math.isfinite(error)]:
+            lost = int((torch.isfinite(original[name]) & ~torch.isfinite(decoded[name])).sum())
+            if lost:
+                raise NonFiniteError(
+                    f"{self._where(index)}: codec {self.decoder.name!r} decodes {lost} of {original[name].numel()} "
+                    f"values of tensor {name!r} to NaN or infinity where the original is finite"
+                )
+        return errors
+
+    def _record(
+        self, index: int, original: FeatureSet, bitstream: bytes, errors: Mapping[str, float], evidence: Evidence
+    ) -> Record:
         payload = self.encoder.payload_bytes(bitstream)
         return {
             "index": index,
@@ -161,7 +187,8 @@ class Pipeline:
             "coded_bytes": len(bitstream),
             "elements": original.elements,
             "raw_bits": original.raw_bits,
-            **{f"squared_error.{name}": error for name, error in squared_errors(original, decoded).items()},
+            DIGEST: combined(**evidence),
+            **{f"squared_error.{name}": error for name, error in errors.items()},
             **{f"quantiser_error.{name}": error for name, error in self._quantiser_errors(index, original).items()},
             **{f"elements.{name}": tensor.numel() for name, tensor in original.tensors.items()},
             **{f"payload_bytes.{name}": size for name, size in (payload or {}).items()},

@@ -9,7 +9,8 @@
 
 For each codec the leading process fits and saves it, finds which batches an earlier run has left to do, and deals them
 out. Every process then sends its batches through the `Pipeline` with codecs loaded from the saved folder, and writes a
-journal line for each. At last the leading process makes tables and report of all lines.
+journal line for each. At last the leading process lets yet another one decode a few samples anew, and makes tables and
+report of all lines.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import dataclasses
 import functools
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,13 +27,15 @@ from typing import TYPE_CHECKING, Any
 from harness.results import scoring, store
 from harness.results.journal import JournalEntry, JournalWriter
 from harness.results.record import to_json
-from harness.results.result import PROTOCOL_VERSION, CodecRecord, Result
-from harness.running import environment, fitting, plan
+from harness.results.result import PROTOCOL_VERSION, CodecRecord, Result, VerificationRecord
+from harness.running import environment, fitting, plan, verification
+from harness.running.decoding_process import DecodingProcess
 from harness.running.launch import Team
 from harness.running.pipeline import Pipeline, Tail
 from harness.running.references import check_references
 from harness.running.selection import anchor_and_floor
 from harness.running.settings import RunSettings
+from harness.running.verification import Decoder
 from lamofcbench import provenance
 from lamofcbench.codecs.base import Codec
 from lamofcbench.codecs.params import to_plain
@@ -93,9 +96,12 @@ class ScenarioRunner:
         scenario: what to run.
         settings: how to run.
         team: the processes that share the work.
+        decoder: the process that decodes apart; one of its own where None, which ends with this object.
     """
 
-    def __init__(self, scenario: Scenario, settings: RunSettings, team: Team | None = None) -> None:
+    def __init__(
+        self, scenario: Scenario, settings: RunSettings, team: Team | None = None, decoder: Decoder | None = None
+    ) -> None:
         if scenario.needs_raw_input:
             raise ScenarioError(f"{scenario.id}: tails that need the raw input beside the features cannot be run yet")
         self.scenario, self.settings, self.team = scenario, settings, team or Team()
@@ -106,6 +112,7 @@ class ScenarioRunner:
             "adapter_identity": provenance.adapter_identity(scenario),
         }
         self.device = environment.choose_device(settings.device, self.team.local_rank)
+        self._decoder = decoder or DecodingProcess()
         self._renewed: set[Path] = set()
 
     @functools.cached_property
@@ -204,7 +211,7 @@ class ScenarioRunner:
         folder.begin(self._config(fitted))
         fitting.save(fitted, folder.codec_path, fit_record)
         folder.journal.repair()
-        computed, damaged = self._computed(folder)
+        computed, damaged = self._computed(codec, folder)
         if damaged:
             LOGGER.warning("%s: %d damaged journal lines are computed again", folder.path, damaged)
         pending = tuple(batch.number for batch in self.batches() if batch.number not in computed)
@@ -252,19 +259,24 @@ class ScenarioRunner:
         """The batches that hold the reported samples."""
         return plan.batch_plan(len(self.test), self.scenario.batch_size, self.settings.limit)
 
-    def _computed(self, folder: store.ResultFolder) -> tuple[dict[int, JournalEntry], int]:
-        keeps = self.settings.keeps_bitstreams(self.scenario)
-        return folder.computed(self.scenario.batch_size, with_bitstreams=keeps)
+    def _computed(self, codec: Codec, folder: store.ResultFolder) -> tuple[dict[int, JournalEntry], int]:
+        keeps, drawn = self.settings.keeps_bitstreams(self.scenario), self._draw(codec, folder).samples
+        return folder.computed(self.scenario.batch_size, with_bitstreams=keeps, drawn=drawn)
+
+    def _draw(self, codec: Codec, folder: store.ResultFolder) -> verification.Draw:
+        count = 0 if fitting.is_anonymous(codec) else self.settings.verify_samples
+        return verification.draw(folder.path.name, count, self.samples, len(self.test))
 
     def _finish(self, codec: Codec, folder: store.ResultFolder, started: str) -> None:
         """Makes tables and report of what all processes have computed."""
-        computed, _ = self._computed(folder)
+        computed, _ = self._computed(codec, folder)
         wanted = {batch.number: computed[batch.number] for batch in self.batches() if batch.number in computed}
         if len(wanted) < len(self.batches()):
             raise ResultsError(f"{folder.path} lost batches while it was in use; rerun the same command")
-        folder.write_tables(wanted, self.scenario.prediction, self.samples)
         saved = fitting.load_again(codec, folder.codec_path)
-        result = self._result(saved, folder)
+        verified = self._verify(saved, folder, wanted)
+        folder.write_tables(wanted, self.scenario.prediction, self.samples)
+        result = self._result(saved, folder, verified)
         ranks = Counter(entry.rank for entry in wanted.values())
         run = {
             **environment.describe(self.device),
@@ -282,7 +294,18 @@ class ScenarioRunner:
             run[store.CODE_TOKEN] = fitting.class_token(type(codec))
         folder.finish(result, run)
 
-    def _result(self, codec: Codec, folder: store.ResultFolder) -> Result:
+    def _verify(
+        self, codec: Codec, folder: store.ResultFolder, entries: Mapping[int, JournalEntry]
+    ) -> VerificationRecord:
+        """Decodes a few samples in another process; before anything is announced, as a failure ends the run."""
+        if fitting.is_anonymous(codec):
+            return VerificationRecord(samples=0, reason=verification.ANONYMOUS)
+        if not self.settings.verify_samples:
+            return VerificationRecord(samples=0, reason=verification.SWITCHED_OFF)
+        samples, threads = self._draw(codec, folder).samples, self.settings.threads
+        return verification.verify(codec, folder, entries, samples, self.scenario, self._decoder, threads)
+
+    def _result(self, codec: Codec, folder: store.ResultFolder, verified: VerificationRecord) -> Result:
         table = scoring.read_figures(folder.path / store.SAMPLES_FILE)
         config = self._config(codec)
         del config["fingerprint"]
@@ -306,6 +329,7 @@ class ScenarioRunner:
             rate=scoring.rate_of(table),
             mse=scoring.mse_of(table),
             tensors=scoring.tensors_of(table),
+            verification=verified,
         )
 
     def _warn_of_other_builder(self, built_by: str) -> None:
@@ -350,7 +374,7 @@ class ScenarioRunner:
         from tqdm import tqdm
 
         pipeline = self.pipeline(codec, folder.codec_path)
-        keeps = self.settings.keeps_bitstreams(self.scenario)
+        keeps, candidates = self.settings.keeps_bitstreams(self.scenario), self._draw(codec, folder).candidates
         hidden = None if self.settings.progress and self.team.leads else True  # None: shown on a terminal only
         label = f"{self.scenario.id} {pipeline.encoder!r}"
         if keeps:
@@ -358,11 +382,18 @@ class ScenarioRunner:
         with JournalWriter(folder.journal, self.team.rank) as journal:
             for batch in tqdm(mine, desc=label, unit="batch", disable=hidden, leave=False):
                 outcome = pipeline.run(batch)
-                if keeps:
-                    for index, data in enumerate(outcome.bitstreams, batch.start):
+                for index, data in enumerate(outcome.bitstreams, batch.start):
+                    if keeps:
                         folder.write_bitstream(index, data)
-                rows = [to_json(row) for row in outcome.records]
-                entry = {"batch": batch.number, "rank": self.team.rank, "rows": rows, "timings": outcome.timings}
+                    elif index in candidates:
+                        folder.write_candidate(index, data)
+                entry = {
+                    "batch": batch.number,
+                    "rank": self.team.rank,
+                    "rows": [to_json(row) for row in outcome.records],
+                    "timings": outcome.timings,
+                    "evidence": {i: e for i, e in enumerate(outcome.evidence, batch.start) if i in candidates},
+                }
                 journal.append(entry)
 
     def pipeline(self, codec: Codec, saved: Path) -> Pipeline:

@@ -26,6 +26,7 @@ class RunSettings:
         overwrite: ``missing`` computes what is not there yet; ``never`` also leaves shorter results as they are;
             ``always`` computes everything again.
         bitstreams: keep the coded bytes; None to keep them except in the full edition.
+        verify_samples: how many samples of each result are decoded in another process and compared; 0 for none.
         trust_code: allow a saved codec to run the Python source that came with it.
         progress: show progress bars on stderr.
         argv: the command line, for ``run.json``.
@@ -39,6 +40,7 @@ class RunSettings:
     threads: int = 1
     overwrite: Overwrite = "missing"
     bitstreams: bool | None = None
+    verify_samples: int = 3
     trust_code: bool = False
     progress: bool = True
     argv: tuple[str, ...] = ()
@@ -48,6 +50,8 @@ class RunSettings:
             raise LaMoFCBenchError(f"limit is {self.limit}; at least 1 sample is needed")
         if self.threads < 1:
             raise LaMoFCBenchError(f"threads is {self.threads}; at least 1 is needed")
+        if self.verify_samples < 0:
+            raise LaMoFCBenchError(f"verify_samples is {self.verify_samples}; it may be 0 or more")
         if not 0 <= self.seed < 2**63:
             raise LaMoFCBenchError(f"seed is {self.seed}; it may be 0 to 2**63 - 1")
         if self.overwrite not in get_args(Overwrite):

@@ -34,6 +34,7 @@ from lamofcbench.codecs.conformance_samples import SPECS, calibration_samples, m
 from lamofcbench.codecs.params import as_text, to_plain
 from lamofcbench.codecs.registry import load_saved
 from lamofcbench.codecs.saving import CONFIG_FILE, STATE_FILE
+from lamofcbench.digests import digest
 from lamofcbench.errors import BitstreamError, CodecError, LaMoFCBenchError, NonFiniteError
 from lamofcbench.features import FeatureSet, tensor_bytes
 from lamofcbench.scenarios.base import FeatureSpecs
@@ -47,15 +48,6 @@ SECTION_BYTES = 2
 
 class ConformanceError(LaMoFCBenchError, AssertionError):
     """A codec that breaks its contract."""
-
-
-def digest(features: FeatureSet) -> str:
-    """Hex sha256 over names, dtypes, shapes, bits and side information."""
-    state = hashlib.sha256(repr(dict(features.side)).encode())
-    for name, tensor in features.tensors.items():
-        state.update(f"{name}:{tensor.dtype}:{list(tensor.shape)}".encode())
-        state.update(tensor_bytes(tensor))
-    return state.hexdigest()
 
 
 def craft(codec: Codec, sizes: Sequence[int], sections: Sequence[bytes], fingerprint: bytes | None = None) -> bytes:

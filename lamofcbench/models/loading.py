@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -56,6 +57,7 @@ def load_model(scenario: Scenario, *, device: str = "cpu", builder: ScenarioBuil
         ScenarioError: if the Hub source is not pinned, or an option does not fit.
         DataError: if weights are missing, incomplete or unreadable.
     """
+    sys.audit("lamofcbench.model", scenario.id)  # a process that decodes apart refuses it
     adapter = MODELS.get(scenario.backbone.adapter, relative_to=scenario.origin)
     return adapter.load(scenario, weights_directory(scenario, builder), device)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -108,6 +109,7 @@ def find_source(
     Raises:
         DataError: if there is nothing to read; the message says what to pass.
     """
+    sys.audit("lamofcbench.data", scenario.id)  # a process that decodes apart refuses it
     if data_dir is not None and repo is not None:
         raise DataError("pass either data_dir (a folder) or repo (a Hub repository), not both")
     if revision is not None and repo is None:

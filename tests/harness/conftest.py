@@ -3,11 +3,21 @@ from pathlib import Path
 
 import pytest
 
+from harness.running import decoding_process, evaluation, runner
+from harness.running.decoding_process import DecodingProcess
 from harness.running.pipeline import Pipeline
 from harness.running.runner import ScenarioRunner
 from harness.running.settings import RunSettings
 from lamofcbench.builders import BUILDERS
 from lamofcbench.scenarios.base import SCENARIOS
+
+
+class KeptProcess(DecodingProcess):
+    """One for all tests: each start takes the seconds of importing torch."""
+
+    def __exit__(self, *error):
+        """A run that is over leaves it to the next test."""
+
 
 MACHINE_DEPENDENT = {"timings.parquet", "run.json"}
 
@@ -28,6 +38,20 @@ def toy_data(toy, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("toy-data")
     BUILDERS.get(toy.builder, relative_to=toy.origin)().build(toy, folder, progress=False)
     return folder
+
+
+@pytest.fixture(scope="session")
+def decoder():
+    """The process that decodes apart."""
+    process = KeptProcess()
+    yield process
+    process.close()
+
+
+@pytest.fixture(autouse=True)
+def _one_process_decodes_apart(decoder, monkeypatch):
+    for module in (decoding_process, evaluation, runner):
+        monkeypatch.setattr(module, "DecodingProcess", lambda: decoder)
 
 
 @pytest.fixture

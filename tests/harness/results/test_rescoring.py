@@ -123,11 +123,11 @@ def test_a_result_of_another_protocol_is_not_scored(result, toy):
         rescore(result, toy)
 
 
-def test_kept_bitstreams_decode_to_the_recorded_distortions(result, toy, make_runner):
-    check_decoding(result, toy, make_runner().test)
+def test_kept_bitstreams_decode_to_the_recorded_distortions(result, toy, make_runner, decoder):
+    check_decoding(result, toy, make_runner().test, decoder)
 
 
-def test_what_does_not_decode_as_recorded_is_named(result, toy, make_runner):
+def test_what_does_not_decode_as_recorded_is_named(result, toy, make_runner, decoder):
     test = make_runner().test
     kept = result.bitstream(7).read_bytes()
     for data, message in [
@@ -137,24 +137,24 @@ def test_what_does_not_decode_as_recorded_is_named(result, toy, make_runner):
     ]:
         result.bitstream(7).write_bytes(data)
         with pytest.raises(ResultsError, match=message):
-            check_decoding(result, toy, test)
+            check_decoding(result, toy, test, decoder)
     result.bitstream(7).unlink()
     with pytest.raises(ResultsError, match=r"has no 7\.bin"):
-        check_decoding(result, toy, test)
+        check_decoding(result, toy, test, decoder)
 
 
-def test_a_changed_distortion_is_found_and_named(result, toy, make_runner):
+def test_a_changed_distortion_is_found_and_named(result, toy, make_runner, decoder):
     change(result, **{"squared_error.hidden": lambda errors: [*errors[:3], errors[3] * 1.01, *errors[4:]]})
     with pytest.raises(ResultsError, match=r"sample 3 .*tensor 'hidden' decodes to squared error"):
-        check_decoding(result, toy, make_runner().test)
+        check_decoding(result, toy, make_runner().test, decoder)
 
 
-def test_a_result_of_other_data_is_not_compared(result, toy, make_runner):
+def test_a_result_of_other_data_is_not_compared(result, toy, make_runner, decoder):
     class Other:
         data_revision = "f" * 64
 
     with pytest.raises(ResultsError, match="data revision"):
-        check_decoding(result, toy, Other())
+        check_decoding(result, toy, Other(), decoder)
 
 
 @pytest.mark.parametrize("damage", ["result.json", "samples.parquet", "folder"])

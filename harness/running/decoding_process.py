@@ -1,0 +1,326 @@
+"""The process that decodes apart from the encoder, as this process sees it: started early, asked, and ended.
+
+It gets a copy of a saved folder and bytes, and a folder of its own for everything else: home, temporary files, caches.
+Its environment is made from scratch, and what it answers is not believed to be well formed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+
+from harness.running.decoding_worker import Message, receive, send
+from harness.running.launch import DEBUG
+from lamofcbench.errors import VerificationError
+
+if TYPE_CHECKING:
+    from lamofcbench.features import FeatureSet
+
+T = TypeVar("T")
+
+START_SECONDS = 300.0
+"""For the imports, on a slow disk; and for loading a saved codec."""
+
+_KEPT = {"PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "IMAGEIO_FFMPEG_EXE"}
+_KEPT |= {"SYSTEMROOT", "COMSPEC", "PATHEXT"}  # nothing starts on Windows without them
+_KEPT_PREFIXES = (
+    "LC_", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "BLIS_", "VECLIB_", "NUMEXPR_", "NPY_", "DNNL_", "ONEDNN_",
+    "ATEN_", "CUDA_", "CUBLAS_", "NVIDIA_",
+)  # fmt: skip
+"""What finds programs and libraries, and what decides the last bits of numbers."""
+_LEFT_OUT_SUFFIXES = ("_HOME", "_PATH", "_DIR")
+_OWN_FOLDERS = {
+    "home": ("HOME", "USERPROFILE"),
+    "temporary": ("TMPDIR", "TEMP", "TMP"),
+    "cache": (
+        "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "HF_HOME", "TORCH_HOME", "LAMOFCBENCH_CACHE",
+        "NUMBA_CACHE_DIR", "MPLCONFIGDIR",
+    ),
+}  # fmt: skip
+_OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY")
+MAX_REFUSED = 300
+"""Characters of what was refused that are reported."""
+_NOT_THE_CODECS = ("fit.json",)
+"""Files of a results folder's ``codec/`` that are no part of the saved codec."""
+
+
+def inherited(variables: Mapping[str, str]) -> dict[str, str]:
+    """The environment variables that the process gets from this one."""
+    return {
+        name: value
+        for name, value in variables.items()
+        if name in _KEPT or (name.startswith(_KEPT_PREFIXES) and not name.endswith(_LEFT_OUT_SUFFIXES))
+    }
+
+
+def import_path() -> list[str]:
+    """Where the process may import from: what is installed or named by ``PYTHONPATH``, but no script's folder."""
+    named = {os.path.realpath(entry) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry}
+    prefixes = tuple({os.path.realpath(prefix) for prefix in (sys.prefix, sys.base_prefix, sys.exec_prefix)})
+    here = os.path.realpath(Path(__file__).parents[2])
+    kept: list[str] = []
+    for entry in filter(None, sys.path):
+        real = os.path.realpath(entry)
+        installed = real.startswith(prefixes) or real == here or real in named
+        if (installed or _has_distributions(entry)) and entry not in kept:
+            kept.append(str(Path(entry).absolute()))
+    return kept
+
+
+def _has_distributions(entry: str) -> bool:
+    try:
+        return any(path.suffix in (".dist-info", ".egg-info") for path in Path(entry).iterdir())
+    except OSError:
+        return False
+
+
+class DecodingProcess:
+    """Decodes what others encoded, in a process of its own that knows nothing but a saved folder and the bytes.
+
+    It is started by `start`, in the background, or at first need; after a codec has ended it, again at the next need.
+    It ends with `close`, with this object and with this process, however that ends.
+
+    Attributes:
+        refused: what isolation kept from the codec during the last request.
+    """
+
+    def __init__(self) -> None:
+        self._inherited = inherited(os.environ)  # now: an encoder may write its payload there
+        self._lock = threading.RLock()
+        self._running: _Running | None = None
+        self._numbers = itertools.count()
+        self.refused: list[str] = []
+
+    def __enter__(self) -> DecodingProcess:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Starts the process, unless it runs; returns at once."""
+        with self._lock:
+            if self._running is None or not self._running.is_mine:
+                self._running = _Running(self._inherited)
+
+    def close(self) -> None:
+        """Ends the process."""
+        with self._lock:
+            if self._running is not None:
+                self._running.end()
+            self._running = None
+
+    def load(self, saved: Path, *, trust_code: bool, threads: int = 1) -> str:
+        """Loads a copy of a saved folder, whose codec then decodes; returns its fingerprint, in hex.
+
+        Args:
+            saved: the folder.
+            trust_code: allow it to run the Python source that came with it.
+            threads: of torch.
+
+        Raises:
+            VerificationError: if the codec does not load there, or not in time.
+        """
+        with self._lock:
+            self.start()
+            assert self._running is not None
+            copy = self._running.folder / "codecs" / str(next(self._numbers))
+            shutil.rmtree(copy.parent, ignore_errors=True)
+            try:
+                shutil.copytree(saved, copy, ignore=shutil.ignore_patterns(*_NOT_THE_CODECS))
+            except FileNotFoundError as error:
+                raise VerificationError(f"there is no saved codec {saved}") from error
+            request = {"load": str(copy), "trust_code": trust_code, "threads": threads}
+            try:
+                answer, _ = self._ask(request, b"", START_SECONDS, 0)
+            except VerificationError as error:
+                raise VerificationError(str(error).replace(str(copy), str(saved))) from error
+            return str(answer.get("fingerprint"))
+
+    def decode(self, data: bytes, *, seconds: float, most_bytes: int) -> FeatureSet:
+        """The features of a bitstream, by the codec that was loaded last.
+
+        Args:
+            data: the bitstream.
+            seconds: how long it may take.
+            most_bytes: how large the features may be, uncoded.
+
+        Raises:
+            VerificationError: if decoding fails there, ends the process, takes longer or gives more.
+        """
+        with self._lock:
+            answer, content = self._ask({"decode": seconds}, data, seconds, most_bytes)
+            try:
+                return _features(answer, content)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                self.close()
+                raise VerificationError(f"it answers with what are no features ({error})") from error
+
+    def _ask(self, request: Message, data: bytes, seconds: float, most_bytes: int) -> tuple[Message, bytearray]:
+        running = self._running
+        if running is None:
+            raise VerificationError("it has no codec any more")
+
+        def ask() -> tuple[Message, bytearray]:
+            running.wait_until_ready()
+            send(running.requests, request, data)
+            return receive(running.answers, most_bytes)
+
+        try:
+            # The imports have a time of their own.
+            answer, content = _within(seconds + (0 if running.ready else START_SECONDS), ask)
+        except TimeoutError as error:
+            self.close()
+            raise VerificationError(f"it has not answered after {seconds:.3g} s") from error
+        except ValueError as error:
+            self.close()
+            raise VerificationError(f"it answers with {error}") from error
+        except (EOFError, OSError) as error:
+            status = running.status()
+            self.close()
+            raise VerificationError(f"the process ends{status}") from error
+        refused = answer.get("refused")
+        self.refused = [str(what)[:MAX_REFUSED] for what in refused] if isinstance(refused, list) else []
+        if "error" in answer:
+            raise VerificationError(" ".join(str(answer["error"]).split()))
+        return answer, content
+
+
+class _Running:
+    """One life of the process.
+
+    Attributes:
+        folder: its own.
+        ready: whether it has said so.
+    """
+
+    def __init__(self, inherited_variables: Mapping[str, str]) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="")).resolve()
+        for name in ("work", *_OWN_FOLDERS):
+            (self.folder / name).mkdir()
+        variables = dict(inherited_variables) | dict.fromkeys(_OFFLINE, "1")
+        for name, own in _OWN_FOLDERS.items():
+            variables |= dict.fromkeys(own, str(self.folder / name))
+        script = Path(__file__).with_name("decoding_worker.py")
+        errors = None if os.environ.get(DEBUG) else subprocess.DEVNULL
+        self.ready = False
+        self._owner = os.getpid()
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+            bufsize=0, cwd=self.folder / "work", env=variables, start_new_session=True,
+        )  # fmt: skip
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self.requests: BinaryIO = self._process.stdin
+        self.answers: BinaryIO = self._process.stdout
+        self.end = weakref.finalize(self, _end, self._process, self.folder, self._owner)
+        with contextlib.suppress(OSError):  # shows at the first request
+            send(self.requests, {"import_path": import_path(), "since": time.time()})
+
+    @property
+    def is_mine(self) -> bool:
+        """False in a process that was forked since, and once it has ended."""
+        return self._owner == os.getpid() and self._process.poll() is None
+
+    def wait_until_ready(self) -> None:
+        """Reads the first answer."""
+        if self.ready:
+            return
+        answer, _ = receive(self.answers, 0)
+        if "error" in answer:
+            raise VerificationError(f"it does not start: {answer['error']}")
+        self.ready = True
+
+    def status(self) -> str:
+        """How it ended, as the end of a sentence."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = self._process.wait(timeout=5)
+            if code < 0:
+                return f" by {signal.Signals(-code).name}"
+            return f" with status {code}"
+        return ""
+
+
+def _end(process: subprocess.Popen[bytes], folder: Path, owner: int) -> None:
+    """Kills the process with the programs that its codec started, and removes its folder."""
+    if os.getpid() != owner:  # forked from it
+        return
+    if process.returncode is None:
+        if hasattr(os, "killpg"):
+            with contextlib.suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+        process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.close()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _within(seconds: float, work: Callable[[], T]) -> T:
+    """What the work returns, on a thread that is left alone if it takes longer.
+
+    Raises:
+        TimeoutError: if it does.
+    """
+    outcome: list[Any] = []
+
+    def run() -> None:
+        try:
+            outcome.append((work(), None))
+        except BaseException as error:
+            outcome.append((None, error))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not outcome:
+        raise TimeoutError
+    result, error = outcome[0]
+    if error is not None:
+        raise error
+    return result
+
+
+def _features(answer: Message, content: bytearray) -> FeatureSet:
+    """The feature set of an answer.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: if it is none.
+    """
+    import math
+
+    import torch
+
+    from lamofcbench.features import TORCH_DTYPES, FeatureSet
+
+    tensors, at = {}, 0
+    for name, dtype_name, shape in answer["tensors"]:
+        dtype, sizes = TORCH_DTYPES[dtype_name], [int(size) for size in shape]
+        if any(size < 0 for size in sizes):
+            raise ValueError(f"a shape of {sizes}")
+        count = math.prod(sizes)
+        if count:
+            tensors[str(name)] = torch.frombuffer(content, dtype=dtype, count=count, offset=at).reshape(sizes)
+        else:
+            tensors[str(name)] = torch.empty(sizes, dtype=dtype)
+        at += count * dtype.itemsize
+    if at != len(content):
+        raise ValueError(f"{len(content)} bytes for {at}")
+    return FeatureSet(tensors, {str(name): int(value) for name, value in answer["side"].items()})

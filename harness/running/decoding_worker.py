@@ -1,0 +1,201 @@
+"""Program that decodes for another process, from a saved folder and bytes alone; `decoding_process` starts it.
+
+Usage: ``python -I decoding_worker.py``, in a folder of its own. Messages come on standard input and go to standard
+output, and nothing else does: before any codec is loaded, both are moved where codecs do not write. A message is its
+lengths, a JSON object and raw bytes, because neither side may have to believe what the other sends. Requests are::
+
+    {"import_path": [...], "since": s}                     -> {}, once all is imported and isolated
+    {"load": folder, "trust_code": b, "threads": n}        -> {"fingerprint": hex}
+    {"decode": seconds} and the bitstream                  -> {"tensors": [[name, dtype, shape]...], "side": {...}} and
+                                                              the tensors' bytes one after the other
+
+Where one fails the answer is ``{"error": text}``. Every answer has ``refused``, what isolation kept from the codec. The
+program ends with its input, in the middle of a decode too, and removes its folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+import sys
+import threading
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    from harness.running.isolation import Isolation
+
+_LENGTHS = struct.Struct("<QQ")
+MAX_MESSAGE_BYTES = 2**22
+MAX_ERROR = 2000
+GRACE_SECONDS = 30.0
+"""How long after its time has run out a decode ends by itself, should nobody be left to end it."""
+SEED = 2**63
+"""Of every generator before each decode: one that no run can have, since a decoder gets the bytes and no seed."""
+
+Message = dict[str, Any]
+
+
+def send(file: BinaryIO, message: Message, data: bytes = b"") -> None:
+    """Writes a message.
+
+    Raises:
+        OSError: if nobody reads.
+    """
+    text = json.dumps(message).encode()
+    for part in (_LENGTHS.pack(len(text), len(data)) + text, data):
+        view = memoryview(part)
+        while view:
+            view = view[file.write(view) :]
+    file.flush()
+
+
+def receive(file: BinaryIO, most_bytes: int | None = None) -> tuple[Message, bytearray]:
+    """Reads a message.
+
+    Args:
+        file: where from.
+        most_bytes: of raw bytes; None for any number, from a sender that is believed.
+
+    Raises:
+        EOFError: at the end of the stream.
+        ValueError: if it is no such message, before anything large is read.
+    """
+    text_bytes, data_bytes = _LENGTHS.unpack(_exactly(file, _LENGTHS.size))
+    if text_bytes > MAX_MESSAGE_BYTES:
+        raise ValueError(f"a message of {text_bytes} bytes")
+    if most_bytes is not None and data_bytes > most_bytes:
+        raise ValueError(f"{data_bytes} bytes of features where there are {most_bytes}")
+    try:
+        message = json.loads(_exactly(file, text_bytes))
+    except RecursionError as error:
+        raise ValueError("a message that is nested too deep") from error
+    if not isinstance(message, dict):
+        raise ValueError(f"a message that is a {type(message).__name__}")
+    return message, _exactly(file, data_bytes)
+
+
+def _exactly(file: BinaryIO, count: int) -> bytearray:
+    data = bytearray(count)
+    view = memoryview(data)
+    while view:
+        read = file.readinto(view)  # type: ignore[attr-defined]  # typeshed knows it of the subclasses only
+        if not read:
+            raise EOFError("the stream ended")
+        view = view[read:]
+    return data
+
+
+def main() -> None:
+    """Answers requests until there are no more."""
+    requests, answers = _private_streams()
+    settings, _ = receive(requests)
+    sys.path[:] = settings["import_path"]
+    sys.dont_write_bytecode = True
+    try:
+        isolation = _isolated(Path.cwd().parent, settings)
+    except BaseException as error:
+        send(answers, {"error": _described(error), "refused": []})
+        return
+    send(answers, {"refused": []})
+    waiting: SimpleQueue[tuple[Message, bytearray]] = SimpleQueue()
+    threading.Thread(target=_read_on, args=(requests, waiting), daemon=True).start()
+    _serve(waiting, answers, isolation)
+
+
+def _private_streams() -> tuple[BinaryIO, BinaryIO]:
+    """Standard input and output under other numbers; what codecs read from the one and print to the other is lost."""
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return requests, answers
+
+
+def _isolated(own: Path, settings: Message) -> Isolation:
+    """Imports what every decoder needs, then closes the door."""
+    from harness.running import environment, isolation  # noqa: F401
+    from lamofcbench.codecs.registry import CODECS
+
+    CODECS.names()
+    rules = isolation.Isolation(own, settings["import_path"], settings["since"])
+    isolation.forbid_shared_memory(rules)
+    sys.addaudithook(rules)
+    return rules
+
+
+def _read_on(requests: BinaryIO, waiting: SimpleQueue[tuple[Message, bytearray]]) -> None:
+    """Reads ahead, so that the end of the input is noticed while a codec decodes, or hangs."""
+    try:
+        while True:
+            waiting.put(receive(requests))
+    except (EOFError, OSError, ValueError):
+        shutil.rmtree(Path.cwd().parent, ignore_errors=True)
+        os._exit(0)
+
+
+def _serve(waiting: SimpleQueue[tuple[Message, bytearray]], answers: BinaryIO, isolation: Isolation) -> None:
+    import faulthandler
+
+    codec: Any = None
+    with Path(os.devnull).open("w") as nowhere:
+        while True:
+            request, data = waiting.get()
+            isolation.refusals.clear()
+            answer: Message
+            payload = b""
+            try:
+                if "load" in request:
+                    codec, answer = _load(request)
+                else:
+                    faulthandler.dump_traceback_later(request["decode"] + GRACE_SECONDS, exit=True, file=nowhere)
+                    answer, payload = _decode(codec, bytes(data))
+                    faulthandler.cancel_dump_traceback_later()
+            except BaseException as error:  # a codec may even raise SystemExit
+                answer, payload = {"error": _described(error)}, b""
+            send(answers, answer | {"refused": isolation.refusals[:]}, payload)
+
+
+def _load(request: Message) -> tuple[Any, Message]:
+    import torch
+
+    from lamofcbench.codecs.registry import load_saved
+
+    torch.set_num_threads(request["threads"])
+    codec = load_saved(request["load"], trust_code=request["trust_code"])
+    return codec, {"fingerprint": codec.fingerprint.hex()}
+
+
+def _decode(codec: Any, data: bytes) -> tuple[Message, bytes]:
+    from harness.running import environment
+    from lamofcbench.features import tensor_bytes
+
+    if codec is None:
+        raise RuntimeError("no codec is loaded")
+    environment.seed_everything(SEED)
+    features = codec.decode(data)
+    tensors = [
+        [name, str(tensor.dtype).removeprefix("torch."), list(tensor.shape)]
+        for name, tensor in features.tensors.items()
+    ]
+    payload = b"".join(map(tensor_bytes, features.tensors.values()))
+    return {"tensors": tensors, "side": dict(features.side)}, payload
+
+
+def _described(error: BaseException) -> str:
+    """An error in one line; those raised on purpose say what they are themselves."""
+    try:
+        from lamofcbench.errors import LaMoFCBenchError
+
+        text = str(error) if isinstance(error, LaMoFCBenchError) else f"{type(error).__name__}: {error}"
+    except Exception:
+        text = type(error).__name__
+    return " ".join(text.split())[:MAX_ERROR]
+
+
+if __name__ == "__main__":
+    main()
