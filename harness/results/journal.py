@@ -75,7 +75,9 @@ class Journal:
                     else:
                         sizes = tuple(row["coded_bytes"] for row in entry["rows"])
                         kept = frozenset(map(int, entry.get("evidence", ())))
-                        found.setdefault(entry["batch"], JournalEntry(self, path, at, entry["rank"], sizes, kept))
+                        earlier = found.get(entry["batch"])
+                        if earlier is None or earlier.verifiable <= kept:  # computed once more for what it lacked
+                            found[entry["batch"]] = JournalEntry(self, path, at, entry["rank"], sizes, kept)
                     at += len(line)
         return found, damaged
 

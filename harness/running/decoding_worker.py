@@ -15,6 +15,7 @@ program ends with its input, in the middle of a decode too, and removes its fold
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -96,13 +97,14 @@ def main() -> None:
     sys.path[:] = settings["import_path"]
     sys.dont_write_bytecode = True
     try:
-        isolation = _isolated(Path.cwd().parent, settings)
+        own = Path.cwd().parent
+        isolation = _isolated(own, settings)
     except BaseException as error:
         send(answers, {"error": _described(error), "refused": []})
         return
     send(answers, {"refused": []})
     waiting: SimpleQueue[tuple[Message, bytearray]] = SimpleQueue()
-    threading.Thread(target=_read_on, args=(requests, waiting), daemon=True).start()
+    threading.Thread(target=_read_on, args=(requests, waiting, own), daemon=True).start()
     _serve(waiting, answers, isolation)
 
 
@@ -128,13 +130,15 @@ def _isolated(own: Path, settings: Message) -> Isolation:
     return rules
 
 
-def _read_on(requests: BinaryIO, waiting: SimpleQueue[tuple[Message, bytearray]]) -> None:
+def _read_on(requests: BinaryIO, waiting: SimpleQueue[tuple[Message, bytearray]], own: Path) -> None:
     """Reads ahead, so that the end of the input is noticed while a codec decodes, or hangs."""
     try:
         while True:
             waiting.put(receive(requests))
     except (EOFError, OSError, ValueError):
-        shutil.rmtree(Path.cwd().parent, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            os.chdir(own)  # isolation resolves names, which takes a working folder until all is gone
+        shutil.rmtree(own, ignore_errors=True)
         os._exit(0)
 
 

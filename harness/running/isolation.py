@@ -110,7 +110,10 @@ class Isolation:
     def _may_read(self, path: Any) -> bool:
         if path is None or isinstance(path, int):  # the working folder, or what is open already
             return True
-        real = os.path.realpath(os.fsdecode(path))
+        text = os.fsdecode(path)
+        if "\0" in text:  # an abstract socket, or an error to come
+            return False
+        real = os.path.realpath(text)
         if _within(real, self._free):
             return True
         if not (_within(real, self._installed) or self._of_a_package(real)):

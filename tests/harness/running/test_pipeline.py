@@ -1,0 +1,48 @@
+"""One batch: what becomes of decoded features that are not finite."""
+
+import pytest
+import torch
+
+from lamofcbench.codecs.identity import IdentityCodec
+from lamofcbench.errors import NonFiniteError
+from lamofcbench.features import FeatureSet
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("is_lossless", [True, False])
+def test_a_decode_that_is_not_finite_is_an_error_that_names_sample_and_tensor(make_runner, toy, value, is_lossless):
+    class Broken(IdentityCodec):
+        lossless = is_lossless
+
+        def decode_tensor(self, spec, payload, shape):
+            values = super().decode_tensor(spec, payload, shape).clone()
+            if spec.name == "key.0" and shape[1] == 4:
+                values[1, 2, 3] = float(value)
+            return values
+
+    runner = make_runner()
+    message = r"sample 2 \(test-2\): codec 'broken' decodes 1 of 32 values of tensor 'key.0' to NaN or infinity where"
+    with pytest.raises(NonFiniteError, match=message):
+        runner.run_codec(Broken(toy.specs))
+    assert not list(runner.settings.results.rglob("result.json"))
+
+
+@pytest.fixture
+def pipeline(make_runner, toy, tmp_path):
+    codec = IdentityCodec(toy.specs)
+    return make_runner().pipeline(codec, codec.save(tmp_path / "codec"))
+
+
+def test_what_was_not_finite_before_may_come_back_so(pipeline):
+    before, after = torch.zeros(2, 8), torch.zeros(2, 8)
+    before[0, 0], before[1, 1] = float("nan"), float("inf")
+    after[0, 0], after[1, 1] = float("nan"), float("nan")
+    errors = pipeline._squared_errors(0, FeatureSet({"hidden": before}), FeatureSet({"hidden": after}))
+    assert str(errors["hidden"]) == "nan"
+
+
+def test_not_a_number_elsewhere_than_before_is_an_error(pipeline):
+    before, after = torch.zeros(2, 8), torch.zeros(2, 8)
+    before[0, 0] = after[0, 0] = after[0, 1] = float("nan")
+    with pytest.raises(NonFiniteError, match="decodes 1 of 16 values of tensor 'hidden'"):
+        pipeline._squared_errors(0, FeatureSet({"hidden": before}), FeatureSet({"hidden": after}))
