@@ -20,8 +20,8 @@ from lamofcbench.codecs.base import Codec
 from lamofcbench.digests import tensor_digests
 from lamofcbench.errors import VerificationError
 from lamofcbench.features import FeatureSet
-from lamofcbench.registry import source_of
 from lamofcbench.scenarios.base import Scenario
+from lamofcbench.user_files.modules import tree_of
 
 LEAST_SECONDS = 60.0
 MOST_TIMES = 20
@@ -139,7 +139,7 @@ def verify(
         doing = "load"
         try:
             if number == 0:
-                decoder.load(folder.codec_path, trust_code=source_of(type(codec)) is not None, threads=threads)
+                decoder.load(folder.codec_path, trust_code=tree_of(type(codec)) is not None, threads=threads)
             doing = "decode"
             seconds = max(LEAST_SECONDS, MOST_TIMES * timing["decode_seconds"])
             decoded = decoder.decode(folder.coded(index), seconds=seconds, most_bytes=row["raw_bits"] // 8)
