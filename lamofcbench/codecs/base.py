@@ -33,7 +33,7 @@ from lamofcbench.codecs import params as codec_params
 from lamofcbench.codecs import returned, saving
 from lamofcbench.codecs.params import NoParams
 from lamofcbench.errors import BitstreamError, CodecError, NonFiniteError, PluginError, shown
-from lamofcbench.features import FeatureSet, check_features
+from lamofcbench.features import FeatureSet, all_finite, check_features
 from lamofcbench.registry import Registry
 from lamofcbench.scenarios.base import FeatureSpecs, TensorSpec
 
@@ -328,7 +328,7 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
             raise CodecError(f"features hold {features.elements} elements; at most {MAX_ELEMENTS} are coded")
         if not self.lossless:
             for name, tensor in features.tensors.items():
-                if not bool(torch.isfinite(tensor).all()):
+                if not all_finite(tensor):
                     raise NonFiniteError(
                         f"tensor {name!r} holds NaN or infinity, which the lossy codec {self.name!r} cannot code"
                     )

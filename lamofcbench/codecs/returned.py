@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lamofcbench.errors import BitstreamError, CodecError, LaMoFCBenchError, first_line, one_line, shown
-from lamofcbench.features import TORCH_DTYPES
+from lamofcbench.features import TORCH_DTYPES, all_finite
 from lamofcbench.scenarios.base import FeatureSpecs, TensorSpec
 
 
@@ -117,7 +117,7 @@ def stored_tensor(returned: Any, spec: TensorSpec, shape: tuple[int, ...], *, lo
     dtype = TORCH_DTYPES[spec.dtype]
     if tensor.dtype is not dtype and tensor.element_size() < 4:
         tensor = tensor.to(torch.float32)  # where every value is exact, and which all operations below know
-    if not lossless and not bool(torch.isfinite(tensor).all()):
+    if not lossless and not all_finite(tensor):
         raise ValueError("NaN or infinity")
     if tensor.dtype is dtype:
         # Never the codec's own memory, which the next decode may write to.
@@ -161,7 +161,7 @@ def _state_tensor(value: Any) -> Tensor:
         raise ValueError(f"{_dtype(tensor)}, which a saved codec cannot hold")
     if tensor.is_floating_point():
         wide = tensor.to(torch.float32) if tensor.element_size() == 1 else tensor
-        if not bool(torch.isfinite(wide).all()):
+        if not all_finite(wide):
             raise ValueError("NaN or infinity; a state is finite")
     return tensor.clone(memory_format=torch.contiguous_format)
 

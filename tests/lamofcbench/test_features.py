@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from lamofcbench.errors import ScenarioError
 from lamofcbench.features import (
     FeatureSet,
+    all_finite,
     check_features,
     mosaic_grid,
     pack,
@@ -152,6 +153,19 @@ def test_features_that_match_give_the_sizes_of_ragged_axes():
 def test_features_that_do_not_match_are_named(wrong, message):
     with pytest.raises(ScenarioError, match=message):
         check_features(wrong, SPECS)
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, torch.float64])
+def test_one_value_that_is_not_finite_is_found_wherever_it_lies(dtype):
+    values = torch.arange(-40.0, 41.0).to(dtype)
+    assert all_finite(values) and all_finite(values[:0]) and all_finite(torch.zeros(3, 0, dtype=dtype))
+    assert all_finite(torch.tensor([torch.finfo(dtype).max, torch.finfo(dtype).min], dtype=dtype))
+    for value in (float("nan"), float("inf"), float("-inf")):
+        for place in range(len(values)):
+            odd = values.clone()
+            odd[place] = value
+            assert not all_finite(odd)
+            assert not all_finite(torch.stack([values, odd], dim=1).t()[:, place : place + 1])
 
 
 @pytest.mark.parametrize("value", [0, -(2**63), 2**63 - 1, np.int8(-3), np.uint64(7), torch.tensor(5)])
