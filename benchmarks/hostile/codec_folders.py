@@ -15,9 +15,10 @@ from benchmarks.hostile.json_mutations import mutate_json
 from benchmarks.hostile.mutations import mutate
 from benchmarks.hostile.safetensors_mutations import mutate_safetensors
 from benchmarks.hostile.targets import codec_names
-from lamofcbench.codecs.base import CONFIG_FILE, STATE_FILE
-from lamofcbench.codecs.conformance import craft
-from lamofcbench.codecs.registry import CODECS, load_saved
+from lamofcbench.codecs.base import CODECS
+from lamofcbench.codecs.conformance import _section_count, craft
+from lamofcbench.codecs.registry import load_saved
+from lamofcbench.codecs.saving import CONFIG_FILE, STATE_FILE
 from lamofcbench.scenarios.base import FeatureSpecs
 
 
@@ -54,7 +55,10 @@ class CodecTemplate:
         codec = load_saved(folder)
         stream = self._source.streams[-1]
         if len(codec.specs.axes) == len(stream.sizes):
-            codec.decode(craft(codec, stream.sizes, stream.sections))
+            count = _section_count(codec)
+            codec.decode(
+                craft(codec, stream.sizes, [*stream.sections[:count], *[b""] * (count - len(stream.sections))])
+            )
         if codec.specs == self._source.codec.specs:
             codec.decode(codec.encode(made_up_features(codec.specs, stream.sizes, 3)))
         return None

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 
 from lamofcbench.codecs import conformance_samples
-from lamofcbench.codecs.base import Codec
-from lamofcbench.codecs.registry import CODECS
+from lamofcbench.codecs.base import CODECS, Codec
 from lamofcbench.features import TORCH_DTYPES, FeatureSet
 from lamofcbench.scenarios.base import SCENARIOS, FeatureSpecs
 

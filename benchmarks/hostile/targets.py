@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.hostile.honest import COSTLY
-from lamofcbench.codecs.registry import CODECS
+from lamofcbench.codecs.base import CODECS
 
 FILES = ("codec-folder", "manifest", "index", "shard")
 """Targets whose cases are files."""
