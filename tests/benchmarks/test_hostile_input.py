@@ -149,7 +149,7 @@ def raising(error):
         (raising(MemoryError()), Outcome.MEMORY),
         (MadeUpCase(lambda: work(0.15)), Outcome.SLOW),
         (MadeUpCase(lambda: work(0.15), lambda: work(0.02)), Outcome.ACCEPTED),
-        (MadeUpCase(lambda: work(0.15), in_process=False), Outcome.ACCEPTED),
+        (MadeUpCase(lambda: time.sleep(0.15), in_process=False), Outcome.ACCEPTED),
         (MadeUpCase(lambda: np.ones(2**24) is None or None), Outcome.MEMORY),
         (MadeUpCase(lambda: np.ones(2**24) is None or None, lambda: np.ones(2**22)), Outcome.ACCEPTED),
     ],
