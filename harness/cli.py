@@ -12,7 +12,7 @@ from types import ModuleType
 
 from harness import commands, console
 from harness.running import launch
-from lamofcbench.errors import LaMoFCBenchError, UnknownNameError
+from lamofcbench.errors import LaMoFCBenchError, UnknownNameError, shown
 from lamofcbench.version import __version__
 
 EXIT_ERROR = 1
@@ -54,7 +54,7 @@ def _main(argv: list[str]) -> int:
     for argument in argv:
         if not _is_utf8(argument):
             advice = "Parquet and safetensors read and write files under names in UTF-8 alone"
-            return _fail(f"argument '{argument}' is not UTF-8 in this locale; {advice}", EXIT_USAGE)
+            return _fail(f"argument {shown(argument)} is not UTF-8 in this locale; {advice}", EXIT_USAGE)
     args = make_parser().parse_args(argv)
     args.argv = argv
     try:
@@ -90,7 +90,7 @@ def _is_utf8(argument: str) -> bool:
 
 def _fail(message: str, status: int) -> int:
     if message:
-        print(f"lamofcbench: {console.one_line(message)}", file=sys.stderr)
+        console.tell(message)
     return status
 
 

@@ -1,4 +1,4 @@
-"""Standard streams that no encoding, pipe or closed descriptor breaks, and text that fits on one line of them.
+"""Standard streams that no encoding, pipe or closed descriptor breaks.
 
 What a stream's encoding lacks is written in plain letters: figures stay readable on an ASCII terminal. Bytes of a file
 name that are not UTF-8, which Python holds as lone surrogates, go out as the bytes that they are, so that a printed
@@ -16,8 +16,13 @@ import sys
 from collections.abc import Iterator
 from typing import IO, Any
 
+from lamofcbench.errors import one_line
+
 ERRORS = "lamofcbench-plain"
 """The name of the error handler that streams are given."""
+
+MAX_LINE = 4000
+"""Letters of a message; what is longer was never meant for people."""
 
 _PLAIN = {
     "\N{EN DASH}": "-",
@@ -59,21 +64,9 @@ def fitting(text: str, stream: IO[str]) -> str:
     return text.encode(encoding, ERRORS).decode(encoding, "surrogateescape")
 
 
-def one_line(text: str) -> str:
-    """The text with each run of white space made one space, and no character that steers a terminal or is none.
-
-    Example:
-        >>> one_line("no file 'a" + chr(10) + "b" + chr(27) + "[2J'")
-        "no file 'a b�[2J'"
-    """
-    return "".join(map(_visible, " ".join(text.split())))
-
-
-def _visible(character: str) -> str:
-    if character.isprintable():
-        return character
-    byte = ord(character) - 0xDC00
-    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else "\N{REPLACEMENT CHARACTER}"
+def tell(message: str) -> None:
+    """Writes a message on one line to stderr, behind the program's name."""
+    print(f"lamofcbench: {one_line(message, MAX_LINE)}", file=sys.stderr)
 
 
 class OneLineFormatter(logging.Formatter):
@@ -82,7 +75,7 @@ class OneLineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The record's line."""
         text = super().format(record)
-        return text if record.exc_info else one_line(text)
+        return text if record.exc_info else one_line(text, MAX_LINE)
 
 
 @contextlib.contextmanager

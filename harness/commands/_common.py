@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.console import fitting, one_line
+from harness.console import MAX_LINE, fitting
+from lamofcbench.errors import one_line
 
 
 def add_data_argument(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +27,9 @@ def add_trust_argument(parser: argparse.ArgumentParser) -> None:
 
 def print_table(rows: Sequence[Sequence[object]]) -> None:
     """Prints rows as columns; the first row is the head."""
-    texts = [["" if cell is None else fitting(one_line(str(cell)), sys.stdout) for cell in row] for row in rows]
+    texts = [
+        ["" if cell is None else fitting(one_line(str(cell), MAX_LINE), sys.stdout) for cell in row] for row in rows
+    ]
     widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
     for row in texts:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.commands import _common
-from harness.console import one_line
+from harness.console import MAX_LINE, tell
+from lamofcbench.errors import one_line
 
 if TYPE_CHECKING:
     from harness.results.result import Result
@@ -53,9 +54,9 @@ def run(args: argparse.Namespace) -> None:
             if result.is_current:
                 _score(folder, _scenario_of(folder, result, own), args, decoder, splits)
             else:
-                _tell(
-                    f"lamofcbench: {folder.path} is left out: it was made by another protocol "
-                    f"({result.protocol_version}, this version has {PROTOCOL_VERSION}); run it again"
+                tell(
+                    f"{folder.path} is left out: it was made by another protocol ({result.protocol_version}, this "
+                    f"version has {PROTOCOL_VERSION}); run it again, then remove it"
                 )
 
 
@@ -85,7 +86,7 @@ def _score(
     try:
         rescored = rescoring.rescore(folder, scenario, update=args.update)
     except rescoring.SupersededError as error:
-        _tell(f"lamofcbench: {error}")
+        tell(str(error))
         return
     folder = store.ResultFolder(folder.path.with_name(rescored.config_hash))
     verified = ""
@@ -97,9 +98,6 @@ def _score(
         verified = f"; {decoded.samples} samples decode elsewhere, {decoded.identical} of them bit for bit"
         if args.update:
             rescoring.record_verification(folder, scenario, decoded)
-    _tell(one_line(f"{scenario.ref} {rescored.codec.name} {rescored.metric} {rescored.score:.6g}{verified}"))
+    line = f"{scenario.ref} {rescored.codec.name} {rescored.metric} {rescored.score:.6g}{verified}"
+    print(one_line(line, MAX_LINE), file=sys.stderr)
     print(folder.path, flush=True)
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr)

@@ -90,7 +90,7 @@ def _left_out(chosen: Evidence, others: Iterable[list[Evidence]]) -> list[str]:
         else:
             foreign += items
     if foreign:
-        lines.append(f"left out {_count(foreign)} of {_protocol(foreign)}; no run changes them, so they can be removed")
+        lines.append(f"left out {_count(foreign)} of {_protocol(foreign)}; run again what is missing, then remove them")
     if not chosen.result.is_current:
         lines.append(f"the results shown are of {_protocol([chosen])}; run them again to compare them with newer ones")
     return lines

@@ -226,11 +226,11 @@ def _read(folder: ResultFolder, scenario: Scenario) -> Result:
     if not result.is_current:
         raise ResultsError(
             f"{folder.path} was made by protocol {result.protocol_version}; this version has protocol "
-            f"{PROTOCOL_VERSION}, so run it again"
+            f"{PROTOCOL_VERSION}, so run it again, then remove it"
         )
     if result.scenario_digest != scenario.digest:
         raise ResultsError(
-            f"{folder.path} was made when {scenario.id} was declared otherwise, and no run changes that; remove it"
+            f"{folder.path} was made when {scenario.id} was declared otherwise; run it again, then remove it"
         )
     return result
 

@@ -112,7 +112,7 @@ def evaluate(
             if team.leads and verify_samples:
                 decoder.start()
             done = ScenarioRunner(scenario, settings, team, decoder).run(codecs)
-        points = sorted(done.points, key=lambda point: point.result.rate.coded_bytes)  # of the same samples
+        points = sorted(done.points, key=lambda point: point.result.rate.ebpfp or point.result.rate.coded_bytes)
         kept = tuple(point.folder for point in points) if results is not None else ()
         return Curve(scenario, tuple(p.result for p in points), done.anchor.result, done.floor.result, kept)
     finally:

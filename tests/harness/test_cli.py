@@ -223,7 +223,10 @@ def test_scoring_leaves_out_results_of_another_protocol(lamofcbench, run_toy, to
     file.write_text(file.read_text().replace('"protocol_version": 2', '"protocol_version": 1'))
     status, lines, errors = lamofcbench("score", "--results", tmp_path / "results", "--scenarios", toy_file)
     assert status == 0 and sorted(lines) == sorted(rest)
-    assert f"{old} is left out: it was made by another protocol (1, this version has 2); run it again" in errors
+    assert (
+        f"{old} is left out: it was made by another protocol (1, this version has 2); run it again, then remove it"
+        in errors
+    )
 
 
 def test_building_prints_the_folder_of_the_data(lamofcbench, toy_file, tmp_path):

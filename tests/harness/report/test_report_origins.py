@@ -195,7 +195,7 @@ def test_results_of_another_protocol_are_left_out_in_one_line(writer):
     assert summary.scenarios[0].current
     [warning] = summary.warnings
     assert "left out 4 results (identity, mean, uniform) of another protocol (1; this version has 2)" in warning
-    assert "they can be removed" in warning
+    assert "then remove them" in warning
 
 
 def test_where_there_are_no_others_results_of_another_protocol_are_shown_as_such(writer):
