@@ -22,6 +22,7 @@ import numpy as np
 from harness import evaluate
 from harness.metrics.predictions import decode_reference
 from harness.results.scoring import make_metric
+from lamofcbench.atomic import write_text
 from lamofcbench.builders import BUILDERS
 from lamofcbench.scenarios.base import SCENARIOS, Scenario
 from lamofcbench.statistics import tensor_statistics
@@ -282,8 +283,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if not arguments.text_only:
         facts = {scenario.id: measure(scenario, arguments.results) for scenario in mini_scenarios()}
-        FACTS.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    CARD.write_text(card(json.loads(FACTS.read_text(encoding="utf-8"))), encoding="utf-8")
+        write_text(FACTS, json.dumps(facts, indent=1) + "\n")
+    write_text(CARD, card(json.loads(FACTS.read_text(encoding="utf-8"))))
 
 
 if __name__ == "__main__":

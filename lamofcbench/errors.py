@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 def shown(value: object, limit: int = 80) -> str:
@@ -81,3 +82,16 @@ class BitstreamError(LaMoFCBenchError):
 
 class ResultsError(LaMoFCBenchError):
     """A results folder that is incomplete, damaged or made by something else."""
+
+
+class WriteError(LaMoFCBenchError, OSError):
+    """A file that cannot be written.
+
+    Attributes:
+        path: the file.
+        reason: the system's, and what to do about it.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"cannot write {path}: {reason}")
+        self.path, self.reason = path, reason

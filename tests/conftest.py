@@ -1,5 +1,6 @@
 """Every test runs offline, on one thread, with caches of the test run's own and no token."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -35,3 +36,20 @@ def _isolated_caches(tmp_path_factory):
 def repository() -> Path:
     """The root of the repository."""
     return Path(__file__).parent.parent
+
+
+@pytest.fixture
+def file_size_limit():
+    """Makes writing fail where a file would become larger, as a full disk does; Python ignores the signal for it."""
+    resource = pytest.importorskip("resource")
+
+    @contextlib.contextmanager
+    def limit(size):
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limit

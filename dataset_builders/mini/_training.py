@@ -182,8 +182,8 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "generator": torch.get_rng_state(),
         }
-        with replace_file(self.checkpoint) as temporary:
-            torch.save(state, temporary)
+        with replace_file(self.checkpoint) as temporary, temporary.open("wb") as file:
+            torch.save(state, file)
 
     def _resume(self) -> None:
         if self.checkpoint is None or not self.checkpoint.exists():

@@ -24,13 +24,11 @@ def run(args: argparse.Namespace) -> None:
     """Runs the command; prints the path of the features."""
     from safetensors.torch import save
 
-    from harness.results import store
+    from lamofcbench.atomic import write_bytes
     from lamofcbench.codecs.registry import load_saved
 
     codec = load_saved(args.codec or args.file.with_name(args.file.name + ".codec"), trust_code=args.trust_code)
     features = codec.decode(args.file.read_bytes())
     side = {name: str(value) for name, value in features.side.items()}
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    with store.replacing(args.output) as temporary:
-        temporary.write_bytes(save(dict(features.tensors), metadata=side))
+    write_bytes(args.output, save(dict(features.tensors), metadata=side))
     print(args.output)

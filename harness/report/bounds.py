@@ -21,10 +21,10 @@ from harness.report.summary import (
     Estimate,
     RatePoint,
 )
-from harness.results import store
 from harness.results.result import Result
 from harness.statistics import curves
 from harness.statistics.gaussian_bound import FOLDS, GaussianBound, Spectrum, spectrum
+from lamofcbench.atomic import write_json
 from lamofcbench.builders import BUILDERS
 from lamofcbench.errors import DataError
 from lamofcbench.scenarios.base import Scenario
@@ -106,7 +106,7 @@ def read_spectra(
         for name, part in spectra.items()
     }
     with contextlib.suppress(OSError):  # a results folder that cannot be written still gets its bound
-        store.write_json(path, _Cached(**key, tensors=tensors).model_dump(mode="json"))
+        write_json(path, _Cached(**key, tensors=tensors).model_dump(mode="json"))
     return spectra
 
 

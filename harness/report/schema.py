@@ -6,6 +6,7 @@ from pathlib import Path
 
 from harness.report.summary import Summary
 from harness.results.schema import schema_text
+from lamofcbench.atomic import write_text
 
 SUMMARY_SCHEMA_PATH = Path(__file__).with_name("summary.schema.json")
 
@@ -16,4 +17,4 @@ def summary_schema() -> str:
 
 
 if __name__ == "__main__":
-    SUMMARY_SCHEMA_PATH.write_text(summary_schema())
+    write_text(SUMMARY_SCHEMA_PATH, summary_schema())

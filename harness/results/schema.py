@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from harness.results.result import Result
+from lamofcbench.atomic import write_text
 
 SCHEMA_PATH = Path(__file__).with_name("result.schema.json")
 
@@ -24,4 +25,4 @@ def schema_text(model: type[BaseModel]) -> str:
 
 
 if __name__ == "__main__":
-    SCHEMA_PATH.write_text(result_schema())
+    write_text(SCHEMA_PATH, result_schema())

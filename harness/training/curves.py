@@ -6,13 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness.results import store
+from lamofcbench.atomic import replacing, write_text
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
     """Writes the rows of a curve, whole or not at all."""
-    with store.replacing(path) as temporary:
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def draw(path: Path, curves: Mapping[float, Sequence[Mapping[str, float]]]) -> None:
@@ -35,5 +34,5 @@ def draw(path: Path, curves: Mapping[float, Sequence[Mapping[str, float]]]) -> N
         axes.set(xlabel="step", ylabel=label, yscale="log")
         axes.grid(alpha=0.3)
     axes.legend(title="lambda (pale: training)")
-    with store.replacing(path) as temporary:
+    with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harness.results import store
+from lamofcbench.atomic import replacing, write_text
 from lamofcbench.codecs.kmeans import FIT_SAMPLES, collect_values, kmeans_points
 from lamofcbench.codecs.learned.folding import CanvasLayout
 from lamofcbench.codecs.learned.planes import LEVELS, IndexPlanes
@@ -97,10 +97,9 @@ def write_planes(calibrations: Sequence[Calibration], folder: Path, *, progress:
     digest = planes_digest(calibrations)
     if (folder / INDEX_FILE).is_file() and json.loads((folder / INDEX_FILE).read_text()).get("digest") == digest:
         return
-    folder.mkdir(parents=True, exist_ok=True)
     planes: list[StoredPlane] = []
     scenarios = []
-    with store.replacing(folder / PLANES_FILE) as temporary, temporary.open("wb") as file:
+    with replacing(folder / PLANES_FILE) as temporary, temporary.open("wb") as file:
         for calibration in tqdm(calibrations, desc="planes", unit="scenario", disable=not progress):
             before = len(planes)
             planes += _write_scenario(calibration, file)
@@ -116,8 +115,7 @@ def write_planes(calibrations: Sequence[Calibration], folder: Path, *, progress:
         size = file.tell()
     rows = [list(dataclasses.astuple(plane)) for plane in planes]
     content = {"digest": digest, "bytes": size, "scenarios": scenarios, "planes": rows}
-    with store.replacing(folder / INDEX_FILE) as temporary:
-        temporary.write_text(json.dumps(content))
+    write_text(folder / INDEX_FILE, json.dumps(content))
 
 
 def _write_scenario(calibration: Calibration, file: BinaryIO) -> Iterator[StoredPlane]:

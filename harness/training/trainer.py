@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from harness.results import store
 from harness.running import environment
 from harness.running.launch import Team
 from harness.training.crops import Crops, CropSource
 from harness.training.objective import Losses, RateDistortion, keep_full_precision, losses_of_sums
 from harness.training.plan import TrainingPlan
 from harness.training.schedule import Schedule, Validation, improvement
+from lamofcbench.atomic import replacing
 from lamofcbench.codecs.learned.network import LearnedNetwork
 from lamofcbench.errors import LaMoFCBenchError
 
@@ -231,9 +231,8 @@ class Trainer:
         scaler = self.accelerator.scaler
         if scaler is not None:
             state["scaler"] = scaler.state_dict()
-        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        with store.replacing(self.checkpoint) as temporary:
-            torch.save(state, temporary)
+        with replacing(self.checkpoint) as temporary, temporary.open("wb") as file:
+            torch.save(state, file)
 
     def _resume(self) -> None:
         state = read_checkpoint(self.checkpoint)

@@ -285,7 +285,6 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
     def save(self, directory: str | Path) -> Path:
         """Writes config.json, model.safetensors and, for a codec from a file, its source; returns the folder."""
         directory = Path(directory)
-        directory.mkdir(parents=True, exist_ok=True)
         saving.write_folder(self, directory)
         return directory
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lamofcbench.atomic import replacing
 from lamofcbench.errors import CodecError
 from lamofcbench.user_files.closure import MAX_BYTES, MAX_FILES, SourceTree
 
@@ -31,18 +32,21 @@ def write_source(tree: SourceTree | None, directory: Path, config_file: str) -> 
 
     Raises:
         CodecError: if the folder holds a ``source`` that is no saved codec's.
+        WriteError: if it cannot be written.
     """
     folder = directory / SOURCE_FOLDER
-    if folder.exists() and _was_saved(directory / config_file):
-        shutil.rmtree(folder)
+    was_saved = folder.exists() and _was_saved(directory / config_file)
     if tree is None:
+        if was_saved:
+            shutil.rmtree(folder)
         return
-    if folder.exists():
+    if folder.exists() and not was_saved:
         raise CodecError(f"{folder} is there already and no saved codec's; save the codec into a folder of its own")
-    for name, content in tree.files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+    with replacing(folder) as temporary:
+        for name, content in tree.files.items():
+            path = temporary / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
 
 
 def read_source(directory: Path, record: Any) -> SourceTree:

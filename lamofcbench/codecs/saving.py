@@ -16,9 +16,10 @@ from typing import Any, ClassVar, Protocol, TypeVar, cast
 from huggingface_hub import snapshot_download
 from pydantic import ValidationError
 from safetensors.torch import load_file as load_tensors
-from safetensors.torch import save_file as save_tensors
+from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
+from lamofcbench.atomic import write_bytes, write_text
 from lamofcbench.codecs import params, returned
 from lamofcbench.codecs.saved_source import SOURCE_FOLDER, read_source, source_record, write_source
 from lamofcbench.errors import CodecError, first_line, one_line, shown
@@ -89,12 +90,17 @@ def fingerprint_of(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> by
 
 
 def write_folder(codec: SavableCodec, directory: Path) -> None:
-    """Writes a codec's config, state and, where it came from a file, source into an existing folder."""
-    save_tensors(returned.state(codec.name, codec.state) if codec.state else {}, directory / STATE_FILE)
+    """Writes a codec's config, state and, where it came from a file, source into a folder, each whole or not at all.
+
+    Raises:
+        WriteError: naming the file that cannot be written.
+    """
+    state = returned.state(codec.name, codec.state) if codec.state else {}
+    write_bytes(directory / STATE_FILE, safetensors_bytes(state))
     write_source(tree_of(type(codec)), directory, CONFIG_FILE)
     held_as = {"codec_class": attribute_of(type(codec)), "fingerprint": codec.fingerprint.hex()}
     config = {**config_of(codec), **held_as}
-    (directory / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
+    write_text(directory / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
 
 
 # ------------------------------------------------------------------------------------------------------------ loading

@@ -25,8 +25,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +32,7 @@ from typing import Any, Literal
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
+from lamofcbench.atomic import write_text
 from lamofcbench.builders import Split
 from lamofcbench.errors import DataError, ScenarioError, first_line, one_line, shown
 from lamofcbench.scenarios.base import FeatureSpecs, Scenario, TensorSpec
@@ -240,9 +239,4 @@ def card_configs(manifests: Mapping[str, Manifest]) -> list[dict[str, Any]]:
 
 def write_atomically(path: Path, content: str) -> None:
     """Writes a text file so that a reader sees the old or the new content, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        temporary.write_text(content, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(path, content)
