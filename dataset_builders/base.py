@@ -10,7 +10,7 @@ import torch
 from tqdm import tqdm
 
 from lamofcbench.builders import Sample, ScenarioBuilder, Split
-from lamofcbench.errors import DataError, LaMoFCBenchError, PluginError, ScenarioError, first_line
+from lamofcbench.errors import DataError, LaMoFCBenchError, PluginError, ScenarioError
 from lamofcbench.features import FeatureSet
 from lamofcbench.models.base import SplitModel
 from lamofcbench.models.loading import load_model
@@ -64,10 +64,6 @@ class Builder(ScenarioBuilder):
                     f"{scenario.id} declares {declared[split]} {split} samples; its builder brings {brought}"
                 )
             self._check_samples(scenario, split, samples[split])
-        try:
-            output.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"cannot write to {output}: {first_line(error)}") from error
         manifest = output / scenario.id / MANIFEST_FILE
         before = manifest.stat() if manifest.is_file() else None
         with building(output, scenario.id) as waited:

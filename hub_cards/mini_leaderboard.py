@@ -22,8 +22,10 @@ from harness.report.overall import ranked
 from harness.report.summary import OverallRow, Summary
 from harness.results import store
 from harness.results.result import ANCHOR, FLOOR
+from lamofcbench.atomic import write_json
 from lamofcbench.errors import LaMoFCBenchError
 from lamofcbench.identity import family_of
+from lamofcbench.locks import LOCKS_DIRECTORY, locked
 
 LEADERBOARD = Path(__file__).parent / "mini" / "leaderboard.json"
 PERCENT = 95
@@ -158,12 +160,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("results", type=Path, nargs="?", default=Path("results/bench"), help="of make bench")
     results = parser.parse_args().results
-    before = json.loads(LEADERBOARD.read_text(encoding="utf-8")) if LEADERBOARD.is_file() else None
     try:
-        board = leaderboard(results, before)
+        with locked(LEADERBOARD.parent / LOCKS_DIRECTORY / "leaderboard.lock", f"writing {LEADERBOARD}"):
+            before = json.loads(LEADERBOARD.read_text(encoding="utf-8")) if LEADERBOARD.is_file() else None
+            board = leaderboard(results, before)
+            write_json(LEADERBOARD, board)
     except LaMoFCBenchError as error:
         sys.exit(f"{LEADERBOARD}: {error}")
-    store.write_json(LEADERBOARD, board)
     for line in replaced_rows(before, board) if before is not None else ():
         print(line, file=sys.stderr)
 

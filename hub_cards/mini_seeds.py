@@ -19,6 +19,7 @@ from dataset_builders.mini._builder import MiniBuilder
 from dataset_builders.mini._files import WEIGHTS, write_json
 from harness import evaluate
 from lamofcbench.builders import BUILDERS
+from lamofcbench.locks import LOCKS_DIRECTORY, locked
 from lamofcbench.scenarios.base import SCENARIOS, Scenario
 
 FACTS = Path(__file__).parent / "mini" / "facts.json"
@@ -43,11 +44,12 @@ def measure(folder: Path, results: Path) -> list[str]:
             continue
         shipped, other = (json.loads((place / model / "training.json").read_text()) for place in (WEIGHTS, folder))
         path = WEIGHTS / model / "seeds.json"
-        seeds: dict[str, Scores] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         scores = {scenario.id: anchor_with(folder, scenario, results) for scenario in scenarios}
-        seeds[str(other["seed"])] = scores | of_images(other)
-        seeds[str(shipped["seed"])] = {id_: facts[id_]["anchor"] for id_ in scores} | of_images(shipped)
-        write_json(path, dict(sorted(seeds.items(), key=lambda item: int(item[0]))))
+        with locked(FACTS.parent / LOCKS_DIRECTORY / "seeds.lock", f"writing {path}"):  # seeds are added
+            seeds: dict[str, Scores] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+            seeds[str(other["seed"])] = scores | of_images(other)
+            seeds[str(shipped["seed"])] = {id_: facts[id_]["anchor"] for id_ in scores} | of_images(shipped)
+            write_json(path, dict(sorted(seeds.items(), key=lambda item: int(item[0]))))
         measured.append(model)
     return measured
 

@@ -106,9 +106,14 @@ def write_text(path: Path, content: str) -> None:
         temporary.write_text(content, encoding="utf-8", newline="\n")
 
 
+def json_text(value: Any) -> str:
+    """JSON as `write_json` writes it: indented, with sorted keys."""
+    return json.dumps(value, indent=2, sort_keys=True) + "\n"
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Writes JSON with sorted keys, whole or not at all; see `replacing`."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+    """Writes JSON, whole or not at all; see `json_text` and `replacing`."""
+    write_text(path, json_text(value))
 
 
 def remove(path: Path) -> None:
@@ -174,13 +179,15 @@ def _is_left(entry: os.DirEntry[str]) -> bool:
 
 # ------------------------------------------------------------------------------------------------------------ renaming
 
+_sync = getattr(os, "fdatasync", os.fsync)  # the former leaves out times and link counts
+
 
 def _wait_for_disk(path: Path) -> None:
     """Waits until a file, or each file of a folder, is on disk."""
     files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
     for file in files:
         with file.open("r+b") as opened:
-            os.fsync(opened.fileno())
+            _sync(opened.fileno())
 
 
 def _rename(temporary: Path, path: Path) -> None:

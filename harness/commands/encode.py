@@ -27,14 +27,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Runs the command; prints the paths of the bytes and of the codec."""
-    from harness.results import store
     from harness.running import fitting
     from harness.running.selection import select_codecs
+    from lamofcbench.atomic import write_bytes
     from lamofcbench.errors import CodecError, DataError
     from lamofcbench.scenarios.base import SCENARIOS
     from lamofcbench.storage import open_split
     from lamofcbench.storage.calibration import Calibration
 
+    directory = args.save_codec or args.output.with_name(args.output.name + ".codec")
+    if directory.exists() and not fitting.is_replaceable(directory):
+        raise CodecError(f"{directory} is there and holds no saved codec; name another folder with --save-codec")
     scenario = SCENARIOS.get(args.scenario)
     codecs = select_codecs([args.codec], scenario, trust_code=args.trust_code)
     if len(codecs) > 1:
@@ -46,9 +49,6 @@ def run(args: argparse.Namespace) -> None:
         raise DataError(f"no sample {args.index}: the {args.split} split holds 0 to {len(split) - 1}")
     codec = fitting.fit(codecs[0], Calibration(scenario, args.data), args.seed)
     data = codec.encode(split.features(args.index))
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    with store.replacing(args.output) as temporary:
-        temporary.write_bytes(data)
-    directory = args.save_codec or args.output.with_name(args.output.name + ".codec")
     fitting.save(codec, directory, fitting.fit_record(codecs[0], scenario, split, args.seed))
+    write_bytes(args.output, data)
     print(args.output, directory, sep="\n")

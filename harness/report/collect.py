@@ -7,6 +7,7 @@ one bad folder must not hide a hundred good ones. Only a folder without a single
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import math
 import re
@@ -34,6 +35,7 @@ from harness.results.store import (
     RUN_FILE,
     SAMPLES_FILE,
     TIMINGS_FILE,
+    read_consistently,
 )
 from lamofcbench import rates
 from lamofcbench.errors import ResultsError
@@ -106,7 +108,7 @@ def read_results(results_dir: Path, declared: Mapping[str, Scenario] | None = No
         try:
             if not (folder / RESULT_FILE).is_file():
                 raise ResultsError(unfinished.advice(folder, declared or {}))
-            evidence.append(_read(folder))
+            evidence.append(read_consistently(folder, functools.partial(_read, folder)))
         except ResultsError as error:
             warnings.append(f"skipped {folder.relative_to(results_dir)}: {error}")
     if not evidence:

@@ -10,6 +10,8 @@ from harness.report.compile import compile_summary
 from harness.report.render.styles import styles_of
 from harness.report.summary import Summary
 from harness.statistics import bootstrap
+from lamofcbench.atomic import write_text
+from lamofcbench.locks import LOCKS_DIRECTORY, locked
 from lamofcbench.scenarios.base import Scenario
 
 OVERVIEW_FILE = "curves.png"
@@ -69,12 +71,9 @@ def write_report(
         results_dir, reference, resamples=resamples, seed=seed, scenarios=scenarios, bound=bound, data=data
     )
     output_dir = Path(results_dir) / "report" if output_dir is None else Path(output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
     styles = styles_of(summary)
     # Scenario ids have been checked to be plain names, so they make safe file names.
     figures = {scenario.scenario: output_dir / f"curves-{scenario.scenario}.png" for scenario in summary.scenarios}
-    for scenario in summary.scenarios:
-        plots.save_png(plots.scenario_figure(scenario, styles), figures[scenario.scenario])
     paths = ReportPaths(
         markdown=output_dir / "report.md",
         summary_json=output_dir / "summary.json",
@@ -83,9 +82,14 @@ def write_report(
         page=output_dir / "index.html",
         summary=summary,
     )
-    plots.save_png(plots.overview_figure(summary, styles), paths.overview)
     names = {scenario: path.name for scenario, path in figures.items()}
-    plots.write_whole(paths.markdown, markdown.render(summary, names, OVERVIEW_FILE).encode())
-    plots.write_whole(paths.summary_json, (summary.model_dump_json(indent=2) + "\n").encode())
-    plots.write_whole(paths.page, page.render(summary, styles).encode())
+    with locked(
+        output_dir / LOCKS_DIRECTORY / "report.lock", f"writing the report in {output_dir}"
+    ):  # files of one report only
+        for scenario in summary.scenarios:
+            plots.save_png(plots.scenario_figure(scenario, styles), figures[scenario.scenario])
+        plots.save_png(plots.overview_figure(summary, styles), paths.overview)
+        write_text(paths.markdown, markdown.render(summary, names, OVERVIEW_FILE))
+        write_text(paths.summary_json, summary.model_dump_json(indent=2) + "\n")
+        write_text(paths.page, page.render(summary, styles))
     return paths

@@ -12,16 +12,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from lamofcbench.atomic import json_text
 from lamofcbench.storage.integrity import file_sha256
 from lamofcbench.storage.layout import json_checksum
 
 HASHES = "sha256"
 RUN_FILE = "run.json"
-
-
-def json_text(value: Any) -> str:
-    """JSON as results hold it: indented, with sorted keys."""
-    return json.dumps(value, indent=2, sort_keys=True) + "\n"
 
 
 def json_sha256(value: Any) -> str:

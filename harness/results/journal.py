@@ -5,6 +5,9 @@ the process loses nothing that was appended. A power failure loses what the last
 the disk at every batch would cost more than small batches themselves. A line counts only if its checksum holds, so one
 that was torn by a crash, or damaged later, is as if its batch had never been computed.
 The checksum also covers the config hash: a line of another run never counts.
+
+Runs take turns (`ResultFolder.locked`), but a rank may outlive the leader that held the lock, until it next looks for
+the others. So each rank also holds a lock on its own file.
 """
 
 from __future__ import annotations
@@ -14,19 +17,17 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
+from lamofcbench.atomic import write_errors
 from lamofcbench.errors import ResultsError
-
-try:
-    import fcntl
-except ImportError:  # no such locks on Windows; two runs into one folder are then the user's to avoid
-    fcntl = None  # type: ignore[assignment]
+from lamofcbench.locks import locked
 
 CHECKSUM_DIGITS = 16
-LOCK_SECONDS = 10.0
 SYNC_SECONDS = 1.0
 
 
@@ -57,6 +58,10 @@ class Journal:
         entry: dict[str, Any] = json.loads(text)
         return entry
 
+    def locked(self, rank: str) -> AbstractContextManager[None]:
+        """The lock on a rank's file."""
+        return locked(self.directory / f"{rank}.lock", f"writing {self.directory / rank}.jsonl")
+
     def files(self) -> list[Path]:
         """The journal files, in a fixed order."""
         return sorted(self.directory.glob("*.jsonl"))
@@ -82,15 +87,10 @@ class Journal:
         return found, damaged
 
     def repair(self) -> None:
-        """Cuts a torn last line off each file, so that what is appended starts on a line of its own.
-
-        Raises:
-            ResultsError: if another run is writing.
-        """
+        """Cuts a torn last line off each file, so that what is appended starts on a line of its own."""
         for path in self.files():
-            with _locked(path) as file:
-                data_end = _end_of_last_line(file)
-                file.truncate(data_end)
+            with self.locked(path.stem), write_errors(path), path.open("r+b", buffering=0) as file:
+                file.truncate(_end_of_last_line(file))
 
 
 class JournalEntry:
@@ -130,53 +130,50 @@ class JournalWriter:
     """Appends batches to one process's journal file, which it holds locked meanwhile."""
 
     def __init__(self, journal: Journal, rank: int) -> None:
-        journal.directory.mkdir(parents=True, exist_ok=True)
-        self._journal = journal
+        self._journal, self._rank = journal, rank
         self._path = journal.directory / f"{rank}.jsonl"
-        self._path.touch()
+        self._held = ExitStack()
         self._synced = time.monotonic()
 
     def __enter__(self) -> JournalWriter:
-        self._file = _locked(self._path)
-        self._file.truncate(_end_of_last_line(self._file))
-        self._file.seek(0, os.SEEK_END)
+        with ExitStack() as held:
+            held.enter_context(self._journal.locked(str(self._rank)))
+            with write_errors(self._path):
+                self._path.touch()
+                self._file = held.enter_context(self._path.open("r+b", buffering=0))
+                self._end = _end_of_last_line(self._file)
+                self._file.truncate(self._end)
+            self._held = held.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        self._held.close()
 
     def append(self, entry: Mapping[str, Any]) -> None:
-        """Writes a batch; every so often also waits until all is on disk."""
-        self._file.write(self._journal.line(entry))
-        self._file.flush()
-        if time.monotonic() - self._synced >= SYNC_SECONDS:
-            os.fsync(self._file.fileno())
-            self._synced = time.monotonic()
+        """Writes a batch; every so often also waits until all is on disk.
+
+        Raises:
+            WriteError: if the line cannot be written; what there is of it is cut off.
+        """
+        line = memoryview(self._journal.line(entry))
+        with write_errors(self._path):
+            try:
+                self._file.seek(self._end)
+                written = 0
+                while written < len(line):
+                    written += self._file.write(line[written:])
+            except OSError:
+                self._file.truncate(self._end)
+                raise
+            self._end += len(line)
+            if time.monotonic() - self._synced >= SYNC_SECONDS:
+                os.fsync(self._file.fileno())
+                self._synced = time.monotonic()
 
 
-def _locked(path: Path) -> IO[bytes]:
-    """The file, open for reading and writing; no other process holds it this way.
-
-    A run that was just killed may leave processes that end within moments, so this waits a little.
-    """
-    file = path.open("r+b")
-    if fcntl is None:
-        return file
-    give_up = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return file
-        except OSError:
-            if time.monotonic() > give_up:
-                file.close()
-                raise ResultsError(f"another run is writing to {path.parent}; wait for it or end it") from None
-            time.sleep(0.1)
-
-
-def _end_of_last_line(file: IO[bytes], step: int = 2**16) -> int:
+def _end_of_last_line(file: FileIO, step: int = 2**16) -> int:
     """The size of the file up to and including its last newline."""
     end = file.seek(0, os.SEEK_END)
     while end > 0:

@@ -6,10 +6,12 @@ A record is a flat mapping whose keys are the table's columns (`harness.results.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ import pyarrow.parquet as pq
 
 from harness.metrics.predictions import CELL_TYPES
 from harness.results.result import TIMING_COLUMNS
+from lamofcbench.atomic import write_errors
 from lamofcbench.errors import ResultsError
 from lamofcbench.scenarios.base import PredictionType
 
@@ -96,14 +99,49 @@ TIMING_SCHEMA = pa.schema([(name, pa.int64() if name == "index" else pa.float64(
 
 
 class TableWriter:
-    """Writes records to a parquet file in row groups of a fixed size."""
+    """Writes records to a parquet file in row groups of a fixed size; a context manager that completes it.
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._schema, self._rows = schema, list[Record]()
-        self._writer = pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True)
+    Args:
+        path: the file.
+        schema: its columns, or what gives them for the first record.
+
+    Raises:
+        WriteError: naming the file, if it cannot be written.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema | Callable[[Record], pa.Schema]) -> None:
+        self._path, self._declared, self._rows = path, schema, list[Record]()
+        self._writer: pq.ParquetWriter | None = None
+        self._schema: pa.Schema
+
+    def __enter__(self) -> TableWriter:
+        if isinstance(self._declared, pa.Schema):
+            self._open(self._declared)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None and self._rows:
+                self._flush()
+            if error is None and self._writer is not None:
+                with write_errors(self._path):
+                    self._writer.close()
+        finally:
+            if self._writer is not None and self._writer.is_open:  # the file is lost, its handle is let go of
+                with contextlib.suppress(OSError, pa.ArrowException):
+                    self._writer.close()
+
+    def _open(self, schema: pa.Schema) -> None:
+        self._schema = schema
+        with write_errors(self._path):
+            self._writer = pq.ParquetWriter(self._path, schema, compression="zstd", write_page_checksum=True)
 
     def append(self, record: Record) -> None:
         """Adds a row."""
+        if self._writer is None:
+            self._open(self._declared(record))
         if record.keys() != set(self._schema.names):
             odd = sorted(record.keys() ^ set(self._schema.names))
             raise ResultsError(
@@ -121,14 +159,10 @@ class TableWriter:
             if values and isinstance(values[0], np.ndarray):
                 values = [value.ravel() for value in values]
             columns.append(pa.array(values, field.type))
-        self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
+        assert self._writer is not None
+        with write_errors(self._path):
+            self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
         self._rows.clear()
-
-    def close(self) -> None:
-        """Writes what is left, and the file's footer."""
-        if self._rows:
-            self._flush()
-        self._writer.close()
 
 
 def read_table(path: Path, leave_out: Collection[str] = ()) -> pa.Table:

@@ -9,6 +9,8 @@ recorded ones, and its bits with those that were scored.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from harness.metrics.base import Metric
 from harness.results import scoring
 from harness.results.record import (
     DIGEST,
@@ -34,10 +37,10 @@ from harness.results.store import (
     ResultFolder,
     config_hash,
     link_tree,
-    remove,
-    replacing,
+    read_consistently,
 )
 from harness.statistics.distortion import squared_errors
+from lamofcbench.atomic import remove_leftovers, replacing
 from lamofcbench.digests import digest
 from lamofcbench.errors import LaMoFCBenchError, ResultsError
 from lamofcbench.features import FeatureSet, check_features
@@ -65,10 +68,28 @@ def rescore(folder: ResultFolder, scenario: Scenario, *, update: bool = False) -
         OtherMetricError: if another version of the metric scored it, unless ``update``.
         ResultsError: naming the first sample whose statistics differ, unless ``update``.
     """
+    if not update:
+        return read_consistently(folder.path, lambda: _rescored(folder, scenario, update=False))
+    place = folder.path.with_name(
+        _by_present_metric(_read(folder, scenario), scoring.make_metric(scenario)).config_hash
+    )
+    with contextlib.ExitStack() as held:
+        for path in sorted({folder.path, place}):  # in the same order whoever asks, or two could wait for each other
+            held.enter_context(ResultFolder(path).locked(f"scoring {folder.path} again"))
+        remove_leftovers(folder.path)  # there may be nothing left to write that would do so
+        return _rescored(folder, scenario, update=True)
+
+
+def _by_present_metric(result: Result, metric: Metric) -> Result:
+    """The result as if the metric had scored it, whose identity is part of its hash."""
+    renamed = result.model_copy(update={"metric_identity": identity_of(metric)})
+    return renamed.model_copy(update={"config_hash": config_hash(renamed.config)})
+
+
+def _rescored(folder: ResultFolder, scenario: Scenario, *, update: bool) -> Result:
     result = _read(folder, scenario)
     metric = scoring.make_metric(scenario)
-    renamed = result.model_copy(update={"metric_identity": identity_of(metric)})
-    renamed = renamed.model_copy(update={"config_hash": config_hash(renamed.config)})
+    renamed = _by_present_metric(result, metric)
     if renamed.metric_identity != result.metric_identity:
         place = folder.path.with_name(renamed.config_hash)
         if (place / RESULT_FILE).is_file():
@@ -118,12 +139,10 @@ def _move(folder: ResultFolder, scenario: Scenario, result: Result, fresh: list[
     """Writes the result into the folder of its own hash; the old one goes once the new one is whole."""
     place = folder.path.with_name(result.config_hash)
     with replacing(place) as temporary:
-        remove(temporary)
         link_tree(folder.path, temporary)
         copy = ResultFolder(temporary)
         copy.remove_journal()  # its lines hold the old statistics
-        written = _write(copy, scenario, result, fresh, score)
-        remove(place)  # what an unfinished run left there
+        written = _write(copy, scenario, result, fresh, score)  # in place of what an unfinished run left there
     folder.discard()
     return written
 
@@ -131,14 +150,11 @@ def _move(folder: ResultFolder, scenario: Scenario, result: Result, fresh: list[
 def _write(folder: ResultFolder, scenario: Scenario, result: Result, fresh: list[Record], score: float) -> Result:
     path = folder.path / SAMPLES_FILE
     with replacing(path) as temporary:
-        writer: TableWriter | None = None
-        for row, statistics in zip(iterate_records(path), fresh, strict=True):
-            kept = {name: value for name, value in row.items() if not name.startswith(STATISTIC)}
-            record = kept | statistics
-            writer = writer or TableWriter(temporary, sample_schema(record, scenario.prediction))
-            writer.append(record)
-        assert writer is not None  # a result covers at least one sample
-        writer.close()
+        schema = functools.partial(sample_schema, kind=scenario.prediction)
+        with TableWriter(temporary, schema) as writer:
+            for row, statistics in zip(iterate_records(path), fresh, strict=True):
+                kept = {name: value for name, value in row.items() if not name.startswith(STATISTIC)}
+                writer.append(kept | statistics)
     result = result.model_copy(update={"score": score})
     folder.rewrite(result)
     return result
@@ -215,8 +231,9 @@ def record_verification(folder: ResultFolder, scenario: Scenario, decoded: Decod
     """Writes into the result that all its samples were verified, where all decoded to the bits that were scored."""
     if decoded.identical == decoded.samples:
         verified = VerificationRecord(samples=decoded.samples)
-        result = _read(folder, scenario).model_copy(update={"verification": verified})
-        folder.rewrite(result)
+        with folder.locked(f"noting that {folder.path} was verified"):
+            result = _read(folder, scenario).model_copy(update={"verification": verified})
+            folder.rewrite(result)
 
 
 def _read(folder: ResultFolder, scenario: Scenario) -> Result:

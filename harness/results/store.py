@@ -2,28 +2,33 @@
 
 ``results/<scenario>@<version>/<codec>/<config hash>/`` is laid out in `harness.results.result`. Beside the files named
 there, ``codec/fit.json`` says what the codec was fitted on, so that a later run finds it again. An unfinished run has
-``journal/``, what it has computed so far, and ``config.json``, what its hash is made of.
+``journal/``, what it has computed so far, and ``config.json``, what its hash is made of. ``results/.locks/`` has a lock
+for each folder; who writes to one holds it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from harness.results.hashes import RUN_FILE, hashes_of, json_sha256, json_text, sealed
+from harness.results.hashes import RUN_FILE, hashes_of, json_sha256, recorded, sealed
 from harness.results.journal import Journal, JournalEntry, in_batch_order
 from harness.results.record import TIMING_SCHEMA, TableWriter, from_json, sample_schema
 from harness.results.result import Result
+from lamofcbench.atomic import remove, replacing, write_errors, write_json
 from lamofcbench.errors import ResultsError, one_line
+from lamofcbench.locks import LOCKS_DIRECTORY, locked, locked_if_free
 from lamofcbench.scenarios.base import PredictionType
 
 RESULT_FILE = "result.json"
@@ -34,7 +39,8 @@ BITSTREAM_DIRECTORY = "bitstreams"
 JOURNAL_DIRECTORY = "journal"
 FIT_FILE = "fit.json"
 CONFIG_FILE = "config.json"
-_TEMPORARY = ".tmp"
+
+T = TypeVar("T")
 
 ASKED = "asked"
 """In ``run.json``: when a run last asked for the result, by which a report tells new code from old."""
@@ -57,23 +63,9 @@ def codec_directory(results: Path, scenario_ref: str, codec_name: str) -> Path:
     return results / scenario_ref / re.sub(r"[^\w.-]+", "-", codec_name)
 
 
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path that takes the place of ``path`` once the block has succeeded.
-
-    The temporary name is always the same, so what a killed run left is overwritten.
-    """
-    temporary = path.with_name(path.name + _TEMPORARY)
-    yield temporary
-    temporary.replace(path)
-
-
-def remove(path: Path) -> None:
-    """Removes a file or a folder, if it is there."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def lock_file(results: Path, *parts: str) -> Path:
+    """The lock on a part of a results folder, named by its relative path."""
+    return results.joinpath(LOCKS_DIRECTORY, *parts[:-1], f"{parts[-1]}.lock")
 
 
 def link_tree(source: Path, target: Path) -> None:
@@ -88,12 +80,6 @@ def link_tree(source: Path, target: Path) -> None:
     shutil.copytree(source, target, copy_function=link)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON with sorted keys, whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(json_text(value))
-
-
 class ResultFolder:
     """One configuration's folder, finished, unfinished or not yet there.
 
@@ -104,6 +90,15 @@ class ResultFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.journal = Journal(path / JOURNAL_DIRECTORY, path.name)
+
+    @property
+    def _lock_file(self) -> Path:
+        results = self.path.parents[2]
+        return lock_file(results, *self.path.relative_to(results).parts)
+
+    def locked(self, doing: str) -> AbstractContextManager[bool]:
+        """The lock on this folder, for everything that writes into it; see `lamofcbench.locks.locked`."""
+        return locked(self._lock_file, doing)
 
     @property
     def codec_path(self) -> Path:
@@ -131,7 +126,6 @@ class ResultFolder:
 
     def begin(self, config: Mapping[str, Any]) -> None:
         """Notes what an unfinished folder is of, so that a report can tell whether a run will ever complete it."""
-        self.path.mkdir(parents=True, exist_ok=True)
         write_json(self.path / CONFIG_FILE, config)
 
     def begun_as(self) -> dict[str, Any] | None:
@@ -145,13 +139,20 @@ class ResultFolder:
     def ask(self, when: str) -> None:
         """Notes in ``run.json`` that a run has asked for the finished result again, where that can be written.
 
+        Whoever is writing there at the moment notes a time of its own.
+
         Args:
             when: ISO 8601, see `ASKED`.
         """
-        with contextlib.suppress(OSError, ValueError, RecursionError):
+        with (
+            contextlib.suppress(OSError, ValueError, RecursionError),
+            locked_if_free(self._lock_file, f"noting that {self.path} was asked for") as is_held,
+        ):
             run = json.loads((self.path / RUN_FILE).read_bytes())
-            if isinstance(run, dict):
-                write_json(self.path / RUN_FILE, run | {ASKED: when})
+            if is_held and isinstance(run, dict):
+                hashes = recorded(run)
+                noted = run | {ASKED: when}
+                write_json(self.path / RUN_FILE, noted if hashes is None else sealed(noted, hashes))
 
     def threads(self) -> int:
         """How many threads torch had in the run, as far as ``run.json`` says so."""
@@ -170,7 +171,7 @@ class ResultFolder:
 
         The folder must be there. Resume trusts the journal and checks the size, so a torn file is written again.
         """
-        self.bitstream(index).write_bytes(data)
+        _write_piece(self.bitstream(index), data)
 
     def bitstream(self, index: int) -> Path:
         """The file of a sample's bytes, if it was kept."""
@@ -178,7 +179,7 @@ class ResultFolder:
 
     def write_candidate(self, index: int, data: bytes) -> None:
         """Keeps the bytes of a sample as long as the journal, which must be there: they may be wanted to verify it."""
-        self._candidate(index).write_bytes(data)
+        _write_piece(self._candidate(index), data)
 
     def _candidate(self, index: int) -> Path:
         return self.journal.directory / f"{index}.bin"
@@ -226,28 +227,26 @@ class ResultFolder:
             kind: the scenario's prediction type.
             samples: how many to report; the last batch is cut there.
         """
-        (self.path / RESULT_FILE).unlink(missing_ok=True)  # an earlier, shorter report no longer fits these tables
         with replacing(self.path / SAMPLES_FILE) as rows_path, replacing(self.path / TIMINGS_FILE) as timings_path:
-            rows: TableWriter | None = None
-            timings = TableWriter(timings_path, TIMING_SCHEMA)
-            for entry in in_batch_order(entries):
-                for row in map(from_json, entry["rows"]):
-                    if row["index"] < samples:
-                        rows = rows or TableWriter(rows_path, sample_schema(row, kind))
-                        rows.append(row)
-                for timing in entry["timings"]:
-                    if timing["index"] < samples:
-                        timings.append(timing)
-            assert rows is not None  # a report covers at least one sample
-            rows.close()
-            timings.close()
+            with (
+                TableWriter(rows_path, functools.partial(sample_schema, kind=kind)) as rows,
+                TableWriter(timings_path, TIMING_SCHEMA) as timings,
+            ):
+                for entry in in_batch_order(entries):
+                    for row in map(from_json, entry["rows"]):
+                        if row["index"] < samples:
+                            rows.append(row)
+                    for timing in entry["timings"]:
+                        if timing["index"] < samples:
+                            timings.append(timing)
+            # An earlier, shorter report does not fit these tables.
+            (self.path / RESULT_FILE).unlink(missing_ok=True)
 
     def finish(self, result: Result, run: Mapping[str, Any]) -> None:
         """Writes the report; the journal goes once it holds nothing that a later, longer run could use."""
-        self.remove_leftovers()
         self._write_report(result, run)
         (self.path / CONFIG_FILE).unlink(missing_ok=True)  # the result holds it all
-        if result.samples == result.test_samples:
+        if self.has_spent_journal(result):
             self.remove_journal()
 
     def rewrite(self, result: Result) -> None:
@@ -265,18 +264,52 @@ class ResultFolder:
         write_json(self.path / RUN_FILE, sealed(run, {**hashes, RESULT_FILE: json_sha256(report)}))
         write_json(self.path / RESULT_FILE, report)
 
+    def has_spent_journal(self, result: Result) -> bool:
+        """True where a journal is left that no later run of this configuration could use."""
+        return result.samples == result.test_samples and self.journal.directory.exists()
+
     def remove_journal(self) -> None:
         """Removes the journal, where there still is one."""
         remove(self.journal.directory)
 
-    def remove_leftovers(self) -> None:
-        """Removes the temporary files of runs that were killed."""
-        for path in self.path.glob(f"*{_TEMPORARY}"):
-            remove(path)
+
+def _write_piece(file: Path, data: bytes) -> None:
+    with write_errors(file):
+        try:
+            file.write_bytes(data)
+        except OSError:
+            file.unlink(missing_ok=True)
+            raise
 
 
 def _has_size(file: Path, size: int) -> bool:
     return file.is_file() and file.stat().st_size == size
+
+
+def read_consistently(folder: Path, read: Callable[[], T]) -> T:
+    """What ``read`` makes of the files of a result's folder, read again where a run has replaced them meanwhile.
+
+    Readers take no lock, so that they need not wait for a run, nor write where they may not. A run removes
+    ``result.json`` before it replaces the files that belong to it.
+    """
+    while True:
+        before = _stamp(folder / RESULT_FILE)
+        try:
+            found = read()
+        except ResultsError:
+            if _stamp(folder / RESULT_FILE) == before:
+                raise
+        else:
+            if _stamp(folder / RESULT_FILE) == before:
+                return found
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def find_results(results: Path) -> list[ResultFolder]:
@@ -285,7 +318,7 @@ def find_results(results: Path) -> list[ResultFolder]:
     Raises:
         ResultsError: if there is none.
     """
-    found = [ResultFolder(path.parent) for path in sorted(results.glob(f"*@*/*/*/{RESULT_FILE}"))]
+    found = [ResultFolder(path.parent) for path in sorted(results.glob(f"*@*/*/[!.]*/{RESULT_FILE}"))]
     if not found:
         raise ResultsError(f"no finished result in {results}; `lamofcbench run --results {results}` makes some")
     return found

@@ -11,10 +11,11 @@ from typing import Any
 from harness.results import store
 from harness.running import environment
 from lamofcbench import identity
+from lamofcbench.atomic import replacing, write_json
 from lamofcbench.codecs.base import Codec
 from lamofcbench.codecs.registry import CODECS, load_saved
 from lamofcbench.codecs.saved_source import source_record
-from lamofcbench.codecs.saving import read_config
+from lamofcbench.codecs.saving import CONFIG_FILE, read_config
 from lamofcbench.errors import CodecError
 from lamofcbench.scenarios.base import Scenario
 from lamofcbench.storage.calibration import Calibration
@@ -56,7 +57,7 @@ def fit_record(codec: Codec, scenario: Scenario, data: Calibration | SplitReader
 
 def find_fitted(directory: Path, codec: Codec, record: dict[str, Any]) -> Codec | None:
     """The codec that an earlier run fitted in the same way, from one of its result folders; None if there is none."""
-    for path in sorted(directory.glob(f"*/{store.CODEC_DIRECTORY}/{store.FIT_FILE}")):
+    for path in sorted(directory.glob(f"[!.]*/{store.CODEC_DIRECTORY}/{store.FIT_FILE}")):
         try:
             if json.loads(path.read_text()) == record:
                 return load_again(codec, path.parent)
@@ -65,20 +66,26 @@ def find_fitted(directory: Path, codec: Codec, record: dict[str, Any]) -> Codec 
     return None
 
 
+def is_replaceable(directory: Path) -> bool:
+    """True for a folder of a saved codec, and an empty one: where `save` destroys nothing that is not a codec."""
+    return directory.is_dir() and ((directory / CONFIG_FILE).is_file() or not any(directory.iterdir()))
+
+
 def save(codec: Codec, directory: Path, record: dict[str, Any]) -> None:
-    """Saves a fitted codec and what it was fitted on, whole or not at all; an intact saved one is left alone."""
+    """Saves a fitted codec and what it was fitted on, whole or not at all; an intact saved one is left alone.
+
+    Raises:
+        WriteError: if it cannot be written.
+    """
     if directory.exists():
         try:
             if load_again(codec, directory).fingerprint == codec.fingerprint:
                 return
         except CodecError:
             pass
-        store.remove(directory)
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with store.replacing(directory) as temporary:
-        store.remove(temporary)
+    with replacing(directory) as temporary:
         codec.save(temporary)
-        store.write_json(temporary / store.FIT_FILE, record)
+        write_json(temporary / store.FIT_FILE, record)
 
 
 def load_again(codec: Codec, directory: Path) -> Codec:

@@ -2,6 +2,9 @@
 
 A process that some launcher started (torchrun, ``accelerate launch``, ours) knows its rank from the environment and
 joins the others through accelerate. All ranks read and write one results folder, so machines must share it.
+
+When a process is lost, the others end: at once where they wait for it, else at the next batch if it ran on the same
+machine, else when they next talk. What they have computed is kept.
 """
 
 from __future__ import annotations
@@ -14,12 +17,13 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.console import OneLineFormatter
 from lamofcbench.errors import LaMoFCBenchError
+from lamofcbench.processes import is_running, machine
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -34,7 +38,11 @@ LAUNCHER_PID = "LAMOFCBENCH_LAUNCHER_PID"
 DEBUG = "LAMOFCBENCH_DEBUG"
 """Set where tracebacks are wanted: only messages travel between processes."""
 
+EXIT_STATUSES = 2
+"""Commands end with 0, or with 1 or 2 after a message."""
+
 _RANK_TIMEOUT = timedelta(days=7)  # a rank may fit a codec, or run long batches, while the others wait
+_JOIN_TIMEOUT = timedelta(minutes=10)  # processes that are started together begin together
 
 
 class Team:
@@ -64,22 +72,32 @@ class Team:
         """Runs ``work`` in every process and waits for all; one process's error is everybody's error."""
         return work()
 
+    def require_all(self) -> None:
+        """Checks that the other processes still run, as far as this one can see without talking to them.
+
+        Raises:
+            LostProcessError: if one of them, on this machine, has ended.
+        """
+
     def end(self) -> None:
         """Leaves the other processes."""
 
 
 class _Ranks(Team):
     def __init__(self, options: Mapping[str, Any]) -> None:
-        from accelerate import Accelerator
-        from accelerate.utils import InitProcessGroupKwargs
+        from accelerate.utils import gather_object
 
-        timeout = InitProcessGroupKwargs(timeout=_RANK_TIMEOUT)
-        self.accelerator: Accelerator = Accelerator(**options, kwargs_handlers=[timeout])
+        self.accelerator: Accelerator = _joined(options)
         self.rank, self.size = self.accelerator.process_index, self.accelerator.num_processes
         self.local_rank = self.accelerator.local_process_index
         wanted = int(os.environ["WORLD_SIZE"])
         if self.size != wanted:
             raise LaMoFCBenchError(f"the launcher announced {wanted} processes, accelerate joined {self.size}")
+        with _others_may_be_gone():
+            places = gather_object([(machine(), os.getpid())])
+        self._neighbours = {
+            rank: process for rank, (where, process) in enumerate(places) if where == machine() and rank != self.rank
+        }
 
     def from_leader(self, work: Callable[[], T]) -> T:
         from accelerate.utils import broadcast_object_list
@@ -98,8 +116,35 @@ class _Ranks(Team):
         _settle(outcomes)
         return result
 
+    def require_all(self) -> None:
+        for rank, process in self._neighbours.items():
+            if not is_running(process):
+                raise LostProcessError(f"process {rank} of this run is gone; rerun the same command to resume")
+
     def end(self) -> None:
-        self.accelerator.end_training()
+        with suppress(RuntimeError):  # of a process that is lost
+            self.accelerator.end_training()
+
+
+def _joined(options: Mapping[str, Any]) -> Accelerator:
+    """An accelerator that has joined the other processes, for which it waits less long than for their work later."""
+    from accelerate import Accelerator
+    from accelerate.utils import InitProcessGroupKwargs
+    from torch.distributed import distributed_c10d
+
+    set_timeout = getattr(distributed_c10d, "_set_pg_timeout", None)
+    timeout = _RANK_TIMEOUT if set_timeout is None else _JOIN_TIMEOUT
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as launchers do; accelerate warns of other numbers
+    try:
+        accelerator = Accelerator(**options, kwargs_handlers=[InitProcessGroupKwargs(timeout=timeout)])
+    except RuntimeError as error:
+        raise LaMoFCBenchError(
+            f"process {os.environ['RANK']} did not meet all {os.environ['WORLD_SIZE']} processes of this run "
+            f"({str(error).splitlines()[0]}); see why another ended, and rerun"
+        ) from error
+    if set_timeout is not None:
+        set_timeout(_RANK_TIMEOUT)
+    return accelerator
 
 
 class TeamError(LaMoFCBenchError):
@@ -121,6 +166,8 @@ def _others_may_be_gone() -> Iterator[None]:
 def _attempt(work: Callable[[], Any]) -> Outcome:
     try:
         return work(), None
+    except LostProcessError:
+        raise
     except LaMoFCBenchError as error:
         return None, str(error)
     except Exception as error:
@@ -195,9 +242,9 @@ def work_as_team(
     try:
         return work(team)
     except LostProcessError:
-        if not speaks():
-            return 1
-        raise
+        if LAUNCHER_PID in os.environ:
+            return 1  # our launcher reports it
+        raise  # the leading process may be the one that is lost
     except TeamError:
         if not team.leads:
             return 0  # the leading process reports it; ending with an error here could cut its message off
@@ -255,6 +302,9 @@ def launch(arguments: Sequence[str], processes: int) -> int:
             if failure.exitcode < 0 and -failure.exitcode != signal.SIGTERM:  # the launcher itself sends SIGTERM
                 name = signal.Signals(-failure.exitcode).name
                 raise LaMoFCBenchError(f"process {rank} was ended by {name}; rerun to resume") from error
+            if failure.exitcode > EXIT_STATUSES:  # nobody has said why
+                status = failure.exitcode
+                raise LaMoFCBenchError(f"process {rank} ended with status {status}; rerun to resume") from error
         return 1
     except SignalException as error:
         raise KeyboardInterrupt from error

@@ -11,10 +11,15 @@ For each codec the leading process fits and saves it, finds which batches an ear
 out. Every process then sends its batches through the `Pipeline` with codecs loaded from the saved folder, and writes a
 journal line for each. At last the leading process lets yet another one decode a few samples anew, and makes tables and
 report of all lines.
+
+Runs into one results folder take turns, rate point by rate point: the leading process holds a lock on the folder of a
+configuration from before it looks what is there until the result is written. It holds one such lock at a time. Before
+that it may hold the lock on a fit; nobody waits for a fit while holding a folder, so no two runs wait for each other.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import logging
@@ -37,10 +42,12 @@ from harness.running.selection import anchor_and_floor
 from harness.running.settings import RunSettings
 from harness.running.verification import Decoder
 from lamofcbench import provenance
+from lamofcbench.atomic import write_errors
 from lamofcbench.codecs.base import Codec
 from lamofcbench.codecs.params import to_plain
 from lamofcbench.errors import DataError, PluginError, ResultsError, ScenarioError
 from lamofcbench.identity import identity_of, is_anonymous
+from lamofcbench.locks import locked
 from lamofcbench.scenarios.base import Scenario
 from lamofcbench.storage.calibration import Calibration
 
@@ -82,7 +89,8 @@ class _Prepared:
 
     folder: Path
     started: str
-    pending: tuple[int, ...] | None  # None: the result is finished
+    pending: tuple[int, ...] = ()
+    result: Result | None = None  # there is nothing left to do
 
 
 def _now(precision: str) -> str:
@@ -176,15 +184,14 @@ class ScenarioRunner:
 
     def run_codec(self, codec: Codec) -> Finished:
         """The result of one codec, computed as far as it is not there yet."""
-        prepared = self.team.from_leader(lambda: self._prepare(codec))
-        folder = store.ResultFolder(prepared.folder)
-        if prepared.pending is not None:
-            self.team.together(lambda: self._compute(codec, folder, prepared.pending or ()))
-            self.team.from_leader(lambda: self._finish(codec, folder, prepared.started))
-        result = folder.read_result()
-        if result is None:
-            raise ResultsError(f"{folder.path} vanished while it was in use")
-        return Finished(folder.path, result)
+        with contextlib.ExitStack() as turn:
+            prepared = self.team.from_leader(lambda: self._prepare(codec, turn))
+            result = prepared.result
+            if result is None:
+                folder = store.ResultFolder(prepared.folder)
+                self.team.together(lambda: self._compute(codec, folder, prepared.pending))
+                result = self.team.from_leader(lambda: self._finish(codec, folder, prepared.started))
+            return Finished(prepared.folder, result)
 
     def _require_one_build(self, data_revision: str) -> None:
         """Raises DataError where others read another build of the data than the test split that is open here."""
@@ -193,23 +200,32 @@ class ScenarioRunner:
 
     # ------------------------------------------------------------------------------------ the leading process alone
 
-    def _prepare(self, codec: Codec) -> _Prepared:
-        """Fits and saves the codec, and finds what is left to compute."""
+    def _prepare(self, codec: Codec, turn: contextlib.ExitStack) -> _Prepared:
+        """Fits and saves the codec, and finds what is left to compute.
+
+        Args:
+            codec: to run.
+            turn: takes over the lock on the result's folder, unless the result is finished.
+        """
         started = _now("seconds")
-        fitted, folder, fit_record = self.fitted(codec)
-        nameless = fitting.is_anonymous(codec) or any(map(is_anonymous, self.code.values()))
-        renew = self.settings.overwrite == "always" or nameless
-        if renew and folder.path not in self._renewed:
-            folder.discard()
-        self._renewed.add(folder.path)
-        finished = folder.read_result()
-        if finished is not None and (finished.samples >= self.samples or self.settings.overwrite == "never"):
-            if finished.samples == finished.test_samples:
-                folder.remove_journal()  # a run that was killed at the very end may have left it
-            folder.ask(_now("microseconds"))
-            return _Prepared(folder.path, started, None)
-        folder.begin(self._config(fitted))
-        fitting.save(fitted, folder.codec_path, fit_record)
+        with contextlib.ExitStack() as fit_turn:  # until the codec is saved, where the next run finds it
+            fitted, folder, fit_record = self.fitted(codec, fit_turn)
+            nameless = fitting.is_anonymous(codec) or any(map(is_anonymous, self.code.values()))
+            renew = (self.settings.overwrite == "always" or nameless) and folder.path not in self._renewed
+            finished = None if renew else self._finished(folder)
+            if finished is None or folder.has_spent_journal(finished):
+                turn.enter_context(folder.locked(f"running {fitted!r} on {self.scenario.ref}"))
+                if renew:
+                    folder.discard()
+                self._renewed.add(folder.path)
+                finished = self._finished(folder)  # another run may just have finished it
+            if finished is not None:
+                if folder.has_spent_journal(finished):
+                    folder.remove_journal()  # a run that was killed at the very end left it
+                folder.ask(_now("microseconds"))
+                return _Prepared(folder.path, started, result=finished)
+            folder.begin(self._config(fitted))
+            fitting.save(fitted, folder.codec_path, fit_record)
         folder.journal.repair()
         computed, damaged = self._computed(codec, folder)
         if damaged:
@@ -217,18 +233,39 @@ class ScenarioRunner:
         pending = tuple(batch.number for batch in self.batches() if batch.number not in computed)
         return _Prepared(folder.path, started, pending)
 
-    def fitted(self, codec: Codec) -> tuple[Codec, store.ResultFolder, dict[str, Any]]:
-        """The fitted codec, the folder of its result, and what it was fitted on."""
+    def _finished(self, folder: store.ResultFolder) -> Result | None:
+        """The result in a folder; None if there is none, or a shorter one than asked for."""
+        result = folder.read_result()
+        if result is None or (result.samples < self.samples and self.settings.overwrite != "never"):
+            return None
+        return result
+
+    def fitted(
+        self, codec: Codec, turn: contextlib.ExitStack | None = None
+    ) -> tuple[Codec, store.ResultFolder, dict[str, Any]]:
+        """The fitted codec, the folder of its result, and what it was fitted on.
+
+        Args:
+            codec: fitted or not.
+            turn: takes over the lock on the fit, if it has yet to be made; None to make it without.
+        """
         directory = store.codec_directory(self.settings.results, self.scenario.ref, codec.name)
         needs_fit = codec.needs_calibration and not codec.state
         data = self.calibration if needs_fit else self.test
         record = fitting.fit_record(codec, self.scenario, data, self.settings.seed)
-        fitted = None
-        if self.settings.overwrite != "always" and needs_fit and not fitting.is_anonymous(codec):
-            fitted = fitting.find_fitted(directory, codec, record)
+        fitted = self._find_fitted(directory, codec, record) if needs_fit else codec
+        if fitted is None and turn is not None:
+            file = store.lock_file(self.settings.results, *directory.parts[-2:], f"fit-{store.config_hash(record)}")
+            turn.enter_context(locked(file, f"fitting {codec!r} on {self.scenario.ref}"))
+            fitted = self._find_fitted(directory, codec, record)
         if fitted is None:
-            fitted = fitting.fit(codec, self.calibration, self.settings.seed) if needs_fit else codec
+            fitted = fitting.fit(codec, self.calibration, self.settings.seed)
         return fitted, store.ResultFolder(directory / store.config_hash(self._config(fitted))), record
+
+    def _find_fitted(self, directory: Path, codec: Codec, record: dict[str, Any]) -> Codec | None:
+        if self.settings.overwrite == "always" or fitting.is_anonymous(codec):
+            return None
+        return fitting.find_fitted(directory, codec, record)
 
     def _config(self, codec: Codec) -> dict[str, Any]:
         """Everything that decides the figures of a result."""
@@ -267,7 +304,7 @@ class ScenarioRunner:
         count = 0 if fitting.is_anonymous(codec) else self.settings.verify_samples
         return verification.draw(folder.path.name, count, self.samples, len(self.test))
 
-    def _finish(self, codec: Codec, folder: store.ResultFolder, started: str) -> None:
+    def _finish(self, codec: Codec, folder: store.ResultFolder, started: str) -> Result:
         """Makes tables and report of what all processes have computed."""
         computed, _ = self._computed(codec, folder)
         wanted = {batch.number: computed[batch.number] for batch in self.batches() if batch.number in computed}
@@ -293,6 +330,10 @@ class ScenarioRunner:
         if fitting.is_anonymous(codec):
             run[store.CODE_TOKEN] = fitting.class_token(type(codec))
         folder.finish(result, run)
+        written = folder.read_result()
+        if written is None:
+            raise ResultsError(f"{folder.path} vanished while it was in use")
+        return written
 
     def _verify(
         self, codec: Codec, folder: store.ResultFolder, entries: Mapping[int, JournalEntry]
@@ -378,9 +419,11 @@ class ScenarioRunner:
         hidden = None if self.settings.progress and self.team.leads else True  # None: shown on a terminal only
         label = f"{self.scenario.id} {pipeline.encoder!r}"
         if keeps:
-            (folder.path / store.BITSTREAM_DIRECTORY).mkdir(exist_ok=True)
+            with write_errors(folder.path / store.BITSTREAM_DIRECTORY):
+                (folder.path / store.BITSTREAM_DIRECTORY).mkdir(exist_ok=True)
         with JournalWriter(folder.journal, self.team.rank) as journal:
             for batch in tqdm(mine, desc=label, unit="batch", disable=hidden, leave=False):
+                self.team.require_all()
                 outcome = pipeline.run(batch)
                 for index, data in enumerate(outcome.bitstreams, batch.start):
                     if keeps:

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load, save
 from torch import Tensor
 
-from harness.results import store
 from harness.running import environment
 from harness.training.objective import Losses
 from harness.training.plan import TrainingPlan
 from harness.training.schedule import LAST_SHARE, LEAST_IMPROVEMENT
 from harness.training.storage import FORMATS, StorageFormat, compact
 from harness.training.trainer import Trainer
-from lamofcbench.codecs.learned.checkpoints import BASE, BASE_SHA256, base_of, read_state
+from lamofcbench.atomic import write_bytes, write_json
+from lamofcbench.codecs.learned.checkpoints import BASE, BASE_SHA256, base_of, from_storage, read_state
 from lamofcbench.codecs.learned.network import LearnedNetwork
 from lamofcbench.storage.integrity import file_sha256
 
 MOST_HARM = 0.001
 """A smaller storage format is taken where it raises the validation loss by no more than this share."""
 _SETTLING_STEPS = 3000
-_READABLE = 0o644  # safetensors makes files that only their owner may read
 
 
 def weights_file(folder: Path, lmbda: float) -> Path:
@@ -82,23 +82,20 @@ def export(
         shared = read_state(base)
         own = {name: value for name, value in trained.items() if not _is_same(value, shared.get(name))}
         metadata = {BASE: base.name, BASE_SHA256: file_sha256(base)}
-    file = weights_file(folder, plan.lmbda)
-    candidate = file.with_name(f".{file.name}")
     for stored_as in (storage,) if storage else FORMATS:
-        trainer.team.from_leader(lambda: _write(candidate, compact(own, stored_as), metadata))  # noqa: B023  # at once
-        losses = trainer.losses_of(trained | read_state(candidate))
+        content = trainer.team.from_leader(lambda: _content(compact(own, stored_as), metadata))  # noqa: B023  # at once
+        losses = trainer.losses_of(trained | from_storage(load(content)))
         if losses.loss <= exact.loss * (1 + MOST_HARM):
             break
     card = _card(trainer, exact, losses, stored_as, scenarios)
     if base is not None:
         card["base"] = metadata
-    card |= {"history": lineage(start), "weights_sha256": file_sha256(candidate)}
+    card |= {"history": lineage(start), "weights_sha256": hashlib.sha256(content).hexdigest()}
 
     def publish() -> None:
-        candidate.replace(file)
-        store.write_json(card_file(folder, plan.lmbda), card)  # last: a card vouches for its weights
+        write_bytes(weights_file(folder, plan.lmbda), content)
+        write_json(card_file(folder, plan.lmbda), card)  # last: a card vouches for its weights
 
-    trainer.team.together(lambda: None)  # all have read the candidate
     trainer.team.from_leader(publish)
     return card
 
@@ -112,10 +109,8 @@ def _is_same(value: Tensor, shared: Tensor | None) -> bool:
     return shared is not None and torch.equal(value.cpu(), shared.to(value.dtype))
 
 
-def _write(file: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, file, metadata or None)
-    file.chmod(_READABLE)
+def _content(tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> bytes:
+    return save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, metadata or None)
 
 
 def finished_card(folder: Path, plan: TrainingPlan) -> dict[str, Any] | None:

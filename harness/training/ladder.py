@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from harness.training.trainer import Trainer, read_checkpoint
 from lamofcbench.codecs.learned.checkpoints import read_state
 from lamofcbench.codecs.learned.networks import NETWORKS
 from lamofcbench.errors import LaMoFCBenchError, UnknownNameError
+from lamofcbench.locks import LOCKS_DIRECTORY, locked
 from lamofcbench.scenarios.base import Scenario
 from lamofcbench.storage.calibration import Calibration
 from lamofcbench.storage.integrity import file_sha256
@@ -114,7 +115,14 @@ def train(settings: LadderSettings, scenarios: Sequence[Scenario], team: Team) -
         team.from_leader(lambda: len([Calibration(scenario, settings.data) for scenario in scenarios]))  # may build
         calibrations = [Calibration(scenario, settings.data) for scenario in scenarios]
         folder = settings.checkpoints / f"planes-{planes_digest(calibrations)}"
-        team.from_leader(lambda: write_planes(calibrations, folder, progress=settings.progress))
+
+        def make_planes() -> None:
+            with locked(
+                settings.checkpoints / LOCKS_DIRECTORY / f"{folder.name}.lock", f"making the planes in {folder}"
+            ):
+                write_planes(calibrations, folder, progress=settings.progress)
+
+        team.from_leader(make_planes)
         planes = PlaneStore(folder)
         cards: list[dict[str, Any]] = []
         previous: tuple[tuple[int, int], Path] | None = None
@@ -130,11 +138,27 @@ def train(settings: LadderSettings, scenarios: Sequence[Scenario], team: Team) -
                 start=file_sha256(start) if start else "",
                 processes=team.size,
             )
-            cards.append(_train_one(plan, settings, start, planes, team))
+            with _turn(settings, lmbda, team):
+                cards.append(_train_one(plan, settings, start, planes, team))
             previous = widths, weights_file(settings.output, lmbda)
             if team.leads:
                 _draw(settings)
         return cards
+
+
+@contextlib.contextmanager
+def _turn(settings: LadderSettings, lmbda: float, team: Team) -> Iterator[None]:
+    """Trainings of a rate point that share a folder take turns; the leading process holds the locks."""
+    folders = {settings.output.resolve(): f"{lmbda:g}", settings.checkpoints.resolve(): f"{settings.codec}-{lmbda:g}"}
+    with contextlib.ExitStack() as held:
+
+        def wait() -> None:
+            for folder, name in sorted(folders.items()):  # the same order in all trainings, or two could wait in a ring
+                doing = f"training {settings.codec} {lmbda:g} into {settings.output}"
+                held.enter_context(locked(folder / LOCKS_DIRECTORY / f"{name}.lock", doing))
+
+        team.from_leader(wait)
+        yield
 
 
 def _train_one(

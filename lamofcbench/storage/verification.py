@@ -16,8 +16,8 @@ from huggingface_hub import DatasetCard
 from lamofcbench.audit import Audit
 from lamofcbench.errors import DataError, ScenarioError, first_line, shown
 from lamofcbench.features import FeatureSet, check_features
+from lamofcbench.locks import LOCKS_DIRECTORY
 from lamofcbench.scenarios.base import SCENARIOS
-from lamofcbench.storage.building import LOCKS_DIRECTORY
 from lamofcbench.storage.index import SplitIndex
 from lamofcbench.storage.integrity import verify_afresh
 from lamofcbench.storage.layout import (

@@ -8,7 +8,7 @@ import secrets
 import shutil
 import socket
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,12 +19,15 @@ from huggingface_hub import DatasetCard
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lamofcbench.atomic import write_errors
 from lamofcbench.builders import Split
-from lamofcbench.errors import DataError, LaMoFCBenchError, ScenarioError, first_line
+from lamofcbench.errors import DataError, LaMoFCBenchError, ScenarioError, WriteError, first_line
 from lamofcbench.features import FeatureSet, check_features
+from lamofcbench.locks import LOCKS_DIRECTORY, locked
+from lamofcbench.processes import is_running
 from lamofcbench.references import check_sample
 from lamofcbench.scenarios.base import Scenario
-from lamofcbench.storage.building import LOCKS_DIRECTORY, building, held
+from lamofcbench.storage.building import building
 from lamofcbench.storage.integrity import file_sha256
 from lamofcbench.storage.layout import (
     CARD_FILE,
@@ -93,6 +96,8 @@ class DatasetWriter:
                 stack.enter_context(building(self.output, self.scenario.id))
                 self._remove_leftovers()
                 self._folder.mkdir()
+            except WriteError:
+                raise
             except OSError as error:
                 raise DataError(f"cannot write to {self.output}: {first_line(error)}") from error
             self._lock = stack.pop_all()
@@ -104,7 +109,8 @@ class DatasetWriter:
         with self._lock:
             try:
                 if kind is None:
-                    self._publish()
+                    with self._named_errors():
+                        self._publish()
             finally:
                 for split in self._splits.values():
                     split.close()
@@ -132,6 +138,7 @@ class DatasetWriter:
         Raises:
             ScenarioError: if the features do not match the scenario.
             DataError: if the id repeats, the reference's type changes, or one of them cannot be stored.
+            WriteError: naming the dataset, if it cannot be written.
         """
         if split not in SPLITS:
             raise DataError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
@@ -149,12 +156,16 @@ class DatasetWriter:
                 f"{where} ({sample_id!r}): the reference is of type {type(reference).__name__}; references are all "
                 f"{self.reference}"
             )
-        if split not in self._splits:
-            schema = index_schema(self.scenario.specs, self.reference)
-            self._splits[split] = _SplitWriter(self._folder, split, schema, self.scenario.id, self.shard_bytes)
-        self._splits[split].add(sample_id, features, reference, content_sha256)
+        with self._named_errors():
+            if split not in self._splits:
+                schema = index_schema(self.scenario.specs, self.reference)
+                self._splits[split] = _SplitWriter(self._folder, split, schema, self.scenario.id, self.shard_bytes)
+            self._splits[split].add(sample_id, features, reference, content_sha256)
 
     # ------------------------------------------------------------------------------------------------- internals
+
+    def _named_errors(self) -> AbstractContextManager[None]:
+        return write_errors(self.output / self.scenario.id, self._folder)
 
     def _publish(self) -> None:
         records = {split: self._splits[split].finish() for split in SPLITS if split in self._splits}
@@ -186,7 +197,7 @@ class DatasetWriter:
             if folder.name.endswith(_FORMER) and not place.exists():
                 folder.rename(place)
             match = re.match(r"(\d+)-", folder.name.removeprefix(self._prefix))
-            if match is not None and not _is_running(int(match[1])):
+            if match is not None and not is_running(int(match[1])):
                 shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -239,8 +250,9 @@ class _SplitWriter:
         return SplitRecord(samples=len(self.sample_ids), index=FileRecord(**_recorded(index)), shards=shards)
 
     def close(self) -> None:
-        """Lets go of the provisional index."""
-        self.index.close()
+        """Lets go of the provisional index, which is complete or not wanted any more."""
+        with suppress(OSError, pa.ArrowException):
+            self.index.close()
 
     def _shard(self, number: int) -> Path:
         return self.folder / f"{self.split}.{number}"
@@ -277,7 +289,7 @@ class _SplitWriter:
 
 def write_card(folder: Path) -> None:
     """Lists every scenario of a dataset folder in its card; everything else in an existing card stays."""
-    with held(folder / LOCKS_DIRECTORY / f"{CARD_FILE}.lock", f"is writing {folder / CARD_FILE}"):
+    with locked(folder / LOCKS_DIRECTORY / f"{CARD_FILE}.lock", f"writing {folder / CARD_FILE}"):
         manifests: dict[str, Manifest] = {}
         for path in sorted(folder.glob(f"[!.]*/{MANIFEST_FILE}")):
             try:
@@ -319,13 +331,3 @@ dataset = lamofcbench.load_dataset("{example}", split="test", data_dir="THIS FOL
 
 def _recorded(path: Path) -> dict[str, Any]:
     return {"name": path.name, "size_bytes": path.stat().st_size, "sha256": file_sha256(path)}
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

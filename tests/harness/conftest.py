@@ -73,7 +73,7 @@ def snapshot():
         return {
             path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in sorted(folder.rglob("*"))
-            if path.is_file() and path.name not in MACHINE_DEPENDENT
+            if path.is_file() and path.name not in MACHINE_DEPENDENT and path.relative_to(folder).parts[0] != ".locks"
         }
 
     return take

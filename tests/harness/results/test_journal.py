@@ -1,8 +1,11 @@
+import os
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as StillWaits
+
 import pytest
 
-from harness.results import journal as journal_module
 from harness.results.journal import Journal, JournalWriter, in_batch_order
-from lamofcbench.errors import ResultsError
+from lamofcbench.errors import WriteError
 
 
 def entry(batch, rank=0, size=3):
@@ -67,14 +70,31 @@ def test_floats_survive_to_the_last_bit_and_nan_too(journal):
     assert restored[:3] == values[:3] and restored[3] != restored[3]
 
 
-def test_two_runs_cannot_write_one_journal(journal, monkeypatch):
-    monkeypatch.setattr(journal_module, "LOCK_SECONDS", 0.0)
-    with JournalWriter(journal, 0):
-        with pytest.raises(ResultsError, match="another run is writing"), JournalWriter(journal, 0):
-            pass
-        with pytest.raises(ResultsError, match="another run is writing"):
-            journal.repair()
-    journal.repair()  # free again
+@pytest.mark.parametrize("what", ["repair", "write"])
+def test_nobody_touches_a_file_that_a_process_writes_to(journal, what, caplog):
+    def touch():
+        journal.repair() if what == "repair" else write(journal, 1)
+
+    with ThreadPoolExecutor() as pool:
+        with JournalWriter(journal, 0) as writer:
+            writer.append(entry(0))
+            waiting = pool.submit(touch)
+            with pytest.raises(StillWaits):
+                waiting.result(timeout=0.5)
+        waiting.result(timeout=10)
+    assert f"waiting for process {os.getpid()}" in caplog.text and str(journal.directory.parent) in caplog.text
+    assert set(journal.index()[0]) == ({0} if what == "repair" else {0, 1})
+
+
+def test_a_line_that_cannot_be_written_is_cut_off_and_the_file_named(journal, file_size_limit):
+    with JournalWriter(journal, 0) as writer:
+        writer.append(entry(0))
+        with file_size_limit(600), pytest.raises(WriteError) as caught:
+            writer.append(entry(1) | {"rows": [{"index": 1, "coded_bytes": 3, "text": "x" * 1000}]})
+        assert str(caught.value).startswith(f"cannot write {journal.directory / '0.jsonl'}: File too large;")
+        writer.append(entry(2))
+    entries, damaged = journal.index()
+    assert (set(entries), damaged) == ({0, 2}, 0)
 
 
 def test_a_file_without_any_newline_is_all_torn(journal):

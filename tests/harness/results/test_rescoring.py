@@ -184,10 +184,9 @@ def test_statistics_come_back_in_the_metrics_own_shape(tmp_path):
     rows = [{"index": i, "sample_id": str(i), "prediction": "x", "reference": "y"} for i in range(150)]
     for i, row in enumerate(rows):
         row.update(as_statistics({"confusion": np.full((2, 3), i), "words": i}))
-    writer = TableWriter(tmp_path / "t.parquet", sample_schema(rows[0], "text"))
-    for row in rows:
-        writer.append(from_json(to_json(row)))
-    writer.close()
+    with TableWriter(tmp_path / "t.parquet", sample_schema(rows[0], "text")) as writer:
+        for row in rows:
+            writer.append(from_json(to_json(row)))
     table = pq.read_table(tmp_path / "t.parquet")
     assert statistics_of(table)["confusion"].shape == (150, 2, 3)
     assert statistics_of(table)["confusion"][149, 1, 2] == 149.0

@@ -7,6 +7,8 @@ operations that a clock would rarely hit.
     python kill_and_resume.py SCENARIO DATA FOLDER SEED KILLS SPEC...
 
 FOLDER then holds `whole`, an undisturbed run, and `resumed-0` onwards, one for each run that completed after kills.
+At last two runs at once, one of them with the codecs in the other order, make `together`; in `survived` one of two is
+killed, at a random time.
 """
 
 from __future__ import annotations
@@ -92,6 +94,17 @@ def main() -> None:
         killed += os.WIFSIGNALED(status)
         completed += status == 0
     assert os.waitpid(forked(lambda: work(base / f"resumed-{completed}")), 0)[1] == 0, "the last run failed"
+
+    def two(results: Path) -> list[int]:
+        return [forked(lambda o=order: run(scenario, Path(data), results, o)) for order in (specs, specs[::-1])]
+
+    for child in two(base / "together"):
+        assert os.waitpid(child, 0)[1] == 0, "a run beside another failed"
+    victim, survivor = two(base / "survived")
+    time.sleep(draw.uniform(0, seconds))
+    os.kill(victim, signal.SIGKILL)
+    os.waitpid(victim, 0)
+    assert os.waitpid(survivor, 0)[1] == 0, "a run beside one that was killed failed"
     print(killed)
 
 

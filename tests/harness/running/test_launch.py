@@ -1,7 +1,11 @@
 import json
 import os
+import re
+import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -53,6 +57,83 @@ def test_an_error_in_any_process_is_one_line_and_a_failure(toy_file, toy_data, t
     assert "Traceback" not in done.stderr
     # What both processes finished before is kept.
     assert {path.parent.parent.name for path in (tmp_path / "r").rglob("result.json")} == {"identity", "mean"}
+
+
+@pytest.fixture
+def slow_codec(tmp_path):
+    """A codec that takes its time wherever SLOW is set."""
+    file = tmp_path / "slow.py"
+    file.write_text(
+        "import os, time\n"
+        "from lamofcbench.codecs.identity import IdentityCodec as Base\n"
+        "class Slow(Base):\n"
+        "    def encode_tensor(self, spec, tensor):\n"
+        "        time.sleep(float(os.environ.get('SLOW', '0')))\n"
+        "        return super().encode_tensor(spec, tensor)\n"
+    )
+    return f"{file}:Slow"
+
+
+def started(command, **environment):
+    environment = {**os.environ, "SLOW": "0.1", **environment}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def once_it_computes(results):
+    deadline = time.monotonic() + 120
+    while len(list(results.glob("*/slow/*/bitstreams/*"))) < 8:  # a batch or two
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def assert_one_line(process, pattern):
+    """The process ends soon, with a failure and one message."""
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    (line,) = errors.splitlines()
+    assert re.fullmatch(pattern, line), errors
+
+
+def test_when_the_leader_is_killed_the_others_end_and_the_next_run_goes_on(
+    toy, toy_file, toy_data, tmp_path, make_runner, snapshot, slow_codec
+):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    command = [sys.executable, "-m", "harness.cli", "run", "--scenarios", toy_file, "--codecs", slow_codec]
+    command += ["--data", str(toy_data), "--results", str(tmp_path / "results")]
+    ranks = [
+        started(
+            command, RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="localhost", MASTER_PORT=port
+        )
+        for rank in range(2)
+    ]
+    once_it_computes(tmp_path / "results")
+    ranks[0].kill()  # and nobody asks for it yet
+    assert_one_line(
+        ranks[1], "lamofcbench: (process 0|another process) of this run .*; rerun the same command to resume"
+    )
+    ranks[0].communicate()
+    codecs = make_codecs(slow_codec, toy.specs)
+    make_runner().run(codecs)
+    make_runner(results=tmp_path / "whole").run(codecs)
+    assert snapshot(tmp_path / "results") == snapshot(tmp_path / "whole")
+
+
+def test_when_one_of_our_processes_is_killed_the_launcher_says_which(
+    toy, toy_file, toy_data, tmp_path, make_runner, snapshot, slow_codec
+):
+    command = [sys.executable, "-m", "harness.cli", "run", "--scenarios", toy_file, "--codecs", slow_codec]
+    command += ["--data", str(toy_data), "--results", str(tmp_path / "results"), "--num-processes", "2"]
+    launcher = started(command)
+    once_it_computes(tmp_path / "results")
+    notes = [json.loads(note.read_text()) for note in (tmp_path / "results").rglob("1.lock.holder")]
+    os.kill(notes[0]["process"], signal.SIGKILL)
+    assert_one_line(launcher, "lamofcbench: process 1 was ended by SIGKILL; rerun to resume")
+    codecs = make_codecs(slow_codec, toy.specs)
+    make_runner().run(codecs)
+    make_runner(results=tmp_path / "whole").run(codecs)
+    assert snapshot(tmp_path / "results") == snapshot(tmp_path / "whole")
 
 
 def test_outcomes_are_everybodys():

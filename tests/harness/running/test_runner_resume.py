@@ -3,10 +3,8 @@ import logging
 import pyarrow.parquet as pq
 import pytest
 
-from harness.results import journal as journal_module
 from lamofcbench.codecs.identity import IdentityCodec
 from lamofcbench.codecs.registry import make_codecs
-from lamofcbench.errors import ResultsError
 from lamofcbench.registry import load_file
 
 
@@ -145,19 +143,6 @@ def test_a_class_from_nowhere_always_runs_again_as_its_code_may_have_changed(mak
     for _ in range(2):
         make_runner().run_codec(Notebook(toy.specs))
     assert computed_batches == 2 * list(range(6))
-
-
-def test_a_second_run_into_the_same_folder_is_refused(make_runner, toy, monkeypatch, killed_after):
-    codec = IdentityCodec(toy.specs)
-    revive = killed_after(1)
-    with pytest.raises(KeyboardInterrupt):
-        make_runner().run_codec(codec)
-    revive()
-    runner = make_runner()
-    journal = runner.fitted(codec)[1].journal
-    monkeypatch.setattr(journal_module, "LOCK_SECONDS", 0.0)
-    with journal_module.JournalWriter(journal, 0), pytest.raises(ResultsError, match="another run is writing"):
-        runner.run_codec(codec)
 
 
 def test_bitstreams_need_not_be_kept(make_runner, toy):
