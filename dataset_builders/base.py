@@ -79,7 +79,8 @@ class Builder(ScenarioBuilder):
                 return False
         except (DataError, OSError):
             return False
-        return (built.scenario_digest, built.data_revision) == (scenario.digest, self.revision())
+        made_of = (built.scenario_digest, built.data_revision, built.builder)
+        return made_of == (scenario.digest, self.revision(), features_identity(scenario, self))
 
     def _build(
         self,

@@ -140,7 +140,7 @@ class ScenarioRunner:
     def calibration(self) -> Calibration:
         """The calibration samples, the only ones that codecs may learn from."""
         calibration = Calibration(self.scenario, self.settings.data)
-        self._require_one_build(calibration.data_revision)
+        self._require_one_build((calibration.data_revision, calibration.builder_identity))
         return calibration
 
     @functools.cached_property
@@ -176,8 +176,8 @@ class ScenarioRunner:
             self._check_same_code(self.team.from_leader(lambda: self.code))
             # May build the data; the others then find them.
             self.team.from_leader(lambda: check_references(self.test, self.scenario, self.metric))
-            revision = self.team.from_leader(lambda: self.test.data_revision)
-            self.team.together(lambda: self._require_one_build(revision))
+            build = self.team.from_leader(lambda: (self.test.data_revision, self.test.builder_identity))
+            self.team.together(lambda: self._require_one_build(build))
             anchor, floor = (self.run_codec(codec) for codec in anchor_and_floor(self.scenario))
             self._check_headroom(anchor.result, floor.result)
             return Evaluation(self.scenario, anchor, floor, [self.run_codec(codec) for codec in codecs])
@@ -193,9 +193,13 @@ class ScenarioRunner:
                 result = self.team.from_leader(lambda: self._finish(codec, folder, prepared.started))
             return Finished(prepared.folder, result)
 
-    def _require_one_build(self, data_revision: str) -> None:
-        """Raises DataError where others read another build of the data than the test split that is open here."""
-        if self.test.data_revision != data_revision:
+    def _require_one_build(self, build: tuple[str, str]) -> None:
+        """Raises DataError where others read other data than the test split that is open here.
+
+        Args:
+            build: data revision and builder's identity of what others read.
+        """
+        if (self.test.data_revision, self.test.builder_identity) != build:
             raise DataError(f"the data of {self.scenario.id} were built again while they were opened; run it again")
 
     # ------------------------------------------------------------------------------------ the leading process alone
