@@ -107,8 +107,8 @@ def leaderboard_table() -> str:
         figures[row["codec"]] = [*map(geometric_mean, kinds), row["ebpfp"]["95"]["value"] or math.nan]
     best = [min(filter(math.isfinite, column), default=math.nan) for column in zip(*figures.values(), strict=True)]
     lines = [
-        f"| codec | {' | '.join(KINDS)} | all | never | at most | BD-rate, score | above the bound |",
-        f"|---|{'---:|' * (len(KINDS) + 5)}",
+        f"| codec | {' | '.join(KINDS)} | all | never | at most | BD-rate, score | above the bound | verified |",
+        f"|---|{'---:|' * (len(KINDS) + 6)}",
     ]
     for row in board["codecs"]:
         cells = [
@@ -119,6 +119,7 @@ def leaderboard_table() -> str:
         cells += [str(bounds.count(bound) or "-") for bound in ("never", "at most")]
         bd_rate, gap = row["bd_rate_score"]["percent"]["value"], row["bound_gap"]["value"]
         cells += ["-" if bd_rate is None else f"{bd_rate:+.0f} %", "-" if gap is None else f"{gap:.2f}"]
+        cells.append(str(row.get("verified_samples") or "no"))
         lines.append(f"| `{row['codec']}` | {' | '.join(cells)} |")
     return "\n".join(lines)
 

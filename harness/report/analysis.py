@@ -203,6 +203,7 @@ def _codec_summary(
         encode_mb_per_s=speeds["encode"],
         decode_mb_per_s=speeds["decode"],
         points=points,
+        verified_samples=min(point.verified_samples for point in points),
     )
 
 

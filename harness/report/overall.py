@@ -80,6 +80,7 @@ def _row(name: str, analyses: Sequence[ScenarioAnalysis]) -> OverallRow:
         encode_mb_per_s=speeds["encode"],
         decode_mb_per_s=speeds["decode"],
         on_front=None,
+        verified_samples=min((codec.verified_samples for codec in found), default=0),
     )
 
 

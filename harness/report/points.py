@@ -56,6 +56,7 @@ def rate_point(entry: Scored, entries: Sequence[Scored], floor: Evidence | None,
         front_share=None,
         links=link_times(bytes_per_sample, raw_bytes, encode, decode),
         tensors=tensors,
+        verified_samples=result.verification.samples if result.verification else 0,
     )
 
 

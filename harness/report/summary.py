@@ -116,6 +116,11 @@ class RatePoint(_Strict):
     front_share: float | None = Field(description="of the bootstrap draws in which it is on the front")
     links: list[LinkTime] = Field(description="empty where timings are missing")
     tensors: list[TensorPoint] = Field(description="in the order of the scenario")
+    verified_samples: int = Field(
+        default=0,
+        description="that another process decoded to the bits that were scored, from the saved codec and the bytes "
+        "alone; 0: not verified",
+    )
 
 
 class BoundGap(_Strict):
@@ -144,6 +149,7 @@ class CodecSummary(_Strict):
     encode_mb_per_s: Estimate = Field(description="median over rate points")
     decode_mb_per_s: Estimate = Field(description="median over rate points")
     points: list[RatePoint]
+    verified_samples: int = Field(default=0, description="the fewest of its points; 0: one at least is not verified")
 
 
 class LinkAnswer(_Strict):
@@ -237,6 +243,7 @@ class OverallRow(_Strict):
         description="no other codec compresses at least as much at the ranking percent and decodes at least as fast, "
         "and is better in one; speeds within 10 % are equal"
     )
+    verified_samples: int = Field(default=0, description="the fewest of its results; 0: one at least is not verified")
 
 
 class Summary(_Strict):

@@ -14,6 +14,7 @@ from harness.report.render.tables import (
     Table,
     name_cell,
     number_cell,
+    verified_cell,
 )
 from harness.report.summary import CodecSummary, RatePoint, ScenarioSummary
 
@@ -175,6 +176,7 @@ def codec_table(scenario: ScenarioSummary) -> Table:
         Column("trained on", numeric=False),
         Column("learned bytes"),
         Column("code", "where it comes from, and which version of it", numeric=False),
+        Column("verified samples", "the fewest of its rate points"),
     ]
     rows = [
         [
@@ -183,10 +185,16 @@ def codec_table(scenario: ScenarioSummary) -> Table:
             Cell(codec.trained_on),
             Cell(f"{codec.state_bytes:,}", codec.state_bytes),
             name_cell(codec.identity or text.NOTHING),
+            verified_cell(codec.verified_samples),
         ]
         for codec in scenario.codecs
     ]
-    return Table("Codecs", columns, rows, ["Learned parameters are known to both sides and not counted as rate."])
+    notes = [
+        "Learned parameters are known to both sides and not counted as rate.",
+        "Verified: so many samples of each rate point were decoded in another process, from the saved codec and the "
+        "bytes alone, to the bits that were scored.",
+    ]
+    return Table("Codecs", columns, rows, notes)
 
 
 def protocol_facts(scenario: ScenarioSummary) -> list[tuple[str, str]]:

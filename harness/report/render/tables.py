@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from harness.report import text
@@ -66,6 +66,19 @@ def estimate_cell(value: Estimate) -> Cell:
     return Cell(text.estimate(value), value.value)
 
 
+def verified_cell(samples: int) -> Cell:
+    """How many samples were verified."""
+    return Cell(str(samples) if samples else "no", samples)
+
+
+def unverified_notes(codecs: Iterable[str]) -> list[str]:
+    """A line that names the codecs whose bytes no other process decoded; none where there are none."""
+    names = ", ".join(text.shown(name) for name in dict.fromkeys(codecs))
+    return [
+        f"Not verified, by decoding samples in another process from the saved codec and the bytes: {names}."
+    ] * bool(names)
+
+
 CODEC_COLUMN = Column("codec", numeric=False)
 SCENARIO_COLUMN = Column("scenario", numeric=False)
 POINT_COLUMN = Column("rate point", numeric=False)
@@ -111,7 +124,8 @@ def overall_table(summary: Summary) -> Table:
         cells.append(Cell(text.estimate(row.bound_gap) + mark, row.bound_gap.value))
         rows.append([*cells, estimate_cell(row.encode_mb_per_s), estimate_cell(row.decode_mb_per_s)])
     notes = [
-        f"Ranked by the compression at {percent} % of the score. Brackets hold intervals; (n of m) counts scenarios."
+        *unverified_notes(row.codec for row in summary.overall if not row.verified_samples),
+        f"Ranked by the compression at {percent} % of the score. Brackets hold intervals; (n of m) counts scenarios.",
     ]
     incomplete = [row for row in summary.overall if row.missing]
     if incomplete:
@@ -187,7 +201,9 @@ def headline_table(summary: Summary, scenario: ScenarioSummary | None = None) ->
             bd_rates = (("score", codec.bd_rate_score), ("MSE", codec.bd_rate_mse))
             if summary.reference:
                 reasons += [(kind, record.reason, codec.codec) for kind, record in bd_rates if record.reason]
-    return Table("Headline", columns, rows, [*_headline_notes(summary), *_grouped(reasons)])
+    codecs = [codec for part in ([scenario] if scenario else summary.scenarios) for codec in part.codecs]
+    unverified = unverified_notes(c.codec for c in codecs if c.role == "codec" and not c.verified_samples)
+    return Table("Headline", columns, rows, [*unverified, *_headline_notes(summary), *_grouped(reasons)])
 
 
 def _headline(codec: CodecSummary, scenario: ScenarioSummary, reference: str | None) -> list[Cell]:
@@ -250,6 +266,7 @@ def points_table(scenario: ScenarioSummary) -> Table:
             "share of bootstrap draws",
             numeric=False,
         ),
+        Column("verified", "samples that another process decoded to the same bits, from the saved codec and the bytes"),
     ]
     rows = []
     for codec in scenario.codecs:
@@ -272,6 +289,7 @@ def _point(point: RatePoint) -> list[Cell]:
         number_cell(point.encode_mb_per_s),
         number_cell(point.decode_mb_per_s),
         _front(point),
+        verified_cell(point.verified_samples),
     ]
 
 

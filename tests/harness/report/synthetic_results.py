@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.results.result import CodecRecord, RateRecord, Result, TensorRecord
+from harness.results.result import CodecRecord, RateRecord, Result, TensorRecord, VerificationRecord
 
 TENSORS = {"block.1": 400, "block.7": 600}  # elements a sample, fp32
 
@@ -43,6 +43,7 @@ class Writer:
         quantiser_share: float | None = None,
         identity: str | None = None,
         asked: str = "",
+        verified: VerificationRecord | None = VerificationRecord(samples=3),  # noqa: B008  # frozen
     ) -> Path:
         """One result; `identity` is of the codec's code, this project's by default, `asked` when it was run (ISO)."""
         params = params or {}
@@ -105,6 +106,7 @@ class Writer:
             "dtype": "float32",
             "device_type": "cpu",
             "seed": 0,
+            "verification": verified,
         }
         result = Result(**{**fields, **self.context})
         index = np.arange(self.samples)
