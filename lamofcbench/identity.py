@@ -20,6 +20,7 @@ together are joined by `` + ``. No identity holds a path or anything else of the
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -77,6 +78,17 @@ def family_of(identity: str) -> str:
         ('dist:fast-codecs', 'anonymous', '')
     """
     return JOINED.join(_family(part) for part in identity.split(JOINED))
+
+
+def plugin_of(identity: str) -> str:
+    """An identity without what changes as its code is edited: which plugin of its family it is.
+
+    Example:
+        >>> plugin_of("lamofcbench:uniform@2"), plugin_of("dist:fast-codecs==1.2:Fast#00c2a50d3fc0e4a5")
+        ('lamofcbench:uniform', 'dist:fast-codecs:Fast')
+    """
+    without_hash = re.sub(r"(#[0-9a-f]+|@[0-9]+)$", "", identity)
+    return re.sub(r"^(dist:[^=]*)==.*(:)", r"\1\2", without_hash)
 
 
 def _family(identity: str) -> str:

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from lamofcbench.atomic import replacing
-from lamofcbench.errors import CodecError
+from lamofcbench.errors import CodecError, first_line, one_line
 from lamofcbench.user_files.closure import MAX_BYTES, MAX_FILES, SourceTree
 
 SOURCE_FOLDER = "source"
+MAX_PLACE = 300
+"""Characters of a folder's path that a message repeats."""
 _MAIN_NAME = re.compile(r"[\w-][\w.-]{0,200}\.py")
 _MODULE_NAME = re.compile(r"([^\W\d]\w{0,100}/){0,10}[^\W\d]\w{0,100}\.py")
 
@@ -59,54 +61,55 @@ def read_source(directory: Path, record: Any) -> SourceTree:
     Raises:
         CodecError: if a file is missing, changed or not listed, or the list is no list of such files.
     """
-    hashes = _checked(directory, record)
+    place = one_line(str(directory), MAX_PLACE)
+    hashes = _checked(place, record)
     folder = directory / SOURCE_FOLDER
-    _refuse_unlisted(folder, hashes)
+    _refuse_unlisted(place, folder, hashes)
     files: dict[str, bytes] = {}
     left = MAX_BYTES
     for name, sha256 in hashes.items():
         path = folder / name
         try:
             if not path.is_file():
-                raise CodecError(f"saved codec in {directory} lacks {SOURCE_FOLDER}/{name}")
+                raise CodecError(f"saved codec in {place} lacks {SOURCE_FOLDER}/{name}")
             with path.open("rb") as file:
                 content = file.read(left + 1)
         except OSError as error:
-            raise CodecError(f"{path} cannot be read: {error.strerror or error}") from error
+            raise CodecError(f"saved codec in {place}: {SOURCE_FOLDER}/{name}: {first_line(error)}") from error
         left -= len(content)
         if left < 0:
-            raise CodecError(f"the source of the saved codec in {directory} is larger than {MAX_BYTES >> 20} MiB")
+            raise CodecError(f"the source of the saved codec in {place} is larger than {MAX_BYTES >> 20} MiB")
         if hashlib.sha256(content).hexdigest() != sha256:
-            raise CodecError(f"{SOURCE_FOLDER}/{name} of the saved codec in {directory} was changed")
+            raise CodecError(f"{SOURCE_FOLDER}/{name} of the saved codec in {place} was changed")
         files[name] = content
     return SourceTree(str(record["main"]), files)
 
 
-def _checked(directory: Path, record: Any) -> Mapping[str, str]:
+def _checked(place: str, record: Any) -> Mapping[str, str]:
     """The listed hashes by name, where no name leads anywhere but into the folder."""
     main, hashes = (record.get("main"), record.get("files")) if isinstance(record, dict) else (None, None)
     if not isinstance(main, str) or not isinstance(hashes, dict) or main not in hashes:
-        raise CodecError(f"the config of the saved codec in {directory} does not say which its source files are")
+        raise CodecError(f"the config of the saved codec in {place} does not say which its source files are")
     if len(hashes) > MAX_FILES:
-        raise CodecError(f"the config of the saved codec in {directory} lists more than {MAX_FILES} source files")
+        raise CodecError(f"the config of the saved codec in {place} lists more than {MAX_FILES} source files")
     for name in hashes:
         if not (_MAIN_NAME if name == main else _MODULE_NAME).fullmatch(name):
             raise CodecError(
-                f"the config of the saved codec in {directory} lists the source file {name[:60]!r}, which is no "
+                f"the config of the saved codec in {place} lists the source file {name[:60]!r}, which is no "
                 "relative name of a Python module"
             )
     return {str(name): str(sha256) for name, sha256 in hashes.items()}
 
 
-def _refuse_unlisted(folder: Path, names: Mapping[str, str]) -> None:
+def _refuse_unlisted(place: str, folder: Path, names: Mapping[str, str]) -> None:
     folders = {parent.as_posix() for name in names for parent in Path(name).parents}
-    for place, subfolders, files in os.walk(folder):
+    for at, subfolders, files in os.walk(folder):
         for entry in (*subfolders, *files):
-            name = Path(place, entry).relative_to(folder).as_posix()
-            is_link = entry in subfolders and Path(place, entry).is_symlink()
+            name = Path(at, entry).relative_to(folder).as_posix()
+            is_link = entry in subfolders and Path(at, entry).is_symlink()
             if is_link or name not in (folders if entry in subfolders else names):
                 raise CodecError(
-                    f"saved codec in {folder.parent} holds {SOURCE_FOLDER}/{name}, which its config does not list; "
+                    f"saved codec in {place} holds {SOURCE_FOLDER}/{one_line(name)}, which its config does not list; "
                     "remove it"
                 )
 

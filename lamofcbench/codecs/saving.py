@@ -21,10 +21,10 @@ from torch import Tensor
 
 from lamofcbench.atomic import write_bytes, write_text
 from lamofcbench.codecs import params, returned
-from lamofcbench.codecs.saved_source import SOURCE_FOLDER, read_source, source_record, write_source
+from lamofcbench.codecs.saved_source import MAX_PLACE, SOURCE_FOLDER, read_source, source_record, write_source
 from lamofcbench.errors import CodecError, first_line, one_line, shown
 from lamofcbench.features import tensor_bytes
-from lamofcbench.identity import identity_of
+from lamofcbench.identity import identity_of, plugin_of
 from lamofcbench.registry import Registry, is_file_reference
 from lamofcbench.scenarios.base import FeatureSpecs
 from lamofcbench.user_files.modules import attribute_of, run_tree, tree_of
@@ -33,8 +33,6 @@ CONFIG_FILE = "config.json"
 STATE_FILE = "model.safetensors"
 MAX_CONFIG_BYTES = 2**24
 """Far more than the config of thousands of tensors takes."""
-MAX_PLACE = 300
-"""Characters of a folder's path that a message repeats."""
 _KEYS = ("codec", "codec_class", "codec_identity", "codec_source", "codec_params", "feature_specs", "fingerprint")
 
 
@@ -158,8 +156,8 @@ def load_folder(directory: Path, codecs: Registry[type[C]], *, trust_code: bool)
         return restore(codecs.get(name), config, directory)
     if not trust_code:
         raise CodecError(
-            f"saved codec {shown(name)} in {place} runs its own source; read {SOURCE_FOLDER}/ there, then allow it with "
-            "--trust-code"
+            f"saved codec {shown(name)} in {place} runs its own source; read the folder {SOURCE_FOLDER}, then allow it "
+            "with --trust-code"
         )
     tree = read_source(directory, source)
     main = directory.absolute() / SOURCE_FOLDER / tree.main
@@ -208,12 +206,7 @@ def restore(codec_class: type[C], config: Mapping[str, Any], directory: Path) ->
     place = _place(directory)
     if config["codec"] != codec_class.name:
         raise CodecError(f"saved codec in {place} is named {shown(config['codec'])}; its class is {codec_class.name!r}")
-    stated, identity = config["codec_identity"], identity_of(codec_class)
-    if stated != identity:
-        raise CodecError(
-            f"saved codec in {place} was made by {one_line(str(stated))}; here is {identity}, whose bytes may differ: use "
-            "the version that saved it, or fit and save it again"
-        )
+    _check_identity(str(config["codec_identity"]), identity_of(codec_class), place)
     try:
         specs = FeatureSpecs.model_validate(config["feature_specs"])
     except (ValidationError, RecursionError) as error:
@@ -234,6 +227,20 @@ def restore(codec_class: type[C], config: Mapping[str, Any], directory: Path) ->
     if not matches:
         raise CodecError(f"saved codec in {place} does not match its fingerprint; its files were changed")
     return codec
+
+
+def _check_identity(stated: str, found: str, place: str) -> None:
+    """Tells a codec whose code has changed since it was saved from a folder that contradicts itself."""
+    if stated == found:
+        return
+    if plugin_of(stated) != plugin_of(found):
+        raise CodecError(
+            f"saved codec in {place} is damaged: it is of {one_line(stated)}, and what it names is {found}"
+        )
+    raise CodecError(
+        f"saved codec in {place} was made by {one_line(stated)}; here is {found}, whose bytes may differ: use the "
+        "version that saved it, or fit and save it again"
+    )
 
 
 def _place(directory: Path) -> str:
