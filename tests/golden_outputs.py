@@ -28,7 +28,7 @@ from harness.results.record import as_statistics, stack_statistics
 from lamofcbench.builders import BUILDERS
 from lamofcbench.codecs import conformance
 from lamofcbench.codecs.base import CODECS, Codec
-from lamofcbench.features import FeatureSet
+from lamofcbench.features import FeatureSet, tensor_bytes
 from lamofcbench.identity import identity_of
 from lamofcbench.models.hooks import HookedSplitModel
 from lamofcbench.models.loading import load_model
@@ -89,8 +89,9 @@ def _coded(codec: Codec, sample: FeatureSet) -> dict[str, Any]:
         "energy": sum(float(after.square().sum() / before.square().sum()) for after, before in pairs),
     }
     if codec.name in EXACT_CODECS:
-        digest = hashlib.sha256(b"".join(hashlib.sha256(section).digest() for section in sections))
-        found["exact"] = {machine(): f"{digest.hexdigest()[:16]} {conformance.digest(decoded)[:16]}"}
+        parts = [*sections, *(tensor_bytes(tensor) for tensor in decoded.tensors.values())]
+        digest = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts))
+        found["exact"] = {machine(): digest.hexdigest()[:16]}
     return found
 
 

@@ -202,7 +202,8 @@ class _Reader:
 
     def _find(self, parts: tuple[str, ...]) -> list[str]:
         """The files that importing a dotted name runs: its packages', and its own."""
-        found, folder = [], ""
+        found: list[str] = []
+        folder = ""
         for part in parts:
             if not part.isidentifier():
                 return found
