@@ -273,7 +273,7 @@ def test_a_raised_revision_of_a_shipped_metric_is_computed_anew(make_runner, toy
 
 
 @pytest.fixture
-def plugin(tmp_path, monkeypatch):
+def plugin(tmp_path, monkeypatch, decoder):
     """Installs, and upgrades, a distribution that brings a metric and a codec; returns what installs a version."""
     site = tmp_path / "site"
     site.mkdir()
@@ -302,12 +302,15 @@ def plugin(tmp_path, monkeypatch):
         importlib.invalidate_caches()
         for name in [name for name in sys.modules if name.partition(".")[0] == "fine_plugins"]:
             del sys.modules[name]
+        forget()
+
+    def forget():
+        decoder.close()  # it has imported what was installed when it started
         for registry in registries.values():
             registry._found = None
 
     yield install
-    for registry in registries.values():
-        registry._found = None
+    forget()
 
 
 def test_an_upgraded_plugin_is_computed_anew(runner_of, project, plugin, computed_batches):
