@@ -61,6 +61,7 @@ class _Cached(_Strict):
     scenario: str
     scenario_digest: str
     data_revision: str
+    builder_identity: str = ""
     folds: int
     tensors: dict[str, _TensorSpectrum]
 
@@ -89,6 +90,7 @@ def read_spectra(
         "scenario": scenario.id,
         "scenario_digest": result.scenario_digest,
         "data_revision": result.data_revision,
+        "builder_identity": result.builder_identity,
         "folds": FOLDS,
     }
     kept = _read_cache(path)
@@ -139,6 +141,11 @@ def _compute(scenario: Scenario, result: Result, data: Path | None) -> dict[str,
         _require_revision(BUILDERS.get(scenario.builder, relative_to=scenario.origin)().revision(), result)
     calibration = Calibration(scenario, data)
     _require_revision(calibration.data_revision, result)
+    if calibration.builder_identity != result.builder_identity:
+        raise DataError(
+            f"the results are of data built by {result.builder_identity or 'unknown code'}, the data here by "
+            f"{calibration.builder_identity or 'unknown code'}"
+        )
     return {spec.name: spectrum(calibration, spec) for spec in scenario.tensors}
 
 
