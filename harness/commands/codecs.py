@@ -39,20 +39,18 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _describe(codec: Any) -> dict[str, Any]:
-    fields = dataclasses.fields(codec.Params)
+    from lamofcbench.codecs.params import plain_defaults, to_plain
+
+    defaults = plain_defaults(codec.Params)
     return {
         "name": codec.name,
         "summary": (codec.__doc__ or "").strip().splitlines()[0] if codec.__doc__ else "",
-        "params": {field.name: _default(field) for field in fields},
-        "rate_points": [dict(point) for point in codec.rate_points],
+        "params": {f.name: defaults.get(f.name, "required") for f in dataclasses.fields(codec.Params) if f.init},
+        "rate_points": [
+            {name: to_plain(codec.make_params(point))[name] for name in point} for point in codec.rate_points
+        ],
         "lossless": codec.lossless,
         "needs_calibration": codec.needs_calibration,
         "paper": codec.paper,
         "unavailable": codec.unavailable(),
     }
-
-
-def _default(field: dataclasses.Field) -> Any:
-    if field.default is not dataclasses.MISSING:
-        return field.default
-    return field.default_factory() if field.default_factory is not dataclasses.MISSING else "required"

@@ -74,11 +74,12 @@ def check_definition(params_class: Any, codec: str) -> None:
         unfit = _unfit(annotation, (params_class,))
         if unfit is not None:
             raise PluginError(f"codec {codec!r}: parameter {name!r} is declared {unfit}")
+    annotations = _annotations(params_class, codec)
     for field in dataclasses.fields(params_class):
         if field.init and _has_default(field):
             default = _default(field)
             try:
-                _checked(TypeAdapter(_annotations(params_class, codec)[field.name]), _native(default))
+                _checked(TypeAdapter(annotations[field.name]), _native(default))
             except Exception as error:
                 raise PluginError(
                     f"codec {codec!r}: the default {shown(default)} of parameter {field.name!r} does not fit: "
@@ -213,6 +214,13 @@ def to_plain(params: Any) -> dict[str, Any]:
             except ValueError as error:
                 raise ValueError(f"{field.name}: {first_line(error)}") from error
     return plain
+
+
+def plain_defaults(params_class: type) -> dict[str, Any]:
+    """The defaults of the fields as plain data; fields without one are absent."""
+    fields = [field for field in dataclasses.fields(params_class) if field.init and _has_default(field)]
+    annotations = _annotations(params_class, params_class.__name__)
+    return {f.name: _plain(_checked(TypeAdapter(annotations[f.name]), _native(_default(f)))) for f in fields}
 
 
 def as_text(plain: Any) -> str:

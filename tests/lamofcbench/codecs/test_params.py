@@ -12,6 +12,7 @@ import pytest
 import torch
 from pydantic import Field
 
+from harness.commands import codecs as codecs_command
 from harness.results.result import CodecRecord
 from lamofcbench.codecs.base import Codec
 from lamofcbench.codecs.conformance_samples import SPECS
@@ -249,6 +250,17 @@ def test_what_a_class_raises_itself_is_one_line():
 
 
 # ---------------------------------------------------------------------------------------------------------- as text
+
+
+def test_the_list_of_codecs_shows_plain_data():
+    class Listed(Codec):
+        Params = Many
+        rate_points = ({"level": Mode.LEVEL, "weights": Path("a")},)
+
+    described = codecs_command._describe(Listed)
+    assert json.loads(json.dumps(described)) == described
+    assert described["params"]["inner"] == {"gain": 1.0, "mode": "fast"}
+    assert described["rate_points"] == [{"level": 2, "weights": "a"}]
 
 
 @dataclass(frozen=True)
