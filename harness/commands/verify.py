@@ -6,6 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
+from harness.console import MAX_LINE
+from lamofcbench.errors import one_line
+
 HELP = "read every byte of a dataset or results folder and say what is damaged"
 
 
@@ -43,8 +46,8 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps({**counts, **listed}, indent=2))
     else:
         for finding in audit.damage:
-            print(f"damaged: {finding}")
+            print(one_line(f"damaged: {finding}", MAX_LINE))
         for finding in audit.notes:
-            print(f"note: {finding}")
+            print(one_line(f"note: {finding}", MAX_LINE))
         print(f"{audit.files} files, {audit.bytes_read} bytes read, {audit.damaged_files} damaged")
     return 1 if audit.damage else 0
