@@ -208,7 +208,9 @@ def test_scoring_again_prints_the_folders_and_checks_them(lamofcbench, run_toy, 
     arguments = ["score", "--results", tmp_path / "results", "--data", toy_data, "--decode"]
     status, lines, errors = lamofcbench(*arguments, "--scenarios", toy_file)
     assert status == 0 and sorted(lines) == sorted(folders), errors
-    assert "toy-directions@1 identity accuracy 1" in errors
+    assert "toy-directions@1 identity accuracy 1; 22 samples decode elsewhere, 22 of them bit for bit" in errors
+    assert lamofcbench(*arguments, "--scenarios", toy_file, "--update")[0] == 0
+    assert json.loads((Path(folders[0]) / "result.json").read_text())["verification"]["samples"] == 22
     status, _, errors = lamofcbench(*arguments)
     assert status == 1 and "--scenarios path/to/file.py:NAME" in errors
     bitstream = Path(folders[-1]) / "bitstreams" / "4.bin"

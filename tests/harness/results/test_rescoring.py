@@ -6,7 +6,14 @@ import pytest
 
 from harness.metrics.base import METRICS
 from harness.results.record import column, statistics_of
-from harness.results.rescoring import OtherMetricError, SupersededError, check_decoding, rescore
+from harness.results.rescoring import (
+    OtherMetricError,
+    SupersededError,
+    check_decoding,
+    record_verification,
+    rescore,
+)
+from harness.results.result import VerificationRecord
 from harness.results.store import ResultFolder, config_hash, find_results
 from lamofcbench.codecs.registry import make_codecs
 from lamofcbench.errors import ResultsError
@@ -123,8 +130,32 @@ def test_a_result_of_another_protocol_is_not_scored(result, toy):
         rescore(result, toy)
 
 
-def test_kept_bitstreams_decode_to_the_recorded_distortions(result, toy, make_runner, decoder):
-    check_decoding(result, toy, make_runner().test, decoder)
+def test_kept_bitstreams_decode_elsewhere_to_the_bits_that_were_scored(result, toy, make_runner, decoder):
+    decoded = check_decoding(result, toy, make_runner().test, decoder)
+    assert (decoded.samples, decoded.identical) == (22, 22)
+    record_verification(result, toy, decoded)
+    assert result.read_result().verification == VerificationRecord(samples=22)
+
+
+def test_other_last_bits_within_the_tolerance_are_counted_but_not_recorded(result, toy, make_runner, decoder):
+    change(result, decoded_sha256=lambda digests: [*digests[:5], "0" * 64, *digests[6:]])
+    decoded = check_decoding(result, toy, make_runner().test, decoder)
+    assert (decoded.samples, decoded.identical) == (22, 21)
+    record_verification(result, toy, decoded)
+    assert result.read_result().verification == VerificationRecord(samples=3)
+
+
+def test_the_distortions_of_a_result_without_digests_are_still_checked(result, toy, make_runner, decoder):
+    path = result.path / "samples.parquet"
+    pq.write_table(pq.read_table(path).drop_columns("decoded_sha256"), path)
+    assert check_decoding(result, toy, make_runner().test, decoder).identical == 0
+
+
+def test_a_codec_that_is_not_the_results_is_refused(result, toy, make_runner, decoder):
+    shutil.rmtree(result.codec_path)
+    make_codecs("zstd", toy.specs)[0].save(result.codec_path)
+    with pytest.raises(ResultsError, match=r"is not the codec of result\.json"):
+        check_decoding(result, toy, make_runner().test, decoder)
 
 
 def test_what_does_not_decode_as_recorded_is_named(result, toy, make_runner, decoder):
