@@ -58,7 +58,7 @@ class Journal:
         entry: dict[str, Any] = json.loads(text)
         return entry
 
-    def locked(self, rank: str) -> AbstractContextManager[None]:
+    def locked(self, rank: str) -> AbstractContextManager[bool]:
         """The lock on a rank's file."""
         return locked(self.directory / f"{rank}.lock", f"writing {self.directory / rank}.jsonl")
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from safetensors import SafetensorError
 from safetensors.torch import load_file as load_tensors
 
-from harness.results import hashes
+from harness.results import hashes, store
 from harness.results.record import read_table
 from harness.results.result import TIMING_COLUMNS, Result
 from harness.results.scoring import make_metric, mse_of, rate_of, read_figures, score_table, tensors_of
@@ -46,7 +46,7 @@ from lamofcbench.scenarios.base import SCENARIOS
 from lamofcbench.storage.index import MAX_GROUP_BYTES, PARQUET_ERRORS
 
 MAX_BITSTREAM_BYTES = 2**31
-_NAMES = {RESULT_FILE, SAMPLES_FILE, TIMINGS_FILE, RUN_FILE}
+_NAMES = {RESULT_FILE, SAMPLES_FILE, TIMINGS_FILE, RUN_FILE, store.CONFIG_FILE}
 _TOLERANCE = 1e-9
 _BITSTREAM = re.compile(r"(0|[1-9]\d{0,11})\.bin")
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")

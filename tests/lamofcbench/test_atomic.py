@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from lamofcbench import atomic
 from lamofcbench.atomic import remove_leftovers, replacing, write_bytes, write_errors, write_json, write_text
 from lamofcbench.errors import DataError, LaMoFCBenchError, WriteError
 from lamofcbench.processes import machine
@@ -119,8 +120,8 @@ def test_a_pipe_is_written_to_rather_than_replaced(tmp_path):
 
 def test_content_is_on_disk_before_its_name_changes(tmp_path, monkeypatch):
     events = []
-    sync, rename = os.fsync, Path.replace
-    monkeypatch.setattr(os, "fsync", lambda number: (events.append("sync"), sync(number)))
+    sync, rename = atomic._sync, Path.replace
+    monkeypatch.setattr(atomic, "_sync", lambda number: (events.append("sync"), sync(number)))
     monkeypatch.setattr(Path, "replace", lambda self, to: (events.append("rename"), rename(self, to))[1])
     write_bytes(tmp_path / "a", b"x")
     assert events == ["sync", "rename"]
@@ -226,7 +227,7 @@ def test_a_disk_that_is_full_only_when_the_content_is_due_says_so_too(tmp_path, 
     def full(number):
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(atomic, "_sync", full)
     with pytest.raises(WriteError, match=r"cannot write .*a: No space left on device; make room"):
         write_text(tmp_path / "a", "x")
     assert names(tmp_path) == []

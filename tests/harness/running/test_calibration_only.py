@@ -12,6 +12,7 @@ from lamofcbench.errors import DataError, LaMoFCBenchError
 from lamofcbench.features import FeatureSet
 from lamofcbench.storage import open_split, reader
 from lamofcbench.storage.calibration import Calibration
+from lamofcbench.storage.layout import json_checksum
 
 LEARNERS = [codec.name for codec in CODECS if codec.needs_calibration and codec.unavailable() is None]
 
@@ -120,6 +121,6 @@ def test_a_dataset_without_calibration_samples_is_an_error(toy, toy_data, tmp_pa
     manifest = tmp_path / "data" / toy.id / "manifest.json"
     content = json.loads(manifest.read_text())
     del content["splits"]["calibration"]
-    manifest.write_text(json.dumps(content))
+    manifest.write_text(json.dumps({**content, "checksum": json_checksum(content)}))
     with pytest.raises(LaMoFCBenchError, match="calibration"):
         Calibration(toy, tmp_path / "data")

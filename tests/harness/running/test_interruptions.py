@@ -4,7 +4,6 @@
 survives from then on.
 """
 
-import os
 import shutil
 import sys
 
@@ -87,7 +86,7 @@ def dies_everywhere(death, tmp_path, snapshot, monkeypatch):
 
 @pytest.fixture
 def run(make_runner, toy, monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda _: None)  # dying processes do not need it, and hundreds of runs take long
+    monkeypatch.setattr(atomic, "_sync", lambda _: None)  # an end of this kind does not need it, and it takes long
     monkeypatch.setattr(environment, "describe", lambda _: {})
     (codec,) = make_codecs("mean", toy.specs)
     return lambda results, **settings: make_runner(results=results, **settings).run_codec(codec)

@@ -109,6 +109,7 @@ def test_the_compute_dtype_is_an_option(vit_folder: Path, decoder_folder: Path, 
 
 def test_a_relative_folder_stands_beside_the_scenarios_file(vit_folder: Path, tmp_path: Path) -> None:
     shutil.copytree(vit_folder, tmp_path / "weights")
+    (tmp_path / "mine.py").write_text("")
     options = {"image_size": 32}
     relative = scenario_of(tmp_path / "mine.py", adapter="dinov3-vit", source="./weights", options=options)
     assert load_model(relative).front(IMAGE)["block.5"].shape == (21, 32)
