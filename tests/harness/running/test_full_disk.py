@@ -28,6 +28,8 @@ def command(toy_file, toy_data, tmp_path):
         "--codecs",
         "mean",
         "--quiet",
+        "--verify-samples",  # the process that decodes apart would start under the limit of this one
+        "0",
     ]
 
 
@@ -56,7 +58,7 @@ def test_a_run_names_the_file_and_the_next_one_goes_on(
     assert (codec, "/".join(name)) == ("identity", LIMITS[size])
     assert temporary_files(tmp_path) == []
     assert main(command) == 0
-    make_runner(results=tmp_path / "whole").run(make_codecs("mean", toy.specs))
+    make_runner(results=tmp_path / "whole", verify_samples=0).run(make_codecs("mean", toy.specs))
     assert snapshot(tmp_path / "results") == snapshot(tmp_path / "whole")
 
 
@@ -70,7 +72,9 @@ def test_tables_that_cannot_be_written_leave_the_shorter_ones(
     with file_size_limit(size), pytest.raises(WriteError) as caught:
         make_runner(limit=18).run_codec(codec)
     assert str(caught.value).startswith(f"cannot write {folder / name}: File too large")
-    assert snapshot(folder) == before  # the report of 17 samples still stands
+    after = snapshot(folder)
+    del after["config.json"]  # says what the unfinished run was of
+    assert after == before  # the report of 17 samples still stands
     assert make_runner(limit=18).run_codec(codec).result.samples == 18
     gc.collect()  # a parquet writer that was not closed would complain
     assert [str(warning.message) for warning in recwarn] == []
