@@ -244,8 +244,8 @@ class ResultFolder:
 
     def finish(self, result: Result, run: Mapping[str, Any]) -> None:
         """Writes the report; the journal goes once it holds nothing that a later, longer run could use."""
+        (self.path / CONFIG_FILE).unlink(missing_ok=True)  # first, so that no kill leaves it beside the result
         self._write_report(result, run)
-        (self.path / CONFIG_FILE).unlink(missing_ok=True)  # the result holds it all
         if self.has_spent_journal(result):
             self.remove_journal()
 

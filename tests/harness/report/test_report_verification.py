@@ -44,8 +44,8 @@ def test_terminal_markdown_and_page_name_those_that_are_not(mixed, tmp_path):
     for text in (shown, paths.markdown.read_text(), paths.page.read_text()):
         named = text.partition(NOTE)[2].partition(".")[0]
         assert set(named.split(", ")) == {"anonymous", "older"}
-    assert "| older | no | nothing | 0 | no |" in paths.markdown.read_text()
-    assert "| sound | no | nothing | 0 | 3 |" in paths.markdown.read_text()
+    assert "| older | no | nothing | 0 | lamofcbench:older@1 | no |" in paths.markdown.read_text()
+    assert "| sound | no | nothing | 0 | lamofcbench:sound@1 | 3 |" in paths.markdown.read_text()
 
 
 def test_where_all_are_verified_nothing_is_noted(writer, tmp_path):
