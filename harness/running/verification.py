@@ -73,7 +73,7 @@ def draw(config_hash: str, count: int, reported: int, test_samples: int) -> Draw
 
     Example:
         >>> draw("00" * 8, count=2, reported=10, test_samples=10).samples
-        (4, 8)
+        (3, 8)
     """
     lowest: list[tuple[int, int]] = []  # a heap of negated ranks, the highest rank first
     samples: tuple[int, ...] = ()
