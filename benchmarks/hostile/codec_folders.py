@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from random import Random
 
@@ -29,6 +30,8 @@ class CodecTemplate:
         source: the codec, and streams of it.
     """
 
+    readers: Mapping[str, float] = {"load_saved": 1.0}
+
     def __init__(self, source: Source) -> None:
         self._source = source
         with tempfile.TemporaryDirectory() as folder:
@@ -50,7 +53,7 @@ class CodecTemplate:
         forged = random.random() < 0.75 and _forge(files)
         return f"{name}{' with a forged fingerprint' if forged else ''} of {self._source.label}", files
 
-    def read(self, folder: Path) -> str | None:
+    def read(self, folder: Path, reader: str) -> str | None:
         """Loads the codec and uses it."""
         codec = load_saved(folder)
         stream = self._source.streams[-1]
@@ -64,9 +67,9 @@ class CodecTemplate:
         return None
 
 
-def codec_templates() -> dict[Template, int]:
+def codec_templates() -> dict[Template, float]:
     """Every codec's folder; those of large networks and of processes seldom."""
-    templates: dict[Template, int] = {}
+    templates: dict[Template, float] = {}
     for name in codec_names():
         templates[CodecTemplate(odd_source(name))] = 1 if name in COSTLY else 5
     return templates

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,12 +17,15 @@ import pyarrow.parquet as pq
 from benchmarks.hostile.files import Files, written
 from benchmarks.hostile.honest import made_up_features
 from benchmarks.hostile.json_mutations import mutate_json
+from benchmarks.hostile.judge import message_fault
 from benchmarks.hostile.mutations import mutate
 from benchmarks.hostile.safetensors_mutations import mutate_safetensors
+from lamofcbench.audit import Audit
 from lamofcbench.codecs.conformance_samples import SPECS
 from lamofcbench.scenarios.base import Backbone, Scenario
 from lamofcbench.storage import DatasetWriter, load_dataset, open_split
 from lamofcbench.storage.layout import MANIFEST_FILE, json_checksum, shard_name
+from lamofcbench.storage.verification import verify_dataset
 
 SIZES = {"test": ((17, 2), (1, 0), (5, 1)), "calibration": ((9, 1),)}
 SCENARIO = Scenario(
@@ -42,8 +46,6 @@ SCENARIO = Scenario(
     calibration_samples=1,
     licence="CC0-1.0",
 )
-THROUGH_DATASETS = 0.02
-"""This share is also read by `load_dataset`, which takes much longer."""
 ODD_CELLS: tuple[Any, ...] = (
     None, "", "__metadata__", "../x", "/etc/passwd", "x" * 100_000, "a\nb", "\0", -1, 0, 1, 2**31, 2**62, [], [-1], [0],
     [2**62, 2**62], [1] * 1000, "float32", "int8", b"\xff",
@@ -56,6 +58,8 @@ class DatasetTemplate:
     Args:
         target: which file is damaged: ``manifest``, ``index`` or ``shard``.
     """
+
+    readers: Mapping[str, float] = {"open_split": 0.8, "verify": 0.18, "load_dataset": 0.02}
 
     def __init__(self, target: str) -> None:
         self._target = target
@@ -76,37 +80,43 @@ class DatasetTemplate:
         endings = {"manifest": ".json", "index": ".parquet", "shard": ".safetensors"}
         name = random.choice([name for name in files if name.endswith(endings[self._target])])
         donor = files[random.choice(list(files))]
-        if self._target == "manifest":
-            files[name] = (
-                mutate_json(files[name], random) if random.random() < 0.8 else mutate(files[name], donor, random)
-            )
-        elif self._target == "shard":
+        as_bytes = random.random() < 0.3
+        if self._target == "shard":
             files[name] = mutate_safetensors(files[name], random)
-        elif random.random() < 0.6:
-            files[name] = _other_rows(files[name], random)
-        else:
+        elif as_bytes:
             files[name] = mutate(files[name], donor, random)
+        elif self._target == "manifest":
+            files[name] = mutate_json(files[name], random)
+        else:
+            files[name] = _other_rows(files[name], random)
         if random.random() < 0.02:
             del files[name]
         forged = random.random() < 0.85 and _forge(files)
-        return f"{name}{' with forged hashes' if forged else ''}", {
-            **files,
-            "through-datasets": b"",
-        } if random.random() < THROUGH_DATASETS else files
+        return f"{name}{' with forged hashes' if forged else ''}", files
 
-    def read(self, folder: Path) -> str | None:
-        """Reads every row and every tensor of every split."""
+    def read(self, folder: Path, reader: str) -> str | None:
+        """Reads every row and every tensor of every split, or verifies every byte."""
+        if reader == "verify":
+            return _verified(folder)
         for split in SIZES:
-            reader = open_split(SCENARIO, split, folder)
-            reader.check()
-            for index in range(len(reader)):
-                reader.row(index), reader.sample_id(index), reader.reference(index)
-                for tensor in reader.features(index).tensors.values():
+            if reader == "load_dataset":
+                for row in load_dataset(SCENARIO, split=split, data_dir=str(folder), streaming=True):
+                    row[SPECS.tensors[0].name].clone()
+                continue
+            opened = open_split(SCENARIO, split, folder)
+            opened.check()
+            for index in range(len(opened)):
+                opened.row(index), opened.sample_id(index), opened.reference(index)
+                for tensor in opened.features(index).tensors.values():
                     tensor.clone()  # reads what is mapped
-        if (folder / "through-datasets").exists():
-            for row in load_dataset(SCENARIO, split="test", data_dir=str(folder), streaming=True):
-                str(row["sample_id"])
         return None
+
+
+def _verified(folder: Path) -> str | None:
+    audit = Audit()
+    verify_dataset(folder, audit)
+    lines = map(str, [*audit.damage, *audit.notes])
+    return next((fault for fault in map(message_fault, lines) if fault is not None), None)
 
 
 def _other_rows(data: bytes, random: Random) -> bytes:

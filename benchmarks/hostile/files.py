@@ -8,22 +8,29 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+T = TypeVar("T")
 Files = Mapping[str, bytes]
 """The content of a folder by relative path."""
 
 
 class Template(Protocol):
-    """An honest folder, how its files are damaged, and what reads it."""
+    """An honest folder, how its files are damaged, and what reads it.
+
+    Attributes:
+        files: of the honest folder.
+        readers: names of the ways to read it, with how often each is taken.
+    """
 
     files: Files
+    readers: Mapping[str, float]
 
     def damage(self, random: Random) -> tuple[str, Files]:
         """What was done, and the files after it."""
 
-    def read(self, folder: Path) -> str | None:
-        """Reads the folder; None, or what is wrong with the result."""
+    def read(self, folder: Path, reader: str) -> str | None:
+        """Reads the folder in one way; None, or what is wrong with the result."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +42,11 @@ class FilesCase:
     kind: str
     template: Template
     files: Files
+    reader: str
 
     def describe(self) -> str:
         """What it is, in one line."""
-        return self.kind
+        return f"{self.kind}, read by {self.reader}"
 
     def run(self) -> str | None:
         """Reads the folder, which is written first and removed after it.
@@ -46,11 +54,11 @@ class FilesCase:
         Raises:
             Exception: what reading raises.
         """
-        return _read(self.template, self.files)
+        return _read(self.template, self.files, self.reader)
 
     def honest_run(self) -> Callable[[], object]:
         """Reading of the honest folder."""
-        return lambda: _read(self.template, self.template.files)
+        return lambda: _read(self.template, self.template.files, self.reader)
 
 
 class FilesCases:
@@ -62,20 +70,20 @@ class FilesCases:
         templates: honest folders, with how often each is taken.
     """
 
-    def __init__(self, target: str, seed: int, templates: Mapping[Template, int]) -> None:
+    def __init__(self, target: str, seed: int, templates: Mapping[Template, float]) -> None:
         self._target, self._seed, self._templates = target, seed, dict(templates)
 
     def make(self, number: int) -> FilesCase:
         """The case of this number."""
         random = Random(f"{self._seed}/{self._target}/{number}")
-        template = random.choices(list(self._templates), list(self._templates.values()))[0]
+        template = _drawn(self._templates, random)
         kind, files = template.damage(random)
-        return FilesCase(kind, template, files)
+        return FilesCase(kind, template, files, _drawn(template.readers, random))
 
     def honest(self) -> FilesCase:
         """A case that is to be read."""
         template = next(iter(self._templates))
-        return FilesCase("honest", template, template.files)
+        return FilesCase("honest", template, template.files, next(iter(template.readers)))
 
 
 def cases_of_files(target: str, seed: int) -> FilesCases:
@@ -95,13 +103,17 @@ def written(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
-def _read(template: Template, files: Files) -> str | None:
+def _drawn(weights: Mapping[T, float], random: Random) -> T:
+    return random.choices(list(weights), list(weights.values()))[0]
+
+
+def _read(template: Template, files: Files, reader: str) -> str | None:
     folder = Path(tempfile.mkdtemp(prefix="hostile-"))  # a new name each time, since readers remember what they checked
     try:
         for name, content in files.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        return template.read(folder)
+        return template.read(folder, reader)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -21,6 +21,7 @@ from benchmarks.hostile.judge import Outcome
 
 HANG_SECONDS = 120.0
 """A case that takes longer is ended with its process; setting up a target may take as long."""
+POLL_SECONDS = 0.5
 COMMAND = [sys.executable, "-m", "benchmarks.hostile.child"]
 """What the seed and the counter's file follow."""
 _ROOT = Path(__file__).resolve().parents[2]
@@ -86,13 +87,16 @@ class Supervisor:
     def _line(self, child: subprocess.Popen[bytes]) -> bytes:
         """The next answer; nothing where the child ended or hangs."""
         assert child.stdout is not None
-        number, since = self._number(), time.monotonic()
+        number, waited, looked = self._number(), 0.0, time.monotonic()
         with selectors.DefaultSelector() as selector:
             selector.register(child.stdout, selectors.EVENT_READ)
-            while not selector.select(0.5):
+            while not selector.select(POLL_SECONDS):
+                now = time.monotonic()
+                # No more than a few polls at once: a machine that slept, or stopped both processes, is no hang.
+                waited, looked = waited + min(now - looked, 4 * POLL_SECONDS), now
                 if self._number() != number:
-                    number, since = self._number(), time.monotonic()
-                elif time.monotonic() - since > self._hang_seconds:
+                    number, waited = self._number(), 0.0
+                elif waited > self._hang_seconds:
                     return b""
         line: bytes = child.stdout.readline()
         return line if line.endswith(b"\n") else b""
