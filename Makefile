@@ -50,7 +50,7 @@ bench-speed: venv ## speed benchmarks: storage, harness overhead, bootstrap draw
 	$(BIN)/python benchmarks/bootstrap_draws.py
 	$(BIN)/python benchmarks/codec_speed.py
 
-bench-hostile: venv ## a million mutated bitstreams and ten thousand mutated files: under an hour; resumes
+bench-hostile: venv ## a million mutated bitstreams and ten thousand mutated files: about an hour; resumes
 	$(BIN)/python benchmarks/hostile_input.py
 
 readme: venv ## write the tables of README.md anew
