@@ -1,7 +1,8 @@
 """FeatureSet: the features of one sample, and their packing into 2-D planes and back.
 
 A feature set holds named tensors with no batch axis and no padding, plus the few integers that a tail needs beside
-them. Codecs see nothing else of a sample.
+them. Codecs see nothing else of a sample: what else a scenario hands its tail (`GivenSpec`) travels beside the
+features, and is taken off before encoding and put back after decoding.
 
 Packing turns a tensor into the planes that an image-like codec wants, and back, exactly:
 
@@ -31,9 +32,16 @@ import torch
 from torch import Tensor
 
 from lamofcbench.errors import ScenarioError, shown
-from lamofcbench.scenarios.base import Axis, FeatureSpecs, TensorSpec
+from lamofcbench.scenarios.base import Axis, FeatureSpecs, GivenSpec, TensorSpec
 
-TORCH_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+TORCH_DTYPES = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "int64": torch.int64,
+    "int32": torch.int32,
+    "uint8": torch.uint8,
+}
 _INTEGERS_OF_WIDTH = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -46,6 +54,7 @@ class FeatureSet:
     Args:
         tensors: name to tensor, with no batch axis and no padding.
         side: lossless integers that the tail needs (image size, seed), of 64 bits with sign; numpy's are integers too.
+        given: name to tensor of what the tail is handed uncoded; no part of the features and of none of their figures.
 
     Raises:
         ScenarioError: naming the side information that is no such integer.
@@ -56,11 +65,17 @@ class FeatureSet:
         (16, 448)
     """
 
-    __slots__ = ("side", "tensors")
+    __slots__ = ("given", "side", "tensors")
 
-    def __init__(self, tensors: Mapping[str, Tensor], side: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        tensors: Mapping[str, Tensor],
+        side: Mapping[str, int] | None = None,
+        given: Mapping[str, Tensor] | None = None,
+    ) -> None:
         self.tensors: Mapping[str, Tensor] = MappingProxyType(dict(tensors))
         self.side: Mapping[str, int] = MappingProxyType({n: _side_integer(n, v) for n, v in (side or {}).items()})
+        self.given: Mapping[str, Tensor] = MappingProxyType(dict(given or {}))
 
     def __getitem__(self, name: str) -> Tensor:
         return self.tensors[name]
@@ -88,11 +103,20 @@ class FeatureSet:
     def cast(self, specs: FeatureSpecs) -> FeatureSet:
         """These features in the stored dtypes of the specs, in their order, contiguous and detached."""
         tensors = {s.name: self[s.name].detach().to(TORCH_DTYPES[s.dtype]).contiguous() for s in specs.tensors}
-        return FeatureSet(tensors, self.side)
+        return FeatureSet(tensors, self.side, self.given)
 
     def select(self, names: Sequence[str]) -> FeatureSet:
-        """The named tensors only, with the same side information."""
-        return FeatureSet({name: self[name] for name in names}, self.side)
+        """The named tensors only, with all else as it is."""
+        return FeatureSet({name: self[name] for name in names}, self.side, self.given)
+
+    def with_given(self, given: Mapping[str, Tensor] | None) -> FeatureSet:
+        """The same features beside other given tensors; None for nothing beside them, which is what codecs get."""
+        return FeatureSet(self.tensors, self.side, given)
+
+    @property
+    def given_bytes(self) -> int:
+        """Bytes of the given tensors, which no rate counts."""
+        return sum(t.numel() * t.element_size() for t in self.given.values())
 
 
 def _side_integer(name: str, value: Any) -> int:
@@ -152,7 +176,26 @@ def check_features(features: FeatureSet, specs: FeatureSpecs) -> dict[str, int]:
     return sizes
 
 
-def _check_tensor(spec: TensorSpec, tensor: Tensor, sizes: dict[str, int]) -> None:
+def check_given(given: Mapping[str, Tensor], specs: Sequence[GivenSpec], sizes: Mapping[str, int]) -> None:
+    """Refuses given tensors that are not those of a scenario.
+
+    Args:
+        given: what stands beside the features.
+        specs: the scenario's declarations.
+        sizes: of the features' ragged axes, as `check_features` returns them.
+
+    Raises:
+        ScenarioError: naming the first one whose presence, dtype or shape differs.
+    """
+    expected = [spec.name for spec in specs]
+    if list(given) != expected:
+        raise ScenarioError(f"given tensors are {list(given)}; the scenario declares {expected}, in this order")
+    known = dict(sizes)
+    for spec in specs:
+        _check_tensor(spec, given[spec.name], known)
+
+
+def _check_tensor(spec: TensorSpec | GivenSpec, tensor: Tensor, sizes: dict[str, int]) -> None:
     if not isinstance(tensor, Tensor) or tensor.layout is not torch.strided:
         kind = f"a {tensor.layout}" if isinstance(tensor, Tensor) else type(tensor).__name__
         raise ScenarioError(f"tensor {spec.name!r} is {kind}; features are dense torch tensors")

@@ -6,6 +6,7 @@ predictions  references
 text         str, at most `MAX_TEXT_BYTES` of UTF-8; may be empty
 label        int of 64 bits
 scores       int of 64 bits, the label that should score best; or a finite float
+logprobs     str, the text whose tokens are scored; at most `MAX_TEXT_BYTES` of UTF-8
 mask         bytes: a grey PNG, as `rasters.encode_mask` makes it
 map          bytes, as `rasters.encode_map` makes them
 image        bytes: a PNG in colour, as `rasters.encode_image` makes it; or str, a caption
@@ -36,6 +37,7 @@ REFERENCE_TYPES: dict[PredictionType, tuple[type, ...]] = {
     "text": (str,),
     "label": (int,),
     "scores": (int, float),
+    "logprobs": (str,),
     "mask": (bytes,),
     "map": (bytes,),
     "image": (bytes, str),

@@ -27,15 +27,15 @@ class Metric(ABC):
         name: what scenarios name.
         direction: ``up`` where higher is better.
         range: the lowest and highest score that can occur in practice, the yardstick for "anchor and floor are too
-            close"; ``(0, 1)`` for accuracies.
+            close"; ``(0, 1)`` for accuracies. An instance has its own where options decide it.
         accepts: the prediction types that the metric can compare, the usual one first; all where absent.
         revision: raised when the same prediction and reference would get other statistics or another score.
     """
 
     name: ClassVar[str]
     direction: ClassVar[Literal["up", "down"]]
-    range: ClassVar[tuple[float, float]]
-    accepts: ClassVar[tuple[PredictionType, ...]] = ("text", "label", "scores", "mask", "map", "image")
+    range: tuple[float, float]
+    accepts: ClassVar[tuple[PredictionType, ...]] = ("text", "label", "scores", "logprobs", "mask", "map", "image")
     revision: ClassVar[int] = 1
 
     def __init__(self, **options: Any) -> None:
@@ -62,6 +62,14 @@ class Metric(ABC):
         Args:
             statistics: each statistic stacked over samples, ``[samples, ...]``; at least one sample.
         """
+
+    def details(self, statistics: Mapping[str, np.ndarray]) -> Mapping[str, float]:
+        """The score in other units, or what else is usually told beside it, by name with unit; by default nothing.
+
+        Args:
+            statistics: each statistic stacked over samples, ``[samples, ...]``; at least one sample.
+        """
+        return {}
 
     def score_draws(self, statistics: Mapping[str, np.ndarray], indices: NDArray[np.int64]) -> NDArray[np.float64]:
         """The score of each draw of a bootstrap; worth an override where draws can share work.

@@ -31,7 +31,7 @@ ROWS_A_GROUP = 64
 
 STATISTIC = "statistic."
 DIGEST = "decoded_sha256"
-_INTEGERS = ("index", "coded_bytes", "elements", "raw_bits")
+_INTEGERS = ("index", "coded_bytes", "elements", "raw_bits", "given_bytes")
 _REFERENCE_TYPES: dict[type, pa.DataType] = {
     str: pa.string(),
     int: pa.int64(),

@@ -115,16 +115,18 @@ def _rescored(folder: ResultFolder, scenario: Scenario, *, update: bool) -> Resu
         raise ResultsError(
             f"{folder.path}: {SAMPLES_FILE} holds {len(fresh)} samples, {RESULT_FILE} says {result.samples}"
         )
-    score = float(metric.score(stack_statistics(fresh)))
+    statistics = stack_statistics(fresh)
+    score = float(metric.score(statistics))
+    scored = renamed.model_copy(update={"score": score, "details": scoring.details_of(metric, statistics)})
     if renamed.metric_identity != result.metric_identity:
-        return _move(folder, scenario, renamed, fresh, score)
+        return _move(folder, scenario, scored, fresh)
     if not changed and not math.isclose(score, result.score, rel_tol=STATISTIC_TOLERANCE, abs_tol=1e-12):
         changed = f"{folder.path}: {RESULT_FILE}"
     if not changed:
         return result
     if not update:
         raise ResultsError(f"{changed} scores otherwise now than recorded; --update writes the new scores")
-    return _write(folder, scenario, result, fresh, score)
+    return _write(folder, scenario, scored, fresh)
 
 
 class OtherMetricError(ResultsError):
@@ -135,19 +137,19 @@ class SupersededError(ResultsError):
     """A result that another version of the metric scored, and beside it the one of the present version."""
 
 
-def _move(folder: ResultFolder, scenario: Scenario, result: Result, fresh: list[Record], score: float) -> Result:
+def _move(folder: ResultFolder, scenario: Scenario, result: Result, fresh: list[Record]) -> Result:
     """Writes the result into the folder of its own hash; the old one goes once the new one is whole."""
     place = folder.path.with_name(result.config_hash)
     with replacing(place) as temporary:
         link_tree(folder.path, temporary)
         copy = ResultFolder(temporary)
         copy.remove_journal()  # its lines hold the old statistics
-        written = _write(copy, scenario, result, fresh, score)  # in place of what an unfinished run left there
+        written = _write(copy, scenario, result, fresh)  # in place of what an unfinished run left there
     folder.discard()
     return written
 
 
-def _write(folder: ResultFolder, scenario: Scenario, result: Result, fresh: list[Record], score: float) -> Result:
+def _write(folder: ResultFolder, scenario: Scenario, result: Result, fresh: list[Record]) -> Result:
     path = folder.path / SAMPLES_FILE
     with replacing(path) as temporary:
         schema = functools.partial(sample_schema, kind=scenario.prediction)
@@ -155,7 +157,6 @@ def _write(folder: ResultFolder, scenario: Scenario, result: Result, fresh: list
             for row, statistics in zip(iterate_records(path), fresh, strict=True):
                 kept = {name: value for name, value in row.items() if not name.startswith(STATISTIC)}
                 writer.append(kept | statistics)
-    result = result.model_copy(update={"score": score})
     folder.rewrite(result)
     return result
 

@@ -50,6 +50,7 @@ SAMPLE_COLUMNS = {
     "coded_bytes": "size of the complete bitstream",
     "elements": "feature points of the sample",
     "raw_bits": "bits of the uncoded tensors in their stored dtypes",
+    "given_bytes": "what the tail was handed besides, uncoded and uncounted; only where the scenario declares any",
     "squared_error.<tensor>": "sum of squared differences, float64",
     "quantiser_error.<tensor>": "the same after the quantiser alone; only for codecs that can tell (Codec.quantised)",
     "decoded_sha256": "hex digest of the decoded features (lamofcbench.digests); a bit-exact decoder gives it anywhere",
@@ -137,7 +138,15 @@ class Result(_Strict):
     metric: str
     direction: Literal["up", "down"]
     score: float
+    details: dict[str, float] = Field(
+        default_factory=dict, description="the score in other units, or what is told beside it (Metric.details)"
+    )
     rate: RateRecord
+    given_bytes: int = Field(
+        default=0,
+        ge=0,
+        description="sum over samples of what the tail is handed beside the decoded features, uncounted",
+    )
     mse: float | None = Field(ge=0, description="over all elements of all tensors")
     tensors: dict[str, TensorRecord]
     batch_size: int = Field(gt=0)

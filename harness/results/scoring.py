@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,21 @@ def score_table(metric: Metric, table: pa.Table) -> float:
     if not math.isfinite(score):
         raise ResultsError(f"metric {metric.name!r} gives {score} for these samples, which is no score")
     return score
+
+
+def details_of(metric: Metric, statistics: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """What the metric tells beside its score, as far as it is finite.
+
+    Args:
+        metric: the metric.
+        statistics: each stacked over samples.
+    """
+    return {name: float(value) for name, value in metric.details(statistics).items() if math.isfinite(value)}
+
+
+def given_bytes_of(table: pa.Table) -> int:
+    """Sum over the samples of a table of what the tail was handed uncoded."""
+    return int(np.sum(column(table, "given_bytes"))) if "given_bytes" in table.column_names else 0
 
 
 def read_figures(path: Path) -> pa.Table:

@@ -98,7 +98,8 @@ class Pipeline:
             LaMoFCBenchError: naming the sample, where codec, tail or data fail.
         """
         indices = range(batch.start, batch.stop)
-        originals = [self.split.features(index) for index in indices]
+        stored = [self.split.features(index) for index in indices]
+        originals = [features.with_given(None) for features in stored]  # all that a codec may see
         environment.seed_everything(self.seed, batch.number)
         bitstreams, encode_seconds = self._each(self.encoder.encode, originals, batch, "encode")
         decoded, decode_seconds = self._each(self.decoder.decode, bitstreams, batch, "decode")
@@ -106,13 +107,17 @@ class Pipeline:
         errors = [self._squared_errors(index, originals[at], decoded[at]) for at, index in enumerate(indices)]
         evidence = [evidence_of(features) for features in decoded]
         environment.seed_everything(self.seed, batch.number)  # a codec that draws does not change what the tail draws
-        predictions, tail_seconds = self._tail(decoded, batch)
+        handed = [codec_output.with_given(one.given) for codec_output, one in zip(decoded, stored, strict=True)]
+        predictions, tail_seconds = self._tail(handed, batch)
         rows, timings = [], []
         for at, index in enumerate(indices):
             started = time.perf_counter()
             judged = self._score(index, predictions[at])
             score_seconds = time.perf_counter() - started
-            rows.append(self._record(index, originals[at], bitstreams[at], errors[at], evidence[at]) | judged)
+            record = self._record(index, originals[at], bitstreams[at], errors[at], evidence[at])
+            if self.scenario.given:
+                record["given_bytes"] = stored[at].given_bytes
+            rows.append(record | judged)
             seconds = (encode_seconds[at], decode_seconds[at], tail_seconds / len(indices), score_seconds)
             names = ("encode_seconds", "decode_seconds", "tail_seconds", "score_seconds")
             timings.append({"index": index, **dict(zip(names, seconds, strict=True))})

@@ -205,6 +205,7 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
                 returns no bytes, naming the tensor.
         """
         self._require_ready()
+        features = features.with_given(None)  # what the tail is handed besides is none of a codec's business
         sizes = self._checked_sizes(features)
         writer = BitstreamWriter(self.fingerprint)
         for axis in self.specs.axes:
@@ -383,7 +384,7 @@ class _CheckedSamples:
     def __iter__(self) -> Iterator[FeatureSet]:
         for features in self._samples:
             self._codec._checked_sizes(features)
-            yield features
+            yield features.with_given(None)
 
 
 CODECS: Registry[type[Codec]] = Registry("codec", Codec, package="lamofcbench.codecs", group="lamofcbench.codecs")

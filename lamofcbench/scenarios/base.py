@@ -18,14 +18,16 @@ from lamofcbench.errors import UnknownNameError, shown
 from lamofcbench.registry import Registry, read_file
 from lamofcbench.user_files.modules import run_tree
 
-DTYPE_BITS = {"float32": 32, "float16": 16, "bfloat16": 16}
+DTYPE_BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "int64": 64, "int32": 32, "uint8": 8}
 MAX_SIZE = 2**31 - 1
 MAX_RANK = 32
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
 
 DTypeName = Literal["float32", "float16", "bfloat16"]
+GivenDTypeName = Literal["float32", "float16", "bfloat16", "int64", "int32", "uint8"]
 Category = Literal["CVU", "CLU", "CAU", "CTTI", "other"]
-PredictionType = Literal["text", "label", "scores", "mask", "map", "image"]
+Edition = Literal["full", "small", "mini", "user"]
+PredictionType = Literal["text", "label", "scores", "logprobs", "mask", "map", "image"]
 
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)]
@@ -45,6 +47,9 @@ class Axis(_Frozen):
     limit: int = Field(gt=0, le=2**24)
 
 
+Shape = Annotated[tuple[Annotated[int, Field(ge=0, le=MAX_SIZE)] | Axis, ...], Field(max_length=MAX_RANK)]
+
+
 class TensorSpec(_Frozen):
     """One named tensor of a feature set.
 
@@ -58,7 +63,7 @@ class TensorSpec(_Frozen):
 
     name: Name
     role: Name
-    shape: tuple[Annotated[int, Field(ge=0, le=MAX_SIZE)] | Axis, ...] = Field(max_length=MAX_RANK)
+    shape: Shape
     dtype: DTypeName
     dead: str | None = None
 
@@ -70,6 +75,28 @@ class TensorSpec(_Frozen):
     def sized(self, sizes: dict[str, int]) -> tuple[int, ...]:
         """The shape with each ragged axis replaced by its size in one sample."""
         return tuple(sizes[n.name] if isinstance(n, Axis) else n for n in self.shape)
+
+
+class GivenSpec(_Frozen):
+    """One tensor that the tail is handed beside the decoded features: exact, never coded, and not part of the rate.
+
+    It holds what a task needs at the other end anyway, such as the text that a model is asked to score, or the
+    picture that a published head looks at once more. No codec sees it.
+
+    Attributes:
+        name: such as ``continuation``.
+        shape: sizes, with an `Axis` where the size varies; an axis that tensors have too has the same size here.
+        dtype: the stored dtype.
+    """
+
+    name: Name
+    shape: Shape
+    dtype: GivenDTypeName
+
+    @property
+    def bits(self) -> int:
+        """Bits of one stored element."""
+        return DTYPE_BITS[self.dtype]
 
 
 class FeatureSpecs(_Frozen):
@@ -132,7 +159,7 @@ class Scenario(_Frozen):
     Attributes:
         id: the name users type; also the dataset's configuration name.
         version: raised whenever scores stop being comparable.
-        edition: ``full``, ``mini``, or ``user`` for a scenario of one's own.
+        edition: ``full``, ``small``, ``mini``, or ``user`` for a scenario of one's own.
         mirrors: the full scenario that a mini one stands for.
         variant_of: the scenario of the same edition whose raw samples, model and metric this one shares, with another
             split. A variant has results of its own, but it is no track: an edition's name does not select it.
@@ -141,13 +168,14 @@ class Scenario(_Frozen):
         metric: registered metric, ``file.py:NAME`` or ``:NAME``.
         direction: ``up`` where a higher score is better.
         batch_size: part of the protocol, because batch composition changes generated tokens.
+        given: what the tail is handed beside the decoded features, unseen by codecs and uncounted.
         needs_raw_input: True where the tail also needs the raw input beside the features.
         builder: what makes the data; None where it must be imported or downloaded.
     """
 
     id: Name
     version: int = Field(ge=1)
-    edition: Literal["full", "mini", "user"]
+    edition: Edition
     category: Category
     title: str = Field(min_length=1)
     mirrors: str | None = None
@@ -156,6 +184,7 @@ class Scenario(_Frozen):
     splits: tuple[int, ...]
     tensors: tuple[TensorSpec, ...]
     side: tuple[str, ...] = ()
+    given: tuple[GivenSpec, ...] = ()
     prediction: PredictionType
     metric: str
     metric_options: dict[str, Any] = Field(default_factory=dict)
@@ -185,6 +214,13 @@ class Scenario(_Frozen):
         if self.variant_of == self.id:
             raise ValueError(f"{self.id} cannot be a variant of itself")
         _ = self.specs  # validates names, axes and side
+        names = [spec.name for spec in self.given]
+        if len(set(names)) != len(names):
+            raise ValueError(f"names of given tensors repeat: {shown(names)}")
+        limits = {axis.name: axis.limit for axis in self.specs.axes}
+        for axis in (n for spec in self.given for n in spec.shape if isinstance(n, Axis)):
+            if limits.setdefault(axis.name, axis.limit) != axis.limit:
+                raise ValueError(f"axis {axis.name!r} has two limits")
         return self
 
     @property
@@ -217,7 +253,8 @@ class Scenario(_Frozen):
     @property
     def digest(self) -> str:
         """Hex sha256 of the declaration and, for one from a file, of that file and the modules that it imports."""
-        return hashlib.sha256(self.model_dump_json().encode() + self._source_digest.encode()).hexdigest()
+        unsaid = set() if self.given else {"given"}  # so that scenarios from before there was any keep their digest
+        return hashlib.sha256(self.model_dump_json(exclude=unsaid).encode() + self._source_digest.encode()).hexdigest()
 
 
 class ScenarioRegistry(Registry[Scenario]):

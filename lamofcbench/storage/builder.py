@@ -11,8 +11,8 @@ import datasets
 
 from lamofcbench.errors import DataError
 from lamofcbench.scenarios.base import SCENARIOS, Scenario
+from lamofcbench.storage.columns import Columns
 from lamofcbench.storage.feature import FORMAT, SafeTensor
-from lamofcbench.storage.layout import SIDE_PREFIX
 from lamofcbench.storage.reader import SplitReader
 from lamofcbench.storage.sources import Source, find_source, resolve_scenario
 
@@ -71,11 +71,11 @@ class LaMoFCBench(datasets.GeneratorBasedBuilder):
         )
 
     def _info(self) -> datasets.DatasetInfo:
-        specs = self.scenario.specs
+        columns = Columns.of(self.scenario)
         features = {"sample_id": datasets.Value("string"), "content_sha256": datasets.Value("string")}
         features["reference"] = datasets.Value(_REFERENCE_VALUES[self.manifest.reference])
-        features.update((SIDE_PREFIX + name, datasets.Value("int64")) for name in specs.side)
-        features.update((spec.name, SafeTensor()) for spec in specs.tensors)
+        features.update((name, datasets.Value("int64")) for name in columns.side)
+        features.update((name, SafeTensor()) for name in columns.tensors)
         return datasets.DatasetInfo(
             description=self.scenario.title, license=self.scenario.licence, features=datasets.Features(features)
         )

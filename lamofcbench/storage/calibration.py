@@ -14,6 +14,8 @@ from lamofcbench.storage.reader import open_split
 class Calibration(Sequence[FeatureSet]):
     """The feature sets of a scenario's calibration split, read anew at each pass so that they need not fit in memory.
 
+    Without the tensors that a scenario gives its tail beside them, because a codec does not see those.
+
     Fitting and training are handed this and nothing else. It opens the split itself, so no test split can be put in.
 
     Args:
@@ -41,7 +43,7 @@ class Calibration(Sequence[FeatureSet]):
 
     def features(self, index: int) -> FeatureSet:
         """The stored features of a sample."""
-        return self._split.features(index)
+        return self._split.features(index).with_given(None)
 
     def content_sha256(self, index: int) -> str:
         """Hex hash of the raw sample."""
@@ -52,10 +54,10 @@ class Calibration(Sequence[FeatureSet]):
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return [self._split.features(i) for i in range(*index.indices(len(self)))]
+            return [self.features(i) for i in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):
             raise IndexError(index)
-        return self._split.features(index % len(self))
+        return self.features(index % len(self))
 
     def __iter__(self) -> Iterator[FeatureSet]:
-        return (self._split.features(index) for index in range(len(self)))
+        return (self.features(index) for index in range(len(self)))

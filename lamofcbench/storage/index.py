@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lamofcbench.errors import DataError, first_line, one_line, shown
-from lamofcbench.scenarios.base import FeatureSpecs
+from lamofcbench.storage.columns import Columns
 from lamofcbench.storage.integrity import open_verified
 from lamofcbench.storage.layout import FileRecord, ReferenceType, index_schema, shape_fits
 
@@ -38,7 +38,7 @@ class SplitIndex:
         path: the parquet file.
         record: its size and sha256.
         samples: how many rows it should hold.
-        specs: the scenario's tensors and side information.
+        columns: of the scenario's tensors and side information.
         reference: Arrow type of the references.
         files: the shards that rows may name, relative to the dataset folder.
 
@@ -52,12 +52,12 @@ class SplitIndex:
         record: FileRecord,
         *,
         samples: int,
-        specs: FeatureSpecs,
+        columns: Columns,
         reference: ReferenceType,
         files: Set[str],
     ) -> None:
         self.path, self._record, self._length = path, record, samples
-        self._specs, self._reference, self._files = specs, reference, files
+        self._columns, self._reference, self._files = columns, reference, files
         self._starts = self._positions()
         self._forget()
 
@@ -97,7 +97,7 @@ class SplitIndex:
             sizes = [group.num_rows for group in groups]
             if max(sizes, default=0) > MAX_GROUP_ROWS or any(_claimed_bytes(g) > MAX_GROUP_BYTES for g in groups):
                 raise DataError(f"index {self.path} claims rows too large to read at once; do not trust this dataset")
-        if not schema.equals(index_schema(self._specs, self._reference)) or sum(sizes) != self._length:
+        if not schema.equals(index_schema(self._columns, self._reference)) or sum(sizes) != self._length:
             raise DataError(f"index {self.path} is not what its manifest describes; build the dataset again")
         return [0, *accumulate(sizes)][:-1]
 
@@ -131,16 +131,16 @@ class SplitIndex:
         for column, value in row.items():
             if value is None:
                 raise DataError(f"{where} has no {column!r}; build the dataset again")
-        for spec in self._specs.tensors:
-            reference = row[spec.name]
+        for name, spec in self._columns.tensors.items():
+            reference = row[name]
             if reference["file"] not in self._files:
                 raise DataError(
-                    f"{where} places tensor {spec.name!r} in {shown(reference['file'])}, which is no shard of this "
+                    f"{where} places tensor {name!r} in {shown(reference['file'])}, which is no shard of this "
                     "split; do not trust this dataset"
                 )
             if reference["dtype"] != spec.dtype or not shape_fits(reference["shape"], spec):
                 raise DataError(
-                    f"{where} says that tensor {spec.name!r} is {one_line(str(reference['dtype']))} "
+                    f"{where} says that tensor {name!r} is {one_line(str(reference['dtype']))} "
                     f"{shown(reference['shape'])}, which the scenario does not allow; build the dataset again"
                 )
 

@@ -17,8 +17,9 @@ checksum; it is still read.
 
 Columns of the index: ``sample_id``, ``content_sha256`` (of the raw sample), ``reference`` (what the metric compares
 with, in its native type), ``side.<name>`` for the side information, and for each tensor a struct of its name with
-``file`` (relative to the dataset folder), ``key`` (in that file), ``dtype`` and ``shape``. No extension types, so that
-plain ``pyarrow`` and ``datasets`` read it.
+``file`` (relative to the dataset folder), ``key`` (in that file), ``dtype`` and ``shape``. What the tail is handed
+uncoded lies in the same shards, and its columns are ``given.<name>``. No extension types, so that plain ``pyarrow`` and
+``datasets`` read it.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 from lamofcbench.atomic import write_text
 from lamofcbench.builders import Split
 from lamofcbench.errors import DataError, ScenarioError, first_line, one_line, shown
-from lamofcbench.scenarios.base import FeatureSpecs, Scenario, TensorSpec
+from lamofcbench.scenarios.base import FeatureSpecs, GivenSpec, Scenario, TensorSpec
+from lamofcbench.storage.columns import Columns
 
 FORMAT_VERSION: Literal[2] = 2
 READ_VERSIONS = (1, 2)
@@ -44,7 +46,6 @@ MAX_MANIFEST_BYTES = 2**26
 """A manifest of 10,000 shards takes 2 MB."""
 CARD_FILE = "README.md"
 SPLITS: tuple[Split, ...] = ("test", "calibration")
-SIDE_PREFIX = "side."
 SAMPLE_COLUMNS = ("sample_id", "content_sha256", "reference")
 
 ReferenceType = Literal["string", "int64", "double", "binary"]
@@ -103,10 +104,16 @@ class Manifest(_Record):
     builder: str = ""
     reference: ReferenceType
     features: FeatureSpecs
+    given: tuple[GivenSpec, ...] = ()
     splits: dict[Split, SplitRecord] = Field(min_length=1)
     checksum: str = ""
 
     _sha256: str = PrivateAttr(default="")
+
+    @property
+    def columns(self) -> Columns:
+        """Where a row has what."""
+        return Columns(self.features, self.given)
 
     @property
     def sha256(self) -> str:
@@ -185,36 +192,34 @@ def check_manifest(manifest: Manifest, scenario: Scenario, where: str) -> None:
         raise DataError(
             f"{where} holds {one_line(made)}, not {scenario.ref}; build the dataset again or point to another folder"
         )
-    if manifest.features != scenario.specs:
+    if manifest.columns != Columns.of(scenario):
         raise DataError(
             f"{where} holds other tensors than {scenario.ref} declares, so the declaration was changed without a new "
             "version; build the dataset again"
         )
 
 
-def index_schema(specs: FeatureSpecs, reference: ReferenceType) -> pa.Schema:
+def index_schema(columns: Columns, reference: ReferenceType) -> pa.Schema:
     """The Arrow schema of a split's index.
 
     Raises:
         ScenarioError: if a tensor's name is that of another column.
     """
-    side = [SIDE_PREFIX + name for name in specs.side]
-    names = [spec.name for spec in specs.tensors]
-    for name in names:
-        if name in SAMPLE_COLUMNS or name in side:
+    for name in columns.names:
+        if name in (*SAMPLE_COLUMNS, *columns.side) or columns.names.count(name) > 1:
             raise ScenarioError(f"a tensor cannot be named {name!r}, which is a column of the dataset's index")
     return pa.schema(
         [
             ("sample_id", pa.string()),
             ("content_sha256", pa.string()),
             ("reference", pa.type_for_alias(reference)),
-            *((column, pa.int64()) for column in side),
-            *((name, TENSOR_STRUCT) for name in names),
+            *((column, pa.int64()) for column in columns.side),
+            *((name, TENSOR_STRUCT) for name in columns.names),
         ]
     )
 
 
-def shape_fits(shape: Any, spec: TensorSpec) -> bool:
+def shape_fits(shape: Any, spec: TensorSpec | GivenSpec) -> bool:
     """True where a stored shape has the right rank and every size lies within its axis."""
     if not isinstance(shape, list) or len(shape) != len(spec.shape):
         return False

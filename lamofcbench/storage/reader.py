@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from lamofcbench.errors import DataError, ScenarioError, UnknownNameError
-from lamofcbench.features import FeatureSet, check_features
-from lamofcbench.scenarios.base import FeatureSpecs, Scenario
+from lamofcbench.features import FeatureSet
+from lamofcbench.scenarios.base import FeatureSpecs, GivenSpec, Scenario
+from lamofcbench.storage.columns import Columns
 from lamofcbench.storage.index import SplitIndex
 from lamofcbench.storage.integrity import check_size
-from lamofcbench.storage.layout import SIDE_PREFIX, Manifest, ShardRecord, SplitRecord
+from lamofcbench.storage.layout import Manifest, ShardRecord, SplitRecord
 from lamofcbench.storage.shards import Shard, open_shard
 from lamofcbench.storage.sources import Source, find_source, resolve_scenario
 
@@ -43,26 +44,29 @@ def open_split(
     return SplitReader(scenario, split, find_source(scenario, data_dir=data_dir, repo=repo, revision=revision))
 
 
-def feature_set(row: Mapping[str, Any], specs: FeatureSpecs) -> FeatureSet:
+def feature_set(row: Mapping[str, Any], specs: FeatureSpecs, given: Sequence[GivenSpec] = ()) -> FeatureSet:
     """The feature set of a row of `load_dataset`.
+
+    Args:
+        row: the row.
+        specs: of the scenario.
+        given: what the scenario hands its tail besides, where that is wanted too.
 
     Raises:
         ScenarioError: if the row does not hold these tensors and side information.
     """
-    try:
-        tensors = {spec.name: row[spec.name] for spec in specs.tensors}
-        side = {name: row[SIDE_PREFIX + name] for name in specs.side}
-    except KeyError as error:
-        raise ScenarioError(f"the row has no column {error}; it holds {', '.join(row)}") from error
+    columns = Columns(specs, tuple(given))
+    missing = [name for name in (*columns.names, *columns.side) if name not in row]
+    if missing:
+        raise ScenarioError(f"the row has no column {missing[0]!r}; it holds {', '.join(row)}")
+    tensors = {name: row[name] for name in columns.names}
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor):
             raise ScenarioError(
                 f"column {name!r} of the row holds a {type(tensor).__name__}, not a tensor; "
                 "use the format of load_dataset, with_format('safetensors')"
             )
-    features = FeatureSet({name: tensor.as_subclass(Tensor) for name, tensor in tensors.items()}, side)
-    check_features(features, specs)
-    return features
+    return columns.joined({name: tensor.as_subclass(Tensor) for name, tensor in tensors.items()}, row)
 
 
 class SplitReader:
@@ -87,7 +91,7 @@ class SplitReader:
 
     def __init__(self, scenario: Scenario, split: str, source: Source, manifest: Manifest | None = None) -> None:
         self.scenario, self.split, self.source = scenario, split, source
-        self._specs = scenario.specs
+        self._columns = Columns.of(scenario)
         self.manifest: Manifest = manifest or source.manifest(scenario)
         splits: dict[str, SplitRecord] = {str(name): record for name, record in self.manifest.splits.items()}
         if split not in splits:
@@ -99,7 +103,7 @@ class SplitReader:
                 source.path_of(f"{scenario.id}/{record.index.name}"),
                 record.index,
                 samples=record.samples,
-                specs=self._specs,
+                columns=self._columns,
                 reference=self.manifest.reference,
                 files=frozenset(self._shards),
             )
@@ -148,21 +152,19 @@ class SplitReader:
         shards: dict[str, Shard] = {}
         tensors = {}
         try:
-            for spec in self._specs.tensors:
-                reference = row[spec.name]
+            for name in self._columns.tensors:
+                reference = row[name]
                 file = reference["file"]
                 if file not in shards:
                     shards[file] = open_shard(self.source.uri_of(file), self._shards[file])
-                tensors[spec.name] = shards[file].tensor(reference["key"], reference["dtype"], reference["shape"])
+                tensors[name] = shards[file].tensor(reference["key"], reference["dtype"], reference["shape"])
         except DataError as error:
             self._check_build(error)
             raise
-        features = FeatureSet(tensors, {name: row[SIDE_PREFIX + name] for name in self._specs.side})
         try:
-            check_features(features, self._specs)
+            return self._columns.joined(tensors, row)
         except ScenarioError as error:
             raise DataError(f"sample {index} of {self._index.path}: {error}") from error
-        return features
 
     def row(self, index: int) -> dict[str, Any]:
         """A sample's row of the index; each tensor's ``file`` is a URI that any process can follow.
@@ -170,10 +172,10 @@ class SplitReader:
         Each tensor also has the ``sha256`` of its shard, by which a reference to data that are gone is recognised.
         """
         row = dict(self._row(index))
-        for spec in self._specs.tensors:
-            file = row[spec.name]["file"]
-            row[spec.name] = {
-                **row[spec.name], "file": self.source.uri_of(file), "sha256": self._shards[file].sha256
+        for name in self._columns.tensors:
+            file = row[name]["file"]
+            row[name] = {
+                **row[name], "file": self.source.uri_of(file), "sha256": self._shards[file].sha256
             }  # fmt: skip
         return row
 

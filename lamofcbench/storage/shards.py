@@ -30,7 +30,14 @@ from lamofcbench.storage.sources import locate
 
 MAX_OPEN_SHARDS = 8
 
-_STORED_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+_STORED_DTYPES = {
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "I64": "int64",
+    "I32": "int32",
+    "U8": "uint8",
+}
 _LENGTH_BYTES = 8
 _METADATA = "__metadata__"
 

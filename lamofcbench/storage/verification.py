@@ -15,7 +15,6 @@ from huggingface_hub import DatasetCard
 
 from lamofcbench.audit import Audit
 from lamofcbench.errors import DataError, ScenarioError, first_line, shown
-from lamofcbench.features import FeatureSet, check_features
 from lamofcbench.locks import LOCKS_DIRECTORY
 from lamofcbench.scenarios.base import SCENARIOS
 from lamofcbench.storage.index import SplitIndex
@@ -23,7 +22,6 @@ from lamofcbench.storage.integrity import verify_afresh
 from lamofcbench.storage.layout import (
     CARD_FILE,
     MANIFEST_FILE,
-    SIDE_PREFIX,
     FileRecord,
     Manifest,
     SplitRecord,
@@ -120,7 +118,7 @@ class _Split:
 
     def __init__(self, folder: Path, split: str, record: SplitRecord, manifest: Manifest, audit: Audit) -> None:
         self.folder, self.record, self.audit = folder, record, audit
-        self.manifest, self.specs = manifest, manifest.features
+        self.manifest, self.columns = manifest, manifest.columns
         self.prefix = f"{manifest.scenario}/"
         self.path = folder / record.index.name
         self.used: dict[str, set[str]] = {shard.name: set() for shard in record.shards}
@@ -142,7 +140,7 @@ class _Split:
                 self.path,
                 record.index,
                 samples=record.samples,
-                specs=self.specs,
+                columns=self.columns,
                 reference=self.manifest.reference,
                 files=frozenset(self.prefix + name for name in self.used),
             )
@@ -170,7 +168,7 @@ class _Split:
             ids.add(row["sample_id"])
             if not _SHA256.fullmatch(row["content_sha256"]):
                 self.audit.damaged(self.path, f"{where} has the content hash {shown(row['content_sha256'])}")
-            files = {row[spec.name]["file"].removeprefix(self.prefix) for spec in self.specs.tensors}
+            files = {row[name]["file"].removeprefix(self.prefix) for name in self.columns.tensors}
             if len(files) > 1:
                 self.audit.damaged(self.path, f"{where} has its tensors in {len(files)} shards")
             for name in files & sound:
@@ -189,20 +187,20 @@ class _Split:
         return None
 
     def _verify_tensors(self, row: dict, shard: Shard, where: str) -> None:
-        name = Path(shard.uri).name
+        file = Path(shard.uri).name
         tensors = {}
-        for spec in self.specs.tensors:
-            reference = row[spec.name]
-            if reference["file"] == self.prefix + name:
-                self.used[name].add(reference["key"])
+        for name in self.columns.tensors:
+            reference = row[name]
+            if reference["file"] == self.prefix + file:
+                self.used[file].add(reference["key"])
                 try:
-                    tensors[spec.name] = shard.tensor(reference["key"], reference["dtype"], reference["shape"])
+                    tensors[name] = shard.tensor(reference["key"], reference["dtype"], reference["shape"])
                 except DataError as error:
                     self.audit.damaged(self.path, f"{where}: {error}")
                     return
-        if len(tensors) == len(self.specs.tensors):
+        if len(tensors) == len(self.columns.tensors):
             try:
-                check_features(FeatureSet(tensors, {s: row[SIDE_PREFIX + s] for s in self.specs.side}), self.specs)
+                self.columns.joined(tensors, row)
             except ScenarioError as error:
                 self.audit.damaged(self.path, f"{where}: {error}")
 

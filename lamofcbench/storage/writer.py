@@ -22,18 +22,18 @@ from torch import Tensor
 from lamofcbench.atomic import write_errors
 from lamofcbench.builders import Split
 from lamofcbench.errors import DataError, LaMoFCBenchError, ScenarioError, WriteError, first_line
-from lamofcbench.features import FeatureSet, check_features
+from lamofcbench.features import FeatureSet
 from lamofcbench.locks import LOCKS_DIRECTORY, locked
 from lamofcbench.processes import is_running
 from lamofcbench.references import check_sample
 from lamofcbench.scenarios.base import Scenario
 from lamofcbench.storage.building import building
+from lamofcbench.storage.columns import SIDE_PREFIX, Columns
 from lamofcbench.storage.integrity import file_sha256
 from lamofcbench.storage.layout import (
     CARD_FILE,
     MANIFEST_FILE,
     REFERENCE_TYPES,
-    SIDE_PREFIX,
     SPLITS,
     FileRecord,
     Manifest,
@@ -85,6 +85,7 @@ class DatasetWriter:
         self.output, self.scenario, self.data_revision, self.shard_bytes = output, scenario, data_revision, shard_bytes
         self.builder_identity = builder_identity
         self.reference: ReferenceType | None = None
+        self._columns = Columns.of(scenario)
         self._splits: dict[Split, _SplitWriter] = {}
         self._prefix = f".{scenario.id}.building-{socket.gethostname()}-"
         self._folder = output / f"{self._prefix}{os.getpid()}-{secrets.token_hex(4)}"
@@ -146,7 +147,7 @@ class DatasetWriter:
         where = f"{self.scenario.id}, {split} sample {number}"
         sample_id, reference = check_sample(self.scenario.prediction, sample_id, reference, where)
         try:
-            check_features(features, self.scenario.specs)
+            tensors = self._columns.split(features)
         except ScenarioError as error:
             raise ScenarioError(f"{self.scenario.id}, sample {sample_id!r}: {error}") from error
         kind = REFERENCE_TYPES[type(reference)]
@@ -158,9 +159,9 @@ class DatasetWriter:
             )
         with self._named_errors():
             if split not in self._splits:
-                schema = index_schema(self.scenario.specs, self.reference)
+                schema = index_schema(self._columns, self.reference)
                 self._splits[split] = _SplitWriter(self._folder, split, schema, self.scenario.id, self.shard_bytes)
-            self._splits[split].add(sample_id, features, reference, content_sha256)
+            self._splits[split].add(sample_id, tensors, features.side, reference, content_sha256)
 
     # ------------------------------------------------------------------------------------------------- internals
 
@@ -179,6 +180,7 @@ class DatasetWriter:
             builder=self.builder_identity,
             reference=self.reference,
             features=self.scenario.specs,
+            given=self.scenario.given,
             splits=records,
         )
         (self._folder / MANIFEST_FILE).write_text(manifest.sealed(), encoding="utf-8")
@@ -216,12 +218,19 @@ class _SplitWriter:
         self.provisional = folder / f"{split}.rows"
         self.index = pq.ParquetWriter(self.provisional, schema)
 
-    def add(self, sample_id: str, features: FeatureSet, reference: Any, content_sha256: str) -> None:
+    def add(
+        self,
+        sample_id: str,
+        tensors: Mapping[str, Tensor],
+        side: Mapping[str, int],
+        reference: Any,
+        content_sha256: str,
+    ) -> None:
         if sample_id in self.sample_ids:
             raise DataError(f"{self.scenario_id}: two {self.split} samples have the id {sample_id!r}")
         row: dict[str, Any] = {"sample_id": sample_id, "content_sha256": content_sha256, "reference": reference}
-        row.update((SIDE_PREFIX + name, value) for name, value in features.side.items())
-        for name, tensor in features.tensors.items():
+        row.update((SIDE_PREFIX + name, value) for name, value in side.items())
+        for name, tensor in tensors.items():
             key = f"{len(self.sample_ids):08d}/{name}"
             # A copy, because the model may use its buffers again, and a view would keep the whole buffer alive.
             self.tensors[key] = tensor.detach().clone().cpu().contiguous()

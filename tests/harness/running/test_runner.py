@@ -29,6 +29,8 @@ def test_a_result_is_laid_out_as_published(make_runner, toy):
     for column in SAMPLE_COLUMNS:
         if column == "quantiser_error.<tensor>":
             continue  # the identity codec has no quantiser; see the test of one that has
+        if column == "given_bytes":
+            continue  # this scenario hands its tail nothing else; see test_given
         if column.endswith("<tensor>"):
             expected |= {column.replace("<tensor>", tensor) for tensor in tensors}
         else:
