@@ -18,11 +18,12 @@ _FEATURES = {
     "text": datasets.Value("string"),
     "label": datasets.Value("int64"),
     "scores": datasets.Sequence(datasets.Value("float64")),
+    "logprobs": datasets.Sequence(datasets.Value("float64")),
     "mask": datasets.Sequence(datasets.Sequence(datasets.Value("int64"))),
     "map": datasets.Sequence(datasets.Sequence(datasets.Value("float64"))),
     "image": datasets.Sequence(datasets.Sequence(datasets.Sequence(datasets.Value("uint8")))),
 }
-_REFERENCES = {"scores": "label"}
+_REFERENCES = {"scores": "label", "logprobs": "text"}
 
 
 class LaMoFCBenchMetric(evaluate.Metric):

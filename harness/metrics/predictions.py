@@ -6,6 +6,7 @@ type      in memory                           in the cell
 text      str                                 string
 label     int                                 int64
 scores    float32 ``[n]``                     list of float32
+logprobs  float32 ``[n]``, in nats            list of float32
 mask      uint8 or uint16 ``[h, w]``          PNG bytes
 map       float16 ``[...]``                   compressed fp16 bytes, see `rasters.encode_map`
 image     uint8 ``[h, w, 3]``                 PNG bytes
@@ -18,6 +19,7 @@ folder again gives the same figures.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -29,12 +31,16 @@ from lamofcbench.references import decode_reference as decode_reference  # its c
 from lamofcbench.references import fits_int64, plain, shown
 from lamofcbench.scenarios.base import PredictionType
 
+ROUNDING = 1e-4
+"""How far above 0 float32 may put the logarithm of a probability of 1."""
+
 Cell = str | int | list[float] | bytes
 
 CELL_TYPES: dict[PredictionType, pa.DataType] = {
     "text": pa.string(),
     "label": pa.int64(),
     "scores": pa.list_(pa.float32()),
+    "logprobs": pa.list_(pa.float32()),
     "mask": pa.binary(),
     "map": pa.binary(),
     "image": pa.binary(),
@@ -56,6 +62,8 @@ def encode_prediction(kind: PredictionType, prediction: Any) -> Cell:
             return _label(prediction)
         if kind == "scores":
             return _scores(prediction)
+        if kind == "logprobs":
+            return _log_probabilities(prediction)
         if kind == "mask":
             return encode_mask(_array(prediction, axes=2))
         if kind == "map":
@@ -75,7 +83,7 @@ def decode_prediction(kind: PredictionType, cell: Any) -> Any:
         return cell
     if kind == "label" and isinstance(cell, int):
         return cell
-    if kind == "scores" and isinstance(cell, (list, np.ndarray)):
+    if kind in ("scores", "logprobs") and isinstance(cell, (list, np.ndarray)):
         return np.asarray(cell, dtype=np.float32)
     if isinstance(cell, bytes):
         if kind == "map":
@@ -111,6 +119,15 @@ def _scores(prediction: Any) -> list[float]:
         if wrong.any():
             raise ValueError(f"score {int(np.argmax(wrong))} {what}")
     return [float(score) for score in stored]
+
+
+def _log_probabilities(prediction: Any) -> list[float]:
+    """Scores that can be logarithms of probabilities; what rounding leaves above 0 is 0."""
+    scores = _scores(prediction)
+    for number, score in enumerate(scores):
+        if math.isinf(score) or score > ROUNDING:
+            raise ValueError(f"{score} at position {number} is no logarithm of a probability that was counted with")
+    return [min(score, 0.0) for score in scores]
 
 
 def _array(value: Any, axes: int | None = None) -> np.ndarray:

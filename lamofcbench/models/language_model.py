@@ -166,9 +166,15 @@ class SplitLanguageModel(SplitModel):
     @classmethod
     def load(cls: type[Model], scenario: Scenario, directory: Path | None, device: str) -> Model:
         """The model of a scenario; its options are `DecoderOptions`, its one split point is S."""
+        return cls._loaded(scenario, directory, device, parse_options(DecoderOptions, scenario))
+
+    @classmethod
+    def _loaded(
+        cls: type[Model], scenario: Scenario, directory: Path | None, device: str, options: DecoderOptions, **more: Any
+    ) -> Model:
+        """The model of a scenario with these options, and more arguments of a subclass."""
         from transformers import AutoModelForCausalLM
 
-        options = parse_options(DecoderOptions, scenario)
         if len(scenario.splits) != 1:
             raise ScenarioError(f"scenario {scenario.id!r}: a decoder has one split point, not {scenario.splits}")
         return cls(
@@ -179,6 +185,7 @@ class SplitLanguageModel(SplitModel):
             chat_template=options.chat_template,
             add_special_tokens=options.add_special_tokens,
             device=device,
+            **more,
         )
 
     # ------------------------------------------------------------------------------------------- a family's own part
@@ -242,11 +249,11 @@ class SplitLanguageModel(SplitModel):
         tensors["hidden"] = captured["hidden"][0]
         return FeatureSet({name: tensor.cpu() for name, tensor in tensors.items()})
 
-    def tail(self, batch: Sequence[FeatureSet]) -> list[str]:
+    def tail(self, batch: Sequence[FeatureSet]) -> list[Any]:
         """The text that the model writes after each prompt, without special tokens."""
         return self.text(self.generate_tokens(batch))
 
-    def full(self, inputs: Any) -> str:
+    def full(self, inputs: Any) -> Any:
         """The unsplit model's text after one prompt, without special tokens."""
         return self.text([self.full_tokens(inputs)])[0]
 
@@ -271,16 +278,16 @@ class SplitLanguageModel(SplitModel):
         """
         if not batch:
             return []
-        padded = self._padded(batch)
-        with self._restored(padded, caching=True):
-            return self.generated(max_new_tokens, **self._prefill(padded))
+        padded = self.padded_batch(batch)
+        with self.restored(padded, caching=True):
+            return self.generated(max_new_tokens, **self.prefill_inputs(padded))
 
     @torch.no_grad()
     def prefill_logits(self, batch: Sequence[FeatureSet]) -> Tensor:
         """Logits behind each prompt, ``[B, vocabulary]``: what scoring needs, with no layer up to the split run."""
-        padded = self._padded(batch)
-        with self._restored(padded, caching=False):
-            return self.forward(**self._prefill(padded), use_cache=False, logits_to_keep=1).logits[:, -1]
+        padded = self.padded_batch(batch)
+        with self.restored(padded, caching=False):
+            return self.forward(**self.prefill_inputs(padded), use_cache=False, logits_to_keep=1).logits[:, -1]
 
     @torch.no_grad()
     def full_tokens(self, inputs: Any, max_new_tokens: int | None = None) -> list[int]:
@@ -333,6 +340,43 @@ class SplitLanguageModel(SplitModel):
         prompt = inputs["input_ids"].shape[1] if "input_ids" in inputs else 0  # embeddings are not given back
         return [self._ended(sequence) for sequence in sequences[:, prompt:].tolist()]
 
+    def padded_batch(self, batch: Sequence[FeatureSet]) -> PaddedBatch:
+        """Feature sets of any lengths as one batch."""
+        lengths = [len(features["hidden"]) for features in batch]
+        if not all(lengths):
+            raise ScenarioError("features of a prompt without tokens cannot be continued")
+        mask = torch.zeros(len(batch), max(lengths), dtype=torch.int64, device=self.device)
+        for row, length in enumerate(lengths):
+            mask[row, -length:] = 1
+        return PaddedBatch(
+            hidden=self.left_padded([features["hidden"] for features in batch], lengths, self.hidden_dtype),
+            mask=mask,
+            memories=[
+                tuple(
+                    self.collated([features[f"{name}.{index}"] for features in batch], lengths)
+                    for name in self.memory_names
+                )
+                for index in range(self.split + 1)
+            ],
+        )
+
+    @contextlib.contextmanager
+    def restored(self, padded: PaddedBatch, *, caching: bool) -> Iterator[None]:
+        """The model with stand-ins for its front layers, for one prefill and what follows it."""
+        stand_ins = {
+            str(index): RestoredLayer(self, index, memory if caching else None, padded.hidden)
+            for index, memory in enumerate(padded.memories)
+        }
+        with replaced(self.layers, stand_ins):
+            yield
+
+    def prefill_inputs(self, padded: PaddedBatch) -> dict[str, Tensor]:
+        """The model's keyword inputs for the prompts, while stand-ins take its front layers' place."""
+        inputs = {"inputs_embeds": padded.hidden, "attention_mask": padded.mask}
+        # Positions are always said aloud: a restored key carries its own in it, and a model left to count the padding
+        # would place new tokens wrongly and go astray from the second one on.
+        return inputs | {"position_ids": padded.positions} if self.takes_positions else inputs
+
     # --------------------------------------------------------------------------------------------------- internals
 
     @property
@@ -378,25 +422,6 @@ class SplitLanguageModel(SplitModel):
         )
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]  # the template has written them
 
-    def _padded(self, batch: Sequence[FeatureSet]) -> PaddedBatch:
-        lengths = [len(features["hidden"]) for features in batch]
-        if not all(lengths):
-            raise ScenarioError("features of a prompt without tokens cannot be continued")
-        mask = torch.zeros(len(batch), max(lengths), dtype=torch.int64, device=self.device)
-        for row, length in enumerate(lengths):
-            mask[row, -length:] = 1
-        return PaddedBatch(
-            hidden=self.left_padded([features["hidden"] for features in batch], lengths, self.hidden_dtype),
-            mask=mask,
-            memories=[
-                tuple(
-                    self.collated([features[f"{name}.{index}"] for features in batch], lengths)
-                    for name in self.memory_names
-                )
-                for index in range(self.split + 1)
-            ],
-        )
-
     def left_padded(
         self, tensors: Sequence[Tensor], lengths: Sequence[int], dtype: torch.dtype | None = None
     ) -> Tensor:
@@ -407,22 +432,6 @@ class SplitLanguageModel(SplitModel):
         for row, (tensor, length) in enumerate(zip(tensors, lengths, strict=True)):
             padded[row, ..., -length:, :] = tensor
         return padded
-
-    @contextlib.contextmanager
-    def _restored(self, padded: PaddedBatch, *, caching: bool) -> Iterator[None]:
-        """The model with stand-ins for its front layers, for one prefill and what follows it."""
-        stand_ins = {
-            str(index): RestoredLayer(self, index, memory if caching else None, padded.hidden)
-            for index, memory in enumerate(padded.memories)
-        }
-        with replaced(self.layers, stand_ins):
-            yield
-
-    def _prefill(self, padded: PaddedBatch) -> dict[str, Tensor]:
-        inputs = {"inputs_embeds": padded.hidden, "attention_mask": padded.mask}
-        # Positions are always said aloud: a restored key carries its own in it, and a model left to count the padding
-        # would place new tokens wrongly and go astray from the second one on.
-        return inputs | {"position_ids": padded.positions} if self.takes_positions else inputs
 
     def _ended(self, tokens: list[int]) -> list[int]:
         """Tokens up to and including the first end token; padding follows it."""

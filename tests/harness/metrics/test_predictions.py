@@ -17,6 +17,7 @@ EXACT = {
         [1, 0],
         [torch.tensor(1.0), torch.tensor(2.0)],
     ],
+    "logprobs": [[-0.5, 0.0], np.array([-1.25], dtype=np.float32)],
     "mask": [np.eye(3, dtype=np.uint8), np.array([[0, 65535], [256, 1]]), torch.tensor([[1, 2, 3]])],
     "map": [np.array([[0.5, 2.0]]), torch.full((2, 3, 4), 1.5, dtype=torch.bfloat16), np.zeros((0, 4)), np.float32(2)],
     "image": [np.arange(27, dtype=np.uint8).reshape(3, 3, 3)],
@@ -102,7 +103,7 @@ def test_damaged_cells_are_one_clear_error(kind):
 
 
 def test_cells_of_the_wrong_type_are_refused():
-    for kind, cell in [("text", 3), ("label", "3"), ("scores", 1.0), ("mask", "x"), ("map", None)]:
+    for kind, cell in [("text", 3), ("label", "3"), ("scores", 1.0), ("logprobs", -1.0), ("mask", "x"), ("map", None)]:
         with pytest.raises(DataError, match="cannot be"):
             predictions.decode_prediction(kind, cell)
 
@@ -110,7 +111,7 @@ def test_cells_of_the_wrong_type_are_refused():
 @pytest.mark.parametrize(
     ("kind", "reference"),
     [("text", 3), ("text", "\ud800"), ("label", "3"), ("label", 2**63), ("label", True), ("scores", b"x"),
-     ("scores", float("nan")), ("mask", "x"), ("mask", b"x"), ("image", None)],
+     ("scores", float("nan")), ("logprobs", 3), ("mask", "x"), ("mask", b"x"), ("image", None)],
 )  # fmt: skip
 def test_references_that_predictions_cannot_be_compared_with_are_refused(kind, reference):
     with pytest.raises(DataError):

@@ -151,7 +151,7 @@ def test_inputs_of_the_tail_are_not_modified(decoder: DecoderSplitModel) -> None
 
 def test_padding_is_zeros(decoder: DecoderSplitModel) -> None:
     """Masked attention multiplies padding by zero, so anything but finite numbers would leak."""
-    padded = decoder._padded([decoder.front("9"), decoder.front("12+7=?")])
+    padded = decoder.padded_batch([decoder.front("9"), decoder.front("12+7=?")])
     assert padded.mask.tolist() == [[0] * 5 + [1] * 2, [1] * 7]
     assert padded.positions.tolist() == [[0] * 6 + [1], list(range(7))]
     for tensor in (padded.hidden, *(tensor for memory in padded.memories for tensor in memory)):
@@ -179,7 +179,7 @@ def test_the_model_is_as_before_after_use_and_after_failure(
 
 def test_a_second_tail_at_the_same_time_is_refused(decoder: DecoderSplitModel) -> None:
     features = decoder.front("9")
-    with decoder._restored(decoder._padded([features]), caching=True), pytest.raises(PluginError, match="busy"):
+    with decoder.restored(decoder.padded_batch([features]), caching=True), pytest.raises(PluginError, match="busy"):
         decoder.tail([features])
 
 

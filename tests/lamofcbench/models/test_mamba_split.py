@@ -263,7 +263,7 @@ def test_the_model_is_as_before_after_use_and_after_failure(
 
 def test_a_second_tail_at_the_same_time_is_refused(decoder: MambaSplitModel) -> None:
     features = decoder.front("9")
-    with decoder._restored(decoder._padded([features]), caching=True), pytest.raises(PluginError, match="busy"):
+    with decoder.restored(decoder.padded_batch([features]), caching=True), pytest.raises(PluginError, match="busy"):
         decoder.tail([features])
 
 
