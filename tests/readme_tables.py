@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 FACTS = ROOT / "hub_cards" / "mini" / "facts.json"
 LEADERBOARD = ROOT / "hub_cards" / "mini" / "leaderboard.json"
+SMALL_LEADERBOARD = ROOT / "hub_cards" / "small" / "leaderboard.json"
 
 
 def mini_table() -> str:
@@ -97,31 +98,68 @@ KINDS = {
 
 
 def leaderboard_table() -> str:
-    """A row a codec, the best first: its EBPFP@95 over each kind of features (geometric means) and over all."""
+    """A row a codec, the best first: its EBPFP@95 over each kind of features (geometric means) and over all.
+
+    Once the small edition has a leaderboard, its scenarios are a group of columns of their own, at the right.
+    """
     board = json.loads(LEADERBOARD.read_text())
+    small = json.loads(SMALL_LEADERBOARD.read_text()) if SMALL_LEADERBOARD.is_file() else None
+    return board_table(board, small)
+
+
+def board_table(board: Mapping[str, Any], small: Mapping[str, Any] | None) -> str:
+    """The table of the mini edition's board, and of the small edition's beside it."""
     scenarios = {s.id: s.backbone.adapter for s in SCENARIOS}
     figures: dict[str, list[float]] = {}
     for row in board["codecs"]:
         rates = {name: part["ebpfp"]["value"] for name, part in board["retained"][row["codec"]].items()}
         kinds = [[rate for name, rate in rates.items() if scenarios[name] == adapter] for adapter in KINDS.values()]
         figures[row["codec"]] = [*map(geometric_mean, kinds), row["ebpfp"]["95"]["value"] or math.nan]
-    best = [min(filter(math.isfinite, column), default=math.nan) for column in zip(*figures.values(), strict=True)]
+    cells = rate_cells(figures)
+    heads, small_cells = edition_columns(small) if small else ([], {})
+    measures = ["never", "at most", "BD-rate, score", "above the bound", "verified"]
     lines = [
-        f"| codec | {' | '.join(KINDS)} | all | never | at most | BD-rate, score | above the bound | verified |",
-        f"|---|{'---:|' * (len(KINDS) + 6)}",
+        f"| codec | {' | '.join([*KINDS, 'all', *measures, *heads])} |",
+        f"|---|{'---:|' * (len(KINDS) + 6 + len(heads))}",
     ]
     for row in board["codecs"]:
-        cells = [
-            "-" if math.isnan(rate) else f"**{rate:.2f}**" if rate == lowest else f"{rate:.2f}"
-            for rate, lowest in zip(figures[row["codec"]], best, strict=True)
-        ]
-        bounds = [part["bound"] for part in board["retained"][row["codec"]].values()]
-        cells += [str(bounds.count(bound) or "-") for bound in ("never", "at most")]
+        codec = row["codec"]
+        bounds = [part["bound"] for part in board["retained"][codec].values()]
+        counts = [str(bounds.count(bound) or "-") for bound in ("never", "at most")]
         bd_rate, gap = row["bd_rate_score"]["percent"]["value"], row["bound_gap"]["value"]
-        cells += ["-" if bd_rate is None else f"{bd_rate:+.0f} %", "-" if gap is None else f"{gap:.2f}"]
-        cells.append(str(row.get("verified_samples") or "no"))
-        lines.append(f"| `{row['codec']}` | {' | '.join(cells)} |")
+        measured = ["-" if bd_rate is None else f"{bd_rate:+.0f} %", "-" if gap is None else f"{gap:.2f}"]
+        measured.append(str(row.get("verified_samples") or "no"))
+        own = small_cells.get(codec, ["-"] * len(heads))
+        lines.append(f"| `{codec}` | {' | '.join([*cells[codec], *counts, *measured, *own])} |")
     return "\n".join(lines)
+
+
+def edition_columns(board: Mapping[str, Any]) -> tuple[list[str], dict[str, list[str]]]:
+    """The heads, and each codec's cells, of an edition's own columns: EBPFP@95 on each scenario and over all."""
+    edition, scenarios = board["edition"], list(board["scenarios"])
+    heads = [f"{edition}: {name.split('-', 2)[-1]}" for name in scenarios] + [f"{edition}: all"]
+    figures = {}
+    for row in board["codecs"]:
+        found = board["retained"][row["codec"]]
+        rates = [found[name]["ebpfp"]["value"] if name in found else None for name in scenarios]
+        figures[row["codec"]] = [rate or math.nan for rate in (*rates, row["ebpfp"]["95"]["value"])]
+    return heads, rate_cells(figures)
+
+
+def rate_cells(figures: Mapping[str, Sequence[float]]) -> dict[str, list[str]]:
+    """Each codec's rates as cells, the lowest of each column bold, a dash for NaN.
+
+    >>> rate_cells({"a": [1.0, math.nan], "b": [2.0, 3.0]})
+    {'a': ['**1.00**', '-'], 'b': ['2.00', '**3.00**']}
+    """
+    best = [min(filter(math.isfinite, column), default=math.nan) for column in zip(*figures.values(), strict=True)]
+    return {
+        codec: [
+            "-" if math.isnan(rate) else f"**{rate:.2f}**" if rate == lowest else f"{rate:.2f}"
+            for rate, lowest in zip(rates, best, strict=True)
+        ]
+        for codec, rates in figures.items()
+    }
 
 
 def findings() -> str:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from readme_tables import README, with_tables
+from readme_tables import README, board_table, with_tables
 
 TEXT = README.read_text()
 BLOCK = re.compile(r"<!-- (file: (?P<file>[\w.]+)|run|test) -->\n```(?P<language>\w+)\n(?P<body>.*?)```", re.DOTALL)
@@ -35,3 +35,26 @@ def test_the_examples_run_one_after_the_other(tmp_path):
 @pytest.mark.parametrize("target", re.findall(r"\]\(((?!http)[^)#]+)\)", TEXT))
 def test_links_lead_somewhere(target):
     assert (README.parent / target).exists()
+
+
+def test_the_small_edition_is_a_group_of_columns_of_its_own():
+    def row(codec, rate):
+        absent = {"percent": {"value": None}}
+        return {"codec": codec, "ebpfp": {"95": {"value": rate}}, "bd_rate_score": absent, "bound_gap": {"value": None}}
+
+    def kept(scenario, rate):
+        return {scenario: {"ebpfp": {"value": rate}, "bound": None}}
+
+    mini = {
+        "codecs": [row("a", 2.0), row("b", 3.0)],
+        "retained": {"a": kept("mini-cvu-digits", 2.0), "b": kept("mini-cvu-digits", 3.0)},
+    }
+    small = {
+        "edition": "small",
+        "scenarios": {"small-clu-prose": {}},
+        "codecs": [row("a", 5.0)],
+        "retained": {"a": kept("small-clu-prose", 5.0)},
+    }
+    alone, both = board_table(mini, None).split("\n"), board_table(mini, small).split("\n")
+    assert both[0] == f"{alone[0]} small: prose | small: all |"
+    assert both[2] == f"{alone[2]} **5.00** | **5.00** |" and both[3] == f"{alone[3]} - | - |"

@@ -9,6 +9,7 @@ from harness.report.analysis import FindSpectra, analyse_scenario
 from harness.report.bounds import read_spectra
 from harness.report.collect import read_results
 from harness.report.contexts import comparable
+from harness.report.editions import by_edition
 from harness.report.findings import findings, winner
 from harness.report.origins import Origin, is_ours, labelled, labels_of, origin_of
 from harness.report.overall import overall_rows
@@ -64,19 +65,28 @@ def compile_summary(
         for group in groups.values()
     ]
     ranking_percent = min(analysis.summary.ranking_percent for analysis in analyses)
-    overall = overall_rows(analyses, ranking_percent)
-    return Summary(
+    summary = Summary(
         lamofcbench_version=__version__,
         reference=reference,
         resamples=resamples,
         confidence=bootstrap.CONFIDENCE,
         bootstrap_seed=seed,
         ranking_percent=ranking_percent,
-        findings=findings(overall, [winner(analysis.summary) for analysis in analyses], ranking_percent),
-        overall=overall,
+        findings=[],
+        overall=overall_rows(analyses, ranking_percent),
         scenarios=[analysis.summary for analysis in analyses],
         warnings=[*warnings, *left_out, *(line for analysis in analyses for line in analysis.warnings)],
     )
+    return summary.model_copy(update={"findings": _findings(summary)})
+
+
+def _findings(summary: Summary) -> list[str]:
+    parts = by_edition(summary)
+    return [
+        line if len(parts) == 1 else f"{edition} edition: {line}"
+        for edition, part in parts.items()
+        for line in findings(part.overall, [winner(scenario) for scenario in part.scenarios], part.ranking_percent)
+    ]
 
 
 def _reference(named: str | None, labels: Mapping[Origin, str]) -> str | None:

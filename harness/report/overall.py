@@ -1,4 +1,4 @@
-"""Codecs over all scenarios: geometric means of rates, BD-rates and speeds, and the front of rate and speed."""
+"""Codecs over an edition: geometric means of rates, BD-rates and speeds, and the front of rate and speed."""
 
 from __future__ import annotations
 
@@ -22,9 +22,13 @@ from harness.statistics import curves
 
 
 def overall_rows(analyses: Sequence[ScenarioAnalysis], ranking_percent: int) -> list[OverallRow]:
-    """A row for each codec but anchor and floor; the best first, those without a figure last."""
-    names = {codec.codec for part in analyses for codec in part.summary.codecs if codec.role == "codec"}
-    return ranked([_row(name, analyses) for name in sorted(names)], ranking_percent)
+    """A row for each edition's codecs but anchor and floor; the best first, those without a figure last."""
+    rows = []
+    for edition in dict.fromkeys(analysis.summary.edition for analysis in analyses):
+        own = [analysis for analysis in analyses if analysis.summary.edition == edition]
+        names = {codec.codec for part in own for codec in part.summary.codecs if codec.role == "codec"}
+        rows += ranked([_row(name, own) for name in sorted(names)], ranking_percent)
+    return rows
 
 
 def ranked(rows: Sequence[OverallRow], ranking_percent: int) -> list[OverallRow]:
@@ -66,6 +70,7 @@ def _row(name: str, analyses: Sequence[ScenarioAnalysis]) -> OverallRow:
         for stage in ("encode", "decode")
     }
     return OverallRow(
+        edition=analyses[0].summary.edition,
         codec=name,
         name=found[0].name,
         identity=found[0].identity,

@@ -188,6 +188,7 @@ class ScenarioSummary(_Strict):
     scenario: str
     version: int
     title: str
+    edition: str = Field(description="'user' too where the declaration is not known here")
     mirrors: str | None = Field(description="the full scenario that a mini one stands for")
     metric: str
     direction: Literal["up", "down"] = Field(description="'up' where a higher score is better")
@@ -196,6 +197,7 @@ class ScenarioSummary(_Strict):
     ranking_percent: int = Field(description="which EBPFP@p ranks codecs here")
     elements_per_sample: float = Field(description="feature points, mean over samples")
     raw_bytes_per_sample: float = Field(description="uncoded in the stored dtypes, mean over samples")
+    given_bytes_per_sample: float = Field(description="what the tail is handed besides, uncoded and in no rate; mean")
     anchor: Estimate = Field(description="score with uncoded features")
     floor: Estimate = Field(description="score with the calibration mean")
     scenario_digest: str
@@ -224,8 +226,9 @@ class OverallBDRate(_Strict):
 
 
 class OverallRow(_Strict):
-    """A codec over all scenarios."""
+    """A codec over all scenarios of an edition."""
 
+    edition: str = Field(default="", description="whose scenarios; empty in leaderboards older than this field")
     codec: str = Field(description="what the report calls it, see CodecSummary")
     name: str = Field(description="the codec's own")
     identity: str = Field(description="of its code, the same on all scenarios")
@@ -255,8 +258,8 @@ class Summary(_Strict):
     resamples: int = Field(description="bootstrap draws over samples")
     confidence: float = Field(description="of the intervals")
     bootstrap_seed: int
-    ranking_percent: int = Field(description="which compression ranks codecs over all scenarios")
+    ranking_percent: int = Field(description="which compression ranks codecs over an edition's scenarios")
     findings: list[str] = Field(description="what the figures say, in sentences")
-    overall: list[OverallRow] = Field(description="best first")
+    overall: list[OverallRow] = Field(description="edition by edition, best first")
     scenarios: list[ScenarioSummary]
     warnings: list[Text]

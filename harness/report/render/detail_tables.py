@@ -197,6 +197,13 @@ def codec_table(scenario: ScenarioSummary) -> Table:
     return Table("Codecs", columns, rows, notes)
 
 
+def _given(scenario: ScenarioSummary) -> dict[str, str]:
+    if not scenario.given_bytes_per_sample:
+        return {}
+    size = text.size(scenario.given_bytes_per_sample)
+    return {"given to the tail": f"{size} a sample, which no codec sees and no rate counts"}
+
+
 def protocol_facts(scenario: ScenarioSummary) -> list[tuple[str, str]]:
     """What one needs to repeat the measurement, as name and value."""
     facts = {
@@ -204,6 +211,7 @@ def protocol_facts(scenario: ScenarioSummary) -> list[tuple[str, str]]:
         "samples": f"{scenario.samples} of {scenario.test_samples} in the test split",
         "raw bytes a sample": text.size(scenario.raw_bytes_per_sample),
         "feature points a sample": f"{scenario.elements_per_sample:,.0f}",
+        **_given(scenario),
         "scenario digest": scenario.scenario_digest,
         "data revision": scenario.data_revision,
         "protocol version": str(scenario.protocol_version) + ("" if scenario.current else OTHER_PROTOCOL),

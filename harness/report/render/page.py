@@ -15,6 +15,7 @@ from importlib import resources
 from typing import Any
 
 from harness.report import text
+from harness.report.editions import by_edition
 from harness.report.render import detail_tables, figures, svg, tables
 from harness.report.render.styles import COLOURS, DARK_COLOURS, Style
 from harness.report.summary import CodecSummary, RatePoint, ScenarioSummary, Summary
@@ -50,14 +51,26 @@ def render(summary: Summary, styles: Mapping[str, Style]) -> str:
         summary=summary,
         policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src {_script_hash(source)}",
         style=_safe(style + _colours()),
-        overall=tables.overall_table(summary),
-        overall_figures=[
-            _figure(figures.overall_panel(summary, stage), styles, stage) for stage in ("decode", "encode")
-        ],
-        overall_legend=_legend([row.codec for row in summary.overall], styles),
-        matrix=tables.matrix_table(summary) if several else None,
+        codecs=len({row.codec for row in summary.overall}),
+        editions=_editions(summary, styles),
+        matrices=tables.matrix_tables(summary) if several else [],
         sections=[_section(number, summary, scenario, styles) for number, scenario in enumerate(summary.scenarios)],
     )
+
+
+def _editions(summary: Summary, styles: Mapping[str, Style]) -> list[dict[str, Any]]:
+    """What the template needs of each edition's scenarios together."""
+    return [
+        {
+            "table": table,
+            "figures": [
+                _figure(figures.overall_panel(part, stage), styles, f"{edition}-{stage}")
+                for stage in ("decode", "encode")
+            ],
+            "legend": _legend([row.codec for row in part.overall], styles),
+        }
+        for table, (edition, part) in zip(tables.overall_tables(summary), by_edition(summary).items(), strict=True)
+    ]
 
 
 def _section(number: int, summary: Summary, scenario: ScenarioSummary, styles: Mapping[str, Style]) -> dict[str, Any]:

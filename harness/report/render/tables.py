@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 from harness.report import text
+from harness.report.editions import by_edition
 from harness.report.summary import (
     GAP_NMSES,
     RANKING_SAMPLES,
@@ -88,8 +89,25 @@ _GAP_HINT = f"bits per feature point above the Gaussian bound at NMSE {GAP_NMSES
 _SPEED_HINT = "10^6 raw bytes a second, median over samples and rate points"
 
 
+def overall_tables(summary: Summary) -> list[Table]:
+    """The overall table of each edition, whose name it bears where there are several."""
+    return _by_edition(summary, overall_table)
+
+
+def matrix_tables(summary: Summary) -> list[Table]:
+    """The table of who wins where of each edition."""
+    return _by_edition(summary, matrix_table)
+
+
+def _by_edition(summary: Summary, make: Callable[[Summary], Table]) -> list[Table]:
+    made = {edition: make(part) for edition, part in by_edition(summary).items()}
+    if len(made) == 1:
+        return list(made.values())
+    return [replace(table, title=f"{table.title}, {edition} edition") for edition, table in made.items()]
+
+
 def overall_table(summary: Summary) -> Table:
-    """A row a codec: geometric mean rates over all scenarios, BD-rates, distance to the bound, speeds."""
+    """A row a codec: geometric mean rates over one edition, BD-rates, distance to the bound, speeds."""
     reference = text.shown(summary.reference) if summary.reference else "no reference"
     percent = str(summary.ranking_percent)
     columns = [

@@ -41,9 +41,8 @@ def terminal_table(summary: Summary, file: IO[str] | None = None, *, points: boo
     drop = _DROPPED_BRIEF if brief else _DROPPED
     for warning in summary.warnings:
         console.print(_text(console, f"warning: {text.shown(warning, text.MAX_LINE)}", "yellow"))
-    chosen = [tables.headline_table(summary)]
-    if len(summary.scenarios) > 1:
-        chosen.insert(0, tables.overall_table(summary))
+    overall = tables.overall_tables(summary) if len(summary.scenarios) > 1 else []
+    chosen = [*overall, tables.headline_table(summary)]
     for table in chosen:
         console.print(_rich(console, table, drop=drop, brief=brief))
         for note in table.notes:

@@ -186,5 +186,10 @@ def write_realistic(root: Path) -> None:
 
 def _speech(root: Path) -> Writer:
     return Writer(
-        root, scenario="user-speech", metric="word-error-rate", direction="down", samples=256, test_samples=256
+        root,
+        scenario="mini-cau-commands-clean",
+        metric="word-error-rate",
+        direction="down",
+        samples=256,
+        test_samples=256,
     )

@@ -77,7 +77,7 @@ def _parse(page: str) -> _Tags:
 def test_every_file_is_there(report):
     for path in (report.markdown, report.summary_json, report.overview, report.page, *report.figures.values()):
         assert path.is_file(), path
-    assert set(report.figures) == {"mini-cvu-digits", "user-speech"}
+    assert set(report.figures) == {"mini-cvu-digits", "mini-cau-commands-clean"}
     hidden = {path.name for path in report.page.parent.iterdir() if path.name.startswith(".")}
     assert hidden <= {".locks"}  # no temporary file is left
 

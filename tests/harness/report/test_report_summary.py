@@ -6,6 +6,7 @@ import pytest
 
 from harness.report.compile import compile_summary
 from harness.report.deployment import link_times
+from harness.report.render import tables
 from harness.report.summary import Summary
 from lamofcbench.errors import UnknownNameError
 
@@ -26,7 +27,7 @@ def _scenario(summary, scenario="mini-cvu-digits"):
 
 def test_nothing_is_left_out_of_a_sound_folder(summary):
     assert summary.warnings == []
-    assert [part.scenario for part in summary.scenarios] == ["mini-cvu-digits", "user-speech"]
+    assert [part.scenario for part in summary.scenarios] == ["mini-cau-commands-clean", "mini-cvu-digits"]
     assert [len(codec.points) for codec in _scenario(summary).codecs] == [4, 5, 1, 1, 1]
 
 
@@ -38,7 +39,7 @@ def test_codecs_stand_in_the_order_of_their_rank_anchor_and_floor_last(summary):
 def test_retention_follows_the_metric_in_either_direction(summary):
     step_2 = _codec(summary, "uniform").points[1]
     assert step_2.retention.value == pytest.approx((0.9 - 0.1) / (0.98 - 0.1))
-    spoken = _codec(summary, "uniform", "user-speech").points[1]
+    spoken = _codec(summary, "uniform", "mini-cau-commands-clean").points[1]
     assert spoken.retention.value == pytest.approx((0.13 - 1.0) / (0.05 - 1.0), abs=1e-3)
 
 
@@ -124,16 +125,16 @@ def test_a_codec_that_lacks_a_scenario_gets_no_mean(realistic_results, tmp_path)
 
     root = tmp_path / "results"
     shutil.copytree(realistic_results, root)
-    shutil.rmtree(root / "user-speech@1" / "channel")
+    shutil.rmtree(root / "mini-cau-commands-clean@1" / "channel")
     rows = {row.codec: row for row in compile_summary(root, resamples=0).overall}
-    assert rows["channel"].missing == ["user-speech"]
+    assert rows["channel"].missing == ["mini-cau-commands-clean"]
     assert rows["channel"].compression["95"].value is None
     assert rows["uniform"].missing == []
 
 
 def test_99_ranks_from_400_samples_on(summary):
     assert _scenario(summary).ranking_percent == 99  # 650 samples
-    assert _scenario(summary, "user-speech").ranking_percent == 95  # 256
+    assert _scenario(summary, "mini-cau-commands-clean").ranking_percent == 95  # 256
     assert summary.ranking_percent == 95
 
 
@@ -298,3 +299,27 @@ def test_that_no_codec_wins_everywhere_is_said(tmp_path):
             writer.write(codec, ebpfp=ebpfp, score=0.98)
     summary = compile_summary(tmp_path, resamples=0, bound=False)
     assert "No codec wins everywhere: the lowest rate has first on 1, second on 1." in summary.findings
+
+
+def test_no_mean_runs_over_several_editions(tmp_path):
+    from synthetic_results import Writer
+
+    rates = {"mini-cvu-digits": (2.0, 3.0), "small-clu-facts": (3.0, 2.0), "small-clu-recall": (3.0, 2.0)}
+    for scenario, (first, second) in rates.items():
+        writer = Writer(tmp_path, scenario=scenario, samples=30, test_samples=30)
+        writer.anchor_and_floor()
+        writer.write("first", ebpfp=first, score=0.98)
+        writer.write("second", ebpfp=second, score=0.98)
+    summary = compile_summary(tmp_path, resamples=0, bound=False)
+    rows = [(row.edition, row.codec, row.ebpfp["95"].value, row.missing) for row in summary.overall]
+    assert [row[:2] for row in rows] == [("mini", "first"), ("mini", "second"), ("small", "second"), ("small", "first")]
+    assert [row[2] for row in rows] == pytest.approx([2.0, 3.0, 2.0, 3.0])
+    assert all(row[3] == [] for row in rows)
+    assert any(line.startswith("mini edition: first compresses most") for line in summary.findings)
+    assert any(line.startswith("small edition: second compresses most") for line in summary.findings)
+    assert [table.title for table in tables.overall_tables(summary)] == [
+        "Overall, mini edition",
+        "Overall, small edition",
+    ]
+    wins = [{row[0].text: row[-1].text for row in table.rows} for table in tables.matrix_tables(summary)]
+    assert wins == [{"first": "1", "second": "0"}, {"second": "2", "first": "0"}]

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,12 @@ from harness.cli import main
 from harness.results import store
 from lamofcbench.errors import LaMoFCBenchError
 
-SCRIPT = Path(__file__).parent.parent / "hub_cards" / "mini_leaderboard.py"
+SCRIPT = Path(__file__).parent.parent / "hub_cards" / "edition_leaderboard.py"
 
 
 @pytest.fixture(scope="module")
-def mini_leaderboard():
-    spec = importlib.util.spec_from_file_location("mini_leaderboard", SCRIPT)
+def edition_leaderboard():
+    spec = importlib.util.spec_from_file_location("edition_leaderboard", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -33,8 +34,8 @@ def whole(tmp_path_factory):
     return results(tmp_path_factory.mktemp("whole"))
 
 
-def test_it_holds_what_the_report_holds(mini_leaderboard, whole):
-    found = mini_leaderboard.leaderboard(whole)
+def test_it_holds_what_the_report_holds(edition_leaderboard, whole):
+    found = edition_leaderboard.leaderboard(whole)
     summary = json.loads((whole / "report" / "summary.json").read_text())
     assert [row["codec"] for row in found["codecs"]] == [row["codec"] for row in summary["overall"]]
     for row, overall in zip(found["codecs"], summary["overall"], strict=True):
@@ -44,16 +45,16 @@ def test_it_holds_what_the_report_holds(mini_leaderboard, whole):
         assert found["retained"][row["codec"]] == {
             "mini-cvu-digits-hard": {"ebpfp": at_95["ebpfp"], "bound": at_95["bound"]}
         }
-    assert found["findings"] == summary["findings"]
+    assert (found["edition"], found["findings"]) == ("mini", summary["findings"])
     assert sum(run["results"] for run in found["runs"].values()) == len(store.find_results(whole)) == 8
     assert set(found["runs"]) == {"identity", "kmeans", "mean", "uniform"}
     assert all(run["hours"] < 0.1 and run["processes"] == [1] for run in found["runs"].values())
 
 
-def test_rows_of_codecs_that_did_not_run_stay(mini_leaderboard, whole, tmp_path):
-    before = mini_leaderboard.leaderboard(whole)
+def test_rows_of_codecs_that_did_not_run_stay(edition_leaderboard, whole, tmp_path):
+    before = edition_leaderboard.leaderboard(whole)
     folder = results(tmp_path, codecs=("uniform", "channel"))
-    after = mini_leaderboard.leaderboard(folder, before)
+    after = edition_leaderboard.leaderboard(folder, before)
     assert {row["codec"] for row in after["codecs"]} == {"uniform", "kmeans", "channel"}
     rates = [row["ebpfp"]["95"]["value"] for row in after["codecs"]]
     assert rates == sorted(rates)
@@ -63,49 +64,60 @@ def test_rows_of_codecs_that_did_not_run_stay(mini_leaderboard, whole, tmp_path)
     assert after["findings"][0].startswith(f"{after['codecs'][0]['codec']} compresses most")
 
 
-def test_rows_of_other_data_do_not_stand_on_one_board(mini_leaderboard, whole):
-    before = mini_leaderboard.leaderboard(whole)
+def test_rows_of_other_data_do_not_stand_on_one_board(edition_leaderboard, whole):
+    before = edition_leaderboard.leaderboard(whole)
     before["scenarios"]["mini-cvu-digits-hard"]["data_revision"] = "0" * 64
     with pytest.raises(LaMoFCBenchError, match="with other scenarios; run all codecs"):
-        mini_leaderboard.leaderboard(whole, before)
+        edition_leaderboard.leaderboard(whole, before)
 
 
-def test_rows_of_another_protocol_do_not_stand_on_one_board(mini_leaderboard, whole):
-    before = mini_leaderboard.leaderboard(whole)
+def test_rows_of_another_protocol_do_not_stand_on_one_board(edition_leaderboard, whole):
+    before = edition_leaderboard.leaderboard(whole)
     del before["protocol"]  # as boards were before there was another
     with pytest.raises(LaMoFCBenchError, match="with other protocol; run all codecs"):
-        mini_leaderboard.leaderboard(whole, before)
+        edition_leaderboard.leaderboard(whole, before)
 
 
-def test_a_row_is_replaced_by_newer_code_alone_and_named(mini_leaderboard, whole):
-    now = mini_leaderboard.leaderboard(whole)
+def test_a_row_is_replaced_by_newer_code_alone_and_named(edition_leaderboard, whole):
+    now = edition_leaderboard.leaderboard(whole)
     before = json.loads(json.dumps(now).replace("lamofcbench:uniform@1", "lamofcbench:uniform@0"))
-    assert mini_leaderboard.leaderboard(whole, before) == now
-    [line] = mini_leaderboard.replaced_rows(before, now)
+    assert edition_leaderboard.leaderboard(whole, before) == now
+    [line] = edition_leaderboard.replaced_rows(before, now)
     assert "uniform: the row of lamofcbench:uniform@0 gave way to one of lamofcbench:uniform@1" in line
-    assert mini_leaderboard.replaced_rows(now, now) == []
+    assert edition_leaderboard.replaced_rows(now, now) == []
 
 
-def test_codecs_of_one_name_from_different_places_have_rows_of_their_own(mini_leaderboard, whole):
-    now = mini_leaderboard.leaderboard(whole)
+def test_codecs_of_one_name_from_different_places_have_rows_of_their_own(edition_leaderboard, whole):
+    now = edition_leaderboard.leaderboard(whole)
     before = json.loads(json.dumps(now))
     [mine] = [row for row in before["codecs"] if row["codec"] == "kmeans"]
     mine |= {"codec": "uniform", "name": "uniform", "identity": "file:mine.py:UniformCodec#00000000000000aa"}
     before["codecs"] = [mine]
     for name in ("retained", "runs"):
         before[name]["uniform"] = before[name].pop("kmeans")
-    after = mini_leaderboard.leaderboard(whole, before)
+    after = edition_leaderboard.leaderboard(whole, before)
     assert {row["codec"] for row in after["codecs"]} == {"uniform", "kmeans", "uniform (mine.py)"}
     for name in ("retained", "runs"):
         assert after[name]["uniform (mine.py)"] == now[name]["kmeans"]
         assert after[name]["uniform"] == now[name]["uniform"]
 
 
-def test_results_on_a_part_of_the_split_are_refused(mini_leaderboard, tmp_path):
+def test_results_on_a_part_of_the_split_are_refused(edition_leaderboard, tmp_path):
     with pytest.raises(LaMoFCBenchError, match="a part of the test split of mini-cvu-digits-hard"):
-        mini_leaderboard.leaderboard(results(tmp_path, "--limit", "8"))
+        edition_leaderboard.leaderboard(results(tmp_path, "--limit", "8"))
 
 
-def test_results_without_a_report_are_told_how_to_get_one(mini_leaderboard, tmp_path):
+def test_results_of_several_editions_are_kept_apart(edition_leaderboard, whole, tmp_path):
+    folder = tmp_path / "mixed"
+    shutil.copytree(whole, folder)
+    path = folder / "report" / "summary.json"
+    summary = json.loads(path.read_text())
+    summary["scenarios"].append(summary["scenarios"][0] | {"edition": "small"})
+    path.write_text(json.dumps(summary))
+    with pytest.raises(LaMoFCBenchError, match="of the editions mini and small; keep them apart"):
+        edition_leaderboard.leaderboard(folder)
+
+
+def test_results_without_a_report_are_told_how_to_get_one(edition_leaderboard, tmp_path):
     with pytest.raises(LaMoFCBenchError, match="lamofcbench report --results"):
-        mini_leaderboard.leaderboard(tmp_path)
+        edition_leaderboard.leaderboard(tmp_path)

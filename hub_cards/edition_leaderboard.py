@@ -1,8 +1,9 @@
-"""The leaderboard of the mini edition, from the results of ``make bench``.
+"""The leaderboard of an edition, from results on its whole test splits such as those of ``make bench``.
 
-``leaderboard.json`` holds what README's table shows: of each codec its means over all scenarios with their intervals,
-and its EBPFP@95 on each. Everything is read from the report's ``summary.json`` and the results' ``run.json``. Rows of
-codecs that the results lack stay, so that a codec that changes can be run again on its own, beside the reference.
+``<edition>/leaderboard.json`` holds what README's table shows: of each codec its means over the edition's scenarios
+with their intervals, and its EBPFP@95 on each. Everything is read from the report's ``summary.json`` and the results'
+``run.json``. Rows of codecs that the results lack stay, so that a codec that changes can be run again on its own,
+beside the reference.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from lamofcbench.errors import LaMoFCBenchError
 from lamofcbench.identity import family_of
 from lamofcbench.locks import LOCKS_DIRECTORY, locked
 
-LEADERBOARD = Path(__file__).parent / "mini" / "leaderboard.json"
+LEADERBOARD_FILE = "leaderboard.json"
 PERCENT = 95
 SAME = ("lamofcbench", "protocol", "reference", "confidence", "scenarios")
 """What rows must have in common to stand on one board."""
@@ -49,10 +50,7 @@ def leaderboard(results: Path, before: Board | None = None) -> Board:
         LaMoFCBenchError: if there is no report, a result does not cover its whole test split or is of another protocol,
             or the other rows are of other data.
     """
-    report = results / "report" / "summary.json"
-    if not report.is_file():
-        raise LaMoFCBenchError(f"there is no {report}; `lamofcbench report --results {results}` writes it")
-    summary = Summary.model_validate_json(report.read_text(encoding="utf-8"))
+    summary = _summary(results)
     parts = [scenario.scenario for scenario in summary.scenarios if scenario.samples != scenario.test_samples]
     if parts:
         raise LaMoFCBenchError(f"{results} has results on a part of the test split of {', '.join(parts)}")
@@ -60,6 +58,7 @@ def leaderboard(results: Path, before: Board | None = None) -> Board:
     if foreign:
         raise LaMoFCBenchError(f"{results} has results of another protocol of {', '.join(foreign)}; run them again")
     board = {
+        "edition": edition_of(results),
         "lamofcbench": summary.lamofcbench_version,
         "protocol": summary.scenarios[0].protocol_version,
         "reference": summary.reference,
@@ -89,6 +88,25 @@ def leaderboard(results: Path, before: Board | None = None) -> Board:
         "codecs": [row.model_dump() for row in rows],
         "findings": findings(rows, winners, PERCENT),
     }
+
+
+def edition_of(results: Path) -> str:
+    """The edition whose scenarios a folder has results of.
+
+    Raises:
+        LaMoFCBenchError: if there is no report, or there are scenarios of several.
+    """
+    editions = sorted({scenario.edition for scenario in _summary(results).scenarios})
+    if len(editions) > 1:
+        raise LaMoFCBenchError(f"{results} has results of the editions {' and '.join(editions)}; keep them apart")
+    return editions[0]
+
+
+def _summary(results: Path) -> Summary:
+    report = results / "report" / "summary.json"
+    if not report.is_file():
+        raise LaMoFCBenchError(f"there is no {report}; `lamofcbench report --results {results}` writes it")
+    return Summary.model_validate_json(report.read_text(encoding="utf-8"))
 
 
 def replaced_rows(before: Board, board: Board) -> list[str]:
@@ -156,17 +174,18 @@ def _hours(run: dict[str, Any]) -> float:
 
 
 def main() -> None:
-    """Writes the leaderboard."""
+    """Writes the leaderboard of the results' edition."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("results", type=Path, nargs="?", default=Path("results/bench"), help="of make bench")
     results = parser.parse_args().results
     try:
-        with locked(LEADERBOARD.parent / LOCKS_DIRECTORY / "leaderboard.lock", f"writing {LEADERBOARD}"):
-            before = json.loads(LEADERBOARD.read_text(encoding="utf-8")) if LEADERBOARD.is_file() else None
+        path = Path(__file__).parent / edition_of(results) / LEADERBOARD_FILE
+        with locked(path.parent / LOCKS_DIRECTORY / "leaderboard.lock", f"writing {path}"):
+            before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
             board = leaderboard(results, before)
-            write_json(LEADERBOARD, board)
+            write_json(path, board)
     except LaMoFCBenchError as error:
-        sys.exit(f"{LEADERBOARD}: {error}")
+        sys.exit(f"{LEADERBOARD_FILE}: {error}")
     for line in replaced_rows(before, board) if before is not None else ():
         print(line, file=sys.stderr)
 
