@@ -16,13 +16,19 @@ os.environ.pop("HF_TOKEN", None)
 
 @pytest.fixture(scope="session", autouse=True)
 def _isolated_caches(tmp_path_factory):
-    """Caches under the run's temporary folder; the mini data are built there once for all workers."""
+    """Caches under the run's temporary folder; what is built on demand is built there once for all workers.
+
+    Archives that a person put where builders look for them stay where they are.
+    """
     import torch
+
+    from lamofcbench.storage.cache import sources_folder
 
     torch.set_num_threads(1)
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     settings = {"LAMOFCBENCH_CACHE": shared / "lamofcbench-cache", "HF_HOME": base / "hf-home"}
+    settings["LAMOFCBENCH_SOURCES"] = sources_folder()
     import datasets
 
     datasets.config.HF_DATASETS_CACHE = base / "hf-home" / "datasets"
@@ -53,3 +59,16 @@ def file_size_limit():
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
     return limit
+
+
+@pytest.fixture(scope="session")
+def small_model(_isolated_caches) -> Path:
+    """The converted model of the small edition; tests that ask for it are skipped where its package is missing."""
+    from dataset_builders.small._model import converted_model, packaged_weights
+    from lamofcbench.errors import DataError
+
+    try:
+        packaged_weights()
+    except DataError as error:
+        pytest.skip(str(error))
+    return converted_model()

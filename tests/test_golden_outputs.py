@@ -4,16 +4,15 @@ import re
 
 import golden_outputs
 import pytest
-from golden_outputs import COMMAND, KINDS, complaint, difference, read
+from golden_outputs import COMMAND, KINDS, complaint, difference, read, unavailable
 
-from lamofcbench.codecs.base import CODECS
 from lamofcbench.models.base import MODELS
 from lamofcbench.models.vision_heads.base import HEADS
 
 
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, (names, _) in KINDS.items() for name in names()])
 def test_outputs_change_with_the_revision_alone(kind, name):
-    if kind == "codecs" and (missing := CODECS.get(name).unavailable()):
+    if missing := unavailable(kind, name):
         pytest.skip(missing)
     problem = complaint(kind, name, read(kind).get(name), KINDS[kind][1](name))
     assert problem is None, problem

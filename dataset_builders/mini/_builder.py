@@ -1,19 +1,21 @@
 """What the mini scenarios' builders share: where their weights are and what their revision hashes."""
 
+from __future__ import annotations
+
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from dataset_builders.base import Builder
 from dataset_builders.mini._files import WEIGHTS
-from lamofcbench.builders import Sample, Split
+from dataset_builders.packaged import PackagedBuilder
 
 # Records of trainings do not decide the features.
 NOT_HASHED = ("training.json", "seeds.json")
 
 
-class MiniBuilder(Builder):
-    """A builder whose raw data and weights come with the package.
+class MiniBuilder(PackagedBuilder):
+    """A builder whose raw data and weights come with this package.
 
     Attributes:
         model_name: the folder of the weights.
@@ -27,21 +29,9 @@ class MiniBuilder(Builder):
         """Returns the folder of the weights."""
         return self.weights / self.model_name
 
-    def reference_digest(self, sample: Sample) -> str:
-        """Returns what the revision hashes of a sample's reference, the same on every machine."""
-        return repr(sample.reference)
-
-    def revision(self) -> str:
-        """Returns the hex sha256 of the builder's version, the raw data of both splits and the weights' files."""
-        digest = hashlib.sha256(f"{self.name} {self.version}".encode())
-        splits: tuple[Split, ...] = ("test", "calibration")
-        for split in splits:
-            for sample in self.samples(split):
-                facts = (split, sample.id, self.content_hash(sample), self.reference_digest(sample))
-                digest.update(f"{' '.join(facts)}\n".encode())
+    def weight_hashes(self) -> Iterator[tuple[str, str]]:
+        """Returns relative path and hex sha256 of the files of the weights."""
         folder = self.model_directory()
         for path in sorted(folder.rglob("*")):
             if path.is_file() and path.name not in NOT_HASHED:
-                name = path.relative_to(folder).as_posix()
-                digest.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-        return digest.hexdigest()
+                yield path.relative_to(folder).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()

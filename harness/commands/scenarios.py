@@ -12,7 +12,7 @@ HELP = "list the scenarios"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument("--edition", choices=("mini", "full", "user"), help="only this edition")
+    parser.add_argument("--edition", choices=("mini", "small", "full", "user"), help="only this edition")
     parser.add_argument("--json", action="store_true", help="whole declarations, as JSON")
 
 

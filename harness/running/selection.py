@@ -15,7 +15,7 @@ from lamofcbench.scenarios.base import SCENARIOS, Scenario
 
 LOGGER = logging.getLogger("lamofcbench")
 
-EDITIONS = ("mini", "full")
+EDITIONS = ("mini", "small", "full")
 ALL_CODECS = "all"
 
 CodecLike: TypeAlias = "str | type[Codec] | Codec"
@@ -44,7 +44,9 @@ def select_scenarios(names: Iterable[str]) -> list[Scenario]:
             if selected.setdefault(scenario.id, scenario).digest != scenario.digest:
                 raise LaMoFCBenchError(f"two scenarios named have the id {scenario.id!r}; results would mix")
     if not selected:
-        raise LaMoFCBenchError("no scenario is named; name ids, mini or full (`lamofcbench scenarios` lists them)")
+        raise LaMoFCBenchError(
+            "no scenario is named; name ids, mini, small or full (`lamofcbench scenarios` lists them)"
+        )
     return list(selected.values())
 
 

@@ -14,6 +14,7 @@ from lamofcbench.storage.building import building
 from lamofcbench.storage.layout import MANIFEST_FILE
 
 CACHE_VARIABLE = "LAMOFCBENCH_CACHE"
+SOURCES_VARIABLE = "LAMOFCBENCH_SOURCES"
 
 
 def cache_folder() -> Path:
@@ -44,3 +45,12 @@ def built_in_cache(scenario: Scenario) -> Path:
             if not manifest.is_file():
                 builder.build(scenario, folder)
     return folder
+
+
+def sources_folder() -> Path:
+    """The folder of archives that builders read raw data from, and never fetch by themselves.
+
+    Named by ``LAMOFCBENCH_SOURCES``, by default ``sources`` in the cache folder; not necessarily there yet.
+    """
+    named = os.environ.get(SOURCES_VARIABLE)
+    return Path(named).expanduser().absolute() if named else cache_folder() / "sources"

@@ -1,5 +1,7 @@
 """Every declared scenario is valid, and together they are the benchmark's tracks."""
 
+import hashlib
+
 import pytest
 from pydantic import ValidationError
 
@@ -57,8 +59,8 @@ def test_a_scenario_survives_its_json_form(id):
 
 @pytest.mark.parametrize("id", sorted(ALL))
 def test_ids_start_with_edition_and_category(id):
-    prefix = ALL[id].category.lower() + "-"
-    assert id.startswith("mini-" + prefix if ALL[id].edition == "mini" else prefix)
+    edition = "" if ALL[id].edition == "full" else f"{ALL[id].edition}-"
+    assert id.startswith(f"{edition}{ALL[id].category.lower()}-")
 
 
 @pytest.mark.parametrize("id", sorted(MINI))
@@ -77,9 +79,34 @@ def test_a_mini_scenario_mirrors_its_full_one(id):
     assert ragged[0] == ragged[1]
 
 
-@pytest.mark.parametrize("id", sorted(MINI))
-def test_a_mini_scenario_has_a_builder(id):
-    assert BUILDERS.get(MINI[id].builder).name == MINI[id].builder
+@pytest.mark.parametrize("id", sorted(id for id, s in ALL.items() if s.edition in ("mini", "small")))
+def test_a_scenario_that_is_built_on_demand_has_a_builder(id):
+    assert BUILDERS.get(ALL[id].builder).name == ALL[id].builder
+
+
+def test_the_small_edition_splits_one_real_decoder_after_layer_4():
+    small = [s for s in ALL.values() if s.edition == "small"]
+    assert [s.id for s in small] == ["small-clu-facts", "small-clu-prose", "small-clu-recall"]
+    for scenario in small:
+        assert scenario.splits == (4,) and scenario.mirrors is None
+        caches = [f"{role}.{layer}" for role in ("key", "value") for layer in range(5)]
+        assert [t.name for t in scenario.tensors] == [*caches, "hidden"]
+        assert {t.dtype for t in scenario.tensors} == {"bfloat16"} and all(t.dead is None for t in scenario.tensors)
+    assert [spec.name for scenario in small for spec in scenario.given] == ["continuation"]
+
+
+def test_what_the_tail_is_given_is_declared_apart_from_what_codecs_see():
+    scenario = ALL["small-clu-prose"]
+    bare = scenario.model_copy(update={"given": ()})
+    assert scenario.specs == bare.specs and scenario.digest != bare.digest
+    assert bare.digest == hashlib.sha256(bare.model_dump_json(exclude={"given"}).encode()).hexdigest()  # as ever
+    [spec] = scenario.given
+    twice = scenario.model_dump() | {"given": [spec.model_dump()] * 2}
+    with pytest.raises(ValidationError, match="names of given tensors repeat"):
+        Scenario.model_validate(twice)
+    other_limit = spec.model_copy(update={"shape": (Axis(name="tokens", limit=5),)})
+    with pytest.raises(ValidationError, match="two limits"):
+        Scenario.model_validate(scenario.model_dump() | {"given": [other_limit.model_dump()]})
 
 
 def test_an_unknown_scenario_lists_near_matches():
