@@ -9,111 +9,25 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from fnmatch import fnmatch
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from edition_card import figure, markdown_table, measure, scenarios_of, spread_table
 
-from harness import evaluate
-from harness.metrics.predictions import decode_reference
-from harness.results.scoring import make_metric
 from lamofcbench.atomic import write_text
 from lamofcbench.builders import BUILDERS
 from lamofcbench.scenarios.base import SCENARIOS, Scenario
-from lamofcbench.statistics import tensor_statistics
-from lamofcbench.storage import open_split
 
 FOLDER = Path(__file__).parent / "mini"
 FACTS = FOLDER / "facts.json"
 CARD = FOLDER / "README.md"
 TEMPLATES = FOLDER / "text"
-CONSTANTS_TRIED = 50
-
-# Facts of arXiv 2605.24025's public quantisation tables: smallest, lower quartile, upper quartile and largest point, or
-# how far the values reach.
-PUBLISHED_RANGES = {
-    ("dinov3-vit", "block.9"): "-7270, -15, 2, 1020",
-    ("dinov3-vit", "block.39"): "-13100, -700, 372, 7270",
-    ("qwen3-decoder", "key.0"): "-217, -71, 87, 225",
-    ("qwen3-decoder", "key.*"): "within 20 to 55",
-    ("qwen3-decoder", "value.0"): "-0.31, -0.04, 0.05, 0.29",
-    ("qwen3-decoder", "hidden"): "-21.6, -0.64, 3.6, 83",
-    ("falcon-mamba-decoder", "ssm_state.*"): "within 0.07 to 0.9",
-    ("falcon-mamba-decoder", "conv_state.*"): "within 4 to 15",
-    ("falcon-mamba-decoder", "hidden"): "-2.5 to 1.3",
-    ("kimi-audio", "key.0"): "within 170",
-    ("kimi-audio", "value.*"): "within 1.3 to 4.4",
-    ("kimi-audio", "hidden"): "-10800, -16, 18, 3940",
-    ("sd3-controlnet", "clip_l.hidden.*"): "-850, -1.4, 1.4, 850",
-    ("sd3-controlnet", "clip_g.hidden.*"): "-66 to 23",
-    ("sd3-controlnet", "t5.hidden.*"): "-6.6 to 2.4",
-    ("sd3-controlnet", "vae_encoder.*"): "-54 to 13",
-    ("sd3-controlnet", "latent"): "-4.8 to 3.5",
-}
 
 
 def mini_scenarios() -> list[Scenario]:
     """The scenarios of the mini edition, in the order of their ids."""
-    return [scenario for scenario in SCENARIOS if scenario.edition == "mini"]
-
-
-# ------------------------------------------------------------------------------------------------------------ measuring
-
-
-def measure(scenario: Scenario, results: Path) -> dict[str, Any]:
-    """The facts of a scenario; anchor and floor are ordinary results and are found again in the folder."""
-    curve = evaluate([], scenario, results=results)
-    calibration = open_split(scenario, "calibration")
-    tensors = tensor_statistics(calibration, scenario.specs, len(calibration))
-    return {
-        "anchor": curve.anchor.score,
-        "floor": curve.floor.score,
-        "constant": constant_score(scenario),
-        "tensors": [_finite(asdict(tensor)) for tensor in tensors],
-    }
-
-
-def constant_score(scenario: Scenario) -> float | None:
-    """The score of the best constant prediction on the test split; None for images.
-
-    For labels and texts the commonest references are tried, for masks every class, for maps the mean of valid pixels.
-    """
-    reader = open_split(scenario, "test")
-    references = [decode_reference(scenario.prediction, reader.reference(index)) for index in range(len(reader))]
-    metric = make_metric(scenario)
-
-    def score(predictions: Iterable[Any]) -> float:
-        rows = [metric.statistics(p, reference) for p, reference in zip(predictions, references, strict=True)]
-        return metric.score({name: np.stack([np.asarray(row[name]) for row in rows]) for name in rows[0]})
-
-    if scenario.prediction == "map":
-        valid = np.concatenate([np.asarray(r, np.float64)[np.asarray(r) > 0] for r in references])
-        return score(np.full(np.shape(r), valid.mean(), np.float16) for r in references)
-    if scenario.prediction == "mask":
-        classes = sorted({int(value) for r in references for value in np.unique(r)})
-        scores = [score(np.full_like(r, value) for r in references) for value in classes]
-    elif scenario.prediction in ("text", "label"):
-        commonest = [value for value, _ in Counter(references).most_common(CONSTANTS_TRIED)]
-        scores = [score([value] * len(references)) for value in commonest]
-    else:
-        return None
-    return max(scores) if scenario.direction == "up" else min(scores)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, float):
-        return float(f"{value:.4g}") if math.isfinite(value) else None
-    return value
-
-
-# -------------------------------------------------------------------------------------------------------------- writing
+    return scenarios_of("mini")
 
 
 def card(facts: dict[str, Any]) -> str:
@@ -125,7 +39,9 @@ def card(facts: dict[str, Any]) -> str:
     parts += ["## Models", "", model_table(), ""]
     parts += ["## Spread of the tensors", "", (TEMPLATES / "spread.md").read_text(encoding="utf-8").rstrip(), ""]
     for model, scenario in one_scenario_a_model().items():
-        parts += [f"### {model}, on `{scenario.id}`", "", spread_table(scenario, facts[scenario.id]["tensors"]), ""]
+        original = SCENARIOS.get(scenario.mirrors or "")
+        table = spread_table(facts[scenario.id]["tensors"], original)
+        parts += [f"### {model}, on `{scenario.id}`", "", table, ""]
     return "\n".join(parts)
 
 
@@ -155,7 +71,7 @@ def score_table(facts: dict[str, Any]) -> str:
                 scenario.test_samples,
                 scenario.calibration_samples,
                 f"{scenario.metric} ({arrow})",
-                *(_figure(found[name]) for name in ("anchor", "floor", "constant")),
+                *(figure(found[name]) for name in ("anchor", "floor", "constant")),
                 seed_range(scenario),
             )
         )
@@ -175,7 +91,7 @@ def image_table() -> str:
     rows = []
     for name, other in compared.items():
         key = f"held_out_{name}"
-        rows.append((name.replace("_", " "), *map(_figure, (record[key], other)), _range([s[key] for s in seeds])))
+        rows.append((name.replace("_", " "), *map(figure, (record[key], other)), _range([s[key] for s in seeds])))
     return markdown_table(head, rows)
 
 
@@ -197,33 +113,6 @@ def model_table() -> str:
     return markdown_table(head, rows)
 
 
-def spread_table(scenario: Scenario, tensors: Sequence[dict[str, Any]]) -> str:
-    """A row a tensor; figures without the two largest channels stand in brackets."""
-    full = SCENARIOS.get(scenario.mirrors or "").tensors
-    head = ("tensor", "min, quartiles, max", "kurtosis", "channel spread", "token corr.", "channel corr.", "published")
-    rows = []
-    for found, original in zip(tensors, full, strict=True):
-        everything, rest = found["all"], found["without_largest"] or {}
-        reach = ("minimum", "lower_quartile", "upper_quartile", "maximum")
-        both = ("kurtosis", "channel_spread", "token_correlation", "channel_correlation")
-        rows.append(
-            (
-                f"`{found['name']}`",
-                ", ".join(_figure(everything[name]) for name in reach),
-                *(f"{_figure(everything[name])} ({_figure(rest.get(name))})" for name in both),
-                published_range(scenario.backbone.adapter, original.name),
-            )
-        )
-    return markdown_table(head, rows)
-
-
-def published_range(adapter: str, tensor: str) -> str:
-    """What is known about a tensor of the full scenario; empty where nothing is."""
-    return next(
-        (text for (name, pattern), text in PUBLISHED_RANGES.items() if name == adapter and fnmatch(tensor, pattern)), ""
-    )
-
-
 def seed_range(scenario: Scenario) -> str:
     """The lowest and highest score over trainings with several seeds; empty for images, which refer to themselves."""
     if scenario.prediction == "image":
@@ -241,7 +130,7 @@ def seeds_of(model: Path) -> dict[str, dict[str, float]]:
 def _range(values: Sequence[float]) -> str:
     if not values:
         return "one seed"
-    low, high = _figure(min(values)), _figure(max(values))
+    low, high = figure(min(values)), figure(max(values))
     return f"{low if low == high else f'{low} to {high}'} ({len(values)})"
 
 
@@ -263,16 +152,6 @@ def one_scenario_a_model() -> dict[str, Scenario]:
     for scenario in mini_scenarios():
         found.setdefault(model_name(scenario), scenario)
     return found
-
-
-def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table in Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
 
 
 def main() -> None:
