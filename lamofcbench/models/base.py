@@ -5,13 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
+from lamofcbench.errors import PluginError
 from lamofcbench.features import FeatureSet
 from lamofcbench.registry import Registry
 from lamofcbench.scenarios.base import Scenario
+
+ResponseKind = Literal["logits"]
 
 
 class SplitModel(ABC):
@@ -23,10 +26,13 @@ class SplitModel(ABC):
     Class attributes:
         name: what scenarios name.
         revision: raised when the same inputs would get other features, or the same features other predictions.
+        response_kind: what `response` returns: ``logits``, whose softmax is a distribution over the last axis; None
+            where the model has no such view.
     """
 
     name: ClassVar[str]
     revision: ClassVar[int] = 1
+    response_kind: ClassVar[ResponseKind | None] = None
 
     @classmethod
     @abstractmethod
@@ -59,6 +65,40 @@ class SplitModel(ABC):
     @abstractmethod
     def front_modules(self) -> list[nn.Module]:
         """The modules before the split, whose weights the tail must not depend on."""
+
+    # ------------------------------------------------------------------------------------------------- responses
+
+    def conditioned(self, batch: Sequence[FeatureSet]) -> list[FeatureSet]:
+        """The feature sets, each beside what its response is conditioned on (`FeatureSet.given`).
+
+        Responses can be compared where they are made from the same beginning: that of a language model from the same
+        tokens. They are taken from the features given here, which are the uncoded ones; decoded features are put
+        beside the same (`FeatureSet.with_given`). Most models need nothing: here the sets come back as they are.
+        """
+        return list(batch)
+
+    def response(self, batch: Sequence[FeatureSet]) -> Tensor:
+        """What predictions are made from, before anything is chosen: differentiable in the features.
+
+        Args:
+            batch: feature sets beside what `conditioned` put there.
+
+        Returns:
+            ``[B, N, K]`` in compute precision: N positions of K values. Of sample b the first ``response_lengths[b]``
+            positions count, what follows them is zero. Where the caller has gradients on, they reach the features.
+
+        Raises:
+            PluginError: if the model has no such view.
+        """
+        raise PluginError(f"split model {self.name!r} shows no responses")
+
+    def response_lengths(self, batch: Sequence[FeatureSet]) -> list[int]:
+        """How many positions each sample's response has; here one."""
+        return [1] * len(batch)
+
+    def tail_and_response(self, batch: Sequence[FeatureSet]) -> tuple[list[Any], Tensor]:
+        """Both of the same feature sets; worth an override where they can share work."""
+        return self.tail(batch), self.response(batch)
 
 
 MODELS: Registry[type[SplitModel]] = Registry(

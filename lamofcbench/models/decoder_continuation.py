@@ -18,10 +18,8 @@ from lamofcbench.features import FeatureSet
 from lamofcbench.models.decoder import DecoderSplitModel
 from lamofcbench.models.language_model import DecoderOptions
 from lamofcbench.models.loading import parse_options
-from lamofcbench.models.teacher_forcing import continuation_logits
+from lamofcbench.models.teacher_forcing import CONTINUATION
 from lamofcbench.scenarios.base import Scenario
-
-CONTINUATION = "continuation"
 
 
 class ContinuationOptions(DecoderOptions):
@@ -82,11 +80,20 @@ class DecoderContinuationModel(DecoderSplitModel):
     @torch.no_grad()
     def tail(self, batch: Sequence[FeatureSet]) -> list[Tensor]:
         """For each feature set the natural logarithms of its tokens' probabilities, float32 ``[n]``."""
-        if not batch:
-            return []
-        continuations = [features.given[CONTINUATION] for features in batch]
-        logits = continuation_logits(self, batch, continuations)
-        return [_log_probabilities(*pair) for pair in zip(logits, continuations, strict=True)]
+        return self.tail_and_response(batch)[0] if batch else []
+
+    def conditioned(self, batch: Sequence[FeatureSet]) -> list[FeatureSet]:
+        """The feature sets as they are: the text that is scored stands beside them."""
+        return list(batch)
+
+    @torch.no_grad()
+    def tail_and_response(self, batch: Sequence[FeatureSet]) -> tuple[list[Any], Tensor]:
+        """Both from the same logits."""
+        response = self.response(batch)
+        tokens = (features.given[CONTINUATION] for features in batch)
+        return [
+            _log_probabilities(logits[: len(one)], one) for logits, one in zip(response, tokens, strict=True)
+        ], response
 
     @torch.no_grad()
     def full(self, inputs: Any) -> Tensor:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -33,6 +33,7 @@ from lamofcbench.models.base import SplitModel
 from lamofcbench.models.injection import StandIn, capture, replaced
 from lamofcbench.models.loading import AdapterOptions, load_pretrained, load_tokenizer, parse_options
 from lamofcbench.models.rotary import require_fixed_rotary
+from lamofcbench.models.teacher_forcing import CONTINUATION, Prefilled, forced_logits
 from lamofcbench.scenarios.base import Scenario
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ class SplitLanguageModel(SplitModel):
         memory_names: what a layer leaves in the cache; the features are named ``<name>.<layer>``.
         cache_keyword: the keyword by which the model and its layers are given the cache.
         takes_positions: whether the model is to be told the tokens' positions.
+        takes_tokens_together: whether the cache takes several tokens at a time, as those of attention do.
 
     Args:
         model: a causal language model, whose dtype is the compute dtype. Its generation settings are replaced.
@@ -138,6 +140,8 @@ class SplitLanguageModel(SplitModel):
     memory_names: ClassVar[tuple[str, ...]]
     cache_keyword: ClassVar[str] = "past_key_values"
     takes_positions: ClassVar[bool] = True
+    takes_tokens_together: ClassVar[bool] = True
+    response_kind = "logits"
 
     def __init__(
         self,
@@ -266,6 +270,43 @@ class SplitLanguageModel(SplitModel):
         tied = output is not None and output.weight is embedding.weight
         return [*([] if tied else [embedding]), *self.layers[: self.split + 1]]
 
+    # ------------------------------------------------------------------------------------------------- responses
+
+    def conditioned(self, batch: Sequence[FeatureSet]) -> list[FeatureSet]:
+        """The feature sets, each beside the tokens that the tail writes from it (`CONTINUATION`, int64 ``[n]``)."""
+        written = self.generate_tokens(batch)
+        return [
+            features.with_given({**features.given, CONTINUATION: torch.tensor(tokens)})
+            for features, tokens in zip(batch, written, strict=True)
+        ]
+
+    def response(self, batch: Sequence[FeatureSet]) -> Tensor:
+        """The logits that predict each token of each `CONTINUATION`, ``[B, longest n, vocabulary]``."""
+        return self.continuation_logits(batch, _continuations(batch))
+
+    def response_lengths(self, batch: Sequence[FeatureSet]) -> list[int]:
+        """The tokens of each `CONTINUATION`."""
+        return [len(tokens) for tokens in _continuations(batch)]
+
+    @torch.no_grad()
+    def tail_and_response(self, batch: Sequence[FeatureSet]) -> tuple[list[Any], Tensor]:
+        """Both with one prefill, where the cache that generation leaves can be cut back to it."""
+        from transformers.cache_utils import DynamicLayer
+
+        if not batch or not self.takes_tokens_together:
+            return super().tail_and_response(batch)
+        padded = self.padded_batch(batch)
+        with self.restored(padded, caching=True):
+            settings = {"return_dict_in_generate": True, "output_logits": True}
+            output = self.generate(settings, **self.prefill_inputs(padded))
+        texts = self.text(self.new_tokens(output.sequences))
+        cache = output.past_key_values
+        if not all(type(layer) is DynamicLayer for layer in cache.layers):  # a window has forgotten what it would need
+            return texts, self.response(batch)
+        cache.crop(padded.mask.shape[1] - cache.get_seq_length())  # less than nothing: so many tokens go
+        prompts = Prefilled(cache, padded.mask, output.logits[0])
+        return texts, forced_logits(self, prompts, _continuations(batch))
+
     # --------------------------------------------------------------------------------------- tokens and logits
 
     @torch.no_grad()
@@ -288,6 +329,23 @@ class SplitLanguageModel(SplitModel):
         padded = self.padded_batch(batch)
         with self.restored(padded, caching=False):
             return self.forward(**self.prefill_inputs(padded), use_cache=False, logits_to_keep=1).logits[:, -1]
+
+    def continuation_logits(self, batch: Sequence[FeatureSet], continuations: Sequence[Tensor]) -> Tensor:
+        """The logits that predict each token of what follows each prompt; see `forced_logits`.
+
+        The prompt costs the layers behind the split only, as in generation.
+        """
+        return forced_logits(self, self.prefilled(batch), continuations)
+
+    def prefilled(self, batch: Sequence[FeatureSet]) -> Prefilled:
+        """The model's caches and logits behind each prompt; no layer up to the split runs."""
+        from transformers import DynamicCache
+
+        padded = self.padded_batch(batch)
+        cache = DynamicCache(config=self.model.config)
+        with self.restored(padded, caching=True):
+            inputs = {**self.prefill_inputs(padded), self.cache_keyword: cache, "use_cache": True}
+            return Prefilled(cache, padded.mask, self.forward(**inputs, logits_to_keep=1).logits[:, -1])
 
     @torch.no_grad()
     def full_tokens(self, inputs: Any, max_new_tokens: int | None = None) -> list[int]:
@@ -333,12 +391,25 @@ class SplitLanguageModel(SplitModel):
             max_new_tokens: a limit other than the model's; None for that one.
             **inputs: what the model's ``generate`` takes.
         """
-        config = copy.copy(self.model.generation_config)
-        if max_new_tokens is not None:
-            config.max_new_tokens = max_new_tokens
-        sequences = self.model.generate(**inputs, generation_config=config)
+        sequences = self.generate({} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}, **inputs)
         prompt = inputs["input_ids"].shape[1] if "input_ids" in inputs else 0  # embeddings are not given back
-        return [self._ended(sequence) for sequence in sequences[:, prompt:].tolist()]
+        return self.new_tokens(sequences[:, prompt:])
+
+    def generate(self, settings: Mapping[str, Any], **inputs: Tensor) -> Any:
+        """What the model's ``generate`` returns.
+
+        Args:
+            settings: of generation, where they differ from the model's.
+            **inputs: what the model's ``generate`` takes.
+        """
+        config = copy.copy(self.model.generation_config)
+        for name, value in settings.items():
+            setattr(config, name, value)
+        return self.model.generate(**inputs, generation_config=config)
+
+    def new_tokens(self, sequences: Tensor) -> list[list[int]]:
+        """Each row of generated tokens, int64 ``[B, n]``, up to and including its first end token."""
+        return [self._ended(sequence) for sequence in sequences.tolist()]
 
     def padded_batch(self, batch: Sequence[FeatureSet]) -> PaddedBatch:
         """Feature sets of any lengths as one batch."""
@@ -437,6 +508,13 @@ class SplitLanguageModel(SplitModel):
         """Tokens up to and including the first end token; padding follows it."""
         end = next((position for position, token in enumerate(tokens) if token in self._stop_tokens), len(tokens) - 1)
         return tokens[: end + 1]
+
+
+def _continuations(batch: Sequence[FeatureSet]) -> list[Tensor]:
+    missing = next((features for features in batch if CONTINUATION not in features.given), None)
+    if missing is not None:
+        raise PluginError(f"features have no {CONTINUATION!r} beside them; `conditioned` puts it there")
+    return [features.given[CONTINUATION] for features in batch]
 
 
 def _stop_tokens(model: PreTrainedModel) -> list[int]:

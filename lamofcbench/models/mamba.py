@@ -13,7 +13,7 @@ so batches stack them; the hidden state is padded on the left, and the mask keep
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,7 @@ class MambaSplitModel(SplitLanguageModel):
     memory_names = ("ssm_state", "conv_state")
     cache_keyword = "cache_params"
     takes_positions = False
+    takes_tokens_together = False
 
     @classmethod
     def load(cls, scenario: Scenario, directory: Path | None, device: str) -> MambaSplitModel:
@@ -96,10 +97,10 @@ class MambaSplitModel(SplitLanguageModel):
         with library_scan_replaced():
             return super().forward(**inputs)
 
-    def generated(self, max_new_tokens: int | None, **inputs: Tensor) -> list[list[int]]:
-        """The new tokens of each sequence, generated with the fast scan."""
+    def generate(self, settings: Mapping[str, Any], **inputs: Tensor) -> Any:
+        """Generates with the fast scan."""
         with library_scan_replaced():
-            return super().generated(max_new_tokens, **inputs)
+            return super().generate(settings, **inputs)
 
     @property
     def _wide(self) -> torch.dtype:

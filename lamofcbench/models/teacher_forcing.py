@@ -1,60 +1,83 @@
-"""Logits of given continuations of a prompt whose front was decoded: teacher forcing through tail and caches.
+"""Teacher forcing: the logits of given continuations of prompts that were read, as if the model had chosen them.
 
-The prompt costs the layers behind the split only, as in generation: stand-ins restore the decoded caches and the
-decoded hidden state. The tokens of the continuation then run together, in one forward pass through all layers, on
-those caches. That gives what generation would give if it chose these tokens one by one.
+The tokens of a continuation run through all layers on the caches that the prompt has left, together where the caches
+take several tokens at a time. That gives what generation would give if it chose these tokens one by one.
 
 Nothing here switches gradients off: where the caller has them on, they reach the features.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
-from lamofcbench.features import FeatureSet
-
-if TYPE_CHECKING:
-    from lamofcbench.models.language_model import SplitLanguageModel
+CONTINUATION = "continuation"
+"""The tokens that follow a prompt, beside its features (`FeatureSet.given`); int64 ``[n]``."""
 
 
-def continuation_logits(
-    model: SplitLanguageModel, batch: Sequence[FeatureSet], continuations: Sequence[Tensor]
-) -> list[Tensor]:
+@dataclass(frozen=True)
+class Prefilled:
+    """Prompts that the model has read.
+
+    Attributes:
+        cache: of all layers; it grows with the tokens that follow.
+        mask: 1 for tokens and 0 for padding on the left, int64 ``[B, T]``.
+        logits: behind each prompt, ``[B, vocabulary]``.
+    """
+
+    cache: Any
+    mask: Tensor
+    logits: Tensor
+
+
+class Continuing(Protocol):
+    """What is asked of a split decoder; see `lamofcbench.models.language_model.SplitLanguageModel`."""
+
+    device: torch.device
+    cache_keyword: ClassVar[str]
+    takes_tokens_together: ClassVar[bool]
+
+    def forward(self, **inputs: Any) -> Any:
+        """Runs the model once, all layers."""
+
+
+def forced_logits(model: Continuing, prompts: Prefilled, continuations: Sequence[Tensor]) -> Tensor:
     """The logits that predict each token of each continuation.
 
     Args:
-        model: a split decoder whose cache takes several tokens at a time, which those of attention do.
-        batch: the features of prompts, of any lengths.
+        model: a split decoder.
+        prompts: what it has read, of any lengths; their cache is used up.
         continuations: for each prompt the tokens that follow it, int64 ``[n]``, at least one; n may differ.
 
     Returns:
-        For each prompt ``[n, vocabulary]`` in compute precision; row i predicts token i, from the prompt and the tokens
-        before it.
+        ``[B, longest n, vocabulary]`` in compute precision; row i predicts token i, from the prompt and the tokens
+        before it. Rows behind a continuation's end are zero.
     """
-    from transformers import DynamicCache
+    lengths = torch.tensor([len(tokens) for tokens in continuations], device=model.device)
+    longest = int(lengths.max())
+    tokens = torch.zeros(len(continuations), longest, dtype=torch.int64, device=model.device)
+    for row, one in enumerate(continuations):  # padded on the right, where no token of the row looks
+        tokens[row, : len(one)] = one
+    counts = torch.arange(longest, device=model.device) < lengths[:, None]
+    # The last token predicts nothing that is scored.
+    parts = [prompts.logits[:, None], *_followed(model, prompts, tokens[:, :-1], counts[:, 1:])]
+    logits = torch.cat(parts, dim=1)
+    return torch.where(counts[..., None], logits, logits.new_zeros(()))
 
-    padded = model.padded_batch(batch)
-    cache = DynamicCache(config=model.model.config)
-    caching = {model.cache_keyword: cache, "use_cache": True}
-    with model.restored(padded, caching=True):
-        first = model.forward(**model.prefill_inputs(padded), **caching, logits_to_keep=1).logits[:, -1:]
-        followed = [tokens[:-1].to(model.device) for tokens in continuations]  # the last token predicts nothing scored
-        longest = max(map(len, followed))
-        if not longest:
-            return list(first)
-        tokens = torch.zeros(len(followed), longest, dtype=torch.int64, device=model.device)
-        mask = torch.zeros_like(tokens)
-        for row, one in enumerate(followed):  # padded on the right, where no token of the row looks
-            tokens[row, : len(one)] = one
-            mask[row, : len(one)] = 1
-        lengths = padded.mask.sum(-1, keepdim=True)
-        positions = lengths + torch.arange(longest, device=model.device)
-        whole_mask = torch.cat([padded.mask, mask], dim=-1)
-        where = {"attention_mask": whole_mask, "position_ids": positions}
-        later = model.forward(input_ids=tokens, **where, **caching).logits
-    logits = torch.cat([first, later], dim=1)
-    return [one[: len(given)] for one, given in zip(logits, continuations, strict=True)]
+
+def _followed(model: Continuing, prompts: Prefilled, tokens: Tensor, counts: Tensor) -> Iterator[Tensor]:
+    """Logits behind the tokens ``[B, n]``, in pieces along the second axis."""
+    if not tokens.shape[1]:
+        return
+    caching = {model.cache_keyword: prompts.cache, "use_cache": True}
+    if not model.takes_tokens_together:
+        for one in tokens.split(1, dim=1):  # a state reads no mask: padded rows go astray behind their end
+            yield model.forward(input_ids=one, **caching).logits
+        return
+    mask = torch.cat([prompts.mask, counts.to(prompts.mask)], dim=1)
+    positions = prompts.mask.sum(-1, keepdim=True) + torch.arange(tokens.shape[1], device=model.device)
+    yield model.forward(input_ids=tokens, attention_mask=mask, position_ids=positions, **caching).logits

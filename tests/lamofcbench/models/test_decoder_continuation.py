@@ -13,7 +13,6 @@ from lamofcbench.errors import ScenarioError
 from lamofcbench.features import FeatureSet
 from lamofcbench.models.decoder import DecoderSplitModel
 from lamofcbench.models.decoder_continuation import CONTINUATION, DecoderContinuationModel
-from lamofcbench.models.teacher_forcing import continuation_logits
 
 TEXTS = ["12+7=?19", "how many apples are 3 and 14?", "9+9+9+9", "seven"]
 SCORED = 4
@@ -41,7 +40,7 @@ def test_the_tail_gives_the_full_models_log_probabilities_alone_and_in_a_ragged_
 def test_the_first_token_is_scored_to_the_last_bit(model: Any) -> None:
     for text in TEXTS:
         features = model.front(text)
-        logits = continuation_logits(model, [features], [features.given[CONTINUATION]])[0]
+        logits = model.continuation_logits([features], [features.given[CONTINUATION]])[0]
         assert torch.equal(logits[0], model.prefill_logits([features])[0])
 
 
@@ -49,18 +48,19 @@ def test_all_tokens_at_once_are_the_tokens_of_generation_one_by_one(model: Any) 
     """Forced to the tokens that greedy generation chooses, each step prefers the next of them."""
     features = [model.front(text) for text in TEXTS]
     chosen = [torch.tensor(tokens) for tokens in model.generate_tokens(features, max_new_tokens=6)]
-    for logits, tokens in zip(continuation_logits(model, features, chosen), chosen, strict=True):
-        assert logits.argmax(-1).tolist() == tokens.tolist()
+    for logits, tokens in zip(model.continuation_logits(features, chosen), chosen, strict=True):
+        assert logits[: len(tokens)].argmax(-1).tolist() == tokens.tolist()
 
 
 def test_continuations_may_differ_in_length(model: Any) -> None:
     features = [model.front(text) for text in TEXTS]
     continuations = [torch.arange(4, 4 + length) for length in (1, 5, 2, 7)]
-    together = continuation_logits(model, features, continuations)
-    assert [len(logits) for logits in together] == [1, 5, 2, 7]
+    together = model.continuation_logits(features, continuations)
+    assert together.shape[:2] == (4, 7)
     for one, tokens, logits in zip(features, continuations, together, strict=True):
-        close(logits, continuation_logits(model, [one], [tokens])[0])
-    short = continuation_logits(model, features, [tokens[:1] for tokens in continuations])
+        close(logits[: len(tokens)], model.continuation_logits([one], [tokens])[0])
+        assert not logits[len(tokens) :].any()
+    short = model.continuation_logits(features, [tokens[:1] for tokens in continuations])
     for first, logits in zip(short, together, strict=True):
         close(first, logits[:1])
 
@@ -88,9 +88,19 @@ def test_every_tensor_counts(model: Any) -> None:
 def test_gradients_reach_every_feature_where_they_are_on(model: Any) -> None:
     features = model.front(TEXTS[1])
     leaves = {name: tensor.clone().requires_grad_() for name, tensor in features.tensors.items()}
-    [logits] = continuation_logits(model, [FeatureSet(leaves)], [features.given[CONTINUATION]])
+    [logits] = model.continuation_logits([FeatureSet(leaves)], [features.given[CONTINUATION]])
     logits.log_softmax(-1).square().sum().backward()
     assert all(leaf.grad is not None and bool(leaf.grad.any()) for leaf in leaves.values())
+
+
+def test_the_response_is_what_the_tail_scores_with(model: Any) -> None:
+    features = [model.front(text) for text in TEXTS]
+    assert [one.given for one in model.conditioned(features)] == [one.given for one in features]
+    response = model.response(features)
+    assert model.response_lengths(features) == [SCORED] * len(TEXTS)
+    for one, logits, scored in zip(features, response, model.tail(features), strict=True):
+        chosen = logits.log_softmax(-1).gather(-1, one.given[CONTINUATION][:, None])[:, 0]
+        torch.testing.assert_close(scored, chosen, atol=0, rtol=0)
 
 
 def test_the_continuation_stands_beside_the_features_and_not_among_them(model: Any) -> None:
