@@ -14,6 +14,7 @@ from harness.report.bounds import NO_SCENARIO, ScenarioBound
 from harness.report.collect import Evidence
 from harness.report.declared import declaration
 from harness.report.deployment import link_answers
+from harness.report.faithful import faithful_rate
 from harness.report.fronts import with_fronts
 from harness.report.origins import role_of
 from harness.report.points import median_speeds, rate_point, speeds_of
@@ -43,18 +44,20 @@ FindSpectra = Callable[[Scenario, Result], Mapping[str, Spectrum]]
 """Gives the calibration spectra of a scenario; raises `LaMoFCBenchError` where they are not to be had."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class CodecDraws:
     """A codec's figures on each bootstrap draw; those that are undefined are left out.
 
     Attributes:
         ebpfp: by percent, EBPFP@percent.
+        faithful: EBPFP@nats.
         bd_rates: by measure, in per cent.
         gaps: by normalised error, bits above the Gaussian bound.
         speeds: ``encode`` and ``decode``, 10^6 raw bytes a second.
     """
 
     ebpfp: dict[int, Draws] = field(default_factory=dict)
+    faithful: Draws | None = None
     bd_rates: dict[str, Draws] = field(default_factory=dict)
     gaps: dict[float, Draws] = field(default_factory=dict)
     speeds: dict[str, Draws] = field(default_factory=dict)
@@ -183,6 +186,7 @@ def _codec_summary(
     records = [entry.item.result.codec for entry in entries]
     order = ("nothing", "calibration", "other data")
     none = BDRateRecord(percent=None, overlap=None, reason="")
+    faithful, draws.faithful = faithful_rate(entries)
     speeds = {}
     for stage in ("encode", "decode"):
         drawn = _speed_draws(entries, f"{stage}_seconds", indices)
@@ -198,6 +202,7 @@ def _codec_summary(
         trained_on=max((record.trained_on for record in records), key=order.index),
         state_bytes=max(record.state_bytes for record in records),
         retained=retained,
+        faithful=faithful,
         bd_rate_score=none,
         bd_rate_mse=none,
         bd_rate_nmse=none,

@@ -61,6 +61,11 @@ def _row(name: str, analyses: Sequence[ScenarioAnalysis]) -> OverallRow:
         compression[key] = _inverted(ebpfp[key])
     gaps = [(gap.bits.value, d.gaps.get(gap.nmse)) for c, d in zip(found, draws, strict=True) for gap in c.bound_gaps
             if gap.nmse == GAP_NMSES[0] and gap.bits.value is not None]  # fmt: skip
+    faithful = [
+        (codec.faithful.ebpfp.value, part.faithful)
+        for codec, part in zip(found, draws, strict=True)
+        if codec.faithful is not None and codec.faithful.ebpfp.value is not None
+    ]
     speeds = {
         stage: _geometric_mean(
             [value for codec in found if (value := getattr(codec, f"{stage}_mb_per_s").value) is not None],
@@ -80,6 +85,10 @@ def _row(name: str, analyses: Sequence[ScenarioAnalysis]) -> OverallRow:
         at_least=at_least,
         bd_rate_score=_bd_rate(found, draws, "score"),
         bd_rate_mse=_bd_rate(found, draws, "mse"),
+        faithful_ebpfp=_geometric_mean(
+            [value for value, _ in faithful], [drawn for _, drawn in faithful], complete=True
+        ),
+        faithful_scenarios=len(faithful),
         bound_gap=_mean([value for value, _ in gaps], [drawn for _, drawn in gaps]),
         bound_scenarios=len(gaps),
         encode_mb_per_s=speeds["encode"],

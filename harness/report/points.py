@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from harness.report.collect import Evidence
 from harness.report.deployment import link_times
+from harness.report.faithful import divergence
 from harness.report.scored import Scored, estimate
 from harness.report.summary import RatePoint, TensorPoint
 from harness.results.result import TensorRecord
@@ -46,6 +47,7 @@ def rate_point(entry: Scored, entries: Sequence[Scored], floor: Evidence | None,
         retention=estimate(entry.retention, entry.retention_draws),
         mse=result.mse,
         nmse=_weighted_nmse(tensors),
+        divergence_nats=divergence(entry),
         gap_mse=None,
         gap_nmse=None,
         encode_seconds=encode,

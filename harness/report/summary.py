@@ -17,6 +17,9 @@ RETAINED_PERCENTS = (95, 99)
 RANKING_SAMPLES = 400
 """A split of fewer samples cannot tell 99 % from 100 % apart, so @95 ranks there."""
 
+FAITHFUL_NATS = 0.03
+"""A codec whose responses diverge less than that is faithful: a text costs 3 % of a nat a token more."""
+
 GAP_NMSES = (0.1, 0.01)
 """At which normalised errors a codec's distance to the Gaussian bound is read."""
 
@@ -49,6 +52,14 @@ class RetainedRate(_Strict):
     ebpfp: Estimate = Field(description="the lowest rate whose monotone fit keeps it")
     bound: Bound | None = Field(description="'at most': even the lowest rate point keeps it; 'never': counted as 32")
     compression: float | None = Field(description="32 / EBPFP@percent")
+
+
+class FaithfulRate(_Strict):
+    """EBPFP@nats: the lowest rate at which responses stay close to those to uncoded features."""
+
+    nats: float = Field(description="the most divergence, mean over positions")
+    ebpfp: Estimate = Field(description="the lowest rate whose monotone fit of the divergence is at most that")
+    bound: Bound | None = Field(description="'at most': even the lowest rate point is; 'never': counted as 32")
 
 
 class BDRateRecord(_Strict):
@@ -103,6 +114,10 @@ class RatePoint(_Strict):
     retention: Estimate = Field(description="(score - floor) / (anchor - floor)")
     mse: float | None = Field(description="over all elements of all tensors")
     nmse: float | None = Field(description="MSE after each tensor is scaled so that the calibration mean's error is 1")
+    divergence_nats: Estimate = Field(
+        description="Kullback-Leibler divergence of the responses from those to uncoded features, mean over positions; "
+        "null where the model shows none"
+    )
     gap_mse: float | None = Field(description="BPFP above the Gaussian bound at this MSE; negative: below it")
     gap_nmse: float | None = Field(description="BPFP above the Gaussian bound at this NMSE; negative: below it")
     encode_seconds: float | None = Field(description="median over samples")
@@ -142,6 +157,7 @@ class CodecSummary(_Strict):
     trained_on: Literal["nothing", "calibration", "other data"]
     state_bytes: int = Field(description="learned parameters, not counted as rate; the largest of its points")
     retained: list[RetainedRate]
+    faithful: FaithfulRate | None = Field(description="null where the model shows no responses")
     bd_rate_score: BDRateRecord
     bd_rate_mse: BDRateRecord
     bd_rate_nmse: BDRateRecord
@@ -238,6 +254,10 @@ class OverallRow(_Strict):
     at_least: dict[str, bool] = Field(description="by percent: true where a scenario's EBPFP is an upper bound")
     bd_rate_score: OverallBDRate
     bd_rate_mse: OverallBDRate
+    faithful_ebpfp: Estimate = Field(
+        default=Estimate(value=None), description="geometric mean of EBPFP@nats over the scenarios that have one"
+    )
+    faithful_scenarios: int = Field(default=0, description="how many scenarios have one")
     bound_gap: Estimate = Field(description="mean over scenarios of the BPFP above the Gaussian bound at NMSE 0.1")
     bound_scenarios: int = Field(description="how many scenarios have that distance")
     encode_mb_per_s: Estimate = Field(description="geometric mean over scenarios")

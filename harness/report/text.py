@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from harness.report.summary import BDRateRecord, Estimate, RetainedRate
+from harness.report.summary import BDRateRecord, Estimate, FaithfulRate, RetainedRate
 
 NOTHING = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -104,19 +104,19 @@ def _with_interval(value: Estimate, write: Callable[[float], str]) -> str:
     return f"{figure} [{write(value.low)}, {write(value.high)}]"
 
 
-def retained_rate(retained: RetainedRate) -> str:
-    """EBPFP@p: ``≤`` for an upper bound; 32 stands for a curve that never gets there.
+def reached_rate(reached: RetainedRate | FaithfulRate) -> str:
+    """EBPFP@p or EBPFP@nats: ``≤`` for an upper bound; 32 stands for a curve that never gets there.
 
     Example:
-        >>> retained_rate(RetainedRate(percent=95, ebpfp=Estimate(value=2.0), bound="at most", compression=16.0))
+        >>> reached_rate(RetainedRate(percent=95, ebpfp=Estimate(value=2.0), bound="at most", compression=16.0))
         '≤ 2.00'
     """
-    if retained.ebpfp.value is None:
+    if reached.ebpfp.value is None:
         return NOTHING
-    if retained.bound == "never":
-        low = retained.ebpfp.low
+    if reached.bound == "never":
+        low = reached.ebpfp.low
         return "32 (never)" + (f" [{number(low)}, 32]" if low is not None and low < 32 else "")
-    return f"{'≤ ' if retained.bound == 'at most' else ''}{estimate(retained.ebpfp)}"
+    return f"{'≤ ' if reached.bound == 'at most' else ''}{estimate(reached.ebpfp)}"
 
 
 def bd_rate(record: BDRateRecord) -> str:

@@ -31,7 +31,8 @@ ROWS_A_GROUP = 64
 
 STATISTIC = "statistic."
 DIGEST = "decoded_sha256"
-_INTEGERS = ("index", "coded_bytes", "elements", "raw_bits", "given_bytes")
+DIVERGENCE, POSITIONS = "response_divergence_nats", "response_positions"
+_INTEGERS = ("index", "coded_bytes", "elements", "raw_bits", "given_bytes", POSITIONS)
 _REFERENCE_TYPES: dict[type, pa.DataType] = {
     str: pa.string(),
     int: pa.int64(),

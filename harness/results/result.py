@@ -56,6 +56,8 @@ SAMPLE_COLUMNS = {
     "decoded_sha256": "hex digest of the decoded features (lamofcbench.digests); a bit-exact decoder gives it anywhere",
     "elements.<tensor>": "elements of that tensor",
     "payload_bytes.<tensor>": "size of that tensor's section; only for codecs that code tensor by tensor",
+    "response_divergence_nats": "from the response to uncoded features, summed over positions; where a model shows any",
+    "response_positions": "how many positions, such as scored tokens, that is summed over",
     "prediction": "as the prediction type stores it",
     "reference": "as the dataset stores it",
     "statistic.<name>": "the metric's statistics, float64 or list of float64",
@@ -109,6 +111,16 @@ class TensorRecord(_Strict):
     payload_bpfp: float | None = Field(default=None, ge=0, description="the published figure: payload bits per point")
 
 
+class FidelityRecord(_Strict):
+    """How far the model's responses to decoded features are from those to uncoded ones (`SplitModel.response`)."""
+
+    divergence_nats: float | None = Field(
+        ge=0,
+        description="Kullback-Leibler divergence of decoded from uncoded, mean over positions; null where not finite",
+    )
+    positions: int = Field(ge=0, description="over all samples, such as scored tokens")
+
+
 class VerificationRecord(_Strict):
     """What was decoded in another process, from the saved codec and the bytes alone, to the bits that were scored."""
 
@@ -153,6 +165,7 @@ class Result(_Strict):
     dtype: str = Field(description="compute dtype of the tail")
     device_type: str
     seed: int
+    fidelity: FidelityRecord | None = Field(default=None, description="null where the model shows no responses")
     verification: VerificationRecord | None = Field(
         default=None, description="null in results of versions that did not verify"
     )

@@ -12,8 +12,17 @@ import pyarrow as pa
 
 from harness.metrics import predictions
 from harness.metrics.base import METRICS, Metric
-from harness.results.record import Record, as_statistics, column, read_table, statistics_of, total
-from harness.results.result import RateRecord, TensorRecord
+from harness.results.record import (
+    DIVERGENCE,
+    POSITIONS,
+    Record,
+    as_statistics,
+    column,
+    read_table,
+    statistics_of,
+    total,
+)
+from harness.results.result import FidelityRecord, RateRecord, TensorRecord
 from lamofcbench import rates
 from lamofcbench.errors import ResultsError, ScenarioError
 from lamofcbench.scenarios.base import Scenario
@@ -123,6 +132,14 @@ def mse_of(table: pa.Table) -> float | None:
     columns = [name for name in table.column_names if name.startswith("squared_error.")]
     error = total(np.concatenate([column(table, name) for name in columns]))
     return _mean(error, int(np.sum(column(table, "elements"))))
+
+
+def fidelity_of(table: pa.Table) -> FidelityRecord | None:
+    """How far the responses are from those to uncoded features; None where the model shows none."""
+    if DIVERGENCE not in table.column_names:
+        return None
+    positions = int(np.sum(column(table, POSITIONS)))
+    return FidelityRecord(divergence_nats=_mean(total(column(table, DIVERGENCE)), positions), positions=positions)
 
 
 def _mean(error: float, count: int) -> float | None:

@@ -15,6 +15,7 @@ from harness.metrics.predictions import encode_prediction
 from harness.results.record import DIGEST, Record
 from harness.results.scoring import judge
 from harness.running import environment
+from harness.running.fidelity import Fidelity
 from harness.running.plan import Batch
 from harness.running.verification import Evidence, evidence_of
 from harness.statistics.distortion import squared_errors
@@ -80,6 +81,7 @@ class Pipeline:
     Attributes:
         encoder: loaded from the saved folder.
         decoder: loaded from the saved folder once more, so that nothing but bytes gets from encoder to decoder.
+        fidelity: compares the model's responses; None where it shows none.
     """
 
     scenario: Scenario
@@ -90,6 +92,7 @@ class Pipeline:
     decoder: Codec
     device: str
     seed: int
+    fidelity: Fidelity | None = None
 
     def run(self, batch: Batch) -> BatchOutcome:
         """Computes one batch.
@@ -108,7 +111,7 @@ class Pipeline:
         evidence = [evidence_of(features) for features in decoded]
         environment.seed_everything(self.seed, batch.number)  # a codec that draws does not change what the tail draws
         handed = [codec_output.with_given(one.given) for codec_output, one in zip(decoded, stored, strict=True)]
-        predictions, tail_seconds = self._tail(handed, batch)
+        predictions, faithful, tail_seconds = self._tail(stored, handed, batch)
         rows, timings = [], []
         for at, index in enumerate(indices):
             started = time.perf_counter()
@@ -117,7 +120,7 @@ class Pipeline:
             record = self._record(index, originals[at], bitstreams[at], errors[at], evidence[at])
             if self.scenario.given:
                 record["given_bytes"] = stored[at].given_bytes
-            rows.append(record | judged)
+            rows.append(record | faithful[at] | judged)
             seconds = (encode_seconds[at], decode_seconds[at], tail_seconds / len(indices), score_seconds)
             names = ("encode_seconds", "decode_seconds", "tail_seconds", "score_seconds")
             timings.append({"index": index, **dict(zip(names, seconds, strict=True))})
@@ -146,11 +149,18 @@ class Pipeline:
         return results, seconds
 
     @torch.no_grad()
-    def _tail(self, decoded: list[FeatureSet], batch: Batch) -> tuple[list[Any], float]:
+    def _tail(
+        self, stored: list[FeatureSet], decoded: list[FeatureSet], batch: Batch
+    ) -> tuple[list[Any], list[Record], float]:
+        """Predictions, what is recorded of the responses, and the seconds for both."""
         environment.synchronise(self.device)
         started = time.perf_counter()
+        faithful: list[Record] = [{} for _ in decoded]
         try:
-            predictions = list(self.model.tail(decoded))
+            if self.fidelity is None:
+                predictions = list(self.model.tail(decoded))
+            else:
+                predictions, faithful = self.fidelity.tail(batch.number, stored, decoded)
         except LaMoFCBenchError:
             raise
         except Exception as error:
@@ -164,7 +174,7 @@ class Pipeline:
             raise PluginError(
                 f"the tail of {self.scenario.id} made {len(predictions)} predictions of {len(decoded)} samples"
             )
-        return predictions, seconds
+        return predictions, faithful, seconds
 
     def _squared_errors(self, index: int, original: FeatureSet, decoded: FeatureSet) -> dict[str, float]:
         """Each tensor's squared error.

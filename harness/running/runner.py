@@ -35,8 +35,9 @@ from harness.results.record import to_json
 from harness.results.result import PROTOCOL_VERSION, CodecRecord, Result, VerificationRecord
 from harness.running import environment, fitting, plan, verification
 from harness.running.decoding_process import DecodingProcess
+from harness.running.fidelity import Fidelity
 from harness.running.launch import Team
-from harness.running.pipeline import Pipeline, Tail
+from harness.running.pipeline import Pipeline
 from harness.running.references import check_references
 from harness.running.selection import anchor_and_floor
 from harness.running.settings import RunSettings
@@ -52,6 +53,7 @@ from lamofcbench.scenarios.base import Scenario
 from lamofcbench.storage.calibration import Calibration
 
 if TYPE_CHECKING:
+    from lamofcbench.models.base import SplitModel
     from lamofcbench.storage.reader import SplitReader
 
 LOGGER = logging.getLogger("lamofcbench")
@@ -144,7 +146,7 @@ class ScenarioRunner:
         return calibration
 
     @functools.cached_property
-    def model(self) -> Tail:
+    def model(self) -> SplitModel:
         """The split model, loaded when the first batch needs it.
 
         Raises:
@@ -159,6 +161,11 @@ class ScenarioRunner:
                 "same command"
             )
         return model
+
+    @functools.cached_property
+    def fidelity(self) -> Fidelity | None:
+        """Compares responses, whatever the codec; None where the model shows none."""
+        return Fidelity(self.model) if self.model.response_kind == "logits" else None
 
     @property
     def samples(self) -> int:
@@ -376,6 +383,7 @@ class ScenarioRunner:
             given_bytes=scoring.given_bytes_of(table),
             mse=scoring.mse_of(table),
             tensors=scoring.tensors_of(table),
+            fidelity=scoring.fidelity_of(table),
             verification=verified,
         )
 
@@ -449,5 +457,13 @@ class ScenarioRunner:
         """The pipeline of a codec, with an encoder and a decoder loaded from its saved folder."""
         encoder, decoder = fitting.load_again(codec, saved), fitting.load_again(codec, saved)
         return Pipeline(
-            self.scenario, self.test, self.model, self.metric, encoder, decoder, self.device, self.settings.seed
+            self.scenario,
+            self.test,
+            self.model,
+            self.metric,
+            encoder,
+            decoder,
+            self.device,
+            self.settings.seed,
+            self.fidelity,
         )

@@ -10,6 +10,7 @@ The rules, in one place:
 - Uncoded features stand at the end of every curve, at 32: a codec whose own points never keep p % costs 32, and no
   curve is drawn between its last point and the end.
 - Where even the lowest point keeps p %, the figure is that point's rate and only an upper bound (``<=``).
+- *EBPFP@x nats* is the same for fidelity: the lowest rate whose isotonic fit of the responses' divergence is at most x.
 """
 
 from __future__ import annotations
@@ -103,9 +104,17 @@ def rates_at_retention(rates: ArrayLike, retentions: ArrayLike, percent: float) 
     Returns:
         ``[curves]``, at most 32.
     """
-    unknown = np.isnan(np.add(rates, retentions)).any(axis=-1)
-    rates, fit = by_rate(rates, retentions)
-    target = percent / 100
+    return _rates_at(rates, retentions, percent / 100)
+
+
+def rates_at_divergence(rates: ArrayLike, divergences: ArrayLike, nats: float) -> NDArray:
+    """EBPFP@nats of a batch of curves, as `rates_at_retention`; lower divergences are better."""
+    return _rates_at(rates, np.negative(divergences), -nats)
+
+
+def _rates_at(rates: ArrayLike, qualities: ArrayLike, target: float) -> NDArray:
+    unknown = np.isnan(np.add(rates, qualities)).any(axis=-1)
+    rates, fit = by_rate(rates, qualities)
     held = fit >= target - _TOLERANCE
     reached = held.any(axis=-1)
     after = held.argmax(axis=-1)  # the first point that keeps p %; 0 where none does
@@ -122,33 +131,47 @@ def rates_at_retention(rates: ArrayLike, retentions: ArrayLike, percent: float) 
 
 
 @dataclass(frozen=True)
-class RateAtRetention:
-    """EBPFP@p of one curve, and what kind of figure it is."""
+class ReachedRate:
+    """The rate at which one curve reaches a target, and what kind of figure it is."""
 
     ebpfp: float
     bound: Bound
 
 
-def rate_at_retention(rates: Sequence[float], retentions: Sequence[float], percent: float) -> RateAtRetention | None:
+def rate_at_retention(rates: Sequence[float], retentions: Sequence[float], percent: float) -> ReachedRate | None:
     """EBPFP@percent of one curve; None where retention or rate is undefined.
 
     Example:
         >>> rate_at_retention([1, 4], [0.9, 1.0], 100)
-        RateAtRetention(ebpfp=4.0, bound='exact')
+        ReachedRate(ebpfp=4.0, bound='exact')
         >>> rate_at_retention([1, 2, 4], [0.5, 0.6, 0.7], 95)
-        RateAtRetention(ebpfp=32.0, bound='never')
+        ReachedRate(ebpfp=32.0, bound='never')
         >>> rate_at_retention([1, 2, 4], [0.96, 0.97, 1.0], 95)
-        RateAtRetention(ebpfp=1.0, bound='at most')
+        ReachedRate(ebpfp=1.0, bound='at most')
     """
-    if not len(rates) or np.isnan(np.add(rates, retentions)).any():
+    return _reached(rates, np.asarray(retentions, dtype=np.float64), percent / 100)
+
+
+def rate_at_divergence(rates: Sequence[float], divergences: Sequence[float], nats: float) -> ReachedRate | None:
+    """EBPFP@nats of one curve; None where divergence or rate is undefined.
+
+    Example:
+        >>> rate_at_divergence([1, 4, 2], [0.4, 0.0, 0.04], 0.02)  # half way from 2 to 4 in the logarithm
+        ReachedRate(ebpfp=2.8284271247461903, bound='exact')
+    """
+    return _reached(rates, np.negative(np.asarray(divergences, dtype=np.float64)), -nats)
+
+
+def _reached(rates: Sequence[float], qualities: NDArray, target: float) -> ReachedRate | None:
+    if not len(rates) or np.isnan(np.add(rates, qualities)).any():
         return None
-    ebpfp = float(rates_at_retention([rates], [retentions], percent)[0])
-    ordered, fit = by_rate(rates, retentions)
-    if not (fit >= percent / 100 - _TOLERANCE).any():
-        return RateAtRetention(ebpfp, "never")
-    if fit[0] >= percent / 100 - _TOLERANCE and ordered[0] < UNCODED_EBPFP:
-        return RateAtRetention(ebpfp, "at most")
-    return RateAtRetention(ebpfp, "exact")
+    ebpfp = float(_rates_at([rates], [qualities], target)[0])
+    ordered, fit = by_rate(rates, qualities)
+    if not (fit >= target - _TOLERANCE).any():
+        return ReachedRate(ebpfp, "never")
+    if fit[0] >= target - _TOLERANCE and ordered[0] < UNCODED_EBPFP:
+        return ReachedRate(ebpfp, "at most")
+    return ReachedRate(ebpfp, "exact")
 
 
 def rate_at_error(rates: ArrayLike, errors: ArrayLike, error: float) -> float:

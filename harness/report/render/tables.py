@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from harness.report import text
 from harness.report.editions import by_edition
 from harness.report.summary import (
+    FAITHFUL_NATS,
     GAP_NMSES,
     RANKING_SAMPLES,
     RETAINED_PERCENTS,
@@ -85,6 +86,12 @@ SCENARIO_COLUMN = Column("scenario", numeric=False)
 POINT_COLUMN = Column("rate point", numeric=False)
 
 _EBPFP_HINT = "lowest rate that keeps {} % of the score; uncoded is 32"
+_FAITHFUL = f"EBPFP@{FAITHFUL_NATS:g} nats"
+_FAITHFUL_HINT = (
+    f"lowest rate at which responses diverge from uncoded ones by at most {FAITHFUL_NATS:g} nats a position"
+)
+_DIVERGENCE = "KL, nats"
+_DIVERGENCE_HINT = "Kullback-Leibler divergence of the responses from those to uncoded features, mean over positions"
 _GAP_HINT = f"bits per feature point above the Gaussian bound at NMSE {GAP_NMSES[0]:g}"
 _SPEED_HINT = "10^6 raw bytes a second, median over samples and rate points"
 
@@ -110,11 +117,13 @@ def overall_table(summary: Summary) -> Table:
     """A row a codec: geometric mean rates over one edition, BD-rates, distance to the bound, speeds."""
     reference = text.shown(summary.reference) if summary.reference else "no reference"
     percent = str(summary.ranking_percent)
+    with_responses = any(row.faithful_scenarios for row in summary.overall)
     columns = [
         Column("rank"),
         CODEC_COLUMN,
         Column(f"compression at {percent} %", f"geometric mean over scenarios of 32 / EBPFP@{percent}"),
         *(Column(f"EBPFP@{p}", f"{_EBPFP_HINT.format(p)}; geometric mean over scenarios") for p in RETAINED_PERCENTS),
+        *([Column(_FAITHFUL, _FAITHFUL_HINT + "; geometric mean over scenarios")] if with_responses else []),
         Column("BD-rate, score", f"mean rate difference to {reference} at equal score; geometric mean over scenarios"),
         Column("BD-rate, MSE", f"mean rate difference to {reference} at equal MSE; geometric mean over scenarios"),
         Column("bits above bound", _GAP_HINT + "; mean over scenarios"),
@@ -135,11 +144,11 @@ def overall_table(summary: Summary) -> Table:
         for p in map(str, RETAINED_PERCENTS):
             sign = "≤ " if row.at_least[p] and row.ebpfp[p].value is not None else ""
             cells.append(Cell(sign + text.estimate(row.ebpfp[p]), row.ebpfp[p].value, hint=hint))
+        if with_responses:
+            cells.append(_over_some(row.faithful_ebpfp, row.faithful_scenarios, summary))
         for record in (row.bd_rate_score, row.bd_rate_mse):
             cells.append(_overall_bd_rate(record, row, summary))
-        some = row.bound_scenarios < len(summary.scenarios) and row.bound_gap.value is not None
-        mark = f" ({row.bound_scenarios} of {len(summary.scenarios)})" if some else ""
-        cells.append(Cell(text.estimate(row.bound_gap) + mark, row.bound_gap.value))
+        cells.append(_over_some(row.bound_gap, row.bound_scenarios, summary))
         rows.append([*cells, estimate_cell(row.encode_mb_per_s), estimate_cell(row.decode_mb_per_s)])
     notes = [
         *unverified_notes(row.codec for row in summary.overall if not row.verified_samples),
@@ -150,6 +159,12 @@ def overall_table(summary: Summary) -> Table:
         names = "; ".join(f"{text.shown(r.codec)} lacks {', '.join(map(text.shown, r.missing))}" for r in incomplete)
         notes.append(f"Only codecs with a figure for every scenario get a mean: {names}.")
     return Table("Overall", columns, rows, notes)
+
+
+def _over_some(value: Estimate, scenarios: int, summary: Summary) -> Cell:
+    """A mean over so many scenarios, which says so where they are not all."""
+    some = scenarios < len(summary.scenarios) and value.value is not None
+    return Cell(text.estimate(value) + (f" ({scenarios} of {len(summary.scenarios)})" if some else ""), value.value)
 
 
 def _overall_bd_rate(record: OverallBDRate, row: OverallRow, summary: Summary) -> Cell:
@@ -196,10 +211,13 @@ def _ranking(codec: CodecSummary, scenario: ScenarioSummary) -> float | None:
 def headline_table(summary: Summary, scenario: ScenarioSummary | None = None) -> Table:
     """A row a codec of one scenario, or of each: EBPFP@p, BD-rates, distance to the bound, speeds."""
     reference = text.shown(summary.reference) if summary.reference else "no reference"
+    parts = [scenario] if scenario else summary.scenarios
+    with_responses = any(codec.faithful for part in parts for codec in part.codecs)
     columns = [
         *([] if scenario else [SCENARIO_COLUMN]),
         CODEC_COLUMN,
         *(Column(f"EBPFP@{percent}", _EBPFP_HINT.format(percent)) for percent in RETAINED_PERCENTS),
+        *([Column(_FAITHFUL, _FAITHFUL_HINT)] if with_responses else []),
         Column("BD-rate, score", f"mean rate difference to {reference} at equal score"),
         Column("BD-rate, MSE", f"mean rate difference to {reference} at equal MSE"),
         Column("bits above bound", _GAP_HINT),
@@ -207,28 +225,34 @@ def headline_table(summary: Summary, scenario: ScenarioSummary | None = None) ->
         Column("decode MB/s", _SPEED_HINT),
     ]
     rows, reasons = [], []
-    for part in [scenario] if scenario else summary.scenarios:
+    for part in parts:
         best = next((codec.codec for codec in part.codecs if codec.role == "codec"), None)
         for codec in part.codecs:
             if codec.role != "codec":
                 continue
             front = [] if scenario else [name_cell(part.scenario)]
-            rows.append(
-                [*front, name_cell(codec.codec, strong=codec.codec == best), *_headline(codec, part, summary.reference)]
-            )
+            figures = _headline(codec, part, summary.reference, with_responses=with_responses)
+            rows.append([*front, name_cell(codec.codec, strong=codec.codec == best), *figures])
             bd_rates = (("score", codec.bd_rate_score), ("MSE", codec.bd_rate_mse))
             if summary.reference:
                 reasons += [(kind, record.reason, codec.codec) for kind, record in bd_rates if record.reason]
-    codecs = [codec for part in ([scenario] if scenario else summary.scenarios) for codec in part.codecs]
+    codecs = [codec for part in parts for codec in part.codecs]
     unverified = unverified_notes(c.codec for c in codecs if c.role == "codec" and not c.verified_samples)
     return Table("Headline", columns, rows, [*unverified, *_headline_notes(summary), *_grouped(reasons)])
 
 
-def _headline(codec: CodecSummary, scenario: ScenarioSummary, reference: str | None) -> list[Cell]:
+def _headline(
+    codec: CodecSummary, scenario: ScenarioSummary, reference: str | None, *, with_responses: bool
+) -> list[Cell]:
     cells = [
-        Cell(text.retained_rate(retained), retained.ebpfp.value, retained.percent == scenario.ranking_percent)
+        Cell(text.reached_rate(retained), retained.ebpfp.value, retained.percent == scenario.ranking_percent)
         for retained in codec.retained
     ]
+    if with_responses:
+        faithful = codec.faithful
+        cells.append(
+            Cell(text.NOTHING) if faithful is None else Cell(text.reached_rate(faithful), faithful.ebpfp.value)
+        )
     for record in (codec.bd_rate_score, codec.bd_rate_mse):
         shown = "reference" if codec.codec == reference and record.percent is not None else text.bd_rate(record)
         cells.append(Cell(shown, record.percent, hint=record.reason))
@@ -265,6 +289,7 @@ def _grouped(reasons: Sequence[tuple[str, str, str]]) -> list[str]:
 def points_table(scenario: ScenarioSummary) -> Table:
     """A row a result, codec by codec in the order of rising rate."""
     arrow = "↑" if scenario.direction == "up" else "↓"
+    with_responses = any(codec.faithful for codec in scenario.codecs)
     columns = [
         CODEC_COLUMN,
         POINT_COLUMN,
@@ -273,6 +298,7 @@ def points_table(scenario: ScenarioSummary) -> Table:
         Column("bytes a sample", "complete bitstreams"),
         Column(f"{text.metric_name(scenario.metric)} {arrow}", "score with decoded features"),
         Column("retention %", "(score - floor) / (anchor - floor)"),
+        *([Column(_DIVERGENCE, _DIVERGENCE_HINT)] if with_responses else []),
         Column("MSE", "over all elements"),
         Column("NMSE", "each tensor scaled so that the error of the calibration mean is 1"),
         Column("above bound", "BPFP above the Gaussian bound at the same NMSE; negative: below it"),
@@ -289,11 +315,12 @@ def points_table(scenario: ScenarioSummary) -> Table:
     rows = []
     for codec in scenario.codecs:
         for point in codec.points:
-            rows.append([Cell(text.shown(codec.codec) + ROLE_NAMES[codec.role], codec.codec), *_point(point)])
+            name = Cell(text.shown(codec.codec) + ROLE_NAMES[codec.role], codec.codec)
+            rows.append([name, *_point(point, with_responses=with_responses)])
     return Table("Rate points", columns, rows)
 
 
-def _point(point: RatePoint) -> list[Cell]:
+def _point(point: RatePoint, *, with_responses: bool) -> list[Cell]:
     return [
         name_cell(point.label),
         number_cell(point.ebpfp),
@@ -301,6 +328,7 @@ def _point(point: RatePoint) -> list[Cell]:
         Cell(text.size(point.bytes_per_sample), point.bytes_per_sample),
         Cell(text.estimate(point.score), point.score.value),
         Cell(text.percent(point.retention), point.retention.value),
+        *([estimate_cell(point.divergence_nats)] if with_responses else []),
         number_cell(point.mse),
         number_cell(point.nmse),
         number_cell(point.gap_nmse),
