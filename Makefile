@@ -49,7 +49,7 @@ small: small-data ## run three codecs at three rates on the small edition, a rea
 	$(BIN)/lamofcbench report --results results/small
 
 test: venv ## run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: venv ## lint, types and docs
 	$(BIN)/ruff check .

@@ -13,6 +13,22 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.pop("HF_TOKEN", None)
 
+LONGEST_FILES = (
+    "test_mini_edition.py",
+    "test_conformance.py",
+    "test_readme.py",
+    "test_interruptions.py",
+    "test_launch.py",
+    "test_train_command.py",
+    "test_resume.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Files that take minutes go first: processes that share out files would wait for one that began last."""
+    order = {name: number for number, name in enumerate(LONGEST_FILES)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _isolated_caches(tmp_path_factory):

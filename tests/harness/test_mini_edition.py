@@ -16,6 +16,8 @@ from lamofcbench.storage import open_split
 
 MINI = [scenario.id for scenario in SCENARIOS if scenario.edition == "mini"]
 PERTURBED_SAMPLES = 24
+FIRST_SAMPLES = 6
+"""Mostly enough to see that a tensor counts; the others are asked where it is not."""
 CURVE_SAMPLES = 64
 STEPS = (0.05, 0.7, 1.4, 4.0, 10.0)
 REFINEMENTS = 5
@@ -47,17 +49,19 @@ def perturbations(features, name):
 @pytest.mark.parametrize("id", MINI)
 def test_every_tensor_counts_or_says_why_not(id):
     scenario, samples, model = opened(id)
-    expected = predictions(scenario, model, samples)
+    few, all_of_them = ((part, predictions(scenario, model, part)) for part in (samples[:FIRST_SAMPLES], samples))
+
+    def changes(name, part, expected):
+        """How many predictions each perturbation of these samples changes."""
+        for batch in zip(*(perturbations(features, name) for features in part), strict=True):
+            yield sum(a != b for a, b in zip(predictions(scenario, model, batch), expected, strict=True))
+
     for spec in scenario.tensors:
-        perturbed = zip(*(perturbations(features, spec.name) for features in samples), strict=True)
-        changes = (
-            sum(a != b for a, b in zip(predictions(scenario, model, batch), expected, strict=True))
-            for batch in perturbed
-        )
         if spec.dead:
-            assert max(changes) <= 0.05 * len(samples), f"{spec.name} counts after all"
+            assert max(changes(spec.name, *all_of_them)) <= 0.05 * len(samples), f"{spec.name} counts after all"
         else:
-            assert any(changes), f"{spec.name} changes no prediction"
+            counts = any(changes(spec.name, *few)) or any(changes(spec.name, *all_of_them))
+            assert counts, f"{spec.name} changes no prediction"
 
 
 def swept(id, results):
