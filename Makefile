@@ -8,7 +8,7 @@ export HF_HUB_DISABLE_TELEMETRY ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo small small-data test check bench bench-speed bench-hostile readme card train-mini clean
+.PHONY: help venv demo small small-data test check bench bench-small bench-speed bench-hostile readme card train-mini clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -60,6 +60,20 @@ bench: venv ## every codec at all its rate points on every mini scenario, all sa
 	$(BIN)/lamofcbench run --scenarios mini --codecs all --num-processes 2 --results results/bench
 	$(BIN)/lamofcbench report --results results/bench
 	$(BIN)/python hub_cards/edition_leaderboard.py results/bench
+	$(BIN)/python tests/readme_tables.py
+
+# Five points a codec, from close to lossless to where a language model falters; zstd has one.
+SMALL_POINTS := $(addprefix uniform:step=,0.2 0.35 0.7 1 2) $(addprefix channel:step=,0.7 1 1.4 2 2.8) \
+	$(addprefix kmeans:points=,256 32 8 4 2) $(foreach codec,kivi kivi-entropy,$(addprefix $(codec):bits=,8 4 3 3,group=128 2)) \
+	$(addprefix quarot-entropy:bits=,8 4 3 3,symmetric=true 2) $(addprefix sz3:tolerance=,0.1 0.2 0.4 0.7 1.6) \
+	$(addprefix zfp:tolerance=,0.5 1 2 4 8) $(addprefix hevc:qp=,8 18 23 27 36) $(addprefix jpeg2000:psnr=,55 47 42 38 32) \
+	$(addprefix hyperprior:lmbda=,0.001 0.004 0.007 0.01 0.02) zstd
+
+bench-small: small-data ## twelve codecs at five rates on the small edition, all samples: hours; resumes; docs/real-features.md
+	$(BIN)/lamofcbench run --scenarios small --codecs $(SMALL_POINTS) --num-processes 2 --results results/bench-small
+	$(BIN)/lamofcbench report --results results/bench-small
+	$(BIN)/python hub_cards/edition_leaderboard.py results/bench-small
+	$(BIN)/python hub_cards/small_findings.py results/bench-small
 	$(BIN)/python tests/readme_tables.py
 
 bench-speed: venv ## speed benchmarks: storage, harness overhead, bootstrap draws, codecs

@@ -1,0 +1,253 @@
+"""What real features say and those of small models do not: `docs/real-features.md`, from ``make bench-small``.
+
+    python hub_cards/small_findings.py [results/bench-small]
+
+``small/findings.json`` holds what the tables show; the mini edition's figures are those of its leaderboard. The text
+around the tables is written by hand, in the page itself, and a test holds the tables to the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edition_card import markdown_table
+from scipy import stats
+from small_outliers import OUTLIERS, outliers
+
+from harness.report.summary import FaithfulRate, RetainedRate, Summary
+from lamofcbench.atomic import write_json, write_text
+from lamofcbench.errors import LaMoFCBenchError
+from lamofcbench.scenarios.base import SCENARIOS
+
+CARDS = Path(__file__).parent
+FINDINGS = CARDS / "small" / "findings.json"
+MINI_BOARD = CARDS / "mini" / "leaderboard.json"
+PAGE = CARDS.parent / "docs" / "real-features.md"
+PERCENT = 95
+CACHES = "qwen3-decoder"
+"""Mini scenarios of this split model have the same kinds of tensors as those of the small edition."""
+
+Findings = dict[str, Any]
+
+
+def findings(results: Path) -> Findings:
+    """What a report says of each codec on each small scenario, as plain JSON values.
+
+    Raises:
+        LaMoFCBenchError: if there is no report, or it does not cover whole test splits.
+    """
+    report = results / "report" / "summary.json"
+    if not report.is_file():
+        raise LaMoFCBenchError(f"there is no {report}; `make bench-small` writes it")
+    summary = Summary.model_validate_json(report.read_text(encoding="utf-8"))
+    scenarios = [part for part in summary.scenarios if part.scenario.startswith("small-")]
+    partial = [part.scenario for part in scenarios if part.samples != part.test_samples]
+    if partial or not scenarios:
+        raise LaMoFCBenchError(f"{report} has no results on the whole test split of {', '.join(partial) or 'any'}")
+    names = [codec.codec for codec in scenarios[0].codecs if codec.role == "codec"]
+    return {
+        "scenarios": {
+            part.scenario: {"version": part.version, "data_revision": part.data_revision, "samples": part.samples}
+            for part in scenarios
+        },
+        "codecs": {
+            name: {
+                part.scenario: {"faithful": _rate(codec.faithful), "retained": _rate(_at(codec.retained))}
+                for part in scenarios
+                for codec in part.codecs
+                if codec.codec == name
+            }
+            for name in names
+        },
+    }
+
+
+def _at(retained: Iterable[RetainedRate]) -> RetainedRate:
+    return next(part for part in retained if part.percent == PERCENT)
+
+
+def _rate(reached: FaithfulRate | RetainedRate | None) -> dict[str, Any] | None:
+    return None if reached is None else reached.model_dump(mode="json", include={"ebpfp", "bound"})
+
+
+class Rates:
+    """Each codec's rates on the small edition and on the mini edition.
+
+    Args:
+        found: of the small edition, see `findings`.
+        board: the mini edition's leaderboard.
+    """
+
+    def __init__(self, found: Findings, board: Mapping[str, Any]) -> None:
+        self.scenarios = list(found["scenarios"])
+        self._small, self._mini = found["codecs"], board["retained"]
+        adapters = {scenario.id: scenario.backbone.adapter for scenario in SCENARIOS}
+        tracks = list(board["scenarios"]) if "scenarios" in board else []
+        self._tracks = tracks
+        self._caches = [track for track in tracks if adapters.get(track) == CACHES]
+        self.codecs = sorted(self._small, key=self.faithful)
+
+    def faithful(self, codec: str) -> float:
+        """Geometric mean of EBPFP@nats over the small scenarios."""
+        return self._mean(self._small[codec], self.scenarios, "faithful")
+
+    def kept(self, codec: str) -> float:
+        """Geometric mean of EBPFP@95 over the small scenarios."""
+        return self._mean(self._small[codec], self.scenarios, "retained")
+
+    def faithful_on(self, codec: str, scenario: str) -> dict[str, Any] | None:
+        """EBPFP@nats on one small scenario."""
+        part = self._small[codec].get(scenario)
+        return part["faithful"] if part else None
+
+    def mini_caches(self, codec: str) -> float:
+        """Geometric mean of EBPFP@95 over the mini scenarios of caches and hidden states."""
+        return self._mini_mean(codec, self._caches)
+
+    def mini(self, codec: str) -> float:
+        """The same over all mini scenarios."""
+        return self._mini_mean(codec, self._tracks)
+
+    def _mini_mean(self, codec: str, tracks: Sequence[str]) -> float:
+        return self._mean({name: {"": part} for name, part in self._mini.get(codec, {}).items()}, tracks, "")
+
+    @staticmethod
+    def _mean(parts: Mapping[str, Any], scenarios: Sequence[str], kind: str) -> float:
+        """NaN unless there is a rate for every scenario."""
+        rates = [
+            parts[name][kind]["ebpfp"]["value"] if name in parts and parts[name][kind] else None for name in scenarios
+        ]
+        if not rates or None in rates:
+            return math.nan
+        return math.exp(math.fsum(map(math.log, rates)) / len(rates))
+
+
+def rates_table(rates: Rates) -> str:
+    """A row a codec: what it needs on real features, and on mini ones, and how many times less than `uniform`."""
+    head = (
+        "codec",
+        *(name.removeprefix("small-clu-") for name in rates.scenarios),
+        "all, @0.03 nats",
+        "`uniform` over it",
+        "all, @95",
+        "mini caches, @95",
+        "`uniform` over it",
+    )
+    rows = []
+    for codec in rates.codecs:
+        one, mini = rates.faithful(codec), rates.mini_caches(codec)
+        rows.append(
+            (
+                f"`{codec}`",
+                *(_shown(rates.faithful_on(codec, scenario)) for scenario in rates.scenarios),
+                _number(one),
+                _factor(rates.faithful("uniform"), one),
+                _number(rates.kept(codec)),
+                _number(mini),
+                _factor(rates.mini_caches("uniform"), mini),
+            )
+        )
+    return markdown_table(head, rows)
+
+
+ORDERS: dict[str, Callable[[Rates, str], float]] = {
+    "small, @0.03 nats": Rates.faithful,
+    "small, @95": Rates.kept,
+    "mini caches, @95": Rates.mini_caches,
+    "mini, @95": Rates.mini,
+}
+
+
+def ranks_table(rates: Rates) -> str:
+    """A row a codec: its rank by each measure; and below how well each agrees with the first (Spearman's rho)."""
+    columns = {name: [order(rates, codec) for codec in rates.codecs] for name, order in ORDERS.items()}
+    known = [i for i in range(len(rates.codecs)) if all(math.isfinite(column[i]) for column in columns.values())]
+    ranks = {name: stats.rankdata([column[i] for i in known]) for name, column in columns.items()}
+    rows = [(f"`{rates.codecs[i]}`", *(f"{ranks[name][place]:g}" for name in columns)) for place, i in enumerate(known)]
+    first = next(iter(ranks.values()))
+    rows.append(("Spearman's rho with the first", *(f"{stats.spearmanr(first, own)[0]:.2f}" for own in ranks.values())))
+    return markdown_table(("codec", *columns), rows)
+
+
+def outliers_table(found: Mapping[str, Any]) -> str:
+    """A row a codec: its divergence, and what is left of it once outliers are spared from coding."""
+    head = (
+        "codec",
+        "rate point",
+        "EBPFP",
+        "KL, nats",
+        "first token uncoded",
+        "massive channels uncoded",
+        "error of the first token",
+        "error of the others",
+    )
+    rows = []
+    for codec, one in sorted(
+        found["codecs"].items(), key=lambda item: item[1]["nats_with_first_token"] / item[1]["nats"]
+    ):
+        rows.append(
+            (
+                f"`{codec}`",
+                one["label"],
+                _number(one["ebpfp"]),
+                _number(one["nats"]),
+                *(
+                    f"{_number(one[name])} ({one[name] / one['nats']:.0%})"
+                    for name in ("nats_with_first_token", "nats_with_channels")
+                ),
+                f"{one['first_token_error']:.1e}",
+                f"{one['others_error']:.1e}",
+            )
+        )
+    return markdown_table(head, rows)
+
+
+def _shown(reached: Mapping[str, Any] | None) -> str:
+    if reached is None or reached["ebpfp"]["value"] is None:
+        return "-"
+    return {"at most": "≤ ", "never": "never "}.get(reached["bound"], "") + _number(reached["ebpfp"]["value"])
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3g}"
+
+
+def _factor(uniform: float, own: float) -> str:
+    return "-" if math.isnan(uniform / own) else f"{uniform / own:.2f}"
+
+
+def page(text: str) -> str:
+    """The page with every table made anew."""
+    rates = Rates(*(json.loads(path.read_text(encoding="utf-8")) for path in (FINDINGS, MINI_BOARD)))
+    tables = {
+        "rates": rates_table(rates),
+        "ranks": ranks_table(rates),
+        "outliers": outliers_table(json.loads(OUTLIERS.read_text(encoding="utf-8"))),
+    }
+    for name, table in tables.items():
+        pattern = rf"(<!-- table: {name} -->\n).*?(<!-- end -->)"
+        text, count = re.subn(pattern, lambda m, table=table: f"{m[1]}{table}\n{m[2]}", text, flags=re.DOTALL)
+        if count != 1:
+            raise LaMoFCBenchError(f"{PAGE.name} has {count} tables {name!r}")
+    return text
+
+
+def main() -> None:
+    """Measures, and writes figures and page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, nargs="?", help="of `make bench-small`; absent: only the page anew")
+    results = parser.parse_args().results
+    if results is not None:
+        write_json(FINDINGS, findings(results))
+        write_json(OUTLIERS, outliers(results))
+    write_text(PAGE, page(PAGE.read_text(encoding="utf-8")))
+
+
+if __name__ == "__main__":
+    main()
