@@ -20,7 +20,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from harness.running.decoding_worker import Message, receive, send
 from harness.running.launch import DEBUG
@@ -225,8 +225,8 @@ class _Running:
             bufsize=0, cwd=self.folder / "work", env=variables, start_new_session=True,
         )  # fmt: skip
         assert self._process.stdin is not None and self._process.stdout is not None
-        self.requests: BinaryIO = self._process.stdin
-        self.answers: BinaryIO = self._process.stdout
+        self.requests: IO[bytes] = self._process.stdin
+        self.answers: IO[bytes] = self._process.stdout
         self.end = weakref.finalize(self, _end, self._process, self.folder, self._owner)
         with contextlib.suppress(OSError):  # shows at the first request
             send(self.requests, {"import_path": import_path(), "since": time.time()})
