@@ -105,6 +105,11 @@ class FeatureSet:
         tensors = {s.name: self[s.name].detach().to(TORCH_DTYPES[s.dtype]).contiguous() for s in specs.tensors}
         return FeatureSet(tensors, self.side, self.given)
 
+    def clone(self) -> FeatureSet:
+        """A copy in memory of its own, which may be written to."""
+        tensors, given = ({n: t.clone() for n, t in part.items()} for part in (self.tensors, self.given))
+        return FeatureSet(tensors, self.side, given)
+
     def select(self, names: Sequence[str]) -> FeatureSet:
         """The named tensors only, with all else as it is."""
         return FeatureSet({name: self[name] for name in names}, self.side, self.given)
@@ -142,6 +147,19 @@ def tensor_bytes(tensor: Tensor) -> bytes:
     # A view of the same width works for every stride, where one as bytes fails even on "contiguous" one-element views.
     integers = tensor.detach().cpu().view(_INTEGERS_OF_WIDTH[tensor.element_size()])
     return integers.numpy().tobytes()
+
+
+def equal_bits(first: Tensor, second: Tensor) -> bool:
+    """Whether two tensors have one shape, one dtype and equal bits, those of NaN included.
+
+    Example:
+        >>> equal_bits(torch.tensor([math.nan]), torch.tensor([math.nan])), equal_bits(torch.zeros(1), -torch.zeros(1))
+        (True, False)
+    """
+    if first.shape != second.shape or first.dtype is not second.dtype:
+        return False
+    integers = _INTEGERS_OF_WIDTH[first.element_size()]
+    return torch.equal(first.view(integers), second.view(integers))
 
 
 def all_finite(tensor: Tensor) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,7 +22,7 @@ from harness.statistics.distortion import squared_errors
 from lamofcbench.codecs.base import Codec
 from lamofcbench.digests import combined
 from lamofcbench.errors import LaMoFCBenchError, NonFiniteError, PluginError, UnknownNameError
-from lamofcbench.features import FeatureSet
+from lamofcbench.features import FeatureSet, equal_bits
 from lamofcbench.references import check_reference
 from lamofcbench.scenarios.base import Scenario
 
@@ -104,7 +104,7 @@ class Pipeline:
         stored = [self.split.features(index) for index in indices]
         originals = [features.with_given(None) for features in stored]  # all that a codec may see
         environment.seed_everything(self.seed, batch.number)
-        bitstreams, encode_seconds = self._each(self.encoder.encode, originals, batch, "encode")
+        bitstreams, encode_seconds = self._each(self.encoder.encode, self._lent(originals, batch), batch, "encode")
         decoded, decode_seconds = self._each(self.decoder.decode, bitstreams, batch, "decode")
         # Before the tail, which fails on NaN less clearly, and could write to what it gets.
         errors = [self._squared_errors(index, originals[at], decoded[at]) for at, index in enumerate(indices)]
@@ -126,8 +126,26 @@ class Pipeline:
             timings.append({"index": index, **dict(zip(names, seconds, strict=True))})
         return BatchOutcome(rows, timings, bitstreams, evidence)
 
+    def _lent(self, originals: Sequence[FeatureSet], batch: Batch) -> Iterator[FeatureSet]:
+        """A copy of each feature set, to be encoded.
+
+        The originals are views of files that all codecs of the run read, and what decoded features are compared with.
+
+        Raises:
+            PluginError: naming a tensor that was written to; another caller would lose its features.
+        """
+        for at, original in enumerate(originals):
+            copy = original.clone()
+            yield copy
+            for name, tensor in original.tensors.items():
+                if not equal_bits(copy[name], tensor):
+                    raise PluginError(
+                        f"{self._where(batch.start + at)}: codec {self.encoder.name!r} changes tensor {name!r} as it "
+                        "encodes; write to a clone of it"
+                    )
+
     def _each(
-        self, stage: Callable[[Any], Any], inputs: Sequence[Any], batch: Batch, name: str
+        self, stage: Callable[[Any], Any], inputs: Iterable[Any], batch: Batch, name: str
     ) -> tuple[list[Any], list[float]]:
         """Runs encode or decode on each sample; the results and their seconds."""
         results, seconds = [], []
@@ -212,7 +230,7 @@ class Pipeline:
     def _quantiser_errors(self, index: int, original: FeatureSet) -> dict[str, float]:
         """The quantiser's share of the squared errors; empty for a codec that cannot tell."""
         try:
-            quantised = self.encoder.quantised(original)
+            quantised = self.encoder.quantised(original.clone())
             return {} if quantised is None else squared_errors(original, quantised)
         except LaMoFCBenchError as error:
             raise _located(error, self._where(index)) from error

@@ -17,6 +17,7 @@ class Calibration(Sequence[FeatureSet]):
     Without the tensors that a scenario gives its tail beside them, because a codec does not see those.
 
     Fitting and training are handed this and nothing else. It opens the split itself, so no test split can be put in.
+    Samples are copies: a codec that writes to one as it learns changes nothing for the next pass or the next codec.
 
     Args:
         scenario: whose calibration samples.
@@ -43,7 +44,7 @@ class Calibration(Sequence[FeatureSet]):
 
     def features(self, index: int) -> FeatureSet:
         """The stored features of a sample."""
-        return self._split.features(index).with_given(None)
+        return self._split.features(index).with_given(None).clone()
 
     def content_sha256(self, index: int) -> str:
         """Hex hash of the raw sample."""

@@ -9,6 +9,7 @@ from lamofcbench.features import (
     FeatureSet,
     all_finite,
     check_features,
+    equal_bits,
     mosaic_grid,
     pack,
     plane_shape,
@@ -231,3 +232,18 @@ def test_bytes_of_a_tensor_do_not_depend_on_its_strides():
     one = torch.stack([tensor, tensor], -1)[:1, :1, 0]  # contiguous by torch's rule, with a stride of two
     assert tensor_bytes(one) == tensor_bytes(tensor)[:2]
     assert tensor_bytes(torch.zeros(0, 3)) == b""
+
+
+def test_tensors_of_other_bits_dtypes_or_shapes_are_not_equal():
+    tensor = numbered((4, 6), torch.bfloat16)  # NaN among its values
+    assert equal_bits(tensor, tensor.t().contiguous().t()) and equal_bits(torch.zeros(0, 3), torch.zeros(0, 3))
+    for other in (-tensor, tensor.float(), tensor.t(), tensor[:3], tensor.to(torch.float16)):
+        assert not equal_bits(tensor, other)
+
+
+def test_a_clone_is_the_same_in_memory_of_its_own():
+    sample = features()
+    copy = sample.clone()
+    assert list(copy) == list(sample) and copy.side == sample.side
+    for name, tensor in sample.tensors.items():
+        assert equal_bits(copy[name], tensor) and copy[name].data_ptr() != tensor.data_ptr()

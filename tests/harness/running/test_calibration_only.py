@@ -8,6 +8,7 @@ import pytest
 from harness.cli import main
 from harness.running import fitting
 from lamofcbench.codecs.registry import CODECS
+from lamofcbench.digests import digest
 from lamofcbench.errors import DataError, LaMoFCBenchError
 from lamofcbench.features import FeatureSet
 from lamofcbench.storage import open_split, reader
@@ -114,6 +115,14 @@ def test_what_learning_is_handed_has_no_door_to_a_split(toy, toy_data):
     assert public == {"builder_identity", "content_sha256", "count", "data_revision", "features", "index", "scenario"}
     with pytest.raises(TypeError):
         Calibration(toy, toy_data, "test")
+
+
+def test_a_codec_that_writes_to_what_it_learns_from_changes_nothing_for_the_next_pass(toy, toy_data):
+    calibration = Calibration(toy, toy_data)
+    stored = [digest(features) for features in open_split(toy, "calibration", toy_data)]
+    for given in (*calibration, *calibration[:], calibration[0], calibration.features(1)):
+        given["hidden"].zero_()
+    assert [digest(features) for features in calibration] == stored
 
 
 def test_a_dataset_without_calibration_samples_is_an_error(toy, toy_data, tmp_path):
