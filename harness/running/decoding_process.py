@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from harness.running.decoding_worker import Message, receive, send
 from harness.running.launch import DEBUG
-from lamofcbench.errors import VerificationError
+from lamofcbench.errors import CodecError, VerificationError
 
 if TYPE_CHECKING:
     from lamofcbench.features import FeatureSet
@@ -53,8 +53,6 @@ _OWN_FOLDERS = {
 _OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY")
 MAX_REFUSED = 300
 """Characters of what was refused that are reported."""
-_NOT_THE_CODECS = ("fit.json",)
-"""Files of a results folder's ``codec/`` that are no part of the saved codec."""
 
 
 def inherited(variables: Mapping[str, str]) -> dict[str, str]:
@@ -136,15 +134,19 @@ class DecodingProcess:
         Raises:
             VerificationError: if the codec does not load there, or not in time.
         """
+        from lamofcbench.codecs.saving import copy_folder
+
         with self._lock:
             self.start()
             assert self._running is not None
             copy = self._running.folder / "codecs" / str(next(self._numbers))
             shutil.rmtree(copy.parent, ignore_errors=True)
+            if not saved.is_dir():
+                raise VerificationError(f"there is no saved codec {saved}")
             try:
-                shutil.copytree(saved, copy, ignore=shutil.ignore_patterns(*_NOT_THE_CODECS))
-            except FileNotFoundError as error:
-                raise VerificationError(f"there is no saved codec {saved}") from error
+                copy_folder(saved, copy)  # and nothing that an encoder has put beside it
+            except CodecError as error:
+                raise VerificationError(str(error)) from error
             request = {"load": str(copy), "trust_code": trust_code, "threads": threads}
             try:
                 answer, _ = self._ask(request, b"", START_SECONDS, 0)

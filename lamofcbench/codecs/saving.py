@@ -101,6 +101,28 @@ def write_folder(codec: SavableCodec, directory: Path) -> None:
     write_text(directory / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
 
 
+def copy_folder(directory: Path, target: Path) -> None:
+    """Copies what a saved codec consists of, and nothing else that lies in its folder or stands in its files.
+
+    No code of the codec runs.
+
+    Args:
+        directory: the saved folder.
+        target: a folder that is not there yet.
+
+    Raises:
+        CodecError: if the folder is no saved codec or is damaged.
+        WriteError: naming the file that cannot be written.
+    """
+    config = read_config(directory)
+    source = config["codec_source"]
+    tree = None if source is None else read_source(directory, source)
+    write_bytes(target / STATE_FILE, safetensors_bytes(_stored_state(directory)))
+    write_source(tree, target, CONFIG_FILE)
+    kept = {key: config[key] for key in _KEYS} | {"codec_source": source_record(tree)}
+    write_text(target / CONFIG_FILE, json.dumps(kept, indent=2) + "\n")
+
+
 # ------------------------------------------------------------------------------------------------------------ loading
 
 
@@ -211,10 +233,8 @@ def restore(codec_class: type[C], config: Mapping[str, Any], directory: Path) ->
         specs = FeatureSpecs.model_validate(config["feature_specs"])
     except (ValidationError, RecursionError) as error:
         raise CodecError(f"saved codec in {place} is damaged: feature_specs: {params.reason(error)}") from error
-    if not (directory / STATE_FILE).is_file():
-        raise CodecError(f"saved codec in {place} is incomplete: it has no file {STATE_FILE}")
+    state = _stored_state(directory)
     try:
-        state = load_tensors(directory / STATE_FILE)
         codec = codec_class(specs, config["codec_params"], returned.state(codec_class.name, state) if state else None)
         if state:
             codec.check_state()
@@ -227,6 +247,16 @@ def restore(codec_class: type[C], config: Mapping[str, Any], directory: Path) ->
     if not matches:
         raise CodecError(f"saved codec in {place} does not match its fingerprint; its files were changed")
     return codec
+
+
+def _stored_state(directory: Path) -> dict[str, Tensor]:
+    place = _place(directory)
+    if not (directory / STATE_FILE).is_file():
+        raise CodecError(f"saved codec in {place} is incomplete: it has no file {STATE_FILE}")
+    try:
+        return load_tensors(directory / STATE_FILE)
+    except Exception as error:  # whatever the format's reader makes of damaged bytes
+        raise CodecError(f"saved codec in {place} is damaged: {type(error).__name__}: {first_line(error)}") from error
 
 
 def _check_identity(stated: str, found: str, place: str) -> None:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from fnmatch import fnmatch
+from pathlib import Path
 
 import pytest
 
@@ -252,3 +253,18 @@ def test_a_folder_from_before_codecs_had_an_identity_says_so(saved):
     (saved / CONFIG_FILE).write_text(json.dumps({**old, "codec_source_sha256": None}))
     with pytest.raises(CodecError, match="before codecs had an identity; fit and save the codec again"):
         load_saved(saved)
+
+
+def test_a_copy_of_a_saved_codec_holds_the_codec_alone(make, tmp_path):
+    saved = make().save(tmp_path / "saved")
+    (saved / "beside.bin").write_bytes(b"payload")
+    config = json.loads((saved / CONFIG_FILE).read_text())
+    (saved / CONFIG_FILE).write_text(json.dumps({**config, "within": "payload"}))
+    saving.copy_folder(saved, tmp_path / "copy")
+    files = {path.relative_to(tmp_path / "copy") for path in (tmp_path / "copy").rglob("*") if path.is_file()}
+    assert files == {path.relative_to(saved) for path in saved.rglob("*") if path.is_file()} - {Path("beside.bin")}
+    assert json.loads((tmp_path / "copy" / CONFIG_FILE).read_text()) == config
+    assert load_saved(tmp_path / "copy", trust_code=True).fingerprint == make().fingerprint
+    (saved / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(CodecError, match=f"^saved codec in {saved} is damaged: "):
+        saving.copy_folder(saved, tmp_path / "another")
