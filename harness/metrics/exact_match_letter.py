@@ -19,7 +19,7 @@ _LETTER = rf"(?P<letter>[A-Za-z]){_ALONE}"
 _STATED = regex.compile(
     rf"""(?V1x)
     \b(?i:answer|choice|option)\b [*_]*+
-    (?: \s (?i: is | (?:would|should|must)\ be ) \b )?+ [*_]*+
+    (?: (?: '(?i:s) | \s (?i: is | (?:would|should|must)\ be ) ) \b )?+ [*_]*+
     (?P<mark> \s?(?: [-=]> | [:=→\p{{Pd}}] ) )?+
     (?P<opened> \s?[*_"'(\[{{]++ )*+ \s?
     {_LETTER}
@@ -27,7 +27,7 @@ _STATED = regex.compile(
     """
 )
 _LEADING = regex.compile(
-    rf"""(?V1x) \s?[*_"'(\[{{]*+ {_LETTER} (?: [*_"')\]}}]++ | \s?(?: $ | [.:,;)\]\n] | \p{{Pd}}\s ) )"""
+    rf"""(?V1x) \s?[*_"'(\[{{]*+ {_LETTER} (?: [*_"')\]}}]++ | \s?(?: $ | [.:,;!?。、)\]\n] | \p{{Pd}}\s ) )"""
 )
 _BRACKETED = regex.compile(r"\((?P<letter>[A-Z])\)|(?<![\p{L}\p{M}\p{N}.'-])(?P<letter>[A-Z])\)")
 _AFTER_NO_ARTICLE = frozenset({
@@ -76,8 +76,8 @@ class ExactMatchLetter(ShareCorrect):
 
     The rules of finding it, tried in this order, whatever the case and with quotes, stars and brackets around it:
 
-    1. The letter after "answer", "choice" or "option", also with "is", a colon or a dash between. The last one counts,
-       because reasoning comes before the conclusion. A letter that a word follows may be no name:
+    1. The letter after "answer", "choice" or "option", also with "is", "'s", a colon or a dash between. The last one
+       counts, because reasoning comes before the conclusion. A letter that a word follows may be no name:
 
        - "a" is then the article, so that "the answer is a dog" names no letter, unless the word cannot follow an
          article ("a because it barks");
@@ -95,7 +95,7 @@ class ExactMatchLetter(ShareCorrect):
     direction = "up"
     range = (0.0, 1.0)
     accepts = ("text",)
-    revision = 2
+    revision = 3
 
     def check_reference(self, reference: Any) -> None:
         """Raises DataError for a reference without a letter."""

@@ -271,6 +271,15 @@ def test_numbers_of_any_size_are_exact_and_cheap():
         ("（Ｂ）", "B"),
         ("Ⓒ", "C"),
         ("D\u200b.", "D"),
+        ("B! It floats", "B"),
+        ("B? I think so", "B"),
+        ("B。", "B"),
+        # A contracted "is" is one.
+        ("The answer's B", "B"),
+        ("The answer’s (b).", "B"),
+        ("The answer's a dog", None),
+        ("The correct option's letter is missing", None),
+        ("the answer's S", "S"),
         # Letters of words, compounds, abbreviations and formulas.
         ("the answer is U.S. law", None),
         ("U.S. law", None),
