@@ -126,6 +126,7 @@ def _isolated(own: Path, settings: Message) -> Isolation:
     CODECS.names()
     rules = isolation.Isolation(own, settings["import_path"], settings["since"])
     isolation.forbid_shared_memory(rules)
+    isolation.report_safetensors()
     sys.addaudithook(rules)
     return rules
 

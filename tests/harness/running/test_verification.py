@@ -109,6 +109,11 @@ CHEATS = {
         def leave(self, name, payload): (FOLDER / name).write_bytes(payload)
         def find(self, name): return (FOLDER / name).read_bytes()
     """,
+    "a file of tensors": """
+        def leave(self, name, payload):
+            safetensors.torch.save_file({"kept": torch.frombuffer(bytearray(payload), dtype=torch.uint8)}, FOLDER / name)
+        def find(self, name): return tensor_bytes(safetensors.torch.load_file(FOLDER / name)["kept"])
+    """,
     "names of files": """
         def leave(self, name, payload): (FOLDER / f"{name}-{payload.hex()[:200]}").touch()
         def find(self, name):
@@ -186,6 +191,7 @@ CHEATS = {
 }
 WHY = {
     "a known file": "a decoder has no access to it: '",
+    "a file of tensors": "a decoder has no access to it: '",
     "names of files": "a decoder has no access to it: '",
     "a package": "a decoder has no access to it: '",
     "shared memory": "a decoder has no access to it: '/cheat-",
