@@ -111,7 +111,8 @@ CHEATS = {
     """,
     "a file of tensors": """
         def leave(self, name, payload):
-            safetensors.torch.save_file({"kept": torch.frombuffer(bytearray(payload), dtype=torch.uint8)}, FOLDER / name)
+            kept = torch.frombuffer(bytearray(payload), dtype=torch.uint8)
+            safetensors.torch.save_file({"kept": kept}, FOLDER / name)
         def find(self, name): return tensor_bytes(safetensors.torch.load_file(FOLDER / name)["kept"])
     """,
     "names of files": """
