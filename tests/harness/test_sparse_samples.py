@@ -12,7 +12,7 @@ import harness
 from harness import cli
 from harness.results.store import find_results
 
-LEADERBOARD = Path(__file__).parents[2] / "hub_cards" / "mini_leaderboard.py"
+LEADERBOARD = Path(__file__).parents[2] / "hub_cards" / "edition_leaderboard.py"
 
 
 def _strict(text: str):
@@ -130,7 +130,7 @@ def test_a_curve_of_empty_samples_is_in_the_order_of_its_bytes(sparse, folder):
 
 
 def test_the_leaderboard_takes_them(summaries, folder):
-    spec = importlib.util.spec_from_file_location("mini_leaderboard", LEADERBOARD)
+    spec = importlib.util.spec_from_file_location("edition_leaderboard", LEADERBOARD)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     board = module.leaderboard(folder / "whole")

@@ -103,6 +103,8 @@ def test_a_run_checks_all_samples_before_it_loads_a_model(make_runner, computed_
 )
 def test_a_prediction_that_cannot_be_stored_is_named_with_its_sample(make_runner, toy, prediction):
     class Odd:
+        response_kind = None
+
         def tail(self, batch):
             return [0, 1, prediction, 3]
 
@@ -117,6 +119,8 @@ def test_a_prediction_that_cannot_be_stored_is_named_with_its_sample(make_runner
 
 def test_a_tail_that_returns_nothing_is_told_so(make_runner, toy):
     class Silent:
+        response_kind = None
+
         def tail(self, batch):
             return None
 
