@@ -125,8 +125,19 @@ class ResultFolder:
         return result
 
     def begin(self, config: Mapping[str, Any]) -> None:
-        """Notes what an unfinished folder is of, so that a report can tell whether a run will ever complete it."""
-        write_json(self.path / CONFIG_FILE, config)
+        """Notes what an unfinished folder is of, so that a report can tell whether a run will ever complete it.
+
+        A run that goes on leaves the note as it is: it also says since when there may be something encoded.
+        """
+        if self.begun_as() != config:
+            write_json(self.path / CONFIG_FILE, config)
+
+    def begun_seconds(self) -> float | None:
+        """When `begin` made its note, in seconds since the epoch; None where there is none."""
+        try:
+            return (self.path / CONFIG_FILE).stat().st_mtime
+        except OSError:
+            return None
 
     def begun_as(self) -> dict[str, Any] | None:
         """What `begin` noted; None where there is no such note of this folder."""

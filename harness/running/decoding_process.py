@@ -123,13 +123,15 @@ class DecodingProcess:
                 self._running.end()
             self._running = None
 
-    def load(self, saved: Path, *, trust_code: bool, threads: int = 1) -> str:
+    def load(self, saved: Path, *, trust_code: bool, threads: int = 1, since: float | None = None) -> str:
         """Loads a copy of a saved folder, whose codec then decodes; returns its fingerprint, in hex.
 
         Args:
             saved: the folder.
             trust_code: allow it to run the Python source that came with it.
             threads: of torch.
+            since: when encoding began, in seconds since the epoch, where that was before this process started: files
+                that were changed later are not read.
 
         Raises:
             VerificationError: if the codec does not load there, or not in time.
@@ -147,7 +149,7 @@ class DecodingProcess:
                 copy_folder(saved, copy)  # and nothing that an encoder has put beside it
             except CodecError as error:
                 raise VerificationError(str(error)) from error
-            request = {"load": str(copy), "trust_code": trust_code, "threads": threads}
+            request = {"load": str(copy), "trust_code": trust_code, "threads": threads, "since": since}
             try:
                 answer, _ = self._ask(request, b"", START_SECONDS, 0)
             except VerificationError as error:

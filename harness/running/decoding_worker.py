@@ -5,7 +5,8 @@ output, and nothing else does: before any codec is loaded, both are moved where 
 lengths, a JSON object and raw bytes, because neither side may have to believe what the other sends. Requests are::
 
     {"import_path": [...], "since": s}                     -> {}, once all is imported and isolated
-    {"load": folder, "trust_code": b, "threads": n}        -> {"fingerprint": hex}
+    {"load": folder, "trust_code": b, "threads": n,
+     "since": s or null}                                   -> {"fingerprint": hex}
     {"decode": seconds} and the bitstream                  -> {"tensors": [[name, dtype, shape]...], "side": {...}} and
                                                               the tensors' bytes one after the other
 
@@ -24,7 +25,7 @@ import sys
 import threading
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.running.isolation import Isolation
@@ -40,7 +41,7 @@ SEED = 2**63
 Message = dict[str, Any]
 
 
-def send(file: BinaryIO, message: Message, data: bytes = b"") -> None:
+def send(file: IO[bytes], message: Message, data: bytes = b"") -> None:
     """Writes a message.
 
     Raises:
@@ -54,7 +55,7 @@ def send(file: BinaryIO, message: Message, data: bytes = b"") -> None:
     file.flush()
 
 
-def receive(file: BinaryIO, most_bytes: int | None = None) -> tuple[Message, bytearray]:
+def receive(file: IO[bytes], most_bytes: int | None = None) -> tuple[Message, bytearray]:
     """Reads a message.
 
     Args:
@@ -79,7 +80,7 @@ def receive(file: BinaryIO, most_bytes: int | None = None) -> tuple[Message, byt
     return message, _exactly(file, data_bytes)
 
 
-def _exactly(file: BinaryIO, count: int) -> bytearray:
+def _exactly(file: IO[bytes], count: int) -> bytearray:
     data = bytearray(count)
     view = memoryview(data)
     while view:
@@ -108,7 +109,7 @@ def main() -> None:
     _serve(waiting, answers, isolation)
 
 
-def _private_streams() -> tuple[BinaryIO, BinaryIO]:
+def _private_streams() -> tuple[IO[bytes], IO[bytes]]:
     """Standard input and output under other numbers; what codecs read from the one and print to the other is lost."""
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -131,7 +132,7 @@ def _isolated(own: Path, settings: Message) -> Isolation:
     return rules
 
 
-def _read_on(requests: BinaryIO, waiting: SimpleQueue[tuple[Message, bytearray]], own: Path) -> None:
+def _read_on(requests: IO[bytes], waiting: SimpleQueue[tuple[Message, bytearray]], own: Path) -> None:
     """Reads ahead, so that the end of the input is noticed while a codec decodes, or hangs."""
     try:
         while True:
@@ -143,7 +144,7 @@ def _read_on(requests: BinaryIO, waiting: SimpleQueue[tuple[Message, bytearray]]
         os._exit(0)
 
 
-def _serve(waiting: SimpleQueue[tuple[Message, bytearray]], answers: BinaryIO, isolation: Isolation) -> None:
+def _serve(waiting: SimpleQueue[tuple[Message, bytearray]], answers: IO[bytes], isolation: Isolation) -> None:
     import faulthandler
 
     codec: Any = None
@@ -155,6 +156,7 @@ def _serve(waiting: SimpleQueue[tuple[Message, bytearray]], answers: BinaryIO, i
             payload = b""
             try:
                 if "load" in request:
+                    isolation.look_back(request["since"])
                     codec, answer = _load(request)
                 else:
                     faulthandler.dump_traceback_later(request["decode"] + GRACE_SECONDS, exit=True, file=nowhere)

@@ -67,8 +67,12 @@ class Isolation:
         self._free = _resolved([str(own), f"/proc/{os.getpid()}", *_KERNEL, *_DEVICES])
         self._installed = _resolved([sys.prefix, sys.base_prefix, sys.exec_prefix, *_SYSTEM])
         self._import_path = _resolved(import_path)
-        self._since = since
+        self._started = self._since = since
         self.refusals: list[str] = []
+
+    def look_back(self, since: float | None) -> None:
+        """Reads nothing that was changed after that time either, where it is earlier; None for no such time."""
+        self._since = self._started if since is None else min(self._started, since)
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         """The hook."""

@@ -36,7 +36,7 @@ class Decoder(Protocol):
 
     refused: list[str]
 
-    def load(self, saved: Any, /, *, trust_code: bool, threads: int = 1) -> str:
+    def load(self, saved: Any, /, *, trust_code: bool, threads: int = 1, since: float | None = None) -> str:
         """Loads the codec that decodes from now on."""
 
     def decode(self, data: bytes, /, *, seconds: float, most_bytes: int) -> FeatureSet:
@@ -139,7 +139,8 @@ def verify(
         doing = "load"
         try:
             if number == 0:
-                decoder.load(folder.codec_path, trust_code=tree_of(type(codec)) is not None, threads=threads)
+                trust_code, since = tree_of(type(codec)) is not None, folder.begun_seconds()
+                decoder.load(folder.codec_path, trust_code=trust_code, threads=threads, since=since)
             doing = "decode"
             seconds = max(LEAST_SECONDS, MOST_TIMES * timing["decode_seconds"])
             decoded = decoder.decode(folder.coded(index), seconds=seconds, most_bytes=row["raw_bits"] // 8)

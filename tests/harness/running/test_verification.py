@@ -1,5 +1,6 @@
 """Which samples are decoded in another process, what that finds, and what it leaves in a result."""
 
+import contextlib
 import os
 import re
 import tempfile
@@ -11,6 +12,7 @@ import pytest
 
 import lamofcbench
 from harness.running import verification
+from harness.running.decoding_process import DecodingProcess as FreshProcess
 from harness.running.runner import ScenarioRunner
 from harness.running.settings import RunSettings
 from harness.running.verification import draw
@@ -235,6 +237,15 @@ def test_payloads_that_travel_beside_the_bitstream_are_found(make_runner, write_
     assert re.match(r"toy-directions sample \d \(test-\d\): codec 'cheat' does not decode in another process", message)
     assert "tensor 'hidden'" in message and WHY.get(way, "") in message and "\n" not in message
     assert not list(runner.settings.results.rglob("result.json"))  # nothing is announced
+
+
+def test_what_an_encoder_left_is_found_by_the_run_that_goes_on_too(toy, write_codec, make_runner):
+    """The second run computes nothing: all was encoded before the process that decodes for it began."""
+    codec = write_codec(textwrap.dedent(BESIDE) + textwrap.dedent(CHEATS["a package"]))
+    settings = make_runner(limit=4).settings
+    for _ in range(2):
+        with contextlib.closing(FreshProcess()) as fresh, pytest.raises(VerificationError, match="no access to it"):
+            ScenarioRunner(toy, settings, decoder=fresh).run_codec(codec)
 
 
 RANDOM = {
