@@ -93,6 +93,18 @@ def test_gradients_reach_every_feature_that_lives(shown: Any) -> None:
         assert all(leaf.grad is not None and bool(leaf.grad.any()) for leaf in leaves.values())
 
 
+def test_a_subclass_with_a_tail_of_its_own_predicts_by_that(shown: Any, monkeypatch: Any) -> None:
+    model, features = shown
+
+    class Shouting(type(model)):  # type: ignore[misc]
+        def tail(self, batch: Any) -> list[Any]:
+            return [text.upper() + "!" for text in super().tail(batch)]
+
+    expected = [text.upper() + "!" for text in model.tail(features)]
+    monkeypatch.setattr(model, "__class__", Shouting)
+    assert model.tail_and_response(model.conditioned(features))[0] == expected
+
+
 def test_features_without_a_condition_are_an_error(shown: Any) -> None:
     model, features = shown
     with pytest.raises(PluginError, match="'continuation' beside them; `conditioned` puts it there"):
