@@ -34,6 +34,7 @@ from lamofcbench.models.decoder import DecoderSplitModel
 from lamofcbench.models.kimi_tokenizer import load_kimi_tokenizer
 from lamofcbench.models.language_model import DecoderOptions
 from lamofcbench.models.loading import load_pretrained, parse_options
+from lamofcbench.models.rotary import require_declared_rotary
 from lamofcbench.scenarios.base import Scenario
 
 if TYPE_CHECKING:
@@ -308,8 +309,10 @@ class KimiAudioSplitModel(DecoderSplitModel):
         options = parse_options(KimiAudioOptions, scenario)
         if len(scenario.splits) != 1:
             raise ScenarioError(f"scenario {scenario.id!r}: a decoder has one split point, not {scenario.splits}")
+        model = load_pretrained(decoder_class(), scenario, directory, options.dtype)
+        require_declared_rotary(model, scenario)
         return cls(
-            load_pretrained(decoder_class(), scenario, directory, options.dtype),
+            model,
             load_kimi_tokenizer(scenario, directory),
             scenario.splits[0],
             load_pretrained(encoder_class(), scenario, directory, options.dtype, options.encoder),

@@ -32,7 +32,7 @@ from lamofcbench.features import FeatureSet
 from lamofcbench.models.base import SplitModel
 from lamofcbench.models.injection import StandIn, capture, replaced
 from lamofcbench.models.loading import AdapterOptions, load_pretrained, load_tokenizer, parse_options
-from lamofcbench.models.rotary import require_fixed_rotary
+from lamofcbench.models.rotary import require_declared_rotary, require_fixed_rotary
 from lamofcbench.models.teacher_forcing import CONTINUATION, Prefilled, forced_logits
 from lamofcbench.scenarios.base import Scenario
 
@@ -181,8 +181,10 @@ class SplitLanguageModel(SplitModel):
 
         if len(scenario.splits) != 1:
             raise ScenarioError(f"scenario {scenario.id!r}: a decoder has one split point, not {scenario.splits}")
+        model = load_pretrained(AutoModelForCausalLM, scenario, directory, options.dtype)
+        require_declared_rotary(model, scenario)
         return cls(
-            load_pretrained(AutoModelForCausalLM, scenario, directory, options.dtype),
+            model,
             load_tokenizer(scenario, directory),
             scenario.splits[0],
             max_new_tokens=options.max_new_tokens,

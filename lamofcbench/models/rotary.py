@@ -1,10 +1,13 @@
-"""Which rotary embeddings can be split: those whose frequencies no other sequence of a batch changes."""
+"""Rotary embeddings: which can be split, and whether a scenario states the right ones."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from torch import nn
 
 from lamofcbench.errors import ScenarioError
+from lamofcbench.scenarios.base import Scenario
 
 
 def require_fixed_rotary(model: nn.Module) -> None:
@@ -28,3 +31,28 @@ def require_fixed_rotary(model: nn.Module) -> None:
                     f"type {kind!r}), so that its tokens depend on the batch; it can be split with fixed scaling, such "
                     "as yarn, linear or llama3"
                 )
+
+
+def require_declared_rotary(model: Any, scenario: Scenario) -> None:
+    """Refuses a scenario whose keys state another rotary base than the model has.
+
+    Args:
+        model: of transformers, whose ``config.rope_parameters`` say how keys are rotated.
+        scenario: whose tensors may have a ``rotary_base``.
+
+    Raises:
+        ScenarioError: naming the first tensor with a base that is not the model's.
+    """
+    declared = [spec for spec in scenario.tensors if spec.rotary_base is not None]
+    if not declared:
+        return
+    rotary = dict(getattr(model.config, "rope_parameters", None) or {})
+    plain = rotary.get("rope_type", "default") == "default" and rotary.get("partial_rotary_factor", 1.0) == 1.0
+    base = float(rotary["rope_theta"]) if plain and "rope_theta" in rotary else None
+    for spec in declared:
+        if spec.rotary_base != base:
+            raise ScenarioError(
+                f"scenario {scenario.id!r}: tensor {spec.name!r} has rotary_base {spec.rotary_base}, but the keys of "
+                f"{type(model).__name__} are rotated "
+                + (f"with base {base}" if base is not None else f"in another way ({rotary}); leave it out")
+            )

@@ -14,7 +14,10 @@ _INERT = "the small model answers without what this layer has cached; it counts 
 
 
 _TENSORS = (
-    *(TensorSpec(name=f"key.{i}", role="key", shape=(2, _TOKENS, 24), dtype="bfloat16") for i in _LAYERS),
+    *(
+        TensorSpec(name=f"key.{i}", role="key", shape=(2, _TOKENS, 24), dtype="bfloat16", rotary_base=1e4)
+        for i in _LAYERS
+    ),
     *(TensorSpec(name=f"value.{i}", role="value", shape=(2, _TOKENS, 24), dtype="bfloat16") for i in _LAYERS),
     TensorSpec(name="hidden", role="hidden", shape=(_TOKENS, 96), dtype="bfloat16"),
 )

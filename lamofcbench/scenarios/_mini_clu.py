@@ -65,7 +65,10 @@ def tracks(
 
 def _qwen3_tensors(tokens: Axis) -> tuple[TensorSpec, ...]:
     return (
-        *(TensorSpec(name=f"key.{i}", role="key", shape=(2, tokens, 32), dtype="bfloat16") for i in _LAYERS),
+        *(
+            TensorSpec(name=f"key.{i}", role="key", shape=(2, tokens, 32), dtype="bfloat16", rotary_base=1e4)
+            for i in _LAYERS
+        ),
         *(TensorSpec(name=f"value.{i}", role="value", shape=(2, tokens, 32), dtype="bfloat16") for i in _LAYERS),
         TensorSpec(name="hidden", role="hidden", shape=(tokens, 128), dtype="bfloat16"),
     )

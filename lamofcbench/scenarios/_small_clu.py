@@ -46,7 +46,7 @@ def small_scenario(
         backbone=Backbone(adapter=adapter, source=f"builder:{id}", options=options),
         splits=(_SPLIT,),
         tensors=(
-            *(TensorSpec(name=f"key.{i}", role="key", shape=cache, dtype="bfloat16") for i in layers),
+            *(TensorSpec(name=f"key.{i}", role="key", shape=cache, dtype="bfloat16", rotary_base=1e5) for i in layers),
             *(TensorSpec(name=f"value.{i}", role="value", shape=cache, dtype="bfloat16") for i in layers),
             TensorSpec(name="hidden", role="hidden", shape=(tokens, _WIDTH), dtype="bfloat16"),
         ),

@@ -12,7 +12,16 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from lamofcbench.errors import UnknownNameError, shown
 from lamofcbench.registry import Registry, read_file
@@ -59,6 +68,11 @@ class TensorSpec(_Frozen):
         shape: sizes, at most 32 of them and none negative, with an `Axis` where the size varies.
         dtype: the stored dtype.
         dead: why perturbing this tensor does not change the prediction; None where it does.
+        rotary_base: for keys that were rotated by their position before they were cached: the base of the angles, theta
+            of Su et al., arXiv 2104.09864. The row of position t, counted from 0, was rotated in all its planes
+            (i, i + D/2), as Llama and Qwen do, by t * base**(-2i/D). None for all else, keys that were rotated in
+            another way included. It is a fact about the backbone, which its adapter checks, that only codecs use; so it
+            is part of a codec's fingerprint and not of the scenario's digest.
     """
 
     name: Name
@@ -66,6 +80,24 @@ class TensorSpec(_Frozen):
     shape: Shape
     dtype: DTypeName
     dead: str | None = None
+    rotary_base: float | None = Field(default=None, gt=1, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _rotated_keys(self) -> TensorSpec:
+        if self.rotary_base is None:
+            return self
+        width = self.shape[-1] if len(self.shape) > 1 else None
+        if self.role != "key" or not isinstance(width, int) or width % 2:
+            raise ValueError(f"tensor {self.name!r}: only keys [..., T, D] with an even D have a rotary_base")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Codecs saved before there was a rotary base keep their fingerprints.
+        fields: dict[str, Any] = handler(self)
+        if fields.get("rotary_base") is None:
+            fields.pop("rotary_base", None)
+        return fields
 
     @property
     def bits(self) -> int:
@@ -253,7 +285,9 @@ class Scenario(_Frozen):
     @property
     def digest(self) -> str:
         """Hex sha256 of the declaration and, for one from a file, of that file and the modules that it imports."""
-        unsaid = set() if self.given else {"given"}  # so that scenarios from before there was any keep their digest
+        unsaid: dict[str, Any] = {"tensors": {"__all__": {"rotary_base"}}}
+        if not self.given:  # scenarios from before there was any keep their digest
+            unsaid["given"] = True
         return hashlib.sha256(self.model_dump_json(exclude=unsaid).encode() + self._source_digest.encode()).hexdigest()
 
 

@@ -14,7 +14,10 @@ _TOKENS = Axis(name="tokens", limit=2048)
 _SPLIT = 4
 _LAYERS = range(_SPLIT + 1)
 _TENSORS = (
-    *(TensorSpec(name=f"key.{i}", role="key", shape=(4, _TOKENS, 128), dtype="bfloat16") for i in _LAYERS),
+    *(
+        TensorSpec(name=f"key.{i}", role="key", shape=(4, _TOKENS, 128), dtype="bfloat16", rotary_base=1e6)
+        for i in _LAYERS
+    ),
     *(TensorSpec(name=f"value.{i}", role="value", shape=(4, _TOKENS, 128), dtype="bfloat16") for i in _LAYERS),
     TensorSpec(name="hidden", role="hidden", shape=(_TOKENS, 3584), dtype="bfloat16"),
 )

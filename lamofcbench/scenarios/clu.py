@@ -27,7 +27,10 @@ _FALCON_MAMBA = Backbone(
 )
 
 _QWEN3_TENSORS = (
-    *(TensorSpec(name=f"key.{i}", role="key", shape=(8, _TOKENS, 128), dtype="bfloat16") for i in _LAYERS),
+    *(
+        TensorSpec(name=f"key.{i}", role="key", shape=(8, _TOKENS, 128), dtype="bfloat16", rotary_base=1e6)
+        for i in _LAYERS
+    ),
     *(TensorSpec(name=f"value.{i}", role="value", shape=(8, _TOKENS, 128), dtype="bfloat16") for i in _LAYERS),
     TensorSpec(name="hidden", role="hidden", shape=(_TOKENS, 4096), dtype="bfloat16"),
 )

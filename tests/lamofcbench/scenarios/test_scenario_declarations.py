@@ -99,7 +99,8 @@ def test_what_the_tail_is_given_is_declared_apart_from_what_codecs_see():
     scenario = ALL["small-clu-prose"]
     bare = scenario.model_copy(update={"given": ()})
     assert scenario.specs == bare.specs and scenario.digest != bare.digest
-    assert bare.digest == hashlib.sha256(bare.model_dump_json(exclude={"given"}).encode()).hexdigest()  # as ever
+    later = {"given": True, "tensors": {"__all__": {"rotary_base"}}}  # fields that came later change no older digest
+    assert bare.digest == hashlib.sha256(bare.model_dump_json(exclude=later).encode()).hexdigest()
     [spec] = scenario.given
     twice = scenario.model_dump() | {"given": [spec.model_dump()] * 2}
     with pytest.raises(ValidationError, match="names of given tensors repeat"):
@@ -163,3 +164,21 @@ def test_the_digest_of_a_file_scenario_covers_its_source(tmp_path):
     first = SCENARIOS.get(f"{tmp_path}/mine.py:MINE").digest
     (tmp_path / "mine.py").write_text(source + "# changed\n")
     assert SCENARIOS.get(f"{tmp_path}/mine.py:MINE").digest != first
+
+
+@pytest.mark.parametrize("changes", [{"role": "value"}, {"shape": (2, 4, 7)}, {"shape": (8,)}, {"rotary_base": 1.0}])
+def test_only_keys_of_an_even_width_have_a_rotary_base(changes):
+    fields = {"name": "key.0", "role": "key", "shape": (2, 4, 8), "dtype": "bfloat16", "rotary_base": 1e4}
+    assert TensorSpec(**fields).rotary_base == 1e4
+    with pytest.raises(ValidationError):
+        TensorSpec(**fields | changes)
+
+
+def test_a_rotary_base_is_part_of_what_codecs_see_and_not_of_the_digest():
+    scenario = ALL["mini-clu-facts"]
+    plain = scenario.model_copy(
+        update={"tensors": tuple(spec.model_copy(update={"rotary_base": None}) for spec in scenario.tensors)}
+    )
+    assert plain.digest == scenario.digest
+    assert "rotary_base" in scenario.specs.model_dump_json()
+    assert "rotary_base" not in plain.specs.model_dump_json()  # so that codecs saved before keep their fingerprints
