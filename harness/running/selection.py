@@ -106,7 +106,7 @@ def _codecs_of(like: CodecLike, scenario: Scenario, trust_code: bool) -> Sequenc
     if isinstance(like, type) and issubclass(like, Codec):
         return [like(scenario.specs, like.make_params(point)) for point in like.rate_points]
     if isinstance(like, Codec):
-        if like.specs != scenario.specs:
+        if like.specs.as_stored() != scenario.specs.as_stored():
             raise CodecError(f"codec {like!r} was made for other tensors than those of {scenario.id}")
         return [like]
     raise CodecError(f"{like!r} is no codec: give a SPEC, a Codec class or a Codec")

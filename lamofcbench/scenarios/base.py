@@ -155,6 +155,12 @@ class FeatureSpecs(_Frozen):
         """The ragged axes in the order of their first use."""
         return tuple(dict.fromkeys(n for spec in self.tensors for n in spec.shape if isinstance(n, Axis)))
 
+    def as_stored(self) -> FeatureSpecs:
+        """These specs without the rotary bases of keys, which decide nothing about what is stored."""
+        return FeatureSpecs(
+            tensors=tuple(spec.model_copy(update={"rotary_base": None}) for spec in self.tensors), side=self.side
+        )
+
     def __getitem__(self, name: str) -> TensorSpec:
         """The spec of a tensor by its name."""
         for spec in self.tensors:

@@ -192,7 +192,8 @@ def check_manifest(manifest: Manifest, scenario: Scenario, where: str) -> None:
         raise DataError(
             f"{where} holds {one_line(made)}, not {scenario.ref}; build the dataset again or point to another folder"
         )
-    if manifest.columns != Columns.of(scenario):
+    declared = Columns.of(scenario)
+    if manifest.features.as_stored() != declared.features.as_stored() or manifest.columns.given != declared.given:
         raise DataError(
             f"{where} holds other tensors than {scenario.ref} declares, so the declaration was changed without a new "
             "version; build the dataset again"

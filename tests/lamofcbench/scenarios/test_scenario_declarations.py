@@ -182,3 +182,10 @@ def test_a_rotary_base_is_part_of_what_codecs_see_and_not_of_the_digest():
     assert plain.digest == scenario.digest
     assert "rotary_base" in scenario.specs.model_dump_json()
     assert "rotary_base" not in plain.specs.model_dump_json()  # so that codecs saved before keep their fingerprints
+
+
+def test_features_that_were_stored_before_a_rotary_base_was_stated_are_the_same_features():
+    specs = ALL["mini-clu-facts"].specs
+    assert specs.as_stored() != specs
+    assert all(spec.rotary_base is None for spec in specs.as_stored().tensors)
+    assert specs.as_stored() == specs.as_stored().as_stored()
