@@ -1,0 +1,196 @@
+"""`klt`: joint transform coding of all tensors that describe the same token, patch or place."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from lamofcbench.codecs import integers
+from lamofcbench.codecs.base import Codec
+from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder, least_bytes
+from lamofcbench.codecs.transform import outliers
+from lamofcbench.codecs.transform.blocks import Block
+from lamofcbench.codecs.transform.classes import UNCODED, TableCounts, classes_of, runs
+from lamofcbench.codecs.transform.fitting import fit_groups
+from lamofcbench.codecs.transform.outliers import Outliers
+from lamofcbench.codecs.transform.profiles import rows_of
+from lamofcbench.codecs.transform.rows import RowGroup, row_groups
+from lamofcbench.errors import CodecError
+from lamofcbench.features import FeatureSet
+
+Matrix = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class KltParams:
+    """Parameters of `KltCodec`.
+
+    Attributes:
+        step: the quantiser's step, in units of a tensor's root mean square deviation from what is expected of its rows.
+        rank: the most directions that the transform of a group of tensors keeps, which bounds the state; None for as
+            many as fit 32 MiB together.
+    """
+
+    step: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.5
+    rank: Annotated[int, Field(ge=0, le=2**16)] | None = None
+
+
+class KltCodec(Codec):
+    """Codes tokens, patches or places as whole vectors, over all tensors that know them.
+
+    All keys, values and the hidden state of a token are functions of one residual stream, all levels of a patch of
+    another: side by side they make one row (`lamofcbench.codecs.transform.rows`), keys as they were before their rotary
+    embedding. A calibrated Karhunen-Loeve transform takes the rows apart into independent coefficients, a second one
+    runs over the rows where their number never varies, and all coefficients are rounded to multiples of one step: for
+    Gaussian sources, reverse water-filling. The table of a coefficient depends on its deviation over the step alone, in
+    classes of a quarter octave that all tensors share; what deviates far less than a step is not coded at all.
+
+    First and last rows, and the places of rows whose number never varies, have means and deviations of their own. What
+    a transform of limited rank leaves is coded by columns, where it is large against the step. Values far outside
+    anything that calibration has seen are sent as they are, and do not enter the transform.
+    """
+
+    Params = KltParams
+    rate_points = tuple({"step": step} for step in (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0))
+    needs_calibration = True
+    paper = "https://doi.org/10.1109/79.952802"  # Goyal, Theoretical foundations of transform coding
+
+    def learn(self, calibration: Iterable[FeatureSet]) -> Mapping[str, Tensor]:
+        """A block a group of tensors, and the tables that all of them share."""
+        step = self.params.step
+        fitted = fit_groups(self._groups, calibration, self.params.rank)
+        classes = [classes_of(each.estimate.deviations, step) for each in fitted]
+        residual_classes = [classes_of(each.estimate.residual_deviations, step) for each in fitted]
+        tables = TableCounts(np.unique(np.concatenate([a.reshape(-1) for a in (*classes, *residual_classes)])))
+        state: dict[str, Tensor] = {}
+        for index, (group, each) in enumerate(zip(self._groups, fitted, strict=True)):
+            known = each.estimate
+            numbers, residual_numbers = tables.numbers(classes[index]), tables.numbers(residual_classes[index])
+            kept = int(np.flatnonzero((numbers != UNCODED).any(0)).max(initial=-1)) + 1
+            numbers = numbers[:, :kept]
+            for values in known.coefficients:
+                tables.add(values[:, :kept] / np.float32(step), numbers[known.profiles.of(len(values))])
+            tables.add(known.residuals / np.float32(step), np.broadcast_to(residual_numbers, known.residuals.shape))
+            limits = outliers.DEVIATIONS * each.deviations + outliers.STEPS * step * each.scale
+            block = Block(
+                group,
+                known.profiles,
+                scale=torch.from_numpy(each.scale),
+                mean=torch.from_numpy(known.mean * each.scale),
+                analysis=torch.from_numpy(known.analysis[:kept]).half(),
+                rows=None if known.rows is None else torch.from_numpy(known.rows).half(),
+                tables=torch.from_numpy(numbers),
+                residual_tables=torch.from_numpy(residual_numbers),
+                limits=torch.from_numpy(np.minimum(limits, np.finfo(np.float32).max).astype(np.float32)),
+            )
+            state |= block.state(index)
+        return {
+            **state,
+            "step": torch.tensor([step], dtype=torch.float64),
+            "frequencies": torch.from_numpy(tables.frequencies()),
+        }
+
+    def check_state(self) -> None:
+        """A positive step, a block that fits each group, and a table for each of its numbers."""
+        step = self.state["step"]
+        if step.shape != (1,) or not torch.isfinite(step).all() or not step > 0:
+            raise CodecError(f"codec {self.name!r} has no positive step")
+        for block in self._blocks:
+            if not UNCODED <= block.lowest_table <= block.highest_table < len(self._tables):
+                raise CodecError(f"codec {self.name!r} has no table for each coefficient")
+
+    @functools.cached_property
+    def _groups(self) -> list[RowGroup]:
+        return row_groups(self.specs)
+
+    @functools.cached_property
+    def _blocks(self) -> list[Block]:
+        return [Block.from_state(group, index, self.state) for index, group in enumerate(self._groups)]
+
+    @functools.cached_property
+    def _tables(self) -> list[FrequencyTable]:
+        return [integers.table(row) for row in self.state["frequencies"].to(torch.int32).numpy()]
+
+    @functools.cached_property
+    def _step(self) -> np.float32:
+        return np.float32(self.state["step"].item())
+
+    def encode_features(self, features: FeatureSet) -> bytes:
+        """Group by group: coefficients, what they leave of columns, outliers."""
+        encoder = SymbolEncoder(self._least_bytes({n: tuple(t.shape) for n, t in features.tensors.items()}))
+        for block in self._blocks:
+            rows = block.group.gather(features)
+            centred, beyond = block.centred(rows)
+            coefficients = block.analyse(centred)
+            quantised = self._put(encoder, coefficients, block.table_numbers(len(rows)))
+            columns = block.residual_columns
+            if columns.size:
+                left = centred - block.synthesise(quantised * self._step)
+                self._put(encoder, left[:, columns], block.residual_table_numbers(len(rows)))
+            beyond.encode(encoder, rows.shape)
+        return encoder.finish()
+
+    def decode_features(self, payload: bytes, shapes: Mapping[str, tuple[int, ...]]) -> Mapping[str, Tensor]:
+        """Means, coefficients transformed back, and what stands for itself."""
+        decoder = SymbolDecoder(payload, self._least_bytes(shapes))
+        tensors: dict[str, Tensor] = {}
+        for block in self._blocks:
+            count = rows_of(block.group.row_shape(shapes))
+            centred = block.synthesise(self._take(decoder, block.table_numbers(count)))
+            columns = block.residual_columns
+            if columns.size:
+                centred[:, columns] += self._take(decoder, block.residual_table_numbers(count))
+            beyond = Outliers.decode(decoder, (count, block.group.width))
+            tensors |= block.group.scatter(block.restored(centred, beyond), shapes)
+        decoder.finish()
+        return {name: tensors[name] for name in shapes}
+
+    def _put(self, encoder: SymbolEncoder, values: Matrix, numbers: NDArray[np.int16]) -> Matrix:
+        """Appends values in steps, each by its table, and returns the integers; zero where they are not coded."""
+        coded = numbers != UNCODED
+        scaled = values[coded] / self._step
+        order, parts = runs(numbers[coded])
+        scaled = scaled[order]
+        rounded = np.rint(scaled)
+        tokens = integers.tokenise(rounded.astype(np.float64), scaled)
+        for table, part in parts:
+            encoder.put(tokens.symbols[part], self._tables[table])
+        tokens.put_extras(encoder)
+        quantised = np.zeros_like(values)
+        flat = np.empty_like(rounded)
+        flat[order] = rounded
+        quantised[coded] = flat
+        return quantised
+
+    def _take(self, decoder: SymbolDecoder, numbers: NDArray[np.int16]) -> Matrix:
+        """What `_put` appended, times the step."""
+        coded = numbers != UNCODED
+        order, parts = runs(numbers[coded])
+        symbols = np.empty(len(order), np.int32)
+        for table, part in parts:
+            symbols[part] = decoder.take(part.stop - part.start, self._tables[table])
+        values, raw, originals = integers.detokenise(symbols, 1.0, decoder)
+        values[raw] = originals
+        flat = np.empty(len(order), np.float32)
+        flat[order] = values
+        flat *= self._step
+        result = np.zeros(numbers.shape, np.float32)
+        result[coded] = flat
+        return result
+
+    def _least_bytes(self, shapes: Mapping[str, tuple[int, ...]]) -> int:
+        costs = np.array([0, *(table.least_cost for table in self._tables)], np.int64)  # `UNCODED` costs nothing
+        cost = 0
+        for block in self._blocks:
+            rows = rows_of(block.group.row_shape(shapes))
+            of_profiles = costs[block.tables.numpy() + 1].sum(1) + costs[block.residual_tables.numpy() + 1].sum()
+            cost += int(of_profiles[block.profiles.of(rows)].sum())
+        return least_bytes(cost)

@@ -1,0 +1,244 @@
+"""What calibration samples say about rows: means, a joint transform, and how large its coefficients are.
+
+The transform is the Karhunen-Loeve transform of the rows about the means of their profiles; where the number of rows
+never varies, a second one runs over the rows. How large the coefficients of unseen samples are is measured on samples
+that the transform was not fitted to (cross-fitting), because on its own samples any transform looks better than it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lamofcbench.codecs.transform.profiles import Profiles
+
+FOLDS = 4
+MAX_EXACT_WIDTH = 3072
+"""Covariances of wider rows are not formed; their leading directions are found by subspace iteration."""
+MAX_ROW_TRANSFORM = 2048
+MAX_PLACE_MEANS = 2**23
+"""Values that the means of all places may have; where they would have more, there is one mean for all places."""
+PROFILE_SHRINKAGE = 8.0
+"""How many rows (or samples) the common variance is worth in the estimate of a profile's."""
+DIAGONAL_SHRINKAGE = 0.02
+_OVERSAMPLING, _ITERATIONS = 32, 3
+
+Matrix = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A transform of rows, and what is known of its coefficients.
+
+    Attributes:
+        profiles: of the rows.
+        mean: ``[P or 1, C]``.
+        analysis: orthonormal rows, ``[K, C]``: coefficients are ``analysis @ (row - mean)``.
+        rows: orthonormal, ``[R, R]``, applied to the coefficients of all places of a sample; None where there is none.
+        deviations: of unseen coefficients, ``[P, K]``.
+        residual_deviations: of what lies outside the transform, ``[C]``; zero where it spans everything.
+        coefficients: of each calibration sample, by a transform that was not fitted to it, ``[rows, K]``.
+        residuals: a sample of what these leave, ``[rows, C]``; empty where nothing is left.
+    """
+
+    profiles: Profiles
+    mean: Matrix
+    analysis: Matrix
+    rows: Matrix | None
+    deviations: NDArray[np.float64]
+    residual_deviations: NDArray[np.float64]
+    coefficients: list[Matrix]
+    residuals: Matrix
+
+
+def estimate(samples: Sequence[Matrix], profiles: Profiles, rank: int) -> Estimate:
+    """Fits a transform to the rows of calibration samples.
+
+    Args:
+        samples: the rows of each, ``[rows, C]``.
+        profiles: of the rows.
+        rank: the most directions that the transform keeps.
+    """
+    width = samples[0].shape[1]
+    mean, counts = _means(samples, profiles, width)
+    centred = [_centre(rows, mean, profiles) for rows in samples]
+    rank = max(min(rank, width), 0)
+    analysis = _directions(centred, width, rank)
+    row_transform = _row_transform(centred, profiles)
+    coefficients: list[Matrix] = [np.zeros((0, len(analysis)), np.float32)] * len(samples)
+    residual_squares, residual_rows, kept = np.zeros(width), 0, []
+    folds = min(FOLDS, len(samples))
+    for fold in range(folds):
+        others = [rows for index, rows in enumerate(centred) if index % folds != fold]
+        held_out = _directions(others, width, rank) if folds > 1 else analysis
+        across = _row_transform(others, profiles) if folds > 1 else row_transform
+        for index in range(fold, len(samples), folds):
+            values = _product(centred[index], held_out.T)
+            if len(held_out) < width:
+                left = centred[index] - _product(values, held_out)
+                residual_squares += np.square(left, dtype=np.float64).sum(0)
+                residual_rows += len(left)
+                kept.append(left[:: max(len(left) // 64, 1)])
+            coefficients[index] = transform_rows(_padded(values, len(analysis)), across, profiles)
+    # A mean that includes the sample itself lies closer to it than to samples that are yet to come.
+    unseen = (counts + 1) / np.maximum(counts - 1, 1)
+    return Estimate(
+        profiles,
+        mean,
+        analysis,
+        row_transform,
+        np.sqrt(_variances(coefficients, profiles, len(analysis)) * unseen[:, None]),
+        np.sqrt(residual_squares / max(residual_rows, 1)),
+        coefficients,
+        np.concatenate(kept) if kept else np.zeros((0, width), np.float32),
+    )
+
+
+def column_deviations(samples: Sequence[Matrix], profiles: Profiles) -> NDArray[np.float64]:
+    """Root mean squares of columns about the means of their profiles, ``[C]``."""
+    width = samples[0].shape[1]
+    mean, _ = _means(samples, profiles, width)
+    squares, count = np.zeros(width), 0
+    for rows in samples:
+        squares += np.square(_centre(rows, mean, profiles), dtype=np.float64).sum(0)
+        count += len(rows)
+    return np.sqrt(squares / max(count, 1))
+
+
+def transform_rows(coefficients: Matrix, rows: Matrix | None, profiles: Profiles) -> Matrix:
+    """Coefficients ``[rows, K]`` after the transform over the places of each pattern, if there is one and it fits."""
+    if rows is None or not coefficients.size or not profiles.fits(len(coefficients)):
+        return coefficients
+    patterns = coefficients.reshape(-1, profiles.places, coefficients.shape[1])
+    return np.concatenate([_product(rows, pattern) for pattern in patterns])
+
+
+def profile_means(mean: Matrix, profiles: Profiles, rows: int) -> Matrix:
+    """The mean of each row of a sample, ``[rows, C]`` or ``[1, C]``."""
+    return mean if len(mean) == 1 else mean[profiles.of(rows)]
+
+
+def _centre(rows: Matrix, mean: Matrix, profiles: Profiles) -> Matrix:
+    return rows - profile_means(mean, profiles, len(rows))
+
+
+def _means(samples: Sequence[Matrix], profiles: Profiles, width: int) -> tuple[Matrix, NDArray[np.float64]]:
+    """Means by profile, each drawn to the common one as far as chance may explain what separates them; and counts."""
+    counts = np.zeros(profiles.count)
+    whole = profiles.count * width <= MAX_PLACE_MEANS
+    sums, squares = (np.zeros((profiles.count if whole else 1, width)) for _ in range(2))
+    for rows in samples:
+        index = profiles.of(len(rows))
+        np.add.at(counts, index, 1)
+        values = rows.astype(np.float64)
+        if not whole:
+            sums += values.sum(0)
+        elif profiles.fits(len(rows)):
+            patterns = values.reshape(len(rows) // profiles.places, profiles.places, width)
+            sums[:-1] += patterns.sum(0)
+            squares[:-1] += np.square(patterns).sum(0)
+        else:
+            for profile in np.unique(index):
+                sums[profile] += values[index == profile].sum(0)
+                squares[profile] += np.square(values[index == profile]).sum(0)
+    total = max(float(counts.sum()), 1.0)
+    common = sums.sum(0) / total
+    if not whole:
+        return common[None].astype(np.float32), counts
+    n = counts[:, None]
+    means = sums / np.maximum(n, 1)
+    within = np.maximum(squares / np.maximum(n, 1) - means**2, 0.0) * n / np.maximum(n - 1, 1)
+    between = np.square(means - common)
+    weight = np.divide(n * between, n * between + within, out=np.zeros_like(means), where=n * between > 0)
+    return (common + weight * (means - common)).astype(np.float32), counts
+
+
+def _directions(centred: Sequence[Matrix], width: int, rank: int) -> Matrix:
+    """The leading eigenvectors of the covariance of rows, shrunk towards its diagonal; ``[min(rank, C), C]``."""
+    count = sum(map(len, centred))
+    if not rank or not count:
+        return np.eye(rank, width, dtype=np.float32)
+    if width > MAX_EXACT_WIDTH:
+        return _leading(centred, width, rank)
+    scatter = torch.zeros(width, width, dtype=torch.float64)
+    for rows in centred:
+        matrix = torch.from_numpy(rows)
+        scatter += (matrix.T @ matrix).double()
+    scatter /= count
+    diagonal = torch.diagonal(scatter)
+    diagonal += DIAGONAL_SHRINKAGE * min(1.0, width / count) * diagonal + 1e-12 * diagonal.mean()
+    return _eigenvectors(scatter)[:rank].float().numpy()
+
+
+def _eigenvectors(covariance: Tensor) -> Tensor:
+    """Of a symmetric matrix, as rows, by falling eigenvalue."""
+    return torch.linalg.eigh(covariance).eigenvectors.flip(1).T.contiguous()
+
+
+def _leading(centred: Sequence[Matrix], width: int, rank: int) -> Matrix:
+    """Subspace iteration with a seeded start: Halko, Martinsson and Tropp, arXiv 0909.4061, algorithm 4.4."""
+    rank = min(rank, sum(map(len, centred)))
+    generator = torch.Generator().manual_seed(0)
+    basis = torch.randn(width, min(rank + _OVERSAMPLING, width), generator=generator)
+    for _ in range(_ITERATIONS):
+        basis, _ = torch.linalg.qr(basis)
+        image = torch.zeros_like(basis)
+        for rows in centred:
+            matrix = torch.from_numpy(rows)
+            image.addmm_(matrix.T, matrix @ basis)
+        projected = basis.T @ image  # of the iteration before, so that the last one needs no pass of its own
+        basis, previous = image, basis
+    vectors = _eigenvectors((projected + projected.T).double() / 2).float()
+    return (vectors[:rank] @ previous.T).contiguous().numpy()
+
+
+def _row_transform(centred: Sequence[Matrix], profiles: Profiles) -> Matrix | None:
+    """The transform over the places of a sample, ``[R, R]``; None where their number varies or is too large."""
+    places = profiles.places
+    if not 1 < places <= MAX_ROW_TRANSFORM:
+        return None
+    scatter, count = torch.zeros(places, places, dtype=torch.float64), 0
+    for rows in centred:
+        if not profiles.fits(len(rows)):
+            continue
+        for pattern in torch.from_numpy(rows).reshape(len(rows) // places, places, rows.shape[1]):
+            scatter += (pattern @ pattern.T).double()
+            count += pattern.shape[1]
+    if not count:
+        return None
+    diagonal = torch.diagonal(scatter)
+    diagonal += min(1.0, 0.5 * places / count) * diagonal + 1e-9 * diagonal.mean()
+    return _eigenvectors(scatter).float().numpy()
+
+
+def _variances(coefficients: Sequence[Matrix], profiles: Profiles, width: int) -> NDArray[np.float64]:
+    """Mean squares of coefficients by profile, ``[P, K]``, drawn to what their profile and column have in common."""
+    squares, counts = np.zeros((profiles.count, width)), np.zeros(profiles.count)
+    for values in coefficients:
+        index = profiles.of(len(values))
+        powers = np.square(values, dtype=np.float64)
+        np.add.at(counts, index, 1)
+        if profiles.fits(len(values)):
+            squares[:-1] += powers.reshape(len(values) // profiles.places, profiles.places, width).sum(0)
+        else:
+            for profile in np.unique(index):
+                squares[profile] += powers[index == profile].sum(0)
+    common = squares.sum(0) / max(counts.sum(), 1)
+    of_profile = squares.sum(1) / np.maximum(counts, 1) / max(common.sum(), 1e-300)
+    # Separable: a profile is larger or smaller as a whole, a column as a whole.
+    expected = np.where(counts > 0, of_profile, 1.0)[:, None] * common
+    return (squares + PROFILE_SHRINKAGE * expected) / (counts[:, None] + PROFILE_SHRINKAGE)
+
+
+def _padded(values: Matrix, width: int) -> Matrix:
+    """Values with columns of zeros up to a width: fewer samples may give fewer directions."""
+    return np.pad(values, ((0, 0), (0, width - values.shape[1]))) if values.shape[1] < width else values
+
+
+def _product(first: Matrix, second: Matrix) -> Matrix:
+    return (torch.from_numpy(np.ascontiguousarray(first)) @ torch.from_numpy(np.ascontiguousarray(second))).numpy()

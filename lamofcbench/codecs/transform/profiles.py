@@ -1,0 +1,82 @@
+"""Profiles: rows that share a mean and deviations, by where they stand in their sample.
+
+Where the number of rows of a sample varies, as it does with a prompt, the first row, the last row and all others have
+profiles of their own: first tokens collect attention and hold the massive activations, last tokens carry the answer.
+Where it never varies, as over the patches of an image, every place has its own, and one more serves samples of another
+size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FIRST, MIDDLE, LAST = range(3)
+LEAST_SAMPLES = 8
+"""A ragged axis of one size in so many calibration samples counts as one that does not vary."""
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """Which profile each row of a sample has.
+
+    Attributes:
+        places: over how many rows the pattern of profiles repeats; 0 where their number varies.
+    """
+
+    places: int
+
+    @property
+    def count(self) -> int:
+        """P, the number of profiles."""
+        return self.places + 1 if self.places else 3
+
+    @property
+    def common(self) -> int:
+        """The profile of rows about which nothing is known but their tensors."""
+        return self.places or MIDDLE
+
+    def fits(self, rows: int) -> bool:
+        """Whether a sample of so many rows is made of whole patterns of places."""
+        return self.places > 0 and rows % self.places == 0
+
+    def of(self, rows: int) -> NDArray[np.intp]:
+        """The profile of each row of a sample, ``[rows]``."""
+        if self.fits(rows):
+            return np.tile(np.arange(self.places), rows // self.places)
+        profiles = np.full(rows, self.common, np.intp)
+        if not self.places and rows:
+            profiles[0] = FIRST
+            profiles[-1] = LAST
+        return profiles
+
+
+def find_profiles(shapes: Sequence[tuple[int, ...]], ragged: Sequence[bool]) -> Profiles:
+    """The profiles of a group of tensors.
+
+    Args:
+        shapes: over which the rows of each calibration sample run.
+        ragged: whether the specs leave the size of each of these axes open.
+
+    Example:
+        >>> find_profiles([(2, 41)] * 20, [True, False]), find_profiles([(n, 41) for n in range(20)], [True, False])
+        (Profiles(places=82), Profiles(places=41))
+        >>> find_profiles([(n,) for n in range(20)], [True])
+        Profiles(places=0)
+    """
+    places = 1
+    for axis in reversed(range(len(ragged))):
+        sizes = {shape[axis] for shape in shapes}
+        if len(sizes) > 1 or (ragged[axis] and len(shapes) < LEAST_SAMPLES):
+            return Profiles(places if axis < len(ragged) - 1 else 0)
+        places *= sizes.pop()
+    return Profiles(places)
+
+
+def rows_of(shape: Sequence[int]) -> int:
+    """How many rows run over these sizes."""
+    return math.prod(shape)
