@@ -16,10 +16,9 @@ from torch import Tensor
 from lamofcbench.codecs import integers
 from lamofcbench.codecs.base import Codec
 from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder, least_bytes
-from lamofcbench.codecs.transform import outliers
-from lamofcbench.codecs.transform.blocks import Block
+from lamofcbench.codecs.transform.blocks import Block, BlockState
 from lamofcbench.codecs.transform.classes import UNCODED, TableCounts, classes_of, runs
-from lamofcbench.codecs.transform.fitting import fit_groups
+from lamofcbench.codecs.transform.fitting import block_state, fit_groups
 from lamofcbench.codecs.transform.outliers import Outliers
 from lamofcbench.codecs.transform.profiles import rows_of
 from lamofcbench.codecs.transform.rows import RowGroup, row_groups
@@ -71,27 +70,15 @@ class KltCodec(Codec):
         residual_classes = [classes_of(each.estimate.residual_deviations, step) for each in fitted]
         tables = TableCounts(np.unique(np.concatenate([a.reshape(-1) for a in (*classes, *residual_classes)])))
         state: dict[str, Tensor] = {}
-        for index, (group, each) in enumerate(zip(self._groups, fitted, strict=True)):
+        for index, each in enumerate(fitted):
             known = each.estimate
             numbers, residual_numbers = tables.numbers(classes[index]), tables.numbers(residual_classes[index])
             kept = int(np.flatnonzero((numbers != UNCODED).any(0)).max(initial=-1)) + 1
             numbers = numbers[:, :kept]
-            for values in known.coefficients:
-                tables.add(values[:, :kept] / np.float32(step), numbers[known.profiles.of(len(values))])
+            for values, profiles in zip(known.coefficients, known.profiles, strict=True):
+                tables.add(values[:, :kept] / np.float32(step), numbers[profiles])
             tables.add(known.residuals / np.float32(step), np.broadcast_to(residual_numbers, known.residuals.shape))
-            limits = outliers.DEVIATIONS * each.deviations + outliers.STEPS * step * each.scale
-            block = Block(
-                group,
-                known.profiles,
-                scale=torch.from_numpy(each.scale),
-                mean=torch.from_numpy(known.mean * each.scale),
-                analysis=torch.from_numpy(known.analysis[:kept]).half(),
-                rows=None if known.rows is None else torch.from_numpy(known.rows).half(),
-                tables=torch.from_numpy(numbers),
-                residual_tables=torch.from_numpy(residual_numbers),
-                limits=torch.from_numpy(np.minimum(limits, np.finfo(np.float32).max).astype(np.float32)),
-            )
-            state |= block.state(index)
+            state |= block_state(each, step, kept, numbers, residual_numbers).named_tensors(index)
         return {
             **state,
             "step": torch.tensor([step], dtype=torch.float64),
@@ -104,7 +91,8 @@ class KltCodec(Codec):
         if step.shape != (1,) or not torch.isfinite(step).all() or not step > 0:
             raise CodecError(f"codec {self.name!r} has no positive step")
         for block in self._blocks:
-            if not UNCODED <= block.lowest_table <= block.highest_table < len(self._tables):
+            lowest, highest = block.table_range
+            if not UNCODED <= lowest <= highest < len(self._tables):
                 raise CodecError(f"codec {self.name!r} has no table for each coefficient")
 
     @functools.cached_property
@@ -113,7 +101,7 @@ class KltCodec(Codec):
 
     @functools.cached_property
     def _blocks(self) -> list[Block]:
-        return [Block.from_state(group, index, self.state) for index, group in enumerate(self._groups)]
+        return [Block(group, BlockState.of(index, self.state)) for index, group in enumerate(self._groups)]
 
     @functools.cached_property
     def _tables(self) -> list[FrequencyTable]:
@@ -128,13 +116,15 @@ class KltCodec(Codec):
         encoder = SymbolEncoder(self._least_bytes({n: tuple(t.shape) for n, t in features.tensors.items()}))
         for block in self._blocks:
             rows = block.group.gather(features)
-            centred, beyond = block.centred(rows)
-            coefficients = block.analyse(centred)
-            quantised = self._put(encoder, coefficients, block.table_numbers(len(rows)))
+            entries = block.find_entries(rows)
+            block.put_entries(encoder, entries)
+            profiles = block.row_profiles(len(rows), entries)
+            centred, beyond = block.centred(rows, entries)
+            quantised = self._put(encoder, block.analyse(centred), block.tables[profiles])
             columns = block.residual_columns
             if columns.size:
-                left = centred - block.synthesise(quantised * self._step)
-                self._put(encoder, left[:, columns], block.residual_table_numbers(len(rows)))
+                left = (centred - block.synthesise(quantised * self._step))[:, columns]
+                self._put(encoder, left, np.broadcast_to(block.residual_tables, left.shape))
             beyond.encode(encoder, rows.shape)
         return encoder.finish()
 
@@ -144,12 +134,14 @@ class KltCodec(Codec):
         tensors: dict[str, Tensor] = {}
         for block in self._blocks:
             count = rows_of(block.group.row_shape(shapes))
-            centred = block.synthesise(self._take(decoder, block.table_numbers(count)))
+            entries = block.take_entries(decoder, count)
+            centred = block.synthesise(self._take(decoder, block.tables[block.row_profiles(count, entries)]))
             columns = block.residual_columns
             if columns.size:
-                centred[:, columns] += self._take(decoder, block.residual_table_numbers(count))
+                left = np.broadcast_to(block.residual_tables, (count, len(columns)))
+                centred[:, columns] += self._take(decoder, left)
             beyond = Outliers.decode(decoder, (count, block.group.width))
-            tensors |= block.group.scatter(block.restored(centred, beyond), shapes)
+            tensors |= block.group.scatter(block.restored(centred, entries, beyond), shapes)
         decoder.finish()
         return {name: tensors[name] for name in shapes}
 
@@ -191,6 +183,6 @@ class KltCodec(Codec):
         cost = 0
         for block in self._blocks:
             rows = rows_of(block.group.row_shape(shapes))
-            of_profiles = costs[block.tables.numpy() + 1].sum(1) + costs[block.residual_tables.numpy() + 1].sum()
-            cost += int(of_profiles[block.profiles.of(rows)].sum())
+            of_profiles = costs[block.tables + 1].sum(1) + costs[block.residual_tables + 1].sum()
+            cost += rows * int(of_profiles.min(initial=0))  # which profile a row has is known only from the stream
         return least_bytes(cost)

@@ -2,158 +2,248 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lamofcbench.codecs.entropy import SymbolDecoder, SymbolEncoder
 from lamofcbench.codecs.transform.classes import UNCODED
-from lamofcbench.codecs.transform.estimate import profile_means, transform_rows
+from lamofcbench.codecs.transform.dictionary import FIRST_LEVEL, LEVELS, Dictionary, free_rows
+from lamofcbench.codecs.transform.estimate import transform_rows
 from lamofcbench.codecs.transform.outliers import Outliers
-from lamofcbench.codecs.transform.profiles import Profiles
+from lamofcbench.codecs.transform.profiles import MIDDLE, Profiles
 from lamofcbench.codecs.transform.rows import RowGroup
 from lamofcbench.errors import CodecError
 
 Matrix = NDArray[np.float32]
+Index = NDArray[np.intp]
 _LARGEST = np.finfo(np.float32).max
+_FARTHEST = 1e9
+"""Deviations beyond are cut before a dictionary is searched: their squares would not fit."""
 
 
 @dataclass(frozen=True)
+class BlockState:
+    """What a block has learnt, as tensors.
+
+    Attributes:
+        places: over how many rows the pattern of places repeats, int32 ``[1]``; 0 where their number varies.
+        scale: what a column is divided by before the transform, float32 ``[C]``.
+        mean: of rows by profile, before scaling, float32 ``[P or 1, C]``.
+        limits: a value further than this from its mean is sent as it is, float32 ``[C]``.
+        analysis: orthonormal rows, float16 ``[K, C]``.
+        tables: of coefficients, int16 ``[P, K]``; `UNCODED` where they are taken for zero.
+        residual_tables: of what the transform leaves of a column, int16 ``[C]``.
+        rows: the transform over the places of a sample, float16 ``[R, R]``; None where there is none.
+        by_place: with a dictionary, whether the first and the last row have profiles of their own, uint8 ``[2]``.
+        named: with a dictionary, the first column of the tensor that names rows, and the one behind it, int32 ``[2]``.
+        entries: of the dictionary, int8 ``[N, C]``.
+        units: of the entries' columns, float32 ``[C]``.
+        levels: of the entries, int8 ``[N]``.
+        entry_frequencies: of the tokens of entry numbers, int32.
+    """
+
+    places: Tensor
+    scale: Tensor
+    mean: Tensor
+    limits: Tensor
+    analysis: Tensor
+    tables: Tensor
+    residual_tables: Tensor
+    rows: Tensor | None = None
+    by_place: Tensor | None = None
+    named: Tensor | None = None
+    entries: Tensor | None = None
+    units: Tensor | None = None
+    levels: Tensor | None = None
+    entry_frequencies: Tensor | None = None
+
+    def named_tensors(self, index: int) -> dict[str, Tensor]:
+        """Those that there are, by names for a codec's state."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {f"{index}.{name}": tensor for name, tensor in values.items() if tensor is not None}
+
+    @classmethod
+    def of(cls, index: int, state: Mapping[str, Tensor]) -> BlockState:
+        """What `named_tensors` put into a codec's state.
+
+        Raises:
+            CodecError: if something is missing.
+        """
+        values = {field.name: state.get(f"{index}.{field.name}") for field in fields(cls)}
+        missing = [field.name for field in fields(cls)[:7] if values[field.name] is None]
+        of_dictionary = [values[field.name] is None for field in fields(cls)[8:]]
+        if missing or any(of_dictionary) != all(of_dictionary):
+            raise CodecError(f"the state of group {index} is incomplete" + (f": no {missing[0]}" if missing else ""))
+        return cls(**values)  # type: ignore[arg-type]
+
+
 class Block:
     """Codes the rows of one group: from rows to coefficients with table numbers, and back.
 
-    Attributes:
+    Args:
         group: the tensors.
-        profiles: of their rows.
-        scale: what a column is divided by before the transform, ``[C]``.
-        mean: of rows by profile, float32 ``[P or 1, C]``.
-        analysis: float16 ``[K, C]``, orthonormal rows.
-        rows: float16 ``[R, R]``, the transform over the places of a sample; None where there is none.
-        tables: of coefficients, int16 ``[P, K]``; `UNCODED` where they are taken for zero.
-        residual_tables: of what the transform leaves of a column, int16 ``[C]``.
-        limits: a value further than this from its mean is sent as it is, float32 ``[C]``.
+        state: what was learnt about them.
+
+    Raises:
+        CodecError: if the state, which may come from a stranger's folder, does not fit the group.
     """
 
-    group: RowGroup
-    profiles: Profiles
-    scale: Tensor
-    mean: Tensor
-    analysis: Tensor
-    rows: Tensor | None
-    tables: Tensor
-    residual_tables: Tensor
-    limits: Tensor
-
-    _FIELDS = ("scale", "mean", "analysis", "rows", "tables", "residual_tables", "limits")
-
-    def state(self, index: int) -> dict[str, Tensor]:
-        """The block as named tensors of a codec's state."""
-        named = {field: getattr(self, field) for field in self._FIELDS}
-        named["places"] = torch.tensor([self.profiles.places], dtype=torch.int32)
-        return {f"{index}.{name}": tensor for name, tensor in named.items() if tensor is not None}
-
-    @classmethod
-    def from_state(cls, group: RowGroup, index: int, state: Mapping[str, Tensor]) -> Block:
-        """The block of a codec's state.
-
-        Raises:
-            CodecError: if its tensors are missing or do not fit the group or each other.
-        """
+    def __init__(self, group: RowGroup, state: BlockState) -> None:
+        self.group, self._state = group, state
         try:
-            places = int(state[f"{index}.places"])
-            fields = {field: state.get(f"{index}.{field}") for field in cls._FIELDS}
-            block = cls(group, Profiles(places), **fields)  # type: ignore[arg-type]
-            fitting = block._fits()
-        except (KeyError, AttributeError, RuntimeError, ValueError, TypeError) as error:
-            raise CodecError(f"the state of group {index} is incomplete: {error!r}") from error
+            self.profiles = Profiles(int(state.places))
+            self._dictionary = _dictionary(state)
+            fitting = self._fits()
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            raise CodecError(f"the state of tensor {group.specs[0].name!r} is damaged: {error}") from error
         if not fitting:
-            raise CodecError(f"the state of group {index} does not fit its tensors")
-        return block
+            raise CodecError(f"the state of tensor {group.specs[0].name!r} does not fit its shape")
+        self._scale, self._mean, self._limits = (t.numpy() for t in (state.scale, state.mean, state.limits))
+        self._analysis = state.analysis.float()
+        self._across = None if state.rows is None else state.rows.float().numpy()
+        self.tables: NDArray[np.int16] = state.tables.numpy()
+        self.residual_columns = np.flatnonzero(state.residual_tables.numpy() != UNCODED)
+        self.residual_tables: NDArray[np.int16] = state.residual_tables.numpy()[self.residual_columns]
+        first, last = (True, True) if state.by_place is None else map(bool, state.by_place.tolist())
+        self._by_place = (first, last)
 
     def _fits(self) -> bool:
-        width, count = self.group.width, self.profiles.count
-        kept = len(self.analysis)
-        floats = [self.scale, self.mean, self.analysis, self.limits, *([] if self.rows is None else [self.rows])]
+        state, width, kept = self._state, self.group.width, len(self._state.analysis)
+        profiles = self.profiles.count if state.entries is None else FIRST_LEVEL + len(LEVELS)
+        floats = [state.scale, state.mean, state.limits]
+        halves = [state.analysis, *([] if state.rows is None else [state.rows])]
         return (
             self.profiles.places >= 0
-            and self.scale.shape == self.limits.shape == self.residual_tables.shape == (width,)
-            and self.mean.shape in ((count, width), (1, width))
-            and self.analysis.shape == (kept, width)
-            and self.tables.shape == (count, kept)
-            and (self.rows is None or self.rows.shape == (self.profiles.places,) * 2)
-            and self.tables.dtype == self.residual_tables.dtype == torch.int16
-            and all(t.is_floating_point() and bool(torch.isfinite(t).all()) for t in floats)
-            and bool((self.scale > 0).all())
-            and bool((self.limits >= 0).all())
+            and state.scale.shape == state.limits.shape == state.residual_tables.shape == (width,)
+            and state.mean.shape in ((self.profiles.count, width), (1, width))
+            and state.analysis.shape == (kept, width)
+            and state.tables.shape == (profiles, kept)
+            and (state.rows is None or state.rows.shape == (self.profiles.places,) * 2)
+            and state.tables.dtype == state.residual_tables.dtype == torch.int16
+            and all(t.dtype is torch.float32 for t in floats)
+            and all(t.dtype is torch.float16 for t in halves)
+            and all(bool(torch.isfinite(t).all()) for t in (*floats, *halves))
+            and bool((state.scale > 0).all())
+            and (self._dictionary is None or self._fitting(self._dictionary))
+        )
+
+    def _fitting(self, dictionary: Dictionary) -> bool:
+        count, width, named = len(dictionary.entries), self.group.width, self._state.named
+        return (
+            self.profiles.places == 0
+            and self._state.mean.shape[0] == self.profiles.count
+            and dictionary.entries.dtype == dictionary.levels.dtype == np.int8
+            and dictionary.entries.shape == (count, width)
+            and dictionary.units.shape == (width,)
+            and dictionary.units.dtype == np.float32
+            and bool(np.isfinite(dictionary.units).all())
+            and dictionary.levels.shape == (count,)
+            and bool(((dictionary.levels >= 0) & (dictionary.levels < len(LEVELS))).all())
+            and named is not None
+            and slice(*named.tolist()) in self.group.columns.values()
+            and self._state.by_place is not None
+            and self._state.by_place.shape == (2,)
+            and dictionary.table is not None
         )
 
     @property
-    def highest_table(self) -> int:
-        """The largest table number."""
-        numbers = [int(t.max()) for t in (self.tables, self.residual_tables) if t.numel()]
-        return max(numbers, default=UNCODED)
+    def table_range(self) -> tuple[int, int]:
+        """The smallest and the largest table number."""
+        numbers = np.concatenate([self.tables.reshape(-1), self.residual_tables, [UNCODED]])
+        return int(numbers.min()), int(numbers.max())
 
-    @property
-    def lowest_table(self) -> int:
-        """The smallest table number."""
-        numbers = [int(t.min()) for t in (self.tables, self.residual_tables) if t.numel()]
-        return min(numbers, default=UNCODED)
+    # ------------------------------------------------------------------------------------------ what is expected
 
-    @functools.cached_property
-    def _analysis(self) -> Matrix:
-        return self.analysis.float().numpy()
+    def _free(self, rows: int) -> NDArray[np.bool_]:
+        """Which rows of a sample of so many may have an entry of the dictionary, bool ``[rows]``."""
+        if self._dictionary is None:
+            return np.zeros(rows, bool)
+        return free_rows(self.profiles.of(rows), self._by_place)
 
-    @functools.cached_property
-    def _rows(self) -> Matrix | None:
-        return None if self.rows is None else self.rows.float().numpy()
+    def find_entries(self, rows: Matrix) -> Index:
+        """The entries that predict rows ``[rows, C]`` best, one for each that may have one."""
+        free = self._free(len(rows))
+        if self._dictionary is None or not free.any():
+            return np.empty(0, np.intp)
+        with np.errstate(over="ignore"):
+            deviations = (rows[free] - self._mean[MIDDLE]) / self._scale
+        return self._dictionary.find(np.clip(deviations, -_FARTHEST, _FARTHEST))
 
-    @functools.cached_property
-    def _mean(self) -> Matrix:
-        return self.mean.numpy()
+    def put_entries(self, encoder: SymbolEncoder, entries: Index) -> None:
+        """Appends the numbers of entries, where the group has a dictionary."""
+        if self._dictionary is not None:
+            self._dictionary.encode(encoder, entries)
 
-    @functools.cached_property
-    def residual_columns(self) -> NDArray[np.intp]:
-        """Columns of which the transform leaves something that is coded."""
-        return np.flatnonzero(self.residual_tables.numpy() != UNCODED)
+    def take_entries(self, decoder: SymbolDecoder, rows: int) -> Index:
+        """The entries of a sample of so many rows.
 
-    def table_numbers(self, rows: int) -> NDArray[np.int16]:
-        """The tables of the coefficients of a sample of so many rows, ``[rows, K]``."""
-        numbers: NDArray[np.int16] = self.tables.numpy()[self.profiles.of(rows)]
-        return numbers
+        Raises:
+            BitstreamError: if the dictionary lacks one of them.
+        """
+        if self._dictionary is None:
+            return np.empty(0, np.intp)
+        return self._dictionary.decode(decoder, int(self._free(rows).sum()))
 
-    def residual_table_numbers(self, rows: int) -> NDArray[np.int16]:
-        """The tables of what the transform leaves of a sample of so many rows, ``[rows, residual columns]``."""
-        return np.broadcast_to(self.residual_tables.numpy()[self.residual_columns], (rows, len(self.residual_columns)))
+    def row_profiles(self, rows: int, entries: Index) -> Index:
+        """The profile of each row of a sample of so many, ``[rows]``."""
+        index = self.profiles.of(rows)
+        if self._dictionary is not None:
+            index[self._free(rows)] = self._dictionary.profiles(entries)
+        return index
 
-    def centred(self, rows: Matrix) -> tuple[Matrix, Outliers]:
-        """Rows ``[rows, C]`` about the means of their profiles and scaled, zero in place of the outliers."""
+    def _expected(self, rows: int, entries: Index) -> Matrix:
+        """What is expected of each row, ``[rows or 1, C]``."""
+        if len(self._mean) == 1:
+            return self._mean
+        if self._dictionary is None:
+            return self._mean[self.profiles.of(rows)]
+        free = self._free(rows)
+        expected = self._mean[np.where(free, MIDDLE, self.profiles.of(rows))]
+        expected[free] += self._dictionary.predictions(entries) * self._scale
+        return expected
+
+    # ------------------------------------------------------------------------------------------- what is transformed
+
+    def centred(self, rows: Matrix, entries: Index) -> tuple[Matrix, Outliers]:
+        """Rows ``[rows, C]`` about what is expected of them, scaled, zero in place of the outliers."""
         with np.errstate(over="ignore"):  # what overflows is an outlier
-            centred = rows - profile_means(self._mean, self.profiles, len(rows))
-        beyond = Outliers.find(rows, np.abs(centred) > self.limits.numpy())
+            centred = rows - self._expected(len(rows), entries)
+        beyond = Outliers.find(rows, np.abs(centred) > self._limits)
         beyond.blank(centred)
-        centred /= self.scale.numpy()
+        centred /= self._scale
         return centred, beyond
 
-    def analyse(self, centred: Matrix) -> Matrix:
-        """Coefficients ``[rows, K]`` of centred rows ``[rows, C]``."""
-        values = (torch.from_numpy(centred) @ torch.from_numpy(self._analysis).T).numpy()
-        return transform_rows(values, self._rows, self.profiles)
-
-    def synthesise(self, coefficients: Matrix) -> Matrix:
-        """Centred rows ``[rows, C]`` of coefficients ``[rows, K]``."""
-        across = None if self._rows is None else np.ascontiguousarray(self._rows.T)
-        values = transform_rows(coefficients, across, self.profiles)
-        return (torch.from_numpy(np.ascontiguousarray(values)) @ torch.from_numpy(self._analysis)).numpy()
-
-    def restored(self, centred: Matrix, beyond: Outliers) -> Matrix:
-        """The rows whose centred ones and outliers these are; writes over them."""
+    def restored(self, centred: Matrix, entries: Index, beyond: Outliers) -> Matrix:
+        """The rows whose centred ones, entries and outliers these are; writes over them."""
         with np.errstate(over="ignore"):
-            centred *= self.scale.numpy()
-            centred += profile_means(self._mean, self.profiles, len(centred))
+            centred *= self._scale
+            centred += self._expected(len(centred), entries)
         np.clip(centred, -_LARGEST, _LARGEST, out=centred)
         beyond.put_back(centred)
         return centred
+
+    def analyse(self, centred: Matrix) -> Matrix:
+        """Coefficients ``[rows, K]`` of centred rows ``[rows, C]``."""
+        values = (torch.from_numpy(centred) @ self._analysis.T).numpy()
+        return transform_rows(values, self._across, self.profiles)
+
+    def synthesise(self, coefficients: Matrix) -> Matrix:
+        """Centred rows ``[rows, C]`` of coefficients ``[rows, K]``."""
+        across = None if self._across is None else np.ascontiguousarray(self._across.T)
+        values = transform_rows(coefficients, across, self.profiles)
+        return (torch.from_numpy(np.ascontiguousarray(values)) @ self._analysis).numpy()
+
+
+def _dictionary(state: BlockState) -> Dictionary | None:
+    """The dictionary of a state that is whole; None where it has none."""
+    if state.entries is None or state.units is None or state.levels is None or state.entry_frequencies is None:
+        return None
+    assert state.named is not None
+    named = slice(*state.named.tolist())
+    arrays = (t.numpy() for t in (state.entries, state.units, state.levels, state.entry_frequencies.to(torch.int32)))
+    return Dictionary(named, *arrays)

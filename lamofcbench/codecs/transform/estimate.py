@@ -1,6 +1,6 @@
-"""What calibration samples say about rows: means, a joint transform, and how large its coefficients are.
+"""What calibration samples say about rows: a joint transform, and how large its coefficients are.
 
-The transform is the Karhunen-Loeve transform of the rows about the means of their profiles; where the number of rows
+The transform is the Karhunen-Loeve transform of the rows about what is expected of them; where the number of rows
 never varies, a second one runs over the rows. How large the coefficients of unseen samples are is measured on samples
 that the transform was not fitted to (cross-fitting), because on its own samples any transform looks better than it is.
 """
@@ -21,14 +21,13 @@ FOLDS = 4
 MAX_EXACT_WIDTH = 3072
 """Covariances of wider rows are not formed; their leading directions are found by subspace iteration."""
 MAX_ROW_TRANSFORM = 2048
-MAX_PLACE_MEANS = 2**23
-"""Values that the means of all places may have; where they would have more, there is one mean for all places."""
 PROFILE_SHRINKAGE = 8.0
 """How many rows (or samples) the common variance is worth in the estimate of a profile's."""
 DIAGONAL_SHRINKAGE = 0.02
 _OVERSAMPLING, _ITERATIONS = 32, 3
 
 Matrix = NDArray[np.float32]
+Index = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -36,78 +35,62 @@ class Estimate:
     """A transform of rows, and what is known of its coefficients.
 
     Attributes:
-        profiles: of the rows.
-        mean: ``[P or 1, C]``.
-        analysis: orthonormal rows, ``[K, C]``: coefficients are ``analysis @ (row - mean)``.
+        analysis: orthonormal rows, ``[K, C]``: coefficients are ``analysis @ row``.
         rows: orthonormal, ``[R, R]``, applied to the coefficients of all places of a sample; None where there is none.
-        deviations: of unseen coefficients, ``[P, K]``.
+        deviations: of unseen coefficients by profile, ``[P, K]``.
         residual_deviations: of what lies outside the transform, ``[C]``; zero where it spans everything.
         coefficients: of each calibration sample, by a transform that was not fitted to it, ``[rows, K]``.
-        residuals: a sample of what these leave, ``[rows, C]``; empty where nothing is left.
+        profiles: of these rows, ``[rows]`` each.
+        residuals: a sample of what they leave, ``[rows, C]``; empty where nothing is left.
     """
 
-    profiles: Profiles
-    mean: Matrix
     analysis: Matrix
     rows: Matrix | None
     deviations: NDArray[np.float64]
     residual_deviations: NDArray[np.float64]
     coefficients: list[Matrix]
+    profiles: Sequence[Index]
     residuals: Matrix
 
 
-def estimate(samples: Sequence[Matrix], profiles: Profiles, rank: int) -> Estimate:
+def estimate(centred: Sequence[Matrix], index: Sequence[Index], count: int, profiles: Profiles, rank: int) -> Estimate:
     """Fits a transform to the rows of calibration samples.
 
     Args:
-        samples: the rows of each, ``[rows, C]``.
-        profiles: of the rows.
+        centred: the rows of each about what is expected of them, ``[rows, C]``.
+        index: the profile of each row, ``[rows]``.
+        count: P, the number of profiles.
+        profiles: of the places of rows.
         rank: the most directions that the transform keeps.
     """
-    width = samples[0].shape[1]
-    mean, counts = _means(samples, profiles, width)
-    centred = [_centre(rows, mean, profiles) for rows in samples]
+    width = centred[0].shape[1]
     rank = max(min(rank, width), 0)
     analysis = _directions(centred, width, rank)
     row_transform = _row_transform(centred, profiles)
-    coefficients: list[Matrix] = [np.zeros((0, len(analysis)), np.float32)] * len(samples)
+    coefficients: list[Matrix] = [np.zeros((0, len(analysis)), np.float32)] * len(centred)
     residual_squares, residual_rows, kept = np.zeros(width), 0, []
-    folds = min(FOLDS, len(samples))
+    folds = min(FOLDS, len(centred))
     for fold in range(folds):
-        others = [rows for index, rows in enumerate(centred) if index % folds != fold]
+        others = [rows for number, rows in enumerate(centred) if number % folds != fold]
         held_out = _directions(others, width, rank) if folds > 1 else analysis
         across = _row_transform(others, profiles) if folds > 1 else row_transform
-        for index in range(fold, len(samples), folds):
-            values = _product(centred[index], held_out.T)
+        for number in range(fold, len(centred), folds):
+            values = _product(centred[number], held_out.T)
             if len(held_out) < width:
-                left = centred[index] - _product(values, held_out)
+                left = centred[number] - _product(values, held_out)
                 residual_squares += np.square(left, dtype=np.float64).sum(0)
                 residual_rows += len(left)
                 kept.append(left[:: max(len(left) // 64, 1)])
-            coefficients[index] = transform_rows(_padded(values, len(analysis)), across, profiles)
-    # A mean that includes the sample itself lies closer to it than to samples that are yet to come.
-    unseen = (counts + 1) / np.maximum(counts - 1, 1)
+            coefficients[number] = transform_rows(_padded(values, len(analysis)), across, profiles)
     return Estimate(
-        profiles,
-        mean,
         analysis,
         row_transform,
-        np.sqrt(_variances(coefficients, profiles, len(analysis)) * unseen[:, None]),
+        np.sqrt(_variances(coefficients, index, count, profiles)),
         np.sqrt(residual_squares / max(residual_rows, 1)),
         coefficients,
+        index,
         np.concatenate(kept) if kept else np.zeros((0, width), np.float32),
     )
-
-
-def column_deviations(samples: Sequence[Matrix], profiles: Profiles) -> NDArray[np.float64]:
-    """Root mean squares of columns about the means of their profiles, ``[C]``."""
-    width = samples[0].shape[1]
-    mean, _ = _means(samples, profiles, width)
-    squares, count = np.zeros(width), 0
-    for rows in samples:
-        squares += np.square(_centre(rows, mean, profiles), dtype=np.float64).sum(0)
-        count += len(rows)
-    return np.sqrt(squares / max(count, 1))
 
 
 def transform_rows(coefficients: Matrix, rows: Matrix | None, profiles: Profiles) -> Matrix:
@@ -116,46 +99,6 @@ def transform_rows(coefficients: Matrix, rows: Matrix | None, profiles: Profiles
         return coefficients
     patterns = coefficients.reshape(-1, profiles.places, coefficients.shape[1])
     return np.concatenate([_product(rows, pattern) for pattern in patterns])
-
-
-def profile_means(mean: Matrix, profiles: Profiles, rows: int) -> Matrix:
-    """The mean of each row of a sample, ``[rows, C]`` or ``[1, C]``."""
-    return mean if len(mean) == 1 else mean[profiles.of(rows)]
-
-
-def _centre(rows: Matrix, mean: Matrix, profiles: Profiles) -> Matrix:
-    return rows - profile_means(mean, profiles, len(rows))
-
-
-def _means(samples: Sequence[Matrix], profiles: Profiles, width: int) -> tuple[Matrix, NDArray[np.float64]]:
-    """Means by profile, each drawn to the common one as far as chance may explain what separates them; and counts."""
-    counts = np.zeros(profiles.count)
-    whole = profiles.count * width <= MAX_PLACE_MEANS
-    sums, squares = (np.zeros((profiles.count if whole else 1, width)) for _ in range(2))
-    for rows in samples:
-        index = profiles.of(len(rows))
-        np.add.at(counts, index, 1)
-        values = rows.astype(np.float64)
-        if not whole:
-            sums += values.sum(0)
-        elif profiles.fits(len(rows)):
-            patterns = values.reshape(len(rows) // profiles.places, profiles.places, width)
-            sums[:-1] += patterns.sum(0)
-            squares[:-1] += np.square(patterns).sum(0)
-        else:
-            for profile in np.unique(index):
-                sums[profile] += values[index == profile].sum(0)
-                squares[profile] += np.square(values[index == profile]).sum(0)
-    total = max(float(counts.sum()), 1.0)
-    common = sums.sum(0) / total
-    if not whole:
-        return common[None].astype(np.float32), counts
-    n = counts[:, None]
-    means = sums / np.maximum(n, 1)
-    within = np.maximum(squares / np.maximum(n, 1) - means**2, 0.0) * n / np.maximum(n - 1, 1)
-    between = np.square(means - common)
-    weight = np.divide(n * between, n * between + within, out=np.zeros_like(means), where=n * between > 0)
-    return (common + weight * (means - common)).astype(np.float32), counts
 
 
 def _directions(centred: Sequence[Matrix], width: int, rank: int) -> Matrix:
@@ -216,18 +159,14 @@ def _row_transform(centred: Sequence[Matrix], profiles: Profiles) -> Matrix | No
     return _eigenvectors(scatter).float().numpy()
 
 
-def _variances(coefficients: Sequence[Matrix], profiles: Profiles, width: int) -> NDArray[np.float64]:
+def _variances(
+    coefficients: Sequence[Matrix], index: Sequence[Index], count: int, profiles: Profiles
+) -> NDArray[np.float64]:
     """Mean squares of coefficients by profile, ``[P, K]``, drawn to what their profile and column have in common."""
-    squares, counts = np.zeros((profiles.count, width)), np.zeros(profiles.count)
-    for values in coefficients:
-        index = profiles.of(len(values))
-        powers = np.square(values, dtype=np.float64)
-        np.add.at(counts, index, 1)
-        if profiles.fits(len(values)):
-            squares[:-1] += powers.reshape(len(values) // profiles.places, profiles.places, width).sum(0)
-        else:
-            for profile in np.unique(index):
-                squares[profile] += powers[index == profile].sum(0)
+    squares, counts = np.zeros((count, coefficients[0].shape[1])), np.zeros(count)
+    for values, numbers in zip(coefficients, index, strict=True):
+        np.add.at(counts, numbers, 1)
+        profiles.add(squares, np.square(values, dtype=np.float64), numbers)
     common = squares.sum(0) / max(counts.sum(), 1)
     of_profile = squares.sum(1) / np.maximum(counts, 1) / max(common.sum(), 1e-300)
     # Separable: a profile is larger or smaller as a whole, a column as a whole.

@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from lamofcbench.codecs.transform.estimate import Estimate, column_deviations, estimate
-from lamofcbench.codecs.transform.profiles import find_profiles
+from lamofcbench.codecs.transform import outliers
+from lamofcbench.codecs.transform.blocks import BlockState
+from lamofcbench.codecs.transform.dictionary import (
+    FIRST_LEVEL,
+    LEVELS,
+    NONE,
+    Dictionary,
+    EntryMeans,
+    Repetition,
+    find_repetition,
+    free_rows,
+    level_of,
+)
+from lamofcbench.codecs.transform.estimate import Estimate, estimate
+from lamofcbench.codecs.transform.means import Means, profile_means
+from lamofcbench.codecs.transform.profiles import FIRST, LAST, MIDDLE, Profiles, find_profiles
 from lamofcbench.codecs.transform.rows import RowGroup
 from lamofcbench.features import FeatureSet, tensor_bytes
 from lamofcbench.scenarios.base import Axis
@@ -18,19 +34,30 @@ from lamofcbench.scenarios.base import Axis
 STATE_VALUES = 2**24
 """Values that the transforms of a codec have together where no rank is stated; two bytes each."""
 
+Matrix = NDArray[np.float32]
+Index = NDArray[np.intp]
+
 
 @dataclass(frozen=True)
 class Fitted:
-    """A group's transform and what its columns are divided by before it.
+    """A group's transform and what stands before it.
 
     Attributes:
-        scale: float32 ``[C]``, the same for all columns of a tensor.
-        deviations: of columns about the means of their profiles, before scaling, ``[C]``.
-        estimate: of scaled rows.
+        profiles: of the places of rows.
+        scale: what a column is divided by, the same for all columns of a tensor, float32 ``[C]``.
+        deviations: of scaled columns about the means of their profiles, ``[C]``.
+        mean: of scaled rows, float32 ``[P or 1, C]``.
+        dictionary: of scaled rows that come again; None where none do.
+        by_place: whether the first and the last row have profiles of their own where there is a dictionary.
+        estimate: of scaled rows about what is expected of them.
     """
 
-    scale: NDArray[np.float32]
+    profiles: Profiles
+    scale: Matrix
     deviations: NDArray[np.float64]
+    mean: Matrix
+    dictionary: Dictionary | None
+    by_place: tuple[bool, bool]
     estimate: Estimate
 
 
@@ -47,16 +74,52 @@ def fit_groups(groups: Sequence[RowGroup], calibration: Iterable[FeatureSet], ra
     key = (tuple(groups), rank, _digest(calibration))
     if _LAST.get("key") != key:
         _LAST.clear()
-        widths = sum(group.width**2 for group in groups)
-        fitted = []
-        for group in groups:
-            share = STATE_VALUES * group.width**2 // max(widths, 1)
-            fitted.append(_fit(group, calibration, share // max(group.width, 1) if rank is None else rank))
-        _LAST.update(key=key, fitted=fitted)
-    return _LAST["fitted"]
+        squares = sum(group.width**2 for group in groups)
+        most = [STATE_VALUES * group.width // max(squares, 1) if rank is None else rank for group in groups]
+        _LAST["fitted"] = [_fit(group, calibration, bound) for group, bound in zip(groups, most, strict=True)]
+        _LAST["key"] = key
+    fitted: list[Fitted] = _LAST["fitted"]
+    return fitted
 
 
-_LAST: dict[str, object] = {}
+_LAST: dict[str, Any] = {}
+
+
+def block_state(
+    fitted: Fitted, step: float, kept: int, tables: NDArray[np.int16], residual_tables: NDArray[np.int16]
+) -> BlockState:
+    """What a codec keeps of a fitted group.
+
+    Args:
+        fitted: the group's transform.
+        step: of the quantiser.
+        kept: how many directions have coefficients that are coded.
+        tables: of coefficients, ``[P, kept]``.
+        residual_tables: of columns, ``[C]``.
+    """
+    limits = (outliers.DEVIATIONS * fitted.deviations + outliers.STEPS * step) * fitted.scale
+    state = BlockState(
+        places=torch.tensor([fitted.profiles.places], dtype=torch.int32),
+        scale=torch.from_numpy(fitted.scale),
+        mean=torch.from_numpy(fitted.mean * fitted.scale),
+        limits=torch.from_numpy(np.minimum(limits, np.finfo(np.float32).max).astype(np.float32)),
+        analysis=torch.from_numpy(fitted.estimate.analysis[:kept]).half(),
+        tables=torch.from_numpy(tables),
+        residual_tables=torch.from_numpy(residual_tables),
+        rows=None if fitted.estimate.rows is None else torch.from_numpy(fitted.estimate.rows).half(),
+    )
+    known = fitted.dictionary
+    if known is None:
+        return state
+    return replace(
+        state,
+        by_place=torch.tensor(fitted.by_place, dtype=torch.uint8),
+        named=torch.tensor([known.columns.start, known.columns.stop], dtype=torch.int32),
+        entries=torch.from_numpy(known.entries),
+        units=torch.from_numpy(known.units),
+        levels=torch.from_numpy(known.levels),
+        entry_frequencies=torch.from_numpy(known.frequencies),
+    )
 
 
 def _fit(group: RowGroup, calibration: Iterable[FeatureSet], rank: int) -> Fitted:
@@ -65,14 +128,75 @@ def _fit(group: RowGroup, calibration: Iterable[FeatureSet], rank: int) -> Fitte
         shapes.append(group.row_shape({name: tuple(tensor.shape) for name, tensor in features.tensors.items()}))
         samples.append(group.gather(features))
     profiles = find_profiles(shapes, [isinstance(axis, Axis) for axis in group.row_axes])
-    raw = column_deviations(samples, profiles)
+    repetition = find_repetition(group, samples) if not profiles.places else None
+    means = profile_means(samples, profiles)
+    centred = [_unseen(rows, means) for rows in samples]
+    squares = sum(np.square(rows, dtype=np.float64).sum(0) for rows in centred)
+    deviations = np.sqrt(squares / max(sum(map(len, centred)), 1))
+    scale = _scales(group, deviations)
+    for rows in (*samples, *centred):
+        rows /= scale
+    mean = means.values / scale
+    index = [profiles.of(len(rows)) for rows in centred]
+    count, dictionary, by_place = profiles.count, None, (True, True)
+    if repetition is not None:
+        count = FIRST_LEVEL + len(LEVELS)
+        about_middle = [rows - mean[MIDDLE] for rows in samples]
+        del samples
+        by_place = _places_of_their_own(about_middle, centred, index, repetition)
+        free = [free_rows(profiles.of(len(rows)), by_place) for rows in centred]
+        entries = EntryMeans(about_middle, repetition, free)
+        rank_of = np.full(repetition.count, NONE, np.intp)
+        rank_of[entries.order()] = np.arange(len(entries.order()))
+        uses = np.zeros(len(entries.order()) + 1, np.int64)
+        for number, (rows, names, may) in enumerate(zip(about_middle, repetition.names, free, strict=True)):
+            predicted, counts = entries.without(names, rows, may)
+            gain = (predicted * (2 * rows - predicted)).sum(1)
+            known = may & (counts > 0) & (gain > 0) & (rank_of[names] != NONE)
+            unknown = may & ~known
+            centred[number][known] = (rows - predicted)[known]
+            centred[number][unknown] = rows[unknown]
+            index[number][may] = MIDDLE
+            index[number][known] = FIRST_LEVEL + level_of(counts[known])
+            uses += np.bincount(np.where(known, rank_of[names], NONE)[may] + 1, minlength=len(uses))
+        dictionary = entries.dictionary(uses)
+    fitted = estimate(centred, index, count, profiles, rank)
+    return Fitted(profiles, scale, deviations / scale, mean, dictionary, by_place, fitted)
+
+
+def _unseen(rows: Matrix, means: Means) -> Matrix:
+    """Rows about their means, as far off as rows would be from means that they are no part of."""
+    counts = means.counts[means.profiles.of(len(rows))]
+    factors = np.where(counts > 1, counts / np.maximum(counts - 1, 1), 2.0)
+    return ((rows - means.of(len(rows))) * factors[:, None]).astype(np.float32)
+
+
+def _scales(group: RowGroup, deviations: NDArray[np.float64]) -> Matrix:
+    """The root mean square of the deviations of each tensor's columns, ``[C]``; 1 where it does not vary."""
     scale = np.ones(group.width, np.float32)
     for columns in group.columns.values():
-        deviation = float(np.sqrt(np.mean(np.square(raw[columns])))) if columns.stop > columns.start else 0.0
-        scale[columns] = max(deviation, np.finfo(np.float32).tiny) if deviation > 0 else 1.0
-    for rows in samples:
-        rows /= scale
-    return Fitted(scale, raw, estimate(samples, profiles, rank))
+        square = float(np.mean(np.square(deviations[columns]))) if columns.stop > columns.start else 0.0
+        if square > 0:
+            scale[columns] = max(np.sqrt(square), np.finfo(np.float32).tiny)
+    return scale
+
+
+def _places_of_their_own(
+    about_middle: Sequence[Matrix], centred: Sequence[Matrix], index: Sequence[Index], repetition: Repetition
+) -> tuple[bool, bool]:
+    """Whether first and last rows are nearer to what their places have in common than to what a dictionary says."""
+    everything = [np.ones(len(rows), bool) for rows in about_middle]
+    entries = EntryMeans(about_middle, repetition, everything)
+    by_place, by_entry = np.zeros(3), np.zeros(3)
+    for rows, placed, places, names, may in zip(
+        about_middle, centred, index, repetition.names, everything, strict=True
+    ):
+        predicted, _ = entries.without(names, rows, may)
+        for place in (FIRST, LAST):
+            at = places == place
+            by_place[place] += np.square(placed[at]).sum(dtype=np.float64)
+            by_entry[place] += np.square(rows[at] - predicted[at]).sum(dtype=np.float64)
+    return bool(by_place[FIRST] <= by_entry[FIRST]), bool(by_place[LAST] <= by_entry[LAST])
 
 
 def _digest(calibration: Iterable[FeatureSet]) -> bytes:

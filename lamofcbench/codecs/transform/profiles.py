@@ -54,6 +54,20 @@ class Profiles:
             profiles[-1] = LAST
         return profiles
 
+    def add(self, sums: NDArray[np.float64], rows: NDArray[np.float64], index: NDArray[np.intp]) -> None:
+        """Adds rows to the sums of their profiles.
+
+        Args:
+            sums: ``[P or more, C]``, written to.
+            rows: of one sample, ``[rows, C]``.
+            index: the profile of each.
+        """
+        if self.fits(len(rows)):  # one place after the other, however often
+            sums[: self.places] += rows.reshape(len(rows) // self.places, self.places, rows.shape[1]).sum(0)
+            return
+        for profile in np.unique(index):
+            sums[profile] += rows[index == profile].sum(0)
+
 
 def find_profiles(shapes: Sequence[tuple[int, ...]], ragged: Sequence[bool]) -> Profiles:
     """The profiles of a group of tensors.
