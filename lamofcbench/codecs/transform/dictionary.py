@@ -139,13 +139,13 @@ class Repetition:
 
 
 def find_repetition(group: RowGroup, samples: Sequence[Matrix]) -> Repetition | None:
-    """The tensor of a group that has the most different rows among those whose rows come again; None where none do."""
+    """The tensor of a group with the fewest different rows, if its rows come again; None where no tensor's do."""
     total = sum(map(len, samples))
     best = None
     for columns in group.columns.values():
         numbers: dict[bytes, int] = {}
         names = [_numbered(np.ascontiguousarray(rows[:, columns]), numbers) for rows in samples]
-        if (best.count if best else 1) < len(numbers) <= total / LEAST_ROWS_AN_ENTRY:
+        if 1 < len(numbers) <= total / LEAST_ROWS_AN_ENTRY and (best is None or len(numbers) < best.count):
             best = Repetition(columns, names, len(numbers))
     return best
 
@@ -180,7 +180,7 @@ class EntryMeans:
         sums, counts = self._sums[distinct], self.counts[distinct]
         np.subtract.at(sums, inverse[counted], rows[counted])
         np.subtract.at(counts, inverse[counted], 1)
-        means: Matrix = sums / (np.maximum(counts, 0) + SHRINKAGE)[:, None].astype(np.float32)
+        means = np.divide(sums, (np.maximum(counts, 0) + SHRINKAGE)[:, None], dtype=np.float32)
         means[counts <= 0] = 0.0
         return means[inverse], counts[inverse]
 
