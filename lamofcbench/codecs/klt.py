@@ -17,6 +17,7 @@ from lamofcbench.codecs import integers
 from lamofcbench.codecs.base import Codec
 from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder, least_bytes
 from lamofcbench.codecs.transform.blocks import Block, BlockState
+from lamofcbench.codecs.transform.choice import cheapest
 from lamofcbench.codecs.transform.classes import UNCODED, TableCounts, classes_of, runs
 from lamofcbench.codecs.transform.fitting import block_state, fit_groups
 from lamofcbench.codecs.transform.outliers import Outliers
@@ -66,19 +67,21 @@ class KltCodec(Codec):
         """A block a group of tensors, and the tables that all of them share."""
         step = self.params.step
         fitted = fit_groups(self._groups, calibration, self.params.rank)
-        classes = [classes_of(each.estimate.deviations, step) for each in fitted]
-        residual_classes = [classes_of(each.estimate.residual_deviations, step) for each in fitted]
+        chosen = [cheapest(each.candidates, step) for each in fitted]
+        classes = [classes_of(each.deviations, step) for each in chosen]
+        residual_classes = [classes_of(each.residual_deviations, step) for each in chosen]
         tables = TableCounts(np.unique(np.concatenate([a.reshape(-1) for a in (*classes, *residual_classes)])))
         state: dict[str, Tensor] = {}
-        for index, each in enumerate(fitted):
-            known = each.estimate
+        for index, known in enumerate(chosen):
             numbers, residual_numbers = tables.numbers(classes[index]), tables.numbers(residual_classes[index])
             kept = int(np.flatnonzero((numbers != UNCODED).any(0)).max(initial=-1)) + 1
+            if known.analysis is None:
+                kept = numbers.shape[1]
             numbers = numbers[:, :kept]
             for values, profiles in zip(known.coefficients, known.profiles, strict=True):
                 tables.add(values[:, :kept] / np.float32(step), numbers[profiles])
             tables.add(known.residuals / np.float32(step), np.broadcast_to(residual_numbers, known.residuals.shape))
-            state |= block_state(each, step, kept, numbers, residual_numbers).named_tensors(index)
+            state |= block_state(fitted[index], known, step, kept, numbers, residual_numbers).named_tensors(index)
         return {
             **state,
             "step": torch.tensor([step], dtype=torch.float64),

@@ -35,9 +35,9 @@ class BlockState:
         scale: what a column is divided by before the transform, float32 ``[C]``.
         mean: of rows by profile, before scaling, float32 ``[P or 1, C]``.
         limits: a value further than this from its mean is sent as it is, float32 ``[C]``.
-        analysis: orthonormal rows, float16 ``[K, C]``.
         tables: of coefficients, int16 ``[P, K]``; `UNCODED` where they are taken for zero.
         residual_tables: of what the transform leaves of a column, int16 ``[C]``.
+        analysis: orthonormal rows, float16 ``[K, C]``; None where the coefficients are the columns themselves.
         rows: the transform over the places of a sample, float16 ``[R, R]``; None where there is none.
         by_place: with a dictionary, whether the first and the last row have profiles of their own, uint8 ``[2]``.
         named: with a dictionary, the first column of the tensor that names rows, and the one behind it, int32 ``[2]``.
@@ -51,9 +51,9 @@ class BlockState:
     scale: Tensor
     mean: Tensor
     limits: Tensor
-    analysis: Tensor
     tables: Tensor
     residual_tables: Tensor
+    analysis: Tensor | None = None
     rows: Tensor | None = None
     by_place: Tensor | None = None
     named: Tensor | None = None
@@ -75,7 +75,7 @@ class BlockState:
             CodecError: if something is missing.
         """
         values = {field.name: state.get(f"{index}.{field.name}") for field in fields(cls)}
-        missing = [field.name for field in fields(cls)[:7] if values[field.name] is None]
+        missing = [field.name for field in fields(cls)[:6] if values[field.name] is None]
         of_dictionary = [values[field.name] is None for field in fields(cls)[8:]]
         if missing or any(of_dictionary) != all(of_dictionary):
             raise CodecError(f"the state of group {index} is incomplete" + (f": no {missing[0]}" if missing else ""))
@@ -104,7 +104,7 @@ class Block:
         if not fitting:
             raise CodecError(f"the state of tensor {group.specs[0].name!r} does not fit its shape")
         self._scale, self._mean, self._limits = (t.numpy() for t in (state.scale, state.mean, state.limits))
-        self._analysis = state.analysis.float()
+        self._analysis = None if state.analysis is None else state.analysis.float()
         self._across = None if state.rows is None else state.rows.float().numpy()
         self.tables: NDArray[np.int16] = state.tables.numpy()
         self.residual_columns = np.flatnonzero(state.residual_tables.numpy() != UNCODED)
@@ -113,15 +113,16 @@ class Block:
         self._by_place = (first, last)
 
     def _fits(self) -> bool:
-        state, width, kept = self._state, self.group.width, len(self._state.analysis)
+        state, width = self._state, self.group.width
+        kept = width if state.analysis is None else len(state.analysis)
         profiles = self.profiles.count if state.entries is None else FIRST_LEVEL + len(LEVELS)
         floats = [state.scale, state.mean, state.limits]
-        halves = [state.analysis, *([] if state.rows is None else [state.rows])]
+        halves = [tensor for tensor in (state.analysis, state.rows) if tensor is not None]
         return (
             self.profiles.places >= 0
             and state.scale.shape == state.limits.shape == state.residual_tables.shape == (width,)
             and state.mean.shape in ((self.profiles.count, width), (1, width))
-            and state.analysis.shape == (kept, width)
+            and (state.analysis is None or state.analysis.shape == (kept, width))
             and state.tables.shape == (profiles, kept)
             and (state.rows is None or state.rows.shape == (self.profiles.places,) * 2)
             and state.tables.dtype == state.residual_tables.dtype == torch.int16
@@ -229,13 +230,16 @@ class Block:
 
     def analyse(self, centred: Matrix) -> Matrix:
         """Coefficients ``[rows, K]`` of centred rows ``[rows, C]``."""
-        values = (torch.from_numpy(centred) @ self._analysis.T).numpy()
-        return transform_rows(values, self._across, self.profiles)
+        if self._analysis is not None:
+            centred = (torch.from_numpy(centred) @ self._analysis.T).numpy()
+        return transform_rows(centred, self._across, self.profiles)
 
     def synthesise(self, coefficients: Matrix) -> Matrix:
         """Centred rows ``[rows, C]`` of coefficients ``[rows, K]``."""
         across = None if self._across is None else np.ascontiguousarray(self._across.T)
         values = transform_rows(coefficients, across, self.profiles)
+        if self._analysis is None:
+            return values
         return (torch.from_numpy(np.ascontiguousarray(values)) @ self._analysis).numpy()
 
 

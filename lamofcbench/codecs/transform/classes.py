@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamofcbench.codecs import integers
+from lamofcbench.codecs.entropy import PRECISION_BITS
 
 AN_OCTAVE = 4
 LOWEST = -10
@@ -48,6 +49,11 @@ class TableCounts:
         tokens = integers.tokenise(np.rint(values.astype(np.float64)), values).symbols
         flat = numbers[coded].astype(np.int64) * integers.ALPHABET + tokens
         self._counts += np.bincount(flat, minlength=self._counts.size).reshape(self._counts.shape)
+
+    def bits(self) -> float:
+        """What the values that were counted cost by these tables."""
+        frequencies = self.frequencies().astype(np.float64)
+        return float((self._counts * (PRECISION_BITS - np.log2(np.maximum(frequencies, 1)))).sum())
 
     def frequencies(self) -> NDArray[np.int32]:
         """The tables, ``[tables, tokens]``."""

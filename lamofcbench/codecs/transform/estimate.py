@@ -24,6 +24,8 @@ MAX_ROW_TRANSFORM = 2048
 PROFILE_SHRINKAGE = 8.0
 """How many rows (or samples) the common variance is worth in the estimate of a profile's."""
 DIAGONAL_SHRINKAGE = 0.02
+MAX_KEPT = 2**25
+"""Values of calibration samples that are kept as they are."""
 _OVERSAMPLING, _ITERATIONS = 32, 3
 
 Matrix = NDArray[np.float32]
@@ -35,7 +37,7 @@ class Estimate:
     """A transform of rows, and what is known of its coefficients.
 
     Attributes:
-        analysis: orthonormal rows, ``[K, C]``: coefficients are ``analysis @ row``.
+        analysis: orthonormal rows, ``[K, C]``: coefficients are ``analysis @ row``; None where they are the row itself.
         rows: orthonormal, ``[R, R]``, applied to the coefficients of all places of a sample; None where there is none.
         deviations: of unseen coefficients by profile, ``[P, K]``.
         residual_deviations: of what lies outside the transform, ``[C]``; zero where it spans everything.
@@ -44,7 +46,7 @@ class Estimate:
         residuals: a sample of what they leave, ``[rows, C]``; empty where nothing is left.
     """
 
-    analysis: Matrix
+    analysis: Matrix | None
     rows: Matrix | None
     deviations: NDArray[np.float64]
     residual_deviations: NDArray[np.float64]
@@ -90,6 +92,26 @@ def estimate(centred: Sequence[Matrix], index: Sequence[Index], count: int, prof
         coefficients,
         index,
         np.concatenate(kept) if kept else np.zeros((0, width), np.float32),
+    )
+
+
+def untransformed(centred: Sequence[Matrix], index: Sequence[Index], count: int, profiles: Profiles) -> Estimate:
+    """The same for rows as they are, of which as many samples are kept as `MAX_KEPT` allows.
+
+    Where columns have little to do with each other, or samples are few, a transform mixes them for nothing: heavy tails
+    that stood alone become noise everywhere.
+    """
+    width = centred[0].shape[1]
+    deviations = np.sqrt(_variances(centred, index, count, profiles))
+    share = max(-(-sum(map(len, centred)) * width // MAX_KEPT), 1)
+    return Estimate(
+        None,
+        None,
+        deviations,
+        np.zeros(width),
+        list(centred[::share]),
+        index[::share],
+        np.zeros((0, width), np.float32),
     )
 
 

@@ -24,7 +24,7 @@ from lamofcbench.codecs.transform.dictionary import (
     free_rows,
     level_of,
 )
-from lamofcbench.codecs.transform.estimate import Estimate, estimate
+from lamofcbench.codecs.transform.estimate import Estimate, estimate, untransformed
 from lamofcbench.codecs.transform.means import Means, profile_means
 from lamofcbench.codecs.transform.profiles import FIRST, LAST, MIDDLE, Profiles, find_profiles
 from lamofcbench.codecs.transform.rows import RowGroup
@@ -49,7 +49,7 @@ class Fitted:
         mean: of scaled rows, float32 ``[P or 1, C]``.
         dictionary: of scaled rows that come again; None where none do.
         by_place: whether the first and the last row have profiles of their own where there is a dictionary.
-        estimate: of scaled rows about what is expected of them.
+        candidates: of scaled rows about what is expected of them: a transform, and none.
     """
 
     profiles: Profiles
@@ -58,7 +58,7 @@ class Fitted:
     mean: Matrix
     dictionary: Dictionary | None
     by_place: tuple[bool, bool]
-    estimate: Estimate
+    candidates: tuple[Estimate, Estimate]
 
 
 def fit_groups(groups: Sequence[RowGroup], calibration: Iterable[FeatureSet], rank: int | None) -> list[Fitted]:
@@ -86,12 +86,18 @@ _LAST: dict[str, Any] = {}
 
 
 def block_state(
-    fitted: Fitted, step: float, kept: int, tables: NDArray[np.int16], residual_tables: NDArray[np.int16]
+    fitted: Fitted,
+    chosen: Estimate,
+    step: float,
+    kept: int,
+    tables: NDArray[np.int16],
+    residual_tables: NDArray[np.int16],
 ) -> BlockState:
     """What a codec keeps of a fitted group.
 
     Args:
-        fitted: the group's transform.
+        fitted: the group.
+        chosen: one of its candidates.
         step: of the quantiser.
         kept: how many directions have coefficients that are coded.
         tables: of coefficients, ``[P, kept]``.
@@ -103,10 +109,10 @@ def block_state(
         scale=torch.from_numpy(fitted.scale),
         mean=torch.from_numpy(fitted.mean * fitted.scale),
         limits=torch.from_numpy(np.minimum(limits, np.finfo(np.float32).max).astype(np.float32)),
-        analysis=torch.from_numpy(fitted.estimate.analysis[:kept]).half(),
+        analysis=None if chosen.analysis is None else torch.from_numpy(chosen.analysis[:kept]).half(),
         tables=torch.from_numpy(tables),
         residual_tables=torch.from_numpy(residual_tables),
-        rows=None if fitted.estimate.rows is None else torch.from_numpy(fitted.estimate.rows).half(),
+        rows=None if chosen.rows is None else torch.from_numpy(chosen.rows).half(),
     )
     known = fitted.dictionary
     if known is None:
@@ -160,8 +166,8 @@ def _fit(group: RowGroup, calibration: Iterable[FeatureSet], rank: int) -> Fitte
             index[number][known] = FIRST_LEVEL + level_of(counts[known])
             uses += np.bincount(np.where(known, rank_of[names], NONE)[may] + 1, minlength=len(uses))
         dictionary = entries.dictionary(uses)
-    fitted = estimate(centred, index, count, profiles, rank)
-    return Fitted(profiles, scale, deviations / scale, mean, dictionary, by_place, fitted)
+    candidates = estimate(centred, index, count, profiles, rank), untransformed(centred, index, count, profiles)
+    return Fitted(profiles, scale, deviations / scale, mean, dictionary, by_place, candidates)
 
 
 def _unseen(rows: Matrix, means: Means) -> Matrix:

@@ -1,0 +1,52 @@
+"""Chooses between ways to transform a group, by what they cost on samples that they were not fitted to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lamofcbench.codecs.transform.classes import LOWEST, UNCODED, TableCounts, classes_of
+from lamofcbench.codecs.transform.estimate import Estimate
+
+SAMPLES = 24
+"""So many calibration samples are enough to choose."""
+BITS_WORTH = np.log(2) / 6
+"""What a bit is worth in squares of the step, where rate and distortion of a uniform quantiser trade one for one."""
+
+
+def cheapest(candidates: Sequence[Estimate], step: float) -> Estimate:
+    """The candidate of the lowest rate and distortion together at a step of the quantiser."""
+    return min(candidates, key=lambda candidate: _cost(candidate, step))
+
+
+def _cost(candidate: Estimate, step: float) -> float:
+    """Distortion in squares of the step, and bits, of a row."""
+    classes, residual_classes = (
+        classes_of(deviations, step) for deviations in (candidate.deviations, candidate.residual_deviations)
+    )
+    counts = TableCounts(np.unique(np.concatenate([classes.reshape(-1), residual_classes])))
+    numbers, residual_numbers = counts.numbers(classes), counts.numbers(residual_classes)
+    every = max(len(candidate.coefficients) // SAMPLES, 1)
+    distortion, rows = 0.0, 0
+    for values, profiles in zip(candidate.coefficients[::every], candidate.profiles[::every], strict=True):
+        scaled = values / np.float32(step)
+        counts.add(scaled, numbers[profiles])
+        distortion += _distortion(scaled, numbers[profiles])
+        rows += len(values)
+    cost = (distortion + BITS_WORTH * counts.bits()) / max(rows, 1)
+    if len(candidate.residuals) and (residual_classes >= LOWEST).any():
+        residual_counts = TableCounts(counts.used)
+        scaled = candidate.residuals / np.float32(step)
+        where = np.broadcast_to(residual_numbers, scaled.shape)
+        residual_counts.add(scaled, where)
+        cost += (_distortion(scaled, where) + BITS_WORTH * residual_counts.bits()) / len(scaled)
+    else:
+        cost += float(np.square(candidate.residual_deviations / step).sum())
+    return cost
+
+
+def _distortion(scaled: NDArray[np.float32], numbers: NDArray[np.int16]) -> float:
+    lost = np.where(numbers == UNCODED, scaled, scaled - np.rint(scaled))
+    return float(np.square(lost, dtype=np.float64).sum())
