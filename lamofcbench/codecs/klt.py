@@ -18,7 +18,7 @@ from lamofcbench.codecs.base import Codec
 from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder, least_bytes
 from lamofcbench.codecs.transform.blocks import Block, BlockState
 from lamofcbench.codecs.transform.choice import cheapest
-from lamofcbench.codecs.transform.classes import UNCODED, TableCounts, classes_of, runs
+from lamofcbench.codecs.transform.classes import MAGNITUDES, UNCODED, TableCounts, classes_of, quantised, restored, runs
 from lamofcbench.codecs.transform.fitting import block_state, fit_groups
 from lamofcbench.codecs.transform.outliers import Outliers
 from lamofcbench.codecs.transform.profiles import rows_of
@@ -68,24 +68,27 @@ class KltCodec(Codec):
         step = self.params.step
         fitted = fit_groups(self._groups, calibration, self.params.rank)
         chosen = [cheapest(each.candidates, step) for each in fitted]
-        classes = [classes_of(each.deviations, step) for each in chosen]
-        residual_classes = [classes_of(each.residual_deviations, step) for each in chosen]
-        tables = TableCounts(np.unique(np.concatenate([a.reshape(-1) for a in (*classes, *residual_classes)])))
+        classes = [
+            [classes_of(d, step) for d in (each.deviations, each.others_deviations, each.residual_deviations)]
+            for each in chosen
+        ]
+        tables = TableCounts(np.unique(np.concatenate([a.reshape(-1) for each in classes for a in each])))
         state: dict[str, Tensor] = {}
         for index, known in enumerate(chosen):
-            numbers, residual_numbers = tables.numbers(classes[index]), tables.numbers(residual_classes[index])
+            numbers, of_others, residual_numbers = (tables.numbers(each) for each in classes[index])
             kept = int(np.flatnonzero((numbers != UNCODED).any(0)).max(initial=-1)) + 1
             if known.analysis is None:
                 kept = numbers.shape[1]
             numbers = numbers[:, :kept]
-            for values, profiles in zip(known.coefficients, known.profiles, strict=True):
-                tables.add(values[:, :kept] / np.float32(step), numbers[profiles])
+            for values, profiles, fold in zip(known.coefficients, known.profiles, known.folds, strict=True):
+                tables.add(values[:, :kept] / np.float32(step), of_others[fold, profiles, :kept])
             tables.add(known.residuals / np.float32(step), np.broadcast_to(residual_numbers, known.residuals.shape))
             state |= block_state(fitted[index], known, step, kept, numbers, residual_numbers).named_tensors(index)
         return {
             **state,
             "step": torch.tensor([step], dtype=torch.float64),
             "frequencies": torch.from_numpy(tables.frequencies()),
+            "shifts": torch.from_numpy(tables.shifts()),
         }
 
     def check_state(self) -> None:
@@ -93,6 +96,9 @@ class KltCodec(Codec):
         step = self.state["step"]
         if step.shape != (1,) or not torch.isfinite(step).all() or not step > 0:
             raise CodecError(f"codec {self.name!r} has no positive step")
+        shifts = self.state["shifts"]
+        if shifts.shape != (len(self._tables), MAGNITUDES) or not (shifts.abs() < 1).all():
+            raise CodecError(f"codec {self.name!r} has no centroids for each table")
         for block in self._blocks:
             lowest, highest = block.table_range
             if not UNCODED <= lowest <= highest < len(self._tables):
@@ -111,6 +117,10 @@ class KltCodec(Codec):
         return [integers.table(row) for row in self.state["frequencies"].to(torch.int32).numpy()]
 
     @functools.cached_property
+    def _shifts(self) -> Matrix:
+        return self.state["shifts"].float().numpy()
+
+    @functools.cached_property
     def _step(self) -> np.float32:
         return np.float32(self.state["step"].item())
 
@@ -123,10 +133,10 @@ class KltCodec(Codec):
             block.put_entries(encoder, entries)
             profiles = block.row_profiles(len(rows), entries)
             centred, beyond = block.centred(rows, entries)
-            quantised = self._put(encoder, block.analyse(centred), block.tables[profiles])
+            found = self._put(encoder, block.analyse(centred), block.tables[profiles])
             columns = block.residual_columns
             if columns.size:
-                left = (centred - block.synthesise(quantised * self._step))[:, columns]
+                left = (centred - block.synthesise(found))[:, columns]
                 self._put(encoder, left, np.broadcast_to(block.residual_tables, left.shape))
             beyond.encode(encoder, rows.shape)
         return encoder.finish()
@@ -149,24 +159,19 @@ class KltCodec(Codec):
         return {name: tensors[name] for name in shapes}
 
     def _put(self, encoder: SymbolEncoder, values: Matrix, numbers: NDArray[np.int16]) -> Matrix:
-        """Appends values in steps, each by its table, and returns the integers; zero where they are not coded."""
+        """Appends values, each by its table, and returns what they are restored to; zero where they are not coded."""
         coded = numbers != UNCODED
-        scaled = values[coded] / self._step
         order, parts = runs(numbers[coded])
-        scaled = scaled[order]
-        rounded = np.rint(scaled)
-        tokens = integers.tokenise(rounded.astype(np.float64), scaled)
+        scaled = (values[coded] / self._step)[order]
+        whole = quantised(scaled)
+        tokens = integers.tokenise(whole.astype(np.float64), scaled)
         for table, part in parts:
             encoder.put(tokens.symbols[part], self._tables[table])
         tokens.put_extras(encoder)
-        quantised = np.zeros_like(values)
-        flat = np.empty_like(rounded)
-        flat[order] = rounded
-        quantised[coded] = flat
-        return quantised
+        return self._restored(whole, order, numbers, coded)
 
     def _take(self, decoder: SymbolDecoder, numbers: NDArray[np.int16]) -> Matrix:
-        """What `_put` appended, times the step."""
+        """What `_put` returned for the values that it appended."""
         coded = numbers != UNCODED
         order, parts = runs(numbers[coded])
         symbols = np.empty(len(order), np.int32)
@@ -174,11 +179,16 @@ class KltCodec(Codec):
             symbols[part] = decoder.take(part.stop - part.start, self._tables[table])
         values, raw, originals = integers.detokenise(symbols, 1.0, decoder)
         values[raw] = originals
-        flat = np.empty(len(order), np.float32)
-        flat[order] = values
-        flat *= self._step
+        return self._restored(values.astype(np.float32), order, numbers, coded)
+
+    def _restored(
+        self, whole: Matrix, order: NDArray[np.intp], numbers: NDArray[np.int16], coded: NDArray[np.bool_]
+    ) -> Matrix:
+        """Values of integers in the order in which they were coded, in the shape of their table numbers."""
+        flat = np.empty_like(whole)
+        flat[order] = whole
         result = np.zeros(numbers.shape, np.float32)
-        result[coded] = flat
+        result[coded] = restored(flat, numbers[coded], self._shifts) * self._step
         return result
 
     def _least_bytes(self, shapes: Mapping[str, tuple[int, ...]]) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lamofcbench.codecs.transform.classes import LOWEST, UNCODED, TableCounts, classes_of
+from lamofcbench.codecs.transform.classes import LOWEST, UNCODED, TableCounts, classes_of, quantised
 from lamofcbench.codecs.transform.estimate import Estimate
 
 SAMPLES = 24
@@ -26,14 +26,16 @@ def _cost(candidate: Estimate, step: float) -> float:
     classes, residual_classes = (
         classes_of(deviations, step) for deviations in (candidate.deviations, candidate.residual_deviations)
     )
-    counts = TableCounts(np.unique(np.concatenate([classes.reshape(-1), residual_classes])))
-    numbers, residual_numbers = counts.numbers(classes), counts.numbers(residual_classes)
+    of_others = classes_of(candidate.others_deviations, step)
+    counts = TableCounts(np.unique(np.concatenate([a.reshape(-1) for a in (classes, of_others, residual_classes)])))
+    numbers, residual_numbers = counts.numbers(of_others), counts.numbers(residual_classes)
     every = max(len(candidate.coefficients) // SAMPLES, 1)
     distortion, rows = 0.0, 0
-    for values, profiles in zip(candidate.coefficients[::every], candidate.profiles[::every], strict=True):
-        scaled = values / np.float32(step)
-        counts.add(scaled, numbers[profiles])
-        distortion += _distortion(scaled, numbers[profiles])
+    for index in range(0, len(candidate.coefficients), every):
+        values = candidate.coefficients[index]
+        scaled, where = values / np.float32(step), numbers[candidate.folds[index], candidate.profiles[index]]
+        counts.add(scaled, where)
+        distortion += _distortion(scaled, where)
         rows += len(values)
     cost = (distortion + BITS_WORTH * counts.bits()) / max(rows, 1)
     if len(candidate.residuals) and (residual_classes >= LOWEST).any():
@@ -48,5 +50,5 @@ def _cost(candidate: Estimate, step: float) -> float:
 
 
 def _distortion(scaled: NDArray[np.float32], numbers: NDArray[np.int16]) -> float:
-    lost = np.where(numbers == UNCODED, scaled, scaled - np.rint(scaled))
+    lost = np.where(numbers == UNCODED, scaled, scaled - quantised(scaled))
     return float(np.square(lost, dtype=np.float64).sum())

@@ -7,6 +7,7 @@ that the transform was not fitted to (cross-fitting), because on its own samples
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,8 +22,8 @@ FOLDS = 4
 MAX_EXACT_WIDTH = 3072
 """Covariances of wider rows are not formed; their leading directions are found by subspace iteration."""
 MAX_ROW_TRANSFORM = 2048
-PROFILE_SHRINKAGE = 8.0
-"""How many rows (or samples) the common variance is worth in the estimate of a profile's."""
+PROFILE_SHRINKAGES = (8.0, 32.0, 128.0, 512.0)
+"""How many rows the common variance may be worth in the estimate of a profile's; what predicts best is taken."""
 DIAGONAL_SHRINKAGE = 0.02
 MAX_KEPT = 2**25
 """Values of calibration samples that are kept as they are."""
@@ -43,6 +44,8 @@ class Estimate:
         residual_deviations: of what lies outside the transform, ``[C]``; zero where it spans everything.
         coefficients: of each calibration sample, by a transform that was not fitted to it, ``[rows, K]``.
         profiles: of these rows, ``[rows]`` each.
+        folds: of each of these samples.
+        others_deviations: what the samples of all other folds say of the deviations, by fold, ``[F, P, K]``.
         residuals: a sample of what they leave, ``[rows, C]``; empty where nothing is left.
     """
 
@@ -52,6 +55,8 @@ class Estimate:
     residual_deviations: NDArray[np.float64]
     coefficients: list[Matrix]
     profiles: Sequence[Index]
+    folds: Sequence[int]
+    others_deviations: NDArray[np.float64]
     residuals: Matrix
 
 
@@ -84,13 +89,16 @@ def estimate(centred: Sequence[Matrix], index: Sequence[Index], count: int, prof
                 residual_rows += len(left)
                 kept.append(left[:: max(len(left) // 64, 1)])
             coefficients[number] = transform_rows(_padded(values, len(analysis)), across, profiles)
+    deviations, of_others = _deviations(coefficients, index, count, profiles)
     return Estimate(
         analysis,
         row_transform,
-        np.sqrt(_variances(coefficients, index, count, profiles)),
+        deviations,
         np.sqrt(residual_squares / max(residual_rows, 1)),
         coefficients,
         index,
+        [number % folds for number in range(len(centred))],
+        of_others,
         np.concatenate(kept) if kept else np.zeros((0, width), np.float32),
     )
 
@@ -102,7 +110,8 @@ def untransformed(centred: Sequence[Matrix], index: Sequence[Index], count: int,
     that stood alone become noise everywhere.
     """
     width = centred[0].shape[1]
-    deviations = np.sqrt(_variances(centred, index, count, profiles))
+    deviations, of_others = _deviations(centred, index, count, profiles)
+    folds = [number % len(of_others) for number in range(len(centred))]
     share = max(-(-sum(map(len, centred)) * width // MAX_KEPT), 1)
     return Estimate(
         None,
@@ -111,6 +120,8 @@ def untransformed(centred: Sequence[Matrix], index: Sequence[Index], count: int,
         np.zeros(width),
         list(centred[::share]),
         index[::share],
+        folds[::share],
+        of_others,
         np.zeros((0, width), np.float32),
     )
 
@@ -181,19 +192,38 @@ def _row_transform(centred: Sequence[Matrix], profiles: Profiles) -> Matrix | No
     return _eigenvectors(scatter).float().numpy()
 
 
-def _variances(
+def _deviations(
     coefficients: Sequence[Matrix], index: Sequence[Index], count: int, profiles: Profiles
-) -> NDArray[np.float64]:
-    """Mean squares of coefficients by profile, ``[P, K]``, drawn to what their profile and column have in common."""
-    squares, counts = np.zeros((count, coefficients[0].shape[1])), np.zeros(count)
-    for values, numbers in zip(coefficients, index, strict=True):
-        np.add.at(counts, numbers, 1)
-        profiles.add(squares, np.square(values, dtype=np.float64), numbers)
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Root mean squares of coefficients by profile, ``[P, K]``, of all samples and, for each fold, of all others."""
+    folds = min(FOLDS, len(coefficients))
+    squares, counts = np.zeros((folds, count, coefficients[0].shape[1])), np.zeros((folds, count))
+    for number, (values, numbers) in enumerate(zip(coefficients, index, strict=True)):
+        np.add.at(counts[number % folds], numbers, 1)
+        profiles.add(squares[number % folds], np.square(values, dtype=np.float64), numbers)
+    total, total_counts = squares.sum(0), counts.sum(0)
+    if folds == 1:
+        whole = _shrunk(total, total_counts, PROFILE_SHRINKAGES[0])
+        return whole, whole[None]
+    best, least, others = PROFILE_SHRINKAGES[0], math.inf, np.zeros((0, 0, 0))
+    for strength in PROFILE_SHRINKAGES:
+        found = np.stack([_shrunk(total - s, total_counts - n, strength) for s, n in zip(squares, counts, strict=True)])
+        variances = np.maximum(np.square(found), np.finfo(np.float64).tiny)
+        # What the samples of each fold would cost if they were Gaussian with the deviations that the others tell.
+        cost = float((counts[:, :, None] * np.log(variances) + squares / variances).sum())
+        if cost < least:
+            best, least, others = strength, cost, found
+    return _shrunk(total, total_counts, best), others
+
+
+def _shrunk(squares: NDArray[np.float64], counts: NDArray[np.float64], strength: float) -> NDArray[np.float64]:
+    """Root mean squares, drawn to what their profile and their column have in common by so many observations."""
+    squares = np.maximum(squares, 0.0)
     common = squares.sum(0) / max(counts.sum(), 1)
     of_profile = squares.sum(1) / np.maximum(counts, 1) / max(common.sum(), 1e-300)
     # Separable: a profile is larger or smaller as a whole, a column as a whole.
     expected = np.where(counts > 0, of_profile, 1.0)[:, None] * common
-    return (squares + PROFILE_SHRINKAGE * expected) / (counts[:, None] + PROFILE_SHRINKAGE)
+    return np.sqrt((squares + strength * expected) / (counts[:, None] + strength))
 
 
 def _padded(values: Matrix, width: int) -> Matrix:

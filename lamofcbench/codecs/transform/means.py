@@ -62,5 +62,7 @@ def profile_means(samples: Sequence[Matrix], profiles: Profiles) -> Means:
     means = sums / np.maximum(n, 1)
     within = np.maximum(squares / np.maximum(n, 1) - means**2, 0.0) * n / np.maximum(n - 1, 1)
     between = np.square(means - common)
-    weight = np.divide(n * between, n * between + within, out=np.zeros_like(means), where=n * between > 0)
+    weight = np.divide(
+        np.maximum(n * between - within, 0.0), n * between, out=np.zeros_like(means), where=n * between > 0
+    )
     return Means(profiles, (common + weight * (means - common)).astype(np.float32), counts)

@@ -1,0 +1,193 @@
+"""What `klt` promises beyond the conformance suite."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from lamofcbench.codecs.channel import ChannelCodec
+from lamofcbench.codecs.klt import KltCodec
+from lamofcbench.errors import BitstreamError, CodecError
+from lamofcbench.features import FeatureSet
+from lamofcbench.scenarios.base import Axis, FeatureSpecs, TensorSpec
+
+T = Axis(name="tokens", limit=4096)
+
+
+def specs(*widths):
+    return FeatureSpecs(
+        tensors=tuple(
+            TensorSpec(name=f"x{i}", role="hidden", shape=(T, width), dtype="float32") for i, width in enumerate(widths)
+        )
+    )
+
+
+def feature_set(rows, *widths):
+    parts = np.split(rows.astype(np.float32), np.cumsum(widths)[:-1], axis=1)
+    return FeatureSet({f"x{i}": torch.from_numpy(np.ascontiguousarray(part)) for i, part in enumerate(parts)})
+
+
+def gaussian(mixing, samples, seed, rows=100):
+    draw = np.random.default_rng(seed)
+    return [draw.normal(size=(rows, len(mixing))) @ mixing for _ in range(samples)]
+
+
+def rate_and_error(codec, samples):
+    """Bits a value, and the squared error over the variance, averaged over tensors."""
+    coded = [codec.encode(sample) for sample in samples]
+    decoded = [codec.decode(data) for data in coded]
+    errors = []
+    for name in (spec.name for spec in codec.specs.tensors):
+        original, found = (torch.cat([sample[name] for sample in each]).double() for each in (samples, decoded))
+        errors.append(float((original - found).square().mean() / original.var()))
+    return 8 * sum(map(len, coded)) / sum(sample.elements for sample in samples), sum(errors) / len(errors)
+
+
+def rate_distortion_bits(variances, distortion):
+    """Reverse water-filling over independent Gaussian components: bits a row at a mean squared error a component."""
+    low, high = 0.0, float(variances.max())
+    for _ in range(200):
+        level = (low + high) / 2
+        low, high = (level, high) if np.minimum(variances, level).mean() < distortion else (low, level)
+    return float(0.5 * np.log2(np.maximum(variances / level, 1)).sum()), int((variances > level).sum())
+
+
+@pytest.mark.parametrize("nmse", [0.1, 0.03, 0.01])
+def test_gaussian_rows_cost_little_more_than_the_joint_rate_distortion_function(nmse):
+    width = 48
+    draw = np.random.default_rng(3)
+    spectrum = np.geomspace(1, 1e-3, width)
+    basis, _ = np.linalg.qr(draw.normal(size=(width, width)))
+    mixing = np.sqrt(spectrum)[:, None] * basis
+    codec_specs = specs(32, 16)
+    calibration = [feature_set(rows[i % 5 :], 32, 16) for i, rows in enumerate(gaussian(mixing, 60, 0))]
+    test = [feature_set(rows, 32, 16) for rows in gaussian(mixing, 20, 1)]
+    points = [
+        rate_and_error(KltCodec(codec_specs, {"step": 2.0 ** (k / 2)}).fit(calibration), test) for k in range(-7, 4)
+    ]
+    rates, errors = np.array(points).T
+    rate = np.interp(-math.log(nmse), -np.log(errors[::-1]), rates[::-1])
+    bound, coded = rate_distortion_bits(spectrum, nmse * spectrum.mean())
+    container = 8 * 13 / (100 * width)
+    assert rate <= (bound * 1.02 + 0.26 * coded) / width + container
+
+
+@pytest.mark.parametrize("samples", [8, 50])
+@pytest.mark.parametrize("joined", [False, True])
+def test_heavy_tails_cost_no_more_than_by_channel(samples, joined):
+    draw = np.random.default_rng(5)
+    widths = 24, 40
+    spread = np.exp(draw.normal(0, 1, 64))
+    spread[:2] *= 100
+    mixing = draw.normal(size=(8, 64)) / 3
+
+    def made(seed, count):
+        draw = np.random.default_rng(seed)
+        found = []
+        for _ in range(count):
+            rows = draw.standard_t(4, (60, 64)) + (draw.standard_t(4, (60, 8)) @ mixing * 2 if joined else 0)
+            rows[0] += 5  # a sink
+            found.append(feature_set(rows * spread, *widths))
+        return found
+
+    calibration, test = made(0, samples), made(1, 10)
+    curves = []
+    for codec, steps in ((KltCodec, 2.0 ** np.arange(-4, 6)), (ChannelCodec, 2.0 ** np.arange(0, 10))):
+        points = [rate_and_error(codec(specs(*widths), {"step": s}).fit(calibration), test) for s in steps]
+        curves.append(np.array(sorted(points, key=lambda point: -point[1])))
+    for error in (0.1, 0.03, 0.01):
+        assert all(c[-1, 1] < error < c[0, 1] for c in curves)
+        rates = [float(np.interp(-math.log(error), -np.log(c[:, 1]), c[:, 0])) for c in curves]
+        assert rates[0] <= 1.02 * rates[1]
+
+
+def test_tensors_that_share_rows_are_cheaper_together():
+    mixing = np.random.default_rng(0).normal(size=(4, 32))
+    rows = gaussian(mixing, 40, 0), gaussian(mixing, 10, 1)
+    together, apart = [
+        rate_and_error(
+            KltCodec(specs(*widths), {"step": 0.1}).fit([feature_set(r[:, : sum(widths)], *widths) for r in rows[0]]),
+            [feature_set(r[:, : sum(widths)], *widths) for r in rows[1]],
+        )
+        for widths in ((16, 16), (16,))
+    ]
+    assert together[0] < 0.7 * apart[0] and together[1] < 1.2 * apart[1]  # bits a value
+
+
+def test_a_value_that_calibration_never_saw_the_like_of_comes_back_exactly():
+    samples = [feature_set(rows, 8) for rows in gaussian(np.eye(8), 12, 0)]
+    codec = KltCodec(specs(8), {"step": 1.0}).fit(samples)
+    massive = samples[0]["x0"].clone()
+    massive[5, 3] = 974.0
+    decoded = codec.decode(codec.encode(FeatureSet({"x0": massive})))["x0"]
+    assert decoded[5, 3] == 974.0
+    assert (decoded - massive).abs().max() < 2.5  # and nothing else is the worse for it
+
+
+def test_fine_steps_are_near_lossless_even_at_a_small_rank():
+    rows = gaussian(np.random.default_rng(0).normal(size=(32, 32)), 20, 0)
+    samples = [feature_set(r, 32) for r in rows]
+    for rank in (0, 4, 31, None):
+        codec = KltCodec(specs(32), {"step": 0.01, "rank": rank}).fit(samples)
+        error = (codec.decode(codec.encode(samples[0]))["x0"] - samples[0]["x0"]).abs().max()
+        assert error < 0.05 * samples[0]["x0"].std(), rank
+
+
+def test_rank_bounds_the_state():
+    samples = [feature_set(r, 64) for r in gaussian(np.random.default_rng(0).normal(size=(6, 64)), 40, 0)]
+    sizes = [KltCodec(specs(64), {"step": 0.1, "rank": rank}).fit(samples).state["0.analysis"] for rank in (5, 6)]
+    assert [tensor.shape for tensor in sizes] == [(5, 64), (6, 64)]
+
+
+def test_a_ladder_is_the_same_whichever_step_was_fitted_first():
+    samples = [feature_set(r, 16) for r in gaussian(np.eye(16), 12, 0)]
+    other = [feature_set(r, 16) for r in gaussian(np.eye(16), 12, 1)]
+    first = KltCodec(specs(16), {"step": 0.5}).fit(samples)
+    KltCodec(specs(16), {"step": 0.5}).fit(other)
+    again = KltCodec(specs(16), {"step": 0.5}).fit(samples)
+    assert first.fingerprint == again.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("step", lambda t: -t),
+        ("step", lambda t: t * math.nan),
+        ("0.places", lambda t: t - 100),
+        ("0.scale", lambda t: t * 0),
+        ("0.mean", lambda t: t[:, 1:]),
+        ("0.mean", lambda t: t.double()),
+        ("0.limits", lambda t: t * math.inf),
+        ("0.analysis", lambda t: t[:, :3]),
+        ("0.analysis", lambda t: t.float()),
+        ("0.tables", lambda t: t + 999),
+        ("0.tables", lambda t: t - 2),
+        ("0.tables", lambda t: t.int()),
+        ("0.residual_tables", lambda t: t + 999),
+        ("frequencies", lambda t: t * 0),
+        ("frequencies", lambda t: t[:, :9]),
+        ("0.levels", lambda t: t + 9),
+        ("0.entries", lambda t: t[:, 1:]),
+        ("0.entries", lambda t: t[1:]),
+        ("0.units", lambda t: t * math.nan),
+        ("0.named", lambda t: t + 1),
+        ("0.by_place", lambda t: t[:1]),
+        ("0.entry_frequencies", lambda t: t * 0),
+        ("0.entry_frequencies", None),
+        ("0.scale", None),
+    ],
+)
+def test_a_state_from_a_strangers_folder_is_checked(name, change):
+    draw = np.random.default_rng(0)
+    words = draw.normal(size=(5, 4))
+    rows = [np.concatenate([draw.normal(size=(n, 8)), words[draw.integers(0, 5, n)]], 1) for n in range(20, 32)]
+    codec = KltCodec(specs(8, 4), {"step": 0.3}).fit([feature_set(r, 8, 4) for r in rows])
+    assert "0.entries" in codec.state
+    state = dict(codec.state)
+    if change is None:
+        del state[name]
+    else:
+        state[name] = change(state[name])
+    with pytest.raises((CodecError, BitstreamError)):
+        KltCodec(codec.specs, codec.params, state).check_state()

@@ -1,0 +1,102 @@
+"""A dictionary finds what comes again, and predicts it from other samples alone."""
+
+import numpy as np
+import pytest
+
+from lamofcbench.codecs.entropy import SymbolDecoder, SymbolEncoder
+from lamofcbench.codecs.transform.dictionary import NONE, EntryMeans, find_repetition, level_of
+from lamofcbench.codecs.transform.rows import row_groups
+from lamofcbench.errors import BitstreamError
+from lamofcbench.scenarios.base import Axis, FeatureSpecs, TensorSpec
+
+T = Axis(name="tokens", limit=1000)
+GROUP = row_groups(
+    FeatureSpecs(
+        tensors=tuple(TensorSpec(name=n, role="hidden", shape=(T, 4), dtype="float32") for n in ("deep", "word"))
+    )
+)[0]
+
+
+def samples(count=20, words=6, seed=0):
+    """Rows whose last four columns are one of a few words, and whose first four follow from it, but for noise."""
+    draw = np.random.default_rng(seed)
+    vocabulary = np.random.default_rng(99).normal(size=(words, 8)).astype(np.float32)
+    made = []
+    for _ in range(count):
+        rows = vocabulary[draw.integers(0, words, 15)]
+        rows[:, :4] += draw.normal(0, 0.1, (15, 4))
+        made.append(rows)
+    return made
+
+
+def everything(rows):
+    return [np.ones(len(each), bool) for each in rows]
+
+
+def made(rows):
+    repetition = find_repetition(GROUP, rows)
+    entries = EntryMeans(rows, repetition, everything(rows))
+    return entries.dictionary(np.full(len(entries.order()) + 1, 5)), repetition, entries
+
+
+def test_the_tensor_whose_rows_come_again_names_them():
+    rows = samples()
+    repetition = find_repetition(GROUP, rows)
+    assert repetition.columns == GROUP.columns["word"] and repetition.count == 6
+    first = np.concatenate(rows)[np.concatenate(repetition.names) == 0]
+    assert (first[:, 4:] == first[0, 4:]).all()
+
+
+def test_rows_that_never_come_again_make_no_dictionary():
+    assert find_repetition(GROUP, [np.random.default_rng(i).normal(size=(9, 8)) for i in range(4)]) is None
+    assert find_repetition(GROUP, [np.zeros((9, 8))] * 4) is None  # one row for all is a mean
+
+
+def test_an_entry_predicts_the_whole_row():
+    dictionary, _, _ = made(samples())
+    rows = samples(1, seed=5)[0]
+    index = dictionary.find(rows)
+    assert (index != NONE).all()
+    assert np.square(rows - dictionary.predictions(index)).mean() < 0.02 * np.square(rows).mean()
+
+
+def test_a_row_that_no_entry_brings_nearer_has_none():
+    dictionary, _, _ = made(samples())
+    assert dictionary.find(np.zeros((3, 8), np.float32)).tolist() == [NONE] * 3
+    assert not dictionary.predictions(np.array([NONE])).any()
+
+
+def test_a_sample_is_predicted_by_the_others_alone():
+    rows = [*samples(3), np.full((2, 8), 7.0, np.float32)]
+    repetition = find_repetition(GROUP, rows)
+    entries = EntryMeans(rows, repetition, everything(rows))
+    predicted, counts = entries.without(repetition.names[3], rows[3], np.ones(2, bool))
+    assert not predicted.any() and not counts.any()  # its word stands in no other sample
+    predicted, counts = entries.without(repetition.names[0], rows[0], np.ones(15, bool))
+    others, names = np.concatenate(rows[1:3]), np.concatenate(repetition.names[1:3])
+    same = others[names == repetition.names[0][0]]
+    assert counts[0] == len(same)
+    assert np.allclose(predicted[0], same.sum(0) / (len(same) + 0.25), atol=1e-5)
+
+
+def test_numbers_of_entries_survive_the_stream():
+    dictionary, _, _ = made(samples())
+    index = np.array([0, 5, NONE, 3, 3, NONE])
+    encoder = SymbolEncoder()
+    dictionary.encode(encoder, index)
+    decoder = SymbolDecoder(encoder.finish())
+    assert dictionary.decode(decoder, 6).tolist() == index.tolist()
+    decoder.finish()
+
+
+@pytest.mark.parametrize("number", [6, 500, 10_000])
+def test_an_entry_that_there_is_not_is_refused(number):
+    dictionary, _, _ = made(samples())
+    encoder = SymbolEncoder()
+    dictionary.encode(encoder, np.array([number]))
+    with pytest.raises(BitstreamError, match="dictionary lacks"):
+        dictionary.decode(SymbolDecoder(encoder.finish()), 1)
+
+
+def test_levels_grow_with_the_rows_behind_an_entry():
+    assert level_of(np.array([1, 2, 4, 5, 19, 20, 999])).tolist() == [0, 1, 1, 2, 2, 3, 3]
