@@ -56,7 +56,8 @@ def restored(
         shifts: how far the centroid of each magnitude lies outside the integer, float32 ``[tables, MAGNITUDES]``.
     """
     magnitudes = np.minimum(np.abs(integers), MAGNITUDES - 1).astype(np.intp)
-    return integers + np.sign(integers) * shifts[numbers, magnitudes]
+    outwards = np.sign(integers) * shifts[numbers, magnitudes]
+    return np.add(integers, outwards, dtype=np.float32)
 
 
 class TableCounts:
