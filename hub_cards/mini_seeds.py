@@ -55,14 +55,17 @@ def measure(folder: Path, results: Path) -> list[str]:
 
 
 def scenarios_by_model() -> dict[str, list[Scenario]]:
-    """The mini scenarios of each model whose uncoded features have a score; a model of images has none."""
+    """The mini scenarios of each model whose uncoded features have a score; a model of images has none.
+
+    Variants are left out: uncoded features give the predictions that their track's give.
+    """
     found: dict[str, list[Scenario]] = {}
     for scenario in SCENARIOS:
         if scenario.edition == "mini":
             directory = BUILDERS.get(scenario.builder or "")().model_directory()
             assert directory is not None
             found.setdefault(directory.name, [])
-            if scenario.prediction != "image":
+            if scenario.prediction != "image" and scenario.variant_of is None:
                 found[directory.name].append(scenario)
     return found
 

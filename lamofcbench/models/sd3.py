@@ -8,7 +8,9 @@ In mode ``condition`` the features are what the text encoders and the VAE's enco
   of variances, for the negative half of classifier-free guidance and then for the positive one.
 
 The transformer, the ControlNet and the VAE's decoder stand behind this split. In mode ``latent`` they all but the
-decoder stand before it, and the one feature is ``latent``, ``[L, h, w]``: the decoder's input.
+decoder stand before it, and the one feature is ``latent``, ``[L, h, w]``: the latents as the denoising loop leaves
+them, in the transformer's units, as in the published features. The decoder's input, ``latent / scaling_factor +
+shift_factor``, is made by the tail.
 
 The published pipeline draws the control image's latents from torch's global generator, so that its images depend on
 what ran before. Here a sample's own generator, seeded with the side information ``seed``, gives all noise in this
@@ -112,6 +114,16 @@ class _Noise:
     control: Tensor
 
 
+class LatentSplit:
+    """The split before the VAE's decoder; apart from the adapter, so that the other mode's identity stays as it is.
+
+    Revision 1 took the latents after scaling and shift, revision 2 takes them before.
+    """
+
+    name = "sd3-latent"
+    revision = 2
+
+
 class SD3ControlNetSplitModel(SplitModel):
     """A Stable Diffusion 3 pipeline with a ControlNet, split after its encoders or before its decoder.
 
@@ -135,6 +147,11 @@ class SD3ControlNetSplitModel(SplitModel):
             field = "the option controlnet_revision"
             require_pinned(scenario, options.controlnet, options.controlnet_revision, field)
         return cls(_loader(scenario, directory, options), options, device)
+
+    @classmethod
+    def parts(cls, scenario: Scenario) -> tuple[type, ...]:
+        """In mode ``latent`` the split before the decoder, which has a revision of its own."""
+        return (LatentSplit,) if parse_options(SD3Options, scenario).mode == "latent" else ()
 
     def component(self, name: str) -> Any:
         """A component by its name in the pipeline, loaded at the first call."""
@@ -233,7 +250,7 @@ class SD3ControlNetSplitModel(SplitModel):
     # ---------------------------------------------------------------------------------- denoising and the decoder
 
     def _latents(self, batch: Sequence[FeatureSet]) -> Tensor:
-        """The decoder's input for each set of condition features, ``[B, L, h, w]``."""
+        """What the denoising loop makes of each set of condition features, ``[B, L, h, w]``."""
         positive, negative = (self._joined(batch, prompt) for prompt in PROMPTS)
         noises = [self._noise(features.side["seed"]) for features in batch]
         control = self._control_latents(batch, torch.stack([noise.control for noise in noises], dim=1))
@@ -249,8 +266,7 @@ class SD3ControlNetSplitModel(SplitModel):
                 output_type="latent",
                 **self._settings,
             ).images
-        config = self._vae.config
-        return latents / config.scaling_factor + config.shift_factor
+        return latents
 
     def _joined(self, batch: Sequence[FeatureSet], prompt: str) -> tuple[Tensor, Tensor]:
         """A prompt's embeddings ``[B, T, C]`` and pooled embeddings ``[B, P]``, as the transformer takes them."""
@@ -279,7 +295,9 @@ class SD3ControlNetSplitModel(SplitModel):
         return posterior.mean + posterior.std * noise.flatten(0, 1)
 
     def _decoded(self, latents: Tensor) -> list[np.ndarray]:
-        images = self._vae.decode(latents).sample
+        """The images of latents as the denoising loop leaves them."""
+        config = self._vae.config
+        images = self._vae.decode(latents / config.scaling_factor + config.shift_factor).sample
         levels = (255 * (images / 2 + 0.5).clamp(0, 1)).round().to(torch.uint8)
         return list(levels.permute(0, 2, 3, 1).cpu().numpy())
 

@@ -32,7 +32,7 @@ def condition_tensors(tokens: int, clip_l: int, clip_g: int, t5: int, latent_sid
 
 
 def latent_variant(track: Scenario, latent_side: int, **fields: Any) -> Scenario:
-    """The variant of a track that is split before the VAE's decoder.
+    """The variant of a track that is split before the VAE's decoder: the latents as the denoising loop leaves them.
 
     Args:
         track: in the `condition` mode.
@@ -43,6 +43,7 @@ def latent_variant(track: Scenario, latent_side: int, **fields: Any) -> Scenario
     return track.model_copy(
         update={
             "id": f"{track.id}-latent",
+            "version": 2,  # version 1 took the latents after scaling and shift
             "title": f"{track.title}; split before the decoder",
             "variant_of": track.id,
             "backbone": track.backbone.model_copy(

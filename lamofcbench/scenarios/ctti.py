@@ -2,7 +2,8 @@
 
 The track is the `condition` mode: text embeddings of the positive, then of the negative prompt, and the VAE encoder's
 output of the control image, once for each half of classifier-free guidance. Its variant is the `latent` mode, split a
-second time before the VAE's decoder.
+second time before the VAE's decoder, where the published features are the latents as the denoising loop leaves them:
+scaling and shift, which make them the decoder's input, belong to the tail.
 
 The ControlNet's model card gives its VAE encoder the edges at 127.5 x + 0.5 for x from 0 to 1, not at 2 x - 1.
 """

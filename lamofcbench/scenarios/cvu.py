@@ -1,13 +1,14 @@
 """Common vision understanding: DINOv3 ViT-7B/16 features under classification, segmentation and depth heads.
 
-Classification takes the outputs of blocks 9 and 39, dense prediction those of blocks 9, 19, 29 and 39
-(arXiv 2605.24025).
+Classification takes the output of block 39, its variants that of block 9; dense prediction takes those of blocks 9, 19,
+29 and 39 (arXiv 2605.24025).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from lamofcbench.scenarios._cvu import shallow_variant
 from lamofcbench.scenarios.base import Axis, Backbone, Scenario, TensorSpec
 
 _WIDTH = 4096
@@ -17,20 +18,12 @@ _CLASSIFIED = Axis(name="tokens", limit=2048)
 _DENSE = Axis(name="tokens", limit=8192)
 _CROPS = Axis(name="crops", limit=8)
 _SOURCE = "facebook/dinov3-vit7b16-pretrain-lvd1689m"
-_SHALLOW_IS_DEAD = "the linear head reads the last block only; the published rate counts this level all the same"
+_SHALLOW = 9
 
 
-def _blocks(
-    *levels: int, tokens: Axis, leading: tuple[int | Axis, ...] = (), dead: tuple[int, ...] = ()
-) -> tuple[TensorSpec, ...]:
+def _blocks(*levels: int, tokens: Axis, leading: tuple[int | Axis, ...] = ()) -> tuple[TensorSpec, ...]:
     return tuple(
-        TensorSpec(
-            name=f"block.{level}",
-            role="hidden",
-            shape=(*leading, tokens, _WIDTH),
-            dtype="float32",
-            dead=_SHALLOW_IS_DEAD if level in dead else None,
-        )
+        TensorSpec(name=f"block.{level}", role="hidden", shape=(*leading, tokens, _WIDTH), dtype="float32")
         for level in levels
     )
 
@@ -41,13 +34,13 @@ def _classification(id: str, title: str, licence: str, class_subset: str | None 
         options["class_subset"] = class_subset
     return Scenario(
         id=id,
-        version=1,
+        version=2,
         edition="full",
         category="CVU",
         title=title,
         backbone=Backbone(adapter="dinov3-vit", source=_SOURCE, options=options),
-        splits=(9, 39),
-        tensors=_blocks(9, 39, tokens=_CLASSIFIED, dead=(9,)),
+        splits=(39,),
+        tensors=_blocks(39, tokens=_CLASSIFIED),
         prediction="label",
         metric="accuracy",
         direction="up",
@@ -73,6 +66,10 @@ CVU_IMAGENET_R = _classification(
     "terms of ImageNet-R; DINOv3 licence (backbone)",
     class_subset="imagenet-r",
 )
+
+CVU_IMAGENET_VAL_SHALLOW = shallow_variant(CVU_IMAGENET_VAL, _SHALLOW)
+CVU_IMAGENET_A_SHALLOW = shallow_variant(CVU_IMAGENET_A, _SHALLOW)
+CVU_IMAGENET_R_SHALLOW = shallow_variant(CVU_IMAGENET_R, _SHALLOW)
 
 CVU_ADE20K = Scenario(
     id="cvu-ade20k",

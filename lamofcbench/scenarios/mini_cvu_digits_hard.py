@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from lamofcbench.scenarios._cvu import shallow_variant
 from lamofcbench.scenarios.base import Scenario
-from lamofcbench.scenarios.mini_cvu_digits import MINI_CVU_DIGITS
+from lamofcbench.scenarios.mini_cvu_digits import MINI_CVU_DIGITS, SHALLOW, SHALLOW_STANDS_FOR
 
 MINI_CVU_DIGITS_HARD = Scenario.model_validate(
     {
@@ -28,4 +29,13 @@ MINI_CVU_DIGITS_HARD = Scenario.model_validate(
             "labels of which it mistakes fewer than two training digits are left out. Logits are masked to the others."
         ),
     }
+)
+
+MINI_CVU_DIGITS_HARD_SHALLOW = shallow_variant(
+    MINI_CVU_DIGITS_HARD,
+    SHALLOW,
+    mirrors="cvu-imagenet-a-shallow",
+    source="builder:mini-cvu-digits-hard-shallow",
+    builder="mini-cvu-digits-hard-shallow",
+    description=f"{MINI_CVU_DIGITS_HARD.description} {SHALLOW_STANDS_FOR}",
 )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from lamofcbench.scenarios._cvu import shallow_variant
 from lamofcbench.scenarios.base import Scenario
-from lamofcbench.scenarios.mini_cvu_digits import MINI_CVU_DIGITS
+from lamofcbench.scenarios.mini_cvu_digits import MINI_CVU_DIGITS, SHALLOW, SHALLOW_STANDS_FOR
 
 MINI_CVU_DIGITS_RENDITIONS = Scenario.model_validate(
     {
@@ -28,4 +29,13 @@ MINI_CVU_DIGITS_RENDITIONS = Scenario.model_validate(
             "Logits are masked to these labels."
         ),
     }
+)
+
+MINI_CVU_DIGITS_RENDITIONS_SHALLOW = shallow_variant(
+    MINI_CVU_DIGITS_RENDITIONS,
+    SHALLOW,
+    mirrors="cvu-imagenet-r-shallow",
+    source="builder:mini-cvu-digits-renditions-shallow",
+    builder="mini-cvu-digits-renditions-shallow",
+    description=f"{MINI_CVU_DIGITS_RENDITIONS.description} {SHALLOW_STANDS_FOR}",
 )

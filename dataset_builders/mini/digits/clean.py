@@ -17,6 +17,7 @@ class DigitsBuilder(MiniBuilder):
     """The clean digits: a sample's inputs are a uint8 [24, 24, 3] image, its reference is the label."""
 
     name: ClassVar[str] = "mini-cvu-digits"
+    version: ClassVar[int] = 2  # 1 also stored the level of the shallow variant
     model_name: ClassVar[str] = "digits-vit"
 
     def samples(self, split: Split) -> Sequence[Sample]:
@@ -28,6 +29,12 @@ class DigitsBuilder(MiniBuilder):
     def content_hash(self, sample: Sample) -> str:
         """Returns the hex sha256 of the image's bytes, which the digit's pixels decide on every machine."""
         return hashlib.sha256(sample.inputs.tobytes()).hexdigest()
+
+
+class ShallowDigitsBuilder(DigitsBuilder):
+    """The same samples, for the split after an early block."""
+
+    name: ClassVar[str] = "mini-cvu-digits-shallow"
 
 
 def sample_of(digit: Digit) -> Sample:

@@ -32,6 +32,12 @@ class HardDigitsBuilder(DigitsBuilder):
         return [sample_of(digit) for digit in (hard_digits() if split == "test" else hardest_calibration_digits())]
 
 
+class ShallowHardDigitsBuilder(HardDigitsBuilder):
+    """The same samples, for the split after an early block."""
+
+    name: ClassVar[str] = "mini-cvu-digits-hard-shallow"
+
+
 def hard_labels() -> tuple[int, ...]:
     """Returns the labels of which the nearest mean mistakes at least two training digits.
 

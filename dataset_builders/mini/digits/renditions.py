@@ -34,6 +34,12 @@ class DigitRenditionsBuilder(DigitsBuilder):
         return [rendition(digit) for digit in digits if digit.label in LABELS]
 
 
+class ShallowDigitRenditionsBuilder(DigitRenditionsBuilder):
+    """The same samples, for the split after an early block."""
+
+    name: ClassVar[str] = "mini-cvu-digits-renditions-shallow"
+
+
 def rendition(digit: Digit) -> Sample:
     """Returns a digit in the way that its hash decides."""
     source = random.Random(f"mini-cvu-digits-renditions/{digit.hash}")

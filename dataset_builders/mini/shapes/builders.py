@@ -53,6 +53,7 @@ class ShapesLatentBuilder(ShapesBuilder):
     """The same samples, for the split before the decoder."""
 
     name: ClassVar[str] = "mini-ctti-shapes-latent"
+    version: ClassVar[int] = 2  # 1 stored the latents after scaling and shift
 
 
 def sample_of(scene: Scene, seed: int) -> Sample:

@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 import torch
 from conftest_models import fill_with_nan, randomised
+from torch import Tensor
 
 from lamofcbench.errors import DataError, ScenarioError
 from lamofcbench.features import FeatureSet
 from lamofcbench.models.loading import load_model
 from lamofcbench.models.sd3 import ControlledPrompt, SD3ControlNetSplitModel, SD3Options
+from lamofcbench.provenance import adapter_identity
 from lamofcbench.scenarios.base import SCENARIOS, Scenario
 
 SIDE, TOKENS, T5_TOKENS = 16, 7, 9
@@ -153,6 +155,26 @@ def test_the_second_split_gives_the_full_pipelines_image(latent_model: SD3Contro
         features = latent_model.front(sample)
         assert list(features) == ["latent"] and features["latent"].shape == (4, 4, 6)
         assert np.array_equal(latent_model.tail([features])[0], latent_model.full(sample))
+
+
+def test_the_latents_are_taken_before_scaling_and_shift(latent_model: SD3ControlNetSplitModel) -> None:
+    decoded: list[Tensor] = []
+    vae = latent_model.component("vae")
+    decode = vae.decode
+    vae.decode = lambda latents, **options: (decoded.append(latents), decode(latents, **options))[1]
+    features = latent_model.front(prompts()[0])
+    latent_model.tail([features])
+    latent_model.full(prompts()[0])  # the pipeline of diffusers scales and shifts its own
+    config = vae.config
+    for decoder_input in decoded:
+        assert torch.allclose((decoder_input[0] - config.shift_factor) * config.scaling_factor, features["latent"])
+    assert len(decoded) == 2 and config.scaling_factor != 1 and config.shift_factor != 0
+
+
+def test_where_latents_are_taken_has_an_identity_of_its_own() -> None:
+    assert adapter_identity(SCENARIOS.get("mini-ctti-shapes")) == "lamofcbench:sd3-controlnet@1"
+    latent = adapter_identity(SCENARIOS.get("mini-ctti-shapes-latent"))
+    assert latent == "lamofcbench:sd3-controlnet@1 + lamofcbench:sd3-latent@2"
 
 
 def test_a_batch_gives_the_single_images_up_to_rounding(model: SD3ControlNetSplitModel) -> None:

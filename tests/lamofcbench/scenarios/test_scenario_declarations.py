@@ -40,8 +40,23 @@ def test_a_variant_shares_all_but_its_split_with_its_track(id):
         assert FULL[variant.mirrors].variant_of == track.mirrors
 
 
-def test_the_second_split_of_text_to_image_is_a_variant():
-    assert VARIANTS == ["ctti-coco-canny-latent", "mini-ctti-shapes-latent"]
+def test_the_second_splits_of_classification_and_text_to_image_are_variants():
+    tracks = {ALL[id].variant_of for id in VARIANTS}
+    classification = {id for id, s in ALL.items() if s.metric == "accuracy" and s.variant_of is None}
+    assert classification == {
+        *("cvu-imagenet-val", "cvu-imagenet-a", "cvu-imagenet-r"),
+        *("mini-cvu-digits", "mini-cvu-digits-hard", "mini-cvu-digits-renditions"),
+    }
+    assert tracks == classification | {"ctti-coco-canny", "mini-ctti-shapes"}
+    assert all(id.removeprefix(ALL[id].variant_of) in ("-shallow", "-latent") for id in VARIANTS)
+
+
+@pytest.mark.parametrize("id", [id for id in VARIANTS if id.endswith("-shallow")])
+def test_classification_codes_one_level_in_each_of_its_two_runs(id):
+    shallow, deep = (9, 39) if ALL[id].edition == "full" else (1, 7)
+    for scenario, level in ((ALL[id], shallow), (ALL[ALL[id].variant_of], deep)):
+        assert scenario.splits == (level,)
+        assert [(t.name, t.dead) for t in scenario.tensors] == [(f"block.{level}", None)]
 
 
 def test_language_tracks_exist_on_both_backbones():
