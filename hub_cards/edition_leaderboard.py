@@ -3,7 +3,8 @@
 ``<edition>/leaderboard.json`` holds what README's table shows: of each codec its means over the edition's scenarios
 with their intervals, and its EBPFP@95 on each. Everything is read from the report's ``summary.json`` and the results'
 ``run.json``. Rows of codecs that the results lack stay, so that a codec that changes can be run again on its own,
-beside the reference.
+beside the reference. Where scenarios have changed since, ``earlier_data`` says which rows are still of their earlier
+versions or data.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ from lamofcbench.locks import LOCKS_DIRECTORY, locked
 
 LEADERBOARD_FILE = "leaderboard.json"
 PERCENT = 95
-SAME = ("lamofcbench", "protocol", "reference", "confidence", "scenarios")
-"""What rows must have in common to stand on one board."""
+SAME = ("lamofcbench", "protocol", "reference", "confidence")
+"""What rows must have in common to stand on one board, beside the names of the scenarios."""
 
 Board = dict[str, Any]
 
@@ -44,11 +45,12 @@ def leaderboard(results: Path, before: Board | None = None) -> Board:
         before: a leaderboard whose other rows stay.
 
     Rows of one codec's older code go with the newer; a codec of the same name from another place gets a row, and a
-    label, of its own.
+    label, of its own. Other rows may be of earlier data of some scenarios; they are marked in ``earlier_data``, and win
+    none of these.
 
     Raises:
         LaMoFCBenchError: if there is no report, a result does not cover its whole test split or is of another protocol,
-            or the other rows are of other data.
+            or the other rows are of other scenarios.
     """
     summary = _summary(results)
     parts = [scenario.scenario for scenario in summary.scenarios if scenario.samples != scenario.test_samples]
@@ -68,10 +70,13 @@ def leaderboard(results: Path, before: Board | None = None) -> Board:
         },
         "retained": {row.codec: _retained(summary, row.codec) for row in summary.overall},
         "runs": _runs(results, summary),
+        "earlier_data": {},
     }
     rows = summary.overall
     if before is not None:
         different = [name for name in SAME if before.get(name) != board[name]]
+        if before.get("scenarios", {}).keys() != board["scenarios"].keys():
+            different.append("scenarios")
         if different:
             raise LaMoFCBenchError(
                 f"the rows before were measured with other {', '.join(different)}; run all codecs, or remove them"
@@ -81,6 +86,7 @@ def leaderboard(results: Path, before: Board | None = None) -> Board:
         labels = labels_of([*new, *map(_origin, kept)])
         for name in ("retained", "runs"):
             board[name] = _parts(before[name], kept, labels) | _parts(board[name], rows, labels)
+        board["earlier_data"] = _earlier_data(before, board["scenarios"], kept, labels)
         rows = [row.model_copy(update={"codec": labels[_origin(row)]}) for row in (*rows, *kept)]
     rows = ranked(rows, PERCENT)
     winners = [winner(board, scenario) for scenario in board["scenarios"]]
@@ -130,10 +136,33 @@ def _parts(found: Mapping[str, Any], rows: Iterable[OverallRow], labels: Mapping
     return {names[label]: part for label, part in found.items() if label in names}
 
 
+def _earlier_data(
+    before: Board, scenarios: Mapping[str, Any], rows: Iterable[OverallRow], labels: Mapping[Origin, str]
+) -> dict[str, Any]:
+    """By label, the scenarios of which a row that stayed was measured on other data than a board's, and what these were.
+
+    Args:
+        before: the board that the rows are from.
+        scenarios: the version and data revision of each scenario on the new board.
+        rows: those that stay.
+        labels: which they get.
+    """
+    found = {}
+    for row in rows:
+        own = before["scenarios"] | before.get("earlier_data", {}).get(row.codec, {})
+        changed = {name: data for name, data in own.items() if data != scenarios[name]}
+        if changed:
+            found[labels[_origin(row)]] = changed
+    return found
+
+
 def winner(board: Board, scenario: str) -> str | None:
-    """The codec with the lowest rate on a scenario."""
+    """The codec with the lowest rate on a scenario, among those that ran on its present data."""
+    earlier = board.get("earlier_data", {})
     rates = {
-        codec: found[scenario]["ebpfp"]["value"] for codec, found in board["retained"].items() if scenario in found
+        codec: found[scenario]["ebpfp"]["value"]
+        for codec, found in board["retained"].items()
+        if scenario in found and scenario not in earlier.get(codec, {})
     }
     known = {codec: rate for codec, rate in rates.items() if rate is not None}
     return min(known, key=known.__getitem__, default=None)

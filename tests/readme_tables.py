@@ -95,6 +95,8 @@ KINDS = {
     "text and image": "sd3-controlnet",
 }
 """Columns of the leaderboard: what is coded, by the split model that makes it."""
+EARLIER = "†"
+"""Marks rows on earlier data than today's."""
 
 
 def leaderboard_table() -> str:
@@ -104,11 +106,48 @@ def leaderboard_table() -> str:
     """
     board = json.loads(LEADERBOARD.read_text())
     small = json.loads(SMALL_LEADERBOARD.read_text()) if SMALL_LEADERBOARD.is_file() else None
-    return board_table(board, small)
+    return board_table(board, small, on_earlier_data(board, mini_data()))
 
 
-def board_table(board: Mapping[str, Any], small: Mapping[str, Any] | None) -> str:
-    """The table of the mini edition's board, and of the small edition's beside it."""
+def mini_data() -> dict[str, dict[str, Any]]:
+    """Version and data revision of each mini track, as a run of today would have them."""
+    return {
+        scenario.id: {"version": scenario.version, "data_revision": BUILDERS.get(scenario.builder)().revision()}
+        for scenario in SCENARIOS
+        if scenario.edition == "mini" and scenario.variant_of is None
+    }
+
+
+def on_earlier_data(board: Mapping[str, Any], data: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """The rows of a board that were measured on other data than today's, and of which scenarios.
+
+    >>> on_earlier_data({"codecs": [{"codec": "a"}], "scenarios": {"x": 1, "y": 1}}, {"x": 1, "y": 2})
+    {'a': ['y']}
+    """
+    found = {}
+    for row in board["codecs"]:
+        own = board["scenarios"] | board.get("earlier_data", {}).get(row["codec"], {})
+        changed = [name for name, measured in own.items() if measured != data.get(name)]
+        if changed:
+            found[row["codec"]] = changed
+    return found
+
+
+def earlier_scenarios(earlier: Mapping[str, Sequence[str]]) -> str:
+    """The scenarios of which some row was measured on earlier data, in words."""
+    return ", ".join(f"`{name}`" for name in sorted({name for names in earlier.values() for name in names}))
+
+
+def board_table(
+    board: Mapping[str, Any], small: Mapping[str, Any] | None, earlier: Mapping[str, Sequence[str]] | None = None
+) -> str:
+    """The table of the mini edition's board, and of the small edition's beside it.
+
+    Args:
+        board: of the mini edition.
+        small: of the small edition, where there is one.
+        earlier: the rows on earlier data; they get a mark, and a line below the table says of which scenarios.
+    """
     scenarios = {s.id: s.backbone.adapter for s in SCENARIOS}
     figures: dict[str, list[float]] = {}
     for row in board["codecs"]:
@@ -130,7 +169,10 @@ def board_table(board: Mapping[str, Any], small: Mapping[str, Any] | None) -> st
         measured = ["-" if bd_rate is None else f"{bd_rate:+.0f} %", "-" if gap is None else f"{gap:.2f}"]
         measured.append(str(row.get("verified_samples") or "no"))
         own = small_cells.get(codec, ["-"] * len(heads))
-        lines.append(f"| `{codec}` | {' | '.join([*cells[codec], *counts, *measured, *own])} |")
+        mark = f" {EARLIER}" if earlier and codec in earlier else ""
+        lines.append(f"| `{codec}`{mark} | {' | '.join([*cells[codec], *counts, *measured, *own])} |")
+    if earlier:
+        lines += ["", f"{EARLIER} Measured on earlier data of {earlier_scenarios(earlier)}; not made anew yet."]
     return "\n".join(lines)
 
 
@@ -174,7 +216,10 @@ def findings() -> str:
         f"{sum(run['results'] for run in runs)} results took {hours:.1f} hours in {processes} ({processors}), "
         "without loading models and fitting codecs."
     )
-    return "\n".join(f"- {line}" for line in [*board["findings"], cost])
+    lines = [*board["findings"], cost]
+    if earlier := on_earlier_data(board, mini_data()):
+        lines.append(f"Rows with {EARLIER} count here as they were measured, on earlier data.")
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def geometric_mean(values: Sequence[float]) -> float:
