@@ -17,6 +17,7 @@ from edition_card import figure, markdown_table, measure, scenarios_of, spread_t
 
 from lamofcbench.atomic import write_text
 from lamofcbench.builders import BUILDERS
+from lamofcbench.errors import UnknownNameError
 from lamofcbench.scenarios.base import SCENARIOS, Scenario
 
 FOLDER = Path(__file__).parent / "mini"
@@ -38,10 +39,11 @@ def card(facts: dict[str, Any]) -> str:
     parts += [image_table(), ""]
     parts += ["## Models", "", model_table(), ""]
     parts += ["## Spread of the tensors", "", (TEMPLATES / "spread.md").read_text(encoding="utf-8").rstrip(), ""]
-    for model, scenario in one_scenario_a_model().items():
-        original = SCENARIOS.get(scenario.mirrors or "")
-        table = spread_table(facts[scenario.id]["tensors"], original)
-        parts += [f"### {model}, on `{scenario.id}`", "", table, ""]
+    for model, track in one_scenario_a_model().items():
+        for scenario in (track, *(other for other in mini_scenarios() if other.variant_of == track.id)):
+            original = SCENARIOS.get(scenario.mirrors or "")
+            table = spread_table(facts[scenario.id]["tensors"], original)
+            parts += [f"### {model}, on `{scenario.id}`", "", table, ""]
     return "\n".join(parts)
 
 
@@ -117,7 +119,8 @@ def seed_range(scenario: Scenario) -> str:
     """The lowest and highest score over trainings with several seeds; empty for images, which refer to themselves."""
     if scenario.prediction == "image":
         return ""
-    return _range([found[scenario.id] for found in seeds_of(model_directory(scenario)).values()])
+    scored = scenario.variant_of or scenario.id  # uncoded features give the same predictions wherever the split is
+    return _range([found[scored] for found in seeds_of(model_directory(scenario)).values()])
 
 
 def seeds_of(model: Path) -> dict[str, dict[str, float]]:
@@ -154,14 +157,36 @@ def one_scenario_a_model() -> dict[str, Scenario]:
     return found
 
 
+def measured_facts(results: Path, only: Sequence[str] | None = None) -> dict[str, Any]:
+    """The facts of every mini scenario.
+
+    Args:
+        results: anchors and floors are kept there.
+        only: ids of the scenarios to measure; the others keep the facts that there are. None to measure all.
+
+    Raises:
+        UnknownNameError: if an id is none of a mini scenario.
+    """
+    scenarios = {scenario.id: scenario for scenario in mini_scenarios()}
+    if only is None:
+        return {id: measure(scenario, results) for id, scenario in scenarios.items()}
+    for id in only:
+        if id not in scenarios:
+            raise UnknownNameError("mini scenario", id, list(scenarios))
+    before = json.loads(FACTS.read_text(encoding="utf-8"))
+    found = before | {id: measure(scenarios[id], results) for id in only}
+    return {id: found[id] for id in scenarios}
+
+
 def main() -> None:
     """Measures what is asked for, and writes facts and card."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("results/card"), help="anchors and floors are kept there")
     parser.add_argument("--text-only", action="store_true", help="write the card from the facts as they are")
+    parser.add_argument("--only", nargs="+", metavar="ID", help="measure these scenarios; other facts stay as they are")
     arguments = parser.parse_args()
     if not arguments.text_only:
-        facts = {scenario.id: measure(scenario, arguments.results) for scenario in mini_scenarios()}
+        facts = measured_facts(arguments.results, arguments.only)
         write_text(FACTS, json.dumps(facts, indent=1) + "\n")
     write_text(CARD, card(json.loads(FACTS.read_text(encoding="utf-8"))))
 
