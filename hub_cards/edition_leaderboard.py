@@ -139,7 +139,7 @@ def _parts(found: Mapping[str, Any], rows: Iterable[OverallRow], labels: Mapping
 def _earlier_data(
     before: Board, scenarios: Mapping[str, Any], rows: Iterable[OverallRow], labels: Mapping[Origin, str]
 ) -> dict[str, Any]:
-    """By label, the scenarios of which a row that stayed was measured on other data than a board's, and what these were.
+    """By label, the scenarios of which a row that stayed has other data than the board, and what data these were.
 
     Args:
         before: the board that the rows are from.

@@ -217,7 +217,7 @@ def findings() -> str:
         "without loading models and fitting codecs."
     )
     lines = [*board["findings"], cost]
-    if earlier := on_earlier_data(board, mini_data()):
+    if on_earlier_data(board, mini_data()):
         lines.append(f"Rows with {EARLIER} count here as they were measured, on earlier data.")
     return "\n".join(f"- {line}" for line in lines)
 

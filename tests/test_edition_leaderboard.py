@@ -64,9 +64,35 @@ def test_rows_of_codecs_that_did_not_run_stay(edition_leaderboard, whole, tmp_pa
     assert after["findings"][0].startswith(f"{after['codecs'][0]['codec']} compresses most")
 
 
-def test_rows_of_other_data_do_not_stand_on_one_board(edition_leaderboard, whole):
+HARD = "mini-cvu-digits-hard"
+
+
+def test_rows_of_earlier_data_are_marked_until_they_are_made_anew(edition_leaderboard, whole, tmp_path):
+    now = edition_leaderboard.leaderboard(whole)
+    assert now["earlier_data"] == {}
+    earlier = {"version": 1, "data_revision": "0" * 64}
+    before = json.loads(json.dumps(now))
+    del before["earlier_data"]  # as boards were before there were such rows
+    before["scenarios"][HARD] = earlier
+    for row in before["codecs"]:
+        if row["codec"] == "kmeans":
+            row |= {"name": "other", "codec": "other"}
+    for name in ("retained", "runs"):
+        before[name]["other"] = before[name].pop("kmeans")
+    before["retained"]["other"][HARD]["ebpfp"]["value"] = 1e-6
+    after = edition_leaderboard.leaderboard(whole, before)
+    assert {row["codec"] for row in after["codecs"]} == {"uniform", "kmeans", "other"}
+    assert after["earlier_data"] == {"other": {HARD: earlier}} and after["scenarios"] == now["scenarios"]
+    assert edition_leaderboard.winner(after, HARD) != "other"
+    again = edition_leaderboard.leaderboard(whole, after)
+    assert again["earlier_data"] == after["earlier_data"]
+    current = json.loads(json.dumps(before).replace('"other"', '"kmeans"'))
+    assert edition_leaderboard.leaderboard(whole, current)["earlier_data"] == {}
+
+
+def test_rows_of_other_scenarios_do_not_stand_on_one_board(edition_leaderboard, whole):
     before = edition_leaderboard.leaderboard(whole)
-    before["scenarios"]["mini-cvu-digits-hard"]["data_revision"] = "0" * 64
+    before["scenarios"]["mini-cvu-digits"] = before["scenarios"][HARD]
     with pytest.raises(LaMoFCBenchError, match="with other scenarios; run all codecs"):
         edition_leaderboard.leaderboard(whole, before)
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from lamofcbench.errors import UnknownNameError
+
 CARDS = Path(__file__).parent.parent / "hub_cards"
 
 
@@ -52,6 +54,15 @@ def test_measuring_again_gives_the_same_facts(mini_card, facts, tmp_path):
     assert again["anchor"] == pytest.approx(found["anchor"], abs=0.005)
     assert again["floor"] == pytest.approx(found["floor"], abs=0.005)
     assert again["constant"] == found["constant"]
+
+
+def test_scenarios_that_changed_are_measured_without_the_others(mini_card, facts, tmp_path, monkeypatch):
+    monkeypatch.setattr(mini_card, "measure", lambda scenario, results: {"measured": scenario.id})
+    found = mini_card.measured_facts(tmp_path, ["mini-cvu-digits-shallow"])
+    assert list(found) == list(facts)
+    assert found == facts | {"mini-cvu-digits-shallow": {"measured": "mini-cvu-digits-shallow"}}
+    with pytest.raises(UnknownNameError, match="did you mean 'mini-cvu-digits'"):
+        mini_card.measured_facts(tmp_path, ["mini-cvu-digit"])
 
 
 def test_models_of_another_seed_are_measured_and_kept_beside_the_shipped_ones(facts, tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from readme_tables import README, board_table, with_tables
+from readme_tables import README, board_table, on_earlier_data, with_tables
 
 TEXT = README.read_text()
 BLOCK = re.compile(r"<!-- (file: (?P<file>[\w.]+)|run|test) -->\n```(?P<language>\w+)\n(?P<body>.*?)```", re.DOTALL)
@@ -58,3 +58,22 @@ def test_the_small_edition_is_a_group_of_columns_of_its_own():
     alone, both = board_table(mini, None).split("\n"), board_table(mini, small).split("\n")
     assert both[0] == f"{alone[0]} small: prose | small: all |"
     assert both[2] == f"{alone[2]} **5.00** | **5.00** |" and both[3] == f"{alone[3]} - | - |"
+
+
+def test_rows_on_earlier_data_are_marked_and_the_scenarios_named():
+    measured = {"mini-cvu-digits": {"version": 1}, "mini-cvu-depth": {"version": 1}}
+    today = measured | {"mini-cvu-digits": {"version": 2}}
+    absent = {"percent": {"value": None}}
+    rest = {"ebpfp": {"95": {"value": 2.0}}, "bd_rate_score": absent, "bound_gap": {"value": None}}
+    board = {
+        "codecs": [{"codec": "a", **rest}, {"codec": "b", **rest}],
+        "retained": {"a": {}, "b": {}},
+        "scenarios": today,
+        "earlier_data": {"b": {"mini-cvu-digits": {"version": 1}}},
+    }
+    assert on_earlier_data(board, today) == {"b": ["mini-cvu-digits"]}
+    lines = board_table(board, None, on_earlier_data(board, today)).split("\n")
+    assert lines[2].startswith("| `a` |") and lines[3].startswith("| `b` † |")
+    assert lines[4:] == ["", "† Measured on earlier data of `mini-cvu-digits`; not made anew yet."]
+    older = board | {"scenarios": measured, "earlier_data": {}}
+    assert on_earlier_data(older, today) == {"a": ["mini-cvu-digits"], "b": ["mini-cvu-digits"]}

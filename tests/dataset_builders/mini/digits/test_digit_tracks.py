@@ -17,6 +17,7 @@ from dataset_builders.mini.digits.hard import (
 )
 from dataset_builders.mini.digits.plan import digits_plan, enlarge
 from dataset_builders.mini.digits.renditions import LABELS, RENDERERS, DigitRenditionsBuilder, inverted, rendition
+from lamofcbench import builders as registered
 from lamofcbench.models.loading import load_model
 from lamofcbench.scenarios.base import SCENARIOS
 
@@ -51,6 +52,16 @@ def test_the_classes_that_can_be_predicted_are_the_tracks_labels(builder_class):
     labels = {sample.reference for split in ("test", "calibration") for sample in builder_class().samples(split)}
     assert set(options["class_indices"]) == labels
     assert len(labels) < options["classes"]
+
+
+@pytest.mark.parametrize("builder_class", [DigitsBuilder, *BUILDERS])
+def test_a_variant_brings_the_samples_and_the_model_of_its_track(builder_class):
+    track, variant = builder_class(), registered.BUILDERS.get(f"{builder_class.name}-shallow")()
+    assert variant.model_directory() == track.model_directory()
+    assert variant.revision() != track.revision()  # their features differ
+    for split in ("test", "calibration"):
+        facts = [[(s.id, b.content_hash(s), s.reference) for s in b.samples(split)] for b in (track, variant)]
+        assert facts[0] == facts[1]
 
 
 def test_hard_digits_are_those_that_the_nearest_mean_mistakes():
