@@ -72,11 +72,11 @@ def scenarios_by_model() -> dict[str, list[Scenario]]:
 
 def anchor_with(folder: Path, scenario: Scenario, results: Path) -> float:
     """The score of a scenario's uncoded features with the models of a folder, on the whole test split."""
-    MiniBuilder.weights = folder
+    before, MiniBuilder.weights = MiniBuilder.weights, folder
     try:
         return evaluate([], scenario, results=results / folder.name).anchor.score
     finally:
-        MiniBuilder.weights = WEIGHTS
+        MiniBuilder.weights = before
 
 
 def of_images(record: dict[str, Any]) -> Scores:
