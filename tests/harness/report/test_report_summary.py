@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import synthetic_results
 
 from harness.report.compile import compile_summary
 from harness.report.deployment import link_times
@@ -271,7 +272,15 @@ def test_errors_that_contradict_the_result_skip_it(writer):
     assert any("disagree on the error of tensor 'block.1'" in warning for warning in summary.warnings)
 
 
-def test_without_the_data_of_the_results_there_is_no_bound_and_the_reason_is_told(writer):
+def test_results_with_other_tensors_than_the_scenario_has_get_no_bound(writer):
+    writer.anchor_and_floor()  # of a version that stored an early level besides
+    writer.write("uniform", ebpfp=2.0, score=0.9, nmse=0.5)
+    part = _scenario(compile_summary(writer.root, resamples=0))
+    assert part.bound is None and "other tensors" in part.bound_reason
+
+
+def test_without_the_data_of_the_results_there_is_no_bound_and_the_reason_is_told(writer, monkeypatch):
+    monkeypatch.setattr(synthetic_results, "TENSORS", {"block.7": 600})
     writer.anchor_and_floor()
     writer.write("uniform", ebpfp=2.0, score=0.9, nmse=0.5)
     part = _scenario(compile_summary(writer.root, resamples=0))
