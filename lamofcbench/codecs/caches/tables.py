@@ -1,0 +1,130 @@
+"""Calibrated tables for the codes and scales of a plan: one for each component, and for each group's steps and lows.
+
+First tokens have tables of their own: in many models they are attention sinks, and the same in every sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lamofcbench.codecs.caches.plan import CodedRows, Plan
+from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder, frequencies_from_weights
+from lamofcbench.errors import CodecError
+
+PRIOR_STRENGTH = 8.0
+"""How many observations the belief that all codes are equally likely is worth, and for first tokens that they are like
+all others."""
+_FIRST, _OTHERS = range(2)
+_PROFILES = 2
+
+
+@dataclass(frozen=True)
+class PlanTables:
+    """The tables of a plan.
+
+    Attributes:
+        plan: whose codes they are of.
+        codes: of each profile, one for each component.
+        scales: of each profile, for the upper bytes of steps and then of lows, one for each integer group.
+    """
+
+    plan: Plan
+    codes: list[list[FrequencyTable]]
+    scales: list[list[FrequencyTable]]
+
+    def put(self, encoder: SymbolEncoder, coded: CodedRows, *, starts: bool) -> None:
+        """Appends rows; ``starts`` where the first of them is the first of its sample."""
+        for profile, rows in _profiles(len(coded.codes), starts=starts):
+            scales = np.concatenate([coded.steps[rows].T, coded.lows[rows].T]).view(np.uint16)
+            for words, table in zip(scales, self.scales[profile], strict=True):
+                encoder.put((words >> 8).astype(np.int32), table)
+            encoder.put_bits((scales & 0xFF).astype(np.int32), 8)
+            for codes, table in zip(coded.codes[rows].T.astype(np.int32), self.codes[profile], strict=True):
+                encoder.put(codes, table)
+
+    def take(self, decoder: SymbolDecoder, rows: int, *, starts: bool) -> CodedRows:
+        """The rows that `put` appended."""
+        groups = self.plan.integer_groups
+        scales = np.zeros((2 * groups, rows), np.uint16)
+        codes = np.zeros((self.plan.components, rows), np.uint8)
+        for profile, part in _profiles(rows, starts=starts):
+            count = part.stop - part.start
+            for words, table in zip(scales, self.scales[profile], strict=True):
+                words[part] = decoder.take(count, table) << 8
+            scales[:, part] |= decoder.take_bits(2 * groups * count, 8).reshape(-1, count).astype(np.uint16)
+            for values, table in zip(codes, self.codes[profile], strict=True):
+                values[part] = decoder.take(count, table)
+        halves = scales.view(np.float16)
+        return CodedRows(halves[:groups].T.copy(), halves[groups:].T.copy(), codes.T.copy())
+
+    def least_cost(self, rows: int, *, starts: bool) -> int:
+        """What rows cost at the least, for `lamofcbench.codecs.entropy.least_bytes`."""
+        return sum(
+            (part.stop - part.start) * sum(t.least_cost for t in (*self.codes[profile], *self.scales[profile]))
+            for profile, part in _profiles(rows, starts=starts)
+        )
+
+    @classmethod
+    def from_state(cls, plan: Plan, index: int, state: dict[str, Tensor]) -> PlanTables:
+        """The tables of a codec's state.
+
+        Raises:
+            CodecError: if they are missing or do not fit the plan.
+        """
+        widths = sorted(set(plan.bits.tolist()))
+        codes: list[list[FrequencyTable]] = [[], []]
+        try:
+            by_width = {width: state[f"{index}.codes{width}"].to(torch.int32).numpy() for width in widths}
+            scales = state[f"{index}.scales"].to(torch.int32).numpy()
+        except KeyError as error:
+            raise CodecError(f"the state of group {index} lacks {error}") from error
+        counts = {width: int((plan.bits == width).sum()) for width in widths}
+        fitting = all(by_width[width].shape == (_PROFILES, counts[width], 2**width) for width in widths)
+        if not fitting or scales.shape != (_PROFILES, 2 * plan.integer_groups, 256):
+            raise CodecError(f"the state of group {index} has not a table for each component and scale")
+        for profile in range(_PROFILES):
+            rows = {width: iter(by_width[width][profile]) for width in widths}
+            codes[profile] = [FrequencyTable(next(rows[width])) for width in plan.bits.tolist()]
+        return cls(plan, codes, [[FrequencyTable(row) for row in part] for part in scales])
+
+
+def learned_tables(plan: Plan, index: int, coded: CodedRows, first: NDArray[np.bool_]) -> dict[str, Tensor]:
+    """Frequencies for a codec's state, counted on rows of calibration samples.
+
+    Args:
+        plan: that coded them.
+        index: of the group of tensors.
+        coded: the rows.
+        first: which of them are the first of their sample, ``[rows]``.
+    """
+    state = {}
+    for width in sorted(set(plan.bits.tolist())):
+        codes = coded.codes[:, plan.bits == width]
+        state[f"{index}.codes{width}"] = _frequencies(codes, first, 2**width)
+    uppers = np.concatenate([coded.steps, coded.lows], axis=1).view(np.uint16) >> 8
+    state[f"{index}.scales"] = _frequencies(uppers, first, 256)
+    return state
+
+
+def _frequencies(symbols: NDArray[np.uint8] | NDArray[np.uint16], first: NDArray[np.bool_], alphabet: int) -> Tensor:
+    """Of each profile and column, int32 ``[profiles, columns, alphabet]``."""
+    tables = np.zeros((_PROFILES, symbols.shape[1], alphabet), np.int32)
+    for column in range(symbols.shape[1]):
+        counts = [np.bincount(symbols[rows, column], minlength=alphabet) for rows in (first, ~first)]
+        pooled = counts[_FIRST] + counts[_OTHERS] + PRIOR_STRENGTH / alphabet
+        tables[_OTHERS, column] = frequencies_from_weights(counts[_OTHERS] + PRIOR_STRENGTH / alphabet)
+        tables[_FIRST, column] = frequencies_from_weights(counts[_FIRST] + PRIOR_STRENGTH * pooled / pooled.sum())
+    return torch.from_numpy(tables)
+
+
+def _profiles(rows: int, *, starts: bool) -> Iterator[tuple[int, slice]]:
+    if starts and rows:
+        yield _FIRST, slice(0, 1)
+    if rows > starts:
+        yield _OTHERS, slice(int(starts), rows)
