@@ -26,6 +26,11 @@ def token_groups(specs: FeatureSpecs) -> list[RowGroup]:
     return [_row_group(members) for members in groups.values()]
 
 
+def stored_rows(spec: TensorSpec) -> RowGroup:
+    """A tensor by itself, keys as caches hold them: with their rotary embedding."""
+    return _row_group([spec.model_copy(update={"rotary_base": None})])
+
+
 def other_specs(specs: FeatureSpecs) -> FeatureSpecs | None:
     """The specs of all tensors but those of tokens, without side information; None where there are none."""
     others = tuple(spec for spec in specs.tensors if not is_of_tokens(spec))
