@@ -69,7 +69,7 @@ class CachegenCodec(Codec):
     """
 
     Params = CachegenParams
-    rate_points = tuple({"bin": width} for width in (0.02, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8))
+    rate_points = tuple({"bin": width} for width in (0.02, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0))
     needs_calibration = True
     paper = "https://arxiv.org/abs/2310.07240"
 

@@ -79,7 +79,7 @@ class KvtcCodec(Codec):
     """
 
     Params = KvtcParams
-    rate_points = tuple({"ratio": float(ratio)} for ratio in (2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128))
+    rate_points = tuple({"ratio": float(ratio)} for ratio in (2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256, 512))
     needs_calibration = True
     paper = "https://arxiv.org/abs/2511.01815"
 

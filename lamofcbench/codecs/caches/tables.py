@@ -13,13 +13,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lamofcbench.codecs.caches import floats
+from lamofcbench.codecs.caches.allocation import FLOAT_BITS
 from lamofcbench.codecs.caches.plan import CodedRows, Plan
 from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder, frequencies_from_weights
 from lamofcbench.errors import CodecError
 
-PRIOR_STRENGTH = 8.0
-"""How many observations the belief that all codes are equally likely is worth, and for first tokens that they are like
-all others."""
+PRIOR_STRENGTH = 16.0
+"""How many observations a prior is worth: that integers are as likely as those near them, and that first tokens are
+like all others."""
+FLOAT_PRIOR_STRENGTH = 128.0
+"""How many the prior of floats is worth, which is distributed by their deviation: some hundred codes are in use."""
+_UNIFORM_SHARE = 0.05
+_REACH, _DECAY = 8, 0.6
 _FIRST, _OTHERS = range(2)
 _PROFILES = 2
 
@@ -104,23 +110,63 @@ def learned_tables(plan: Plan, index: int, coded: CodedRows, first: NDArray[np.b
         first: which of them are the first of their sample, ``[rows]``.
     """
     state = {}
+    values = plan.decode(coded)
+    exponents = np.repeat([part.exponent for part in plan.parts], [s.stop - s.start for s, _ in plan.spans])
     for width in sorted(set(plan.bits.tolist())):
-        codes = coded.codes[:, plan.bits == width]
-        state[f"{index}.codes{width}"] = _frequencies(codes, first, 2**width)
+        which = plan.bits == width
+        codes = coded.codes[:, which]
+        if width == FLOAT_BITS:
+            squares = np.square(values[:, which], dtype=np.float64)
+            deviations = np.sqrt(squares.mean(0)) if len(squares) else np.ones(squares.shape[1])
+            priors = [_of_floats(*of) for of in zip(deviations.tolist(), exponents[which].tolist(), strict=True)]
+        else:
+            priors = [_smoothed(np.bincount(column, minlength=2**width)) for column in codes.T]
+        strength = FLOAT_PRIOR_STRENGTH if width == FLOAT_BITS else PRIOR_STRENGTH
+        state[f"{index}.codes{width}"] = _frequencies(codes, first, priors, strength)
     uppers = np.concatenate([coded.steps, coded.lows], axis=1).view(np.uint16) >> 8
-    state[f"{index}.scales"] = _frequencies(uppers, first, 256)
+    priors = [_smoothed(np.bincount(column, minlength=256)) for column in uppers.T]
+    state[f"{index}.scales"] = _frequencies(uppers, first, priors, PRIOR_STRENGTH)
     return state
 
 
-def _frequencies(symbols: NDArray[np.uint8] | NDArray[np.uint16], first: NDArray[np.bool_], alphabet: int) -> Tensor:
+def _frequencies(
+    symbols: NDArray[np.uint8] | NDArray[np.uint16],
+    first: NDArray[np.bool_],
+    priors: list[NDArray[np.float64]],
+    strength: float,
+) -> Tensor:
     """Of each profile and column, int32 ``[profiles, columns, alphabet]``."""
+    alphabet = len(priors[0]) if priors else 256
     tables = np.zeros((_PROFILES, symbols.shape[1], alphabet), np.int32)
-    for column in range(symbols.shape[1]):
+    for column, prior in enumerate(priors):
         counts = [np.bincount(symbols[rows, column], minlength=alphabet) for rows in (first, ~first)]
-        pooled = counts[_FIRST] + counts[_OTHERS] + PRIOR_STRENGTH / alphabet
-        tables[_OTHERS, column] = frequencies_from_weights(counts[_OTHERS] + PRIOR_STRENGTH / alphabet)
+        others = counts[_OTHERS] + strength * ((1 - _UNIFORM_SHARE) * prior + _UNIFORM_SHARE / alphabet)
+        pooled = counts[_FIRST] + others
+        tables[_OTHERS, column] = frequencies_from_weights(others)
         tables[_FIRST, column] = frequencies_from_weights(counts[_FIRST] + PRIOR_STRENGTH * pooled / pooled.sum())
     return torch.from_numpy(tables)
+
+
+def _smoothed(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Probabilities by the counts near each code: neighbours are near in value, in upper bytes of scales too."""
+    kernel = _DECAY ** np.abs(np.arange(-_REACH, _REACH + 1))
+    spread = np.convolve(counts, kernel)[_REACH:-_REACH]
+    return spread / spread.sum() if counts.any() else np.full(len(counts), 1 / len(counts))
+
+
+def _of_floats(deviation: float, exponent: int) -> NDArray[np.float64]:
+    """Probabilities of the codes of floats under a logistic distribution of this deviation."""
+    codes = np.arange(256, dtype=np.uint8)
+    numbers = codes[codes & 0x7F != 0x7F]
+    values = floats.from_codes(numbers, exponent).astype(np.float64)
+    order = np.argsort(values, kind="stable")
+    edges = (values[order][1:] + values[order][:-1]) / 2
+    scale = max(deviation, float(2.0**exponent) / 1024) * np.sqrt(3) / np.pi
+    with np.errstate(over="ignore"):
+        cumulative = np.concatenate([[0.0], 1 / (1 + np.exp(-edges / scale)), [1.0]])
+    probabilities = np.zeros(256)
+    probabilities[numbers[order]] = np.diff(cumulative)
+    return probabilities
 
 
 def _profiles(rows: int, *, starts: bool) -> Iterator[tuple[int, slice]]:
