@@ -5,7 +5,7 @@ First tokens have tables of their own: in many models they are attention sinks, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,7 +77,7 @@ class PlanTables:
         )
 
     @classmethod
-    def from_state(cls, plan: Plan, index: int, state: dict[str, Tensor]) -> PlanTables:
+    def from_state(cls, plan: Plan, index: int, state: Mapping[str, Tensor]) -> PlanTables:
         """The tables of a codec's state.
 
         Raises:
@@ -123,14 +123,14 @@ def learned_tables(plan: Plan, index: int, coded: CodedRows, first: NDArray[np.b
             priors = [_smoothed(np.bincount(column, minlength=2**width)) for column in codes.T]
         strength = FLOAT_PRIOR_STRENGTH if width == FLOAT_BITS else PRIOR_STRENGTH
         state[f"{index}.codes{width}"] = _frequencies(codes, first, priors, strength)
-    uppers = np.concatenate([coded.steps, coded.lows], axis=1).view(np.uint16) >> 8
+    uppers = np.concatenate([coded.steps, coded.lows], axis=1).view(np.uint16) >> np.uint16(8)
     priors = [_smoothed(np.bincount(column, minlength=256)) for column in uppers.T]
     state[f"{index}.scales"] = _frequencies(uppers, first, priors, PRIOR_STRENGTH)
     return state
 
 
 def _frequencies(
-    symbols: NDArray[np.uint8] | NDArray[np.uint16],
+    symbols: NDArray[np.unsignedinteger],
     first: NDArray[np.bool_],
     priors: list[NDArray[np.float64]],
     strength: float,
