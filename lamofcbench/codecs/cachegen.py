@@ -17,11 +17,11 @@ from lamofcbench.codecs import integers
 from lamofcbench.codecs.base import Codec
 from lamofcbench.codecs.caches import companion
 from lamofcbench.codecs.caches.anchors import AnchoredRows, AnchorMoments, Steps
-from lamofcbench.codecs.caches.channel_tables import ChannelTables
+from lamofcbench.codecs.caches.channel_tables import ChannelCounts, ChannelTables
 from lamofcbench.codecs.caches.tokens import is_of_tokens, other_specs, stored_rows, token_groups
 from lamofcbench.codecs.channel import ChannelCodec
 from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder, least_bytes
-from lamofcbench.codecs.transform.classes import UNCODED, TableCounts, classes_of
+from lamofcbench.codecs.transform.classes import UNCODED, classes_of
 from lamofcbench.codecs.transform.profiles import rows_of
 from lamofcbench.codecs.transform.rows import RowGroup
 from lamofcbench.errors import CodecError
@@ -86,8 +86,7 @@ class CachegenCodec(Codec):
             steps.append(Steps(anchor_step, self.params.bin * depth * _median(delta)))
             anchor_classes.append(classes_of(anchor, steps[-1].anchor))
             delta_classes.append(classes_of(delta, steps[-1].delta))
-        used = [classes.reshape(-1) for classes in (*anchor_classes, *delta_classes)]
-        counts = TableCounts(np.unique(np.concatenate([np.zeros(1, np.int64), *used])))
+        counts = ChannelCounts([*anchor_classes, *delta_classes])
         state: dict[str, Tensor] = {}
         for index, moment in enumerate(moments):
             state[f"{index}.means"] = torch.from_numpy(moment.means().astype(np.float32))

@@ -52,7 +52,7 @@ class TurboquantCodec(GroupedCodec):
 
     def arrange(self, view: TokenView, tokens: Values) -> Values:
         """Rotated vectors ``[vectors, length]``."""
-        vectors = bounded(tokens.T if view.role == "latent" else tokens).reshape(self.vectors_size(view))
+        vectors: Values = bounded(tokens.T if view.role == "latent" else tokens).reshape(self.vectors_size(view))
         if vectors.size:
             for signs in _signs(vectors.shape[1]):
                 vectors = rotate(vectors * signs)

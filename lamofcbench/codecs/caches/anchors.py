@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lamofcbench.codecs.caches.channel_tables import ChannelTables
+from lamofcbench.codecs.caches.channel_tables import ChannelCounts, ChannelTables
 from lamofcbench.codecs.entropy import SymbolDecoder, SymbolEncoder
-from lamofcbench.codecs.transform.classes import TableCounts
 
 Matrix = NDArray[np.float32]
 Values = NDArray[np.float64]
@@ -94,12 +93,25 @@ class AnchoredRows:
 
     def put(self, encoder: SymbolEncoder, rows: Matrix) -> None:
         """Appends rows ``[rows, C]``."""
+        self._code(rows, lambda tables, scaled: tables.put(encoder, scaled))
+
+    def count(self, rows: Matrix, counts: ChannelCounts) -> None:
+        """Counts rows ``[rows, C]`` into tables that are yet to be made."""
+
+        def code(tables: ChannelTables, scaled: Values) -> Values:
+            counts.add(scaled, tables.numbers)
+            return np.rint(scaled)
+
+        self._code(rows, code)
+
+    def _code(self, rows: Matrix, code: Callable[[ChannelTables, Values], Values]) -> None:
+        """Calls what codes values in steps by tables, and returns what will be decoded, for anchors and for deltas."""
         values = rows.astype(np.float64)
         decoded = np.zeros((self._anchor_count(len(rows)), rows.shape[1]))
         for kind, at in self._kinds(len(rows)):
             scaled = (values[:: self.group][at] - self.means[kind]) / self.steps.anchor
-            decoded[at] = self._anchor(kind, self.anchors[kind].put(encoder, scaled))
-        self.deltas.put(encoder, self._scaled_deltas(values, decoded))
+            decoded[at] = self._anchor(kind, code(self.anchors[kind], scaled))
+        code(self.deltas, (values - self._near(decoded, len(rows)))[self._others(len(rows))] / self.steps.delta)
 
     def take(self, decoder: SymbolDecoder, rows: int) -> Matrix:
         """The rows ``[rows, C]`` that `put` appended."""
@@ -110,17 +122,6 @@ class AnchoredRows:
         others = self._others(rows)
         near[others] += self.deltas.take(decoder, int(others.sum())) * self.steps.delta
         return np.clip(near, -_LARGEST, _LARGEST).astype(np.float32)
-
-    def count(self, rows: Matrix, counts: TableCounts) -> None:
-        """Counts the tokens of rows ``[rows, C]`` into tables that are yet to be made."""
-        values = rows.astype(np.float64)
-        decoded = np.zeros((self._anchor_count(len(rows)), rows.shape[1]))
-        for kind, at in self._kinds(len(rows)):
-            scaled = _bounded((values[:: self.group][at] - self.means[kind]) / self.steps.anchor)
-            counts.add(scaled, np.broadcast_to(self.anchors[kind].numbers, scaled.shape))
-            decoded[at] = self._anchor(kind, np.rint(scaled).astype(np.float64))
-        deltas = _bounded(self._scaled_deltas(values, decoded))
-        counts.add(deltas, np.broadcast_to(self.deltas.numbers, deltas.shape))
 
     def least_cost(self, rows: int) -> int:
         """What rows cost at the least, for `lamofcbench.codecs.entropy.least_bytes`."""
@@ -149,11 +150,3 @@ class AnchoredRows:
     def _near(self, anchors: Values, rows: int) -> Values:
         """The anchor of each row."""
         return np.repeat(anchors, self.group, axis=0)[:rows]
-
-    def _scaled_deltas(self, values: Values, anchors: Values) -> Values:
-        others = self._others(len(values))
-        return (values - self._near(anchors, len(values)))[others] / self.steps.delta
-
-
-def _bounded(values: Values) -> Matrix:
-    return np.clip(values, -_LARGEST, _LARGEST).astype(np.float32)

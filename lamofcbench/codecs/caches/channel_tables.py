@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lamofcbench.codecs import integers
 from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder
-from lamofcbench.codecs.transform.classes import UNCODED, runs
+from lamofcbench.codecs.transform.classes import AN_OCTAVE, LOWEST, UNCODED, runs
 
 Matrix = NDArray[np.float32]
 _LARGEST = float(np.finfo(np.float32).max)
@@ -65,3 +65,32 @@ class ChannelTables:
         result = np.zeros((values.shape[1], len(self.numbers)))
         result[:, columns] = values.T
         return result
+
+
+class ChannelCounts:
+    """Counts integers by class of spread, and makes a table for each class.
+
+    Args:
+        classes: of all channels, from `lamofcbench.codecs.transform.classes.classes_of`.
+    """
+
+    def __init__(self, classes: Iterable[NDArray[np.int64]]) -> None:
+        used = np.unique(np.concatenate([np.zeros(1, np.int64), *(each.reshape(-1) for each in classes)]))
+        self._used = used[used >= LOWEST]
+        self._counts = np.zeros((len(self._used), integers.ALPHABET), np.int64)
+
+    def numbers(self, classes: NDArray[np.int64]) -> NDArray[np.int16]:
+        """The table numbers of classes; `UNCODED` for those that hardly ever leave zero."""
+        return np.where(classes >= LOWEST, np.searchsorted(self._used, classes), UNCODED).astype(np.int16)
+
+    def add(self, scaled: NDArray[np.float64], numbers: NDArray[np.int16]) -> None:
+        """Counts values ``[rows, channels]``, in steps, each under the number of its channel."""
+        values = np.clip(scaled, -_LARGEST, _LARGEST)
+        symbols = integers.tokenise(np.rint(values), values.astype(np.float32)).symbols
+        for channel in np.flatnonzero(numbers != UNCODED).tolist():
+            self._counts[numbers[channel]] += integers.count_tokens(symbols[:, channel])
+
+    def frequencies(self) -> NDArray[np.int32]:
+        """The tables, ``[tables, tokens]``."""
+        spreads = 2.0 ** (self._used / AN_OCTAVE)
+        return np.array([integers.learned_frequencies(*of) for of in zip(self._counts, spreads, strict=True)], np.int32)
