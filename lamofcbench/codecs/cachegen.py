@@ -14,19 +14,17 @@ from pydantic import Field
 from torch import Tensor
 
 from lamofcbench.codecs import integers
-from lamofcbench.codecs.base import Codec
 from lamofcbench.codecs.caches import companion
 from lamofcbench.codecs.caches.anchors import AnchoredRows, AnchorMoments, Steps
+from lamofcbench.codecs.caches.base import CacheCodec, Shapes
 from lamofcbench.codecs.caches.channel_tables import ChannelCounts, ChannelTables
-from lamofcbench.codecs.caches.tokens import is_of_tokens, other_specs, stored_rows, token_groups
-from lamofcbench.codecs.channel import ChannelCodec
+from lamofcbench.codecs.caches.tokens import is_of_tokens, stored_rows, token_groups
 from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder, least_bytes
 from lamofcbench.codecs.transform.classes import UNCODED, classes_of
 from lamofcbench.codecs.transform.profiles import rows_of
 from lamofcbench.codecs.transform.rows import RowGroup
 from lamofcbench.errors import CodecError
 from lamofcbench.features import FeatureSet
-from lamofcbench.scenarios.base import FeatureSpecs
 
 DEPTHS = 3
 """Into how many parts layers fall, the first of which has the narrowest bins, the next twice and thrice these."""
@@ -50,7 +48,7 @@ class CachegenParams:
     anchor_bits: Annotated[int, Field(ge=2, le=16)] = 8
 
 
-class CachegenCodec(Codec):
+class CachegenCodec(CacheCodec):
     """Codes the first token of each group of ten finely, and the others by what they differ from it, in coarser bins.
 
     Neighbouring tokens are alike in the same layer and channel, and what a layer loses matters less the deeper it is.
@@ -70,7 +68,6 @@ class CachegenCodec(Codec):
 
     Params = CachegenParams
     rate_points = tuple({"bin": width} for width in (0.02, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0))
-    needs_calibration = True
     paper = "https://arxiv.org/abs/2310.07240"
 
     def learn(self, calibration: Iterable[FeatureSet]) -> Mapping[str, Tensor]:
@@ -98,7 +95,7 @@ class CachegenCodec(Codec):
             for coder, group in zip(coders, self._groups, strict=True):
                 coder.count(group.gather(features), counts)
         state["frequencies"] = torch.from_numpy(counts.frequencies())
-        return state | companion.learn(self._others, calibration, 2 * self.params.bin)
+        return state | companion.learn(self.others, calibration, 2 * self.params.bin)
 
     def check_state(self) -> None:
         """Each tensor has positive steps, finite means and a table for each channel, and the rest what it needs."""
@@ -116,7 +113,7 @@ class CachegenCodec(Codec):
             numbers = torch.cat([anchors.reshape(-1), deltas]) if fitting else None
             if numbers is None or not UNCODED <= int(numbers.min()) <= int(numbers.max()) < len(self._tables):
                 raise CodecError(f"codec {self.name!r} has no mean and table for each channel of tensor {index}")
-        _ = self._channel
+        _ = self.channel
 
     @functools.cached_property
     def _groups(self) -> list[RowGroup]:
@@ -130,14 +127,6 @@ class CachegenCodec(Codec):
             for place, spec in enumerate(group.specs):
                 depths[spec.name] = 1 + place * DEPTHS // len(group.specs)
         return [depths[group.specs[0].name] for group in self._groups]
-
-    @functools.cached_property
-    def _others(self) -> FeatureSpecs | None:
-        return other_specs(self.specs)
-
-    @functools.cached_property
-    def _channel(self) -> ChannelCodec | None:
-        return companion.restored(self._others, self.state)
 
     @functools.cached_property
     def _tables(self) -> list[FrequencyTable]:
@@ -164,23 +153,21 @@ class CachegenCodec(Codec):
         encoder = SymbolEncoder(self._least_bytes({n: tuple(t.shape) for n, t in features.tensors.items()}))
         for coder, group in zip(self._anchored, self._groups, strict=True):
             coder.put(encoder, group.gather(features))
-        if self._channel is not None:
-            self._channel.put(encoder, features)
+        self.put_others(encoder, features)
         return encoder.finish()
 
-    def decode_features(self, payload: bytes, shapes: Mapping[str, tuple[int, ...]]) -> Mapping[str, Tensor]:
+    def decode_features(self, payload: bytes, shapes: Shapes) -> Mapping[str, Tensor]:
         """Anchors, and anchors plus deltas."""
         decoder = SymbolDecoder(payload, self._least_bytes(shapes))
         tensors: dict[str, Tensor] = {}
         for coder, group in zip(self._anchored, self._groups, strict=True):
             tensors |= group.scatter(coder.take(decoder, rows_of(group.row_shape(shapes))), shapes)
-        if self._channel is not None:
-            tensors |= self._channel.take(decoder, shapes)
+        tensors |= self.take_others(decoder, shapes)
         decoder.finish()
         return {name: tensors[name] for name in shapes}
 
-    def _least_bytes(self, shapes: Mapping[str, tuple[int, ...]]) -> int:
-        cost = 0 if self._channel is None else self._channel.least_cost(shapes)
+    def _least_bytes(self, shapes: Shapes) -> int:
+        cost = self.least_cost_of_others(shapes)
         for coder, group in zip(self._anchored, self._groups, strict=True):
             cost += coder.least_cost(rows_of(group.row_shape(shapes)))
         return least_bytes(cost)

@@ -14,26 +14,22 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from lamofcbench.codecs.base import Codec
 from lamofcbench.codecs.caches import companion, deflate, exact
-from lamofcbench.codecs.caches.allocation import allocate
+from lamofcbench.codecs.caches.allocation import INTEGER_BITS, allocate
+from lamofcbench.codecs.caches.base import CacheCodec, Shapes
 from lamofcbench.codecs.caches.block import Block
 from lamofcbench.codecs.caches.components import Components, fit_components
 from lamofcbench.codecs.caches.plan import CodedRows, Plan
 from lamofcbench.codecs.caches.tables import PlanTables, learned_tables
-from lamofcbench.codecs.caches.tokens import other_specs, token_groups
-from lamofcbench.codecs.channel import ChannelCodec
+from lamofcbench.codecs.caches.tokens import token_groups
 from lamofcbench.codecs.entropy import SymbolDecoder, SymbolEncoder, least_bytes
 from lamofcbench.codecs.groups.bit_packing import pack_bits, packed_bytes, unpack_bits
 from lamofcbench.codecs.transform.profiles import rows_of
 from lamofcbench.codecs.transform.rows import RowGroup
 from lamofcbench.features import FeatureSet
-from lamofcbench.scenarios.base import FeatureSpecs
 
 PAPER_SETTING = {"sinks": 4, "window": 128, "exact_sinks": True}
 """The paper's treatment of sinks and recent tokens; its ratios are 8, 16, 32 and 64."""
-
-Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,7 @@ class KvtcParams:
     exact_sinks: bool = False
 
 
-class KvtcCodec(Codec):
+class KvtcCodec(CacheCodec):
     """Quantises principal components of tokens, over all layers and heads, and compresses the codes with DEFLATE.
 
     Keys of all layers and heads of a token make one vector, values another, keys as they were before their rotary
@@ -80,7 +76,6 @@ class KvtcCodec(Codec):
 
     Params = KvtcParams
     rate_points = tuple({"ratio": float(ratio)} for ratio in (2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256, 512))
-    needs_calibration = True
     paper = "https://arxiv.org/abs/2511.01815"
 
     def learn(self, calibration: Iterable[FeatureSet]) -> Mapping[str, Tensor]:
@@ -89,19 +84,19 @@ class KvtcCodec(Codec):
 
     def check_state(self) -> None:
         """Each group of tensors has a block that fits, and the rest what `channel` needs."""
-        _ = self._blocks, self._channel
+        _ = self._blocks, self.channel
 
     def _learn(self, calibration: Iterable[FeatureSet]) -> tuple[dict[str, Tensor], list[tuple[Plan, Components]]]:
-        step = companion.step_for_ratio(self._others, calibration, self.params.ratio)
-        state = companion.learn(self._others, calibration, step)
+        step = companion.step_for_ratio(self.others, calibration, self.params.ratio)
+        state = companion.learn(self.others, calibration, step)
         fitted = []
         for index, group in enumerate(self._groups):
             skipped = self.params.sinks if self.params.exact_sinks and exact.can_be_exact(group) else 0
-            found = fit_components(group, calibration, self.params.sinks, skipped)
-            bits = sum(
-                spec.bits * (c.stop - c.start) for spec, c in zip(group.specs, group.columns.values(), strict=True)
-            )
-            plan = Plan(tuple(allocate(found.coefficients, bits / self.params.ratio)))
+            widths = {name: columns.stop - columns.start for name, columns in group.columns.items()}
+            budget = sum(spec.bits * widths[spec.name] for spec in group.specs) / self.params.ratio
+            rank = int(budget) // min(INTEGER_BITS) + 1
+            found = fit_components(group, calibration, sinks=self.params.sinks, skipped=skipped, rank=rank)
+            plan = Plan(tuple(allocate(found.coefficients, budget)))
             block = Block(
                 group,
                 plan,
@@ -116,14 +111,6 @@ class KvtcCodec(Codec):
     @functools.cached_property
     def _groups(self) -> list[RowGroup]:
         return token_groups(self.specs)
-
-    @functools.cached_property
-    def _others(self) -> FeatureSpecs | None:
-        return other_specs(self.specs)
-
-    @functools.cached_property
-    def _channel(self) -> ChannelCodec | None:
-        return companion.restored(self._others, self.state)
 
     @functools.cached_property
     def _blocks(self) -> list[Block]:
@@ -149,9 +136,8 @@ class KvtcCodec(Codec):
             data += [coded.steps.astype("<f2").tobytes(), coded.lows.astype("<f2").tobytes()]
             data += [pack_bits(np.ascontiguousarray(coded.codes[:, s]), part.bits) for s, part in block.plan.spans]
             data.append(_words_outside(block, features, rows, kept).tobytes())
-        encoder = SymbolEncoder(self._least_bytes_of_others(_shapes_of(features)))
-        if self._channel is not None:
-            self._channel.put(encoder, features)
+        encoder = SymbolEncoder(least_bytes(self.least_cost_of_others(_shapes_of(features))))
+        self.put_others(encoder, features)
         return deflate.compress(b"".join(data)) + encoder.finish()
 
     def decode_features(self, payload: bytes, shapes: Shapes) -> Mapping[str, Tensor]:
@@ -176,14 +162,10 @@ class KvtcCodec(Codec):
                 np.concatenate([np.zeros((count, 0), np.uint8), *unpacked], axis=1),
             )
             tensors |= _restored(block, coded, rows, kept, np.frombuffer(words, "<u2"), shapes)
-        decoder = SymbolDecoder(rest, self._least_bytes_of_others(shapes))
-        if self._channel is not None:
-            tensors |= self._channel.take(decoder, shapes)
+        decoder = SymbolDecoder(rest, least_bytes(self.least_cost_of_others(shapes)))
+        tensors |= self.take_others(decoder, shapes)
         decoder.finish()
         return {name: tensors[name] for name in shapes}
-
-    def _least_bytes_of_others(self, shapes: Shapes) -> int:
-        return 0 if self._channel is None else least_bytes(self._channel.least_cost(shapes))
 
 
 class KvtcEntropyCodec(KvtcCodec):
@@ -218,8 +200,7 @@ class KvtcEntropyCodec(KvtcCodec):
         for tables, (block, rows, kept) in zip(self._tables, self._spans(_shapes_of(features)), strict=True):
             tables.put(encoder, block.encode(block.group.gather(features), kept), starts=kept.start == 0)
             encoder.put_bits(_words_outside(block, features, rows, kept).astype(np.int32), 16)
-        if self._channel is not None:
-            self._channel.put(encoder, features)
+        self.put_others(encoder, features)
         return encoder.finish()
 
     def decode_features(self, payload: bytes, shapes: Shapes) -> Mapping[str, Tensor]:
@@ -230,13 +211,12 @@ class KvtcEntropyCodec(KvtcCodec):
             coded = tables.take(decoder, kept.stop - kept.start, starts=kept.start == 0)
             words = decoder.take_bits(_exact_words(block, rows, kept, shapes), 16).astype(np.uint16)
             tensors |= _restored(block, coded, rows, kept, words, shapes)
-        if self._channel is not None:
-            tensors |= self._channel.take(decoder, shapes)
+        tensors |= self.take_others(decoder, shapes)
         decoder.finish()
         return {name: tensors[name] for name in shapes}
 
     def _least_bytes(self, shapes: Shapes) -> int:
-        cost = 0 if self._channel is None else self._channel.least_cost(shapes)
+        cost = self.least_cost_of_others(shapes)
         for tables, (_, _, kept) in zip(self._tables, self._spans(shapes), strict=True):
             cost += tables.least_cost(kept.stop - kept.start, starts=kept.start == 0)
         return least_bytes(cost)

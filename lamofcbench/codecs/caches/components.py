@@ -19,10 +19,11 @@ from lamofcbench.features import FeatureSet
 Matrix = NDArray[np.float32]
 
 EXACT_WIDTH = 2048
-"""Wider rows have their components from a randomised decomposition, and at most as many."""
+"""Wider rows have their components from a randomised decomposition, and no more than are wanted."""
+MAX_RANK = 2048
 MAX_VALUES = 2**25
 """Rows of calibration samples are thinned out evenly to so many values, 128 MiB."""
-_ITERATIONS = 8
+_ITERATIONS = 4
 _FOLDS = 4
 
 
@@ -45,7 +46,9 @@ class Components:
     first: NDArray[np.bool_]
 
 
-def fit_components(group: RowGroup, calibration: Iterable[FeatureSet], sinks: int, skipped: int) -> Components:
+def fit_components(
+    group: RowGroup, calibration: Iterable[FeatureSet], *, sinks: int, skipped: int, rank: int = MAX_RANK
+) -> Components:
     """Fits means and components.
 
     Args:
@@ -53,6 +56,7 @@ def fit_components(group: RowGroup, calibration: Iterable[FeatureSet], sinks: in
         calibration: feature sets; iterated twice.
         sinks: how many first rows have means of their own.
         skipped: how many first rows are left out.
+        rank: how many components of wide rows are wanted; at most `MAX_RANK`.
     """
     rows, places, samples = _gathered(group, calibration, sinks, skipped)
     means = _means(rows, np.minimum(places, sinks), sinks + 1)
@@ -61,10 +65,10 @@ def fit_components(group: RowGroup, calibration: Iterable[FeatureSet], sinks: in
     # A power of two, so that dividing by it is exact.
     unit = float(2.0 ** np.clip(np.rint(np.log2(unit)), -100, 100)) if unit > 0 else 1.0
     rows /= np.float32(unit)
-    basis = principal_directions(rows)
+    basis = principal_directions(rows, rank)
     coefficients, kept = [np.zeros((0, len(basis)), np.float32)], [np.zeros(0, np.int64)]
     for held_out in _folds(samples, folds=_FOLDS if group.width <= EXACT_WIDTH else 1):
-        directions = principal_directions(rows[~held_out])
+        directions = principal_directions(rows[~held_out], rank)
         values = np.zeros((int(held_out.sum()), len(basis)), np.float32)
         values[:, : len(directions)] = _product(rows[held_out], directions.T)[:, : len(basis)]
         coefficients.append(values)
@@ -72,14 +76,14 @@ def fit_components(group: RowGroup, calibration: Iterable[FeatureSet], sinks: in
     return Components(means, unit, basis, np.concatenate(coefficients), np.concatenate(kept) == 0)
 
 
-def principal_directions(rows: Matrix) -> Matrix:
+def principal_directions(rows: Matrix, rank: int = MAX_RANK) -> Matrix:
     """The principal directions of centred rows ``[rows, C]`` by falling variance, orthonormal, ``[K, C]``."""
     count, width = rows.shape
     matrix = torch.from_numpy(rows)
     if width <= EXACT_WIDTH:
         covariance = (matrix.T @ matrix).double()
         return torch.linalg.eigh(covariance).eigenvectors.flip(1).T.float().contiguous().numpy()
-    rank = min(count, width, EXACT_WIDTH)
+    rank = min(rank, count, width, MAX_RANK)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         basis = torch.svd_lowrank(matrix, rank, niter=_ITERATIONS)[2]
