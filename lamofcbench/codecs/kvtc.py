@@ -28,15 +28,15 @@ from lamofcbench.codecs.transform.profiles import rows_of
 from lamofcbench.codecs.transform.rows import RowGroup
 from lamofcbench.features import FeatureSet
 
-PAPER_SETTING = {"sinks": 4, "window": 128, "exact_sinks": True}
-"""The paper's treatment of sinks and recent tokens; its ratios are 8, 16, 32 and 64."""
+PAPER_SETTING = {"sinks": 4, "window": 128, "exact_sinks": True, "scaled": False}
+"""What the paper does with sinks, recent tokens and layers; its ratios are 8, 16, 32 and 64."""
 
 
 @dataclass(frozen=True)
 class KvtcParams:
     """Parameters of `KvtcCodec`.
 
-    The paper's setting is ``sinks=4,window=128,exact_sinks=true``, for prompts of thousands of tokens.
+    The paper's setting is ``sinks=4,window=128,exact_sinks=true,scaled=false``, for prompts of thousands of tokens.
 
     Attributes:
         ratio: into one part in how many of their stored bits the tokens are quantised, before DEFLATE or entropy
@@ -46,12 +46,15 @@ class KvtcParams:
             since prompts of fewer than the paper's 128 would else not be quantised at all.
         exact_sinks: True where the first tokens of keys and values stay as they are, and are left out of calibration,
             as in the paper. In prompts of a hundred tokens, its four would cost more than all others.
+        scaled: True where the tensors of a role are scaled to equal deviation before components are found. The paper
+            does not: then a layer whose values are small, as those of first layers often are, is not coded at all.
     """
 
     ratio: Annotated[float, Field(ge=1, le=2**16)] = 16.0
     sinks: Annotated[int, Field(ge=0, le=1024)] = 4
     window: Annotated[int, Field(ge=0)] = 0
     exact_sinks: bool = False
+    scaled: bool = True
 
 
 class KvtcCodec(CacheCodec):
@@ -66,8 +69,9 @@ class KvtcCodec(CacheCodec):
     What differs: errors are measured on rows that the components were not fitted to; groups start at multiples of 16
     components, larger ones at multiples of a quarter of their size; floats have a calibrated power of two as unit,
     since coefficients here span more than their range; up to 2048 columns the decomposition is exact, beyond it is
-    randomised as in the paper and keeps at most 2048 components; sinks are centred and coded, and no window is kept,
-    unless parameters ask for the paper's setting; DEFLATE is zlib's and runs over a whole sample.
+    randomised as in the paper and keeps at most 2048 components; layers are scaled to equal deviation, sinks are
+    centred and coded, and no window is kept, unless parameters ask for the paper's setting; DEFLATE is zlib's and runs
+    over a whole sample.
 
     Hidden states and embeddings, of which the paper says nothing, are coded by the same rule, each role by itself. What
     holds no tokens of at least 16 channels (states, latents, pooled vectors) is coded by `ChannelCodec`, with the step
@@ -95,13 +99,15 @@ class KvtcCodec(CacheCodec):
             widths = {name: columns.stop - columns.start for name, columns in group.columns.items()}
             budget = sum(spec.bits * widths[spec.name] for spec in group.specs) / self.params.ratio
             rank = int(budget) // min(INTEGER_BITS) + 1
-            found = fit_components(group, calibration, sinks=self.params.sinks, skipped=skipped, rank=rank)
+            found = fit_components(
+                group, calibration, sinks=self.params.sinks, skipped=skipped, scaled=self.params.scaled, rank=rank
+            )
             plan = Plan(tuple(allocate(found.coefficients, budget)))
             block = Block(
                 group,
                 plan,
                 means=torch.from_numpy(found.means),
-                unit=torch.tensor([found.unit]),
+                units=torch.from_numpy(found.units),
                 basis=torch.from_numpy(found.basis[: plan.components]).half(),
             )
             state |= block.state(index)

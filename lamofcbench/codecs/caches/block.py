@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lamofcbench.codecs.caches import components
+from lamofcbench.codecs.caches.components import LARGEST_UNIT
 from lamofcbench.codecs.caches.plan import CodedRows, Plan
 from lamofcbench.codecs.transform.rows import RowGroup
 from lamofcbench.errors import CodecError
 
 Matrix = NDArray[np.float32]
-LARGEST_UNIT = 2.0**100
 
 
 @dataclass(frozen=True)
@@ -28,19 +28,19 @@ class Block:
         group: the tensors.
         plan: how components are quantised.
         means: of the first rows, and last of all others, float32 ``[sinks + 1, C]``.
-        unit: of coefficients, float32 ``[1]``.
+        units: by which columns are divided, float32 ``[C]``.
         basis: float16 ``[K, C]``, the components that the plan codes.
     """
 
     group: RowGroup
     plan: Plan
     means: Tensor
-    unit: Tensor
+    units: Tensor
     basis: Tensor
 
     def state(self, index: int) -> dict[str, Tensor]:
         """The block as named tensors of a codec's state."""
-        named = {"plan": self.plan.state(), "means": self.means, "unit": self.unit, "basis": self.basis}
+        named = {"plan": self.plan.state(), "means": self.means, "units": self.units, "basis": self.basis}
         return {f"{index}.{name}": tensor for name, tensor in named.items()}
 
     @classmethod
@@ -51,25 +51,25 @@ class Block:
             CodecError: if its tensors are missing or do not fit the group, the parameters or each other.
         """
         try:
-            plan, means, unit, basis = (state[f"{index}.{name}"] for name in ("plan", "means", "unit", "basis"))
+            plan, means, units, basis = (state[f"{index}.{name}"] for name in ("plan", "means", "units", "basis"))
         except KeyError as error:
             raise CodecError(f"the state of group {index} lacks {error}") from error
-        block = cls(group, Plan.from_state(plan), means, unit, basis)
-        floats = (means, unit, basis)
+        block = cls(group, Plan.from_state(plan), means, units, basis)
+        floats = (means, units, basis)
         fitting = (
             means.shape == (sinks + 1, group.width)
-            and unit.shape == (1,)
+            and units.shape == (group.width,)
             and basis.shape == (block.plan.components, group.width)
             and all(t.is_floating_point() and bool(torch.isfinite(t).all()) for t in floats)
-            and 1 / LARGEST_UNIT <= float(unit) <= LARGEST_UNIT
+            and bool(((units >= 1 / LARGEST_UNIT) & (units <= LARGEST_UNIT)).all())
         )
         if not fitting:
             raise CodecError(f"the state of group {index} does not fit its tensors")
         return block
 
     @functools.cached_property
-    def _fitted(self) -> tuple[Matrix, float, Matrix]:
-        return self.means.float().numpy(), float(self.unit), self.basis.float().numpy()
+    def _fitted(self) -> tuple[Matrix, Matrix, Matrix]:
+        return self.means.float().numpy(), self.units.float().numpy(), self.basis.float().numpy()
 
     def encode(self, rows: Matrix, kept: slice) -> CodedRows:
         """The codes of a sample's rows ``[rows, C]``, of those in the slice alone."""

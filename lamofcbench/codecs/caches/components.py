@@ -23,6 +23,7 @@ EXACT_WIDTH = 2048
 MAX_RANK = 2048
 MAX_VALUES = 2**25
 """Rows of calibration samples are thinned out evenly to so many values, 128 MiB."""
+LARGEST_UNIT = 2.0**100
 _ITERATIONS = 4
 _FOLDS = 4
 
@@ -33,21 +34,21 @@ class Components:
 
     Attributes:
         means: of the first rows, each by its place, and in the last place of all others; ``[sinks + 1, C]``.
-        unit: the root mean square of centred values, by which they are divided.
+        units: root mean squares of centred values, by which columns are divided, float32 ``[C]``.
         basis: orthonormal rows, by falling variance, ``[K, C]``.
         coefficients: of rows that their components were not fitted to, ``[rows, K]``.
         first: which of these rows are the first of their sample, ``[rows]``.
     """
 
     means: Matrix
-    unit: float
+    units: Matrix
     basis: Matrix
     coefficients: Matrix
     first: NDArray[np.bool_]
 
 
 def fit_components(
-    group: RowGroup, calibration: Iterable[FeatureSet], *, sinks: int, skipped: int, rank: int = MAX_RANK
+    group: RowGroup, calibration: Iterable[FeatureSet], *, sinks: int, skipped: int, scaled: bool, rank: int = MAX_RANK
 ) -> Components:
     """Fits means and components.
 
@@ -56,15 +57,14 @@ def fit_components(
         calibration: feature sets; iterated twice.
         sinks: how many first rows have means of their own.
         skipped: how many first rows are left out.
+        scaled: True to divide each tensor by its own root mean square, False to divide all by one.
         rank: how many components of wide rows are wanted; at most `MAX_RANK`.
     """
     rows, places, samples = _gathered(group, calibration, sinks, skipped)
     means = _means(rows, np.minimum(places, sinks), sinks + 1)
     rows -= means[np.minimum(places, sinks)]
-    unit = float(np.sqrt(np.mean(np.square(rows, dtype=np.float64)))) if rows.size else 0.0
-    # A power of two, so that dividing by it is exact.
-    unit = float(2.0 ** np.clip(np.rint(np.log2(unit)), -100, 100)) if unit > 0 else 1.0
-    rows /= np.float32(unit)
+    units = _units(rows, list(group.columns.values()) if scaled else [slice(0, group.width)])
+    rows /= units
     basis = principal_directions(rows, rank)
     coefficients, kept = [np.zeros((0, len(basis)), np.float32)], [np.zeros(0, np.int64)]
     for held_out in _folds(samples, folds=_FOLDS if group.width <= EXACT_WIDTH else 1):
@@ -73,7 +73,7 @@ def fit_components(
         values[:, : len(directions)] = _product(rows[held_out], directions.T)[:, : len(basis)]
         coefficients.append(values)
         kept.append(places[held_out])
-    return Components(means, unit, basis, np.concatenate(coefficients), np.concatenate(kept) == 0)
+    return Components(means, units, basis, np.concatenate(coefficients), np.concatenate(kept) == 0)
 
 
 def principal_directions(rows: Matrix, rank: int = MAX_RANK) -> Matrix:
@@ -90,19 +90,19 @@ def principal_directions(rows: Matrix, rank: int = MAX_RANK) -> Matrix:
     return basis.T.contiguous().numpy()
 
 
-def project(rows: Matrix, means: Matrix, unit: float, basis: Matrix) -> Matrix:
+def project(rows: Matrix, means: Matrix, units: Matrix, basis: Matrix) -> Matrix:
     """Coefficients ``[rows, K]`` of a sample's rows ``[rows, C]``."""
     with np.errstate(over="ignore"):
-        centred = (rows - means[_profiles(len(rows), means)]) / np.float32(unit)
+        centred = (rows - means[_profiles(len(rows), means)]) / units
     limit = np.float32(2.0**60)  # so that sums of products stay finite
     return _product(np.clip(centred, -limit, limit), basis.T)
 
 
-def reconstruct(coefficients: Matrix, means: Matrix, unit: float, basis: Matrix) -> Matrix:
+def reconstruct(coefficients: Matrix, means: Matrix, units: Matrix, basis: Matrix) -> Matrix:
     """A sample's rows ``[rows, C]`` of coefficients ``[rows, K]``."""
     largest = np.finfo(np.float32).max
     with np.errstate(over="ignore"):
-        rows = _product(coefficients, basis) * np.float32(unit) + means[_profiles(len(coefficients), means)]
+        rows = _product(coefficients, basis) * units + means[_profiles(len(coefficients), means)]
     return np.clip(rows, -largest, largest, out=rows)
 
 
@@ -143,6 +143,15 @@ def _means(rows: Matrix, profiles: NDArray[np.int64], count: int) -> Matrix:
         weight = np.divide(apart, apart + within, out=np.zeros_like(apart), where=apart > 0)
         means[profile] += weight * (mean - means[-1])
     return means.astype(np.float32)
+
+
+def _units(rows: Matrix, parts: list[slice]) -> Matrix:
+    """The root mean square of each part's columns, float32 ``[C]``; 1 where nothing varies."""
+    units = np.ones(rows.shape[1], np.float32)
+    for part in parts:
+        power = float(np.mean(np.square(rows[:, part], dtype=np.float64))) if rows[:, part].size else 0.0
+        units[part] = np.clip(np.sqrt(power), 1 / LARGEST_UNIT, LARGEST_UNIT) if power > 0 else 1.0
+    return units
 
 
 def _folds(samples: NDArray[np.int64], folds: int) -> Iterator[NDArray[np.bool_]]:

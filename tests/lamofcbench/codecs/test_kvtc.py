@@ -108,7 +108,9 @@ def test_keys_are_coded_as_they_were_before_their_rotary_embedding():
     assert error(known, sample, "value") == pytest.approx(error(unknown, sample, "value"), rel=1e-6)
 
 
-@pytest.mark.parametrize("params", [{"ratio": 4.0}, {"ratio": 32.0}, {"window": 7, "exact_sinks": True}, {"sinks": 0}])
+@pytest.mark.parametrize(
+    "params", [{"ratio": 4.0}, {"ratio": 32.0}, {"window": 7, "exact_sinks": True}, {"scaled": False}]
+)
 def test_entropy_coding_changes_the_rate_and_nothing_else(params):
     plain, coded = (c(SPECS, params).fit(calibration_samples()) for c in (KvtcCodec, KvtcEntropyCodec))
     sample = make_sample("typical", 400, 9)
@@ -188,7 +190,7 @@ def test_exact_tokens_of_a_stranger_must_be_finite():
         codec.decode_features(encoder.finish(), {spec.name: (HEADS, 8, WIDTH) for spec in specs.tensors})
 
 
-@pytest.mark.parametrize("damage", ["0.plan", "0.means", "0.unit", "0.basis", "0.codes8", "0.scales"])
+@pytest.mark.parametrize("damage", ["0.plan", "0.means", "0.units", "0.basis", "0.codes8", "0.scales"])
 def test_the_state_of_a_stranger_is_checked(damage):
     codec = fitted(KvtcEntropyCodec, cache_specs(), ratio=8.0)
     good = codec.state[damage]

@@ -26,30 +26,30 @@ def samples(count=12, tokens=30, rank=4, sink=50.0):
 
 
 def test_few_components_hold_rows_of_low_rank():
-    fitted = fit_components(GROUP, samples(), sinks=1, skipped=0)
+    fitted = fit_components(GROUP, samples(), sinks=1, skipped=0, scaled=True)
     rows = GROUP.gather(samples(13)[-1])
     basis = fitted.basis[:4]
-    restored = reconstruct(project(rows, fitted.means, fitted.unit, basis), fitted.means, fitted.unit, basis)
+    restored = reconstruct(project(rows, fitted.means, fitted.units, basis), fitted.means, fitted.units, basis)
     assert np.abs(restored - rows).max() < 0.1
     assert np.allclose(fitted.basis @ fitted.basis.T, np.eye(24), atol=1e-5)
 
 
 def test_the_same_first_token_in_all_samples_is_its_mean():
-    fitted = fit_components(GROUP, samples(), sinks=2, skipped=0)
+    fitted = fit_components(GROUP, samples(), sinks=2, skipped=0, scaled=True)
     assert np.allclose(fitted.means[0], 50.0) and fitted.means.shape == (3, 24)
     assert np.abs(fitted.means[1:]).max() < 10
     assert fitted.first.sum() == 12 and np.abs(fitted.coefficients[fitted.first]).max() < 1e-3
 
 
 def test_skipped_tokens_do_not_count():
-    fitted = fit_components(GROUP, samples(), sinks=1, skipped=1)
+    fitted = fit_components(GROUP, samples(), sinks=1, skipped=1, scaled=True)
     assert np.abs(fitted.means).max() < 10 and not fitted.first.any()
 
 
 def test_coefficients_are_of_rows_that_their_components_were_not_fitted_to():
     """With one sample of ten rows, the rows themselves would say that nothing is left beyond ten components."""
     [sample] = samples(1, tokens=10, rank=20)
-    fitted = fit_components(GROUP, [sample], sinks=0, skipped=0)
+    fitted = fit_components(GROUP, [sample], sinks=0, skipped=0, scaled=True)
     assert fitted.coefficients.shape == (10, 24)
     assert np.square(fitted.coefficients[:, 10:]).sum() > 0.01 * np.square(fitted.coefficients).sum()
 
@@ -69,11 +69,11 @@ def test_wide_rows_are_decomposed_at_random_but_always_alike(monkeypatch):
 
 def test_calibration_is_thinned_out_to_a_bound_but_for_sinks(monkeypatch):
     monkeypatch.setattr(components, "MAX_VALUES", 24 * 60)
-    fitted = fit_components(GROUP, samples(), sinks=2, skipped=0)
+    fitted = fit_components(GROUP, samples(), sinks=2, skipped=0, scaled=True)
     assert 60 <= len(fitted.coefficients) <= 60 + 2 * 12 + 12
 
 
 @pytest.mark.parametrize("tokens", [0, 1])
 def test_hardly_any_rows_are_enough(tokens):
-    fitted = fit_components(GROUP, samples(1, tokens=tokens), sinks=4, skipped=0)
-    assert np.isfinite(fitted.means).all() and fitted.unit > 0 and np.isfinite(fitted.basis).all()
+    fitted = fit_components(GROUP, samples(1, tokens=tokens), sinks=4, skipped=0, scaled=True)
+    assert np.isfinite(fitted.means).all() and (fitted.units > 0).all() and np.isfinite(fitted.basis).all()
