@@ -39,11 +39,10 @@ class TurboquantCodec(GroupedCodec):
     channels, of a recurrent state: everything is coded by the same rule.
 
     This is the paper's quantiser for the squared error (TurboQuant_mse); that for inner products, which spends a bit on
-    the sign of a sketch of what is left, is not here. Where this differs from the paper: the rotation is twice a
-    Hadamard matrix behind random signs, not a dense orthogonal one (published programs have it once, which leaves two
-    values, not a Gaussian, of a vector with one massive channel; lengths that are no power of two:
-    `lamofcbench.codecs.groups.hadamard`); norms are stored in half precision, over the root of the length; all channels
-    have the same bits.
+    the sign of a sketch of what is left, is not here. Where this differs from the paper: the rotation is a Hadamard
+    matrix behind random signs, as in published programs, not a dense orthogonal one (lengths that are no power of two:
+    `lamofcbench.codecs.groups.hadamard`), so that of a vector with one massive channel it makes two values, not a
+    Gaussian; norms are stored in half precision, over the root of the length; all channels have the same bits.
     """
 
     Params = TurboquantParams
@@ -53,16 +52,12 @@ class TurboquantCodec(GroupedCodec):
     def arrange(self, view: TokenView, tokens: Values) -> Values:
         """Rotated vectors ``[vectors, length]``."""
         vectors: Values = bounded(tokens.T if view.role == "latent" else tokens).reshape(self.vectors_size(view))
-        if vectors.size:
-            for signs in _signs(vectors.shape[1]):
-                vectors = rotate(vectors * signs)
-        return vectors
+        return rotate(vectors * _signs(vectors.shape[1])) if vectors.size else vectors
 
     def restore(self, view: TokenView, vectors: Values) -> Values:
         """The inverse."""
         if vectors.size:
-            for signs in _signs(vectors.shape[1])[::-1]:
-                vectors = rotate(vectors) * signs
+            vectors = rotate(vectors) * _signs(vectors.shape[1])
         tokens, channels = view.size
         return vectors.reshape(channels, tokens).T if view.role == "latent" else vectors.reshape(tokens, channels)
 
@@ -111,6 +106,6 @@ class TurboquantEntropyCodec(EntropyGroupedCodec, TurboquantCodec):
 
 @functools.lru_cache(maxsize=64)
 def _signs(length: int) -> NDArray[np.float32]:
-    """Random signs, float32 ``[2, length]``; numpy keeps the streams of its bit generators the same for ever."""
-    raw = np.random.PCG64(_SEED).random_raw(2 * length).reshape(2, length)
+    """Random signs, float32 ``[length]``; numpy keeps the streams of its bit generators the same for ever."""
+    raw = np.random.PCG64(_SEED).random_raw(length)
     return np.where(raw >> np.uint64(63), -1.0, 1.0).astype(np.float32)
