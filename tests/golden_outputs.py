@@ -45,7 +45,7 @@ VALUE_TOLERANCE, SIZE_TOLERANCE = 1e-2, 2e-3
 SIZE_TOLERANCE_BYTES = 2
 SLOW_CODECS = ("elic", "hyperprior", "vvc")
 """One rate point and one sample of these; they run networks or start processes."""
-EXACT_CODECS = ("identity", "zstd", "uniform", "channel", "kmeans", "kivi", "kivi-entropy")
+EXACT_CODECS = ("identity", "zstd", "uniform", "channel", "kmeans", "kivi", "kivi-entropy", "cachegen")
 SPLIT_MODEL_SCENARIOS = (
     "mini-cvu-digits", "mini-cvu-scenes", "mini-cvu-depth", "mini-clu-arithmetic", "mini-clu-arithmetic-mamba",
     "mini-cau-questions", "mini-ctti-shapes", "small-clu-prose",

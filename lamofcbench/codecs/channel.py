@@ -111,26 +111,33 @@ class ChannelCodec(Codec):
     def encode_features(self, features: FeatureSet) -> bytes:
         """The tokens of all tensors in one stream, tensor by tensor and table by table."""
         encoder = SymbolEncoder(self._least_bytes({n: tuple(t.shape) for n, t in features.tensors.items()}))
-        for name, tensor in features.tensors.items():
-            step, channels = self._channels[name]
-            tokens = channels.quantise(tensor, step)
-            for table, segment in channels.segments(tokens.symbols):
-                encoder.put(segment, self._tables[table])
-            tokens.put_extras(encoder)
+        self.put(encoder, features)
         return encoder.finish()
 
     def decode_features(self, payload: bytes, shapes: Mapping[str, tuple[int, ...]]) -> Mapping[str, Tensor]:
         """Channel means plus multiples of the steps."""
         decoder = SymbolDecoder(payload, self._least_bytes(shapes))
+        tensors = self.take(decoder, shapes)
+        decoder.finish()
+        return tensors
+
+    def put(self, encoder: SymbolEncoder, features: FeatureSet) -> None:
+        """Appends the tensors of these specs to a stream that may hold more, for codecs that leave some to this one."""
+        for name, (step, channels) in self._channels.items():
+            tokens = channels.quantise(features[name], step)
+            for table, segment in channels.segments(tokens.symbols):
+                encoder.put(segment, self._tables[table])
+            tokens.put_extras(encoder)
+
+    def take(self, decoder: SymbolDecoder, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+        """The tensors that `put` appended."""
         tensors = {}
-        for name, shape in shapes.items():
-            step, channels = self._channels[name]
-            symbols = np.empty(channels.layout(shape), np.int32)
+        for name, (step, channels) in self._channels.items():
+            symbols = np.empty(channels.layout(shapes[name]), np.int32)
             for table, segment in channels.segments(symbols):
                 segment[...] = decoder.take(segment.size, self._tables[table]).reshape(segment.shape)
             values, raw, originals = integers.detokenise(symbols, step, decoder)
-            tensors[name] = channels.restore(values, raw, originals, shape)
-        decoder.finish()
+            tensors[name] = channels.restore(values, raw, originals, shapes[name])
         return tensors
 
     @functools.cached_property
@@ -141,9 +148,13 @@ class ChannelCodec(Codec):
             for name, (_, layout) in self._channels.items()
         }
 
+    def least_cost(self, shapes: Mapping[str, tuple[int, ...]]) -> int:
+        """What the symbols of tensors of these shapes cost at the least, for `least_bytes`."""
+        rows = {name: channels.layout(shapes[name])[1] for name, (_, channels) in self._channels.items()}
+        return sum(rows[name] * cost for name, cost in self._least_cost_of_a_row.items())
+
     def _least_bytes(self, shapes: Mapping[str, tuple[int, ...]]) -> int:
-        rows = {name: self._channels[name][1].layout(shape)[1] for name, shape in shapes.items()}
-        return least_bytes(sum(rows[name] * cost for name, cost in self._least_cost_of_a_row.items()))
+        return least_bytes(self.least_cost(shapes))
 
 
 class _Channels:

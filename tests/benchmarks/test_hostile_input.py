@@ -44,7 +44,9 @@ def test_mutated_bitstreams_are_refused_or_decoded(name):
     assert findings(name, cases, SHARE[name]) == []
 
 
-@pytest.mark.parametrize("name", ["uniform", "kmeans", "zstd", "kivi-entropy", "jpeg2000"])
+@pytest.mark.parametrize(
+    "name", ["uniform", "kmeans", "zstd", "kivi-entropy", "jpeg2000", "kvtc", "kvtc-entropy", "cachegen"]
+)
 def test_mutated_codec_folders_are_refused_or_used(name):
     if reason := CODECS.get(name).unavailable():
         pytest.skip(reason)

@@ -100,7 +100,7 @@ class TokenView:
 class GroupedCodec(Codec):
     """Stores steps, low ends and packed codes of each tensor in a section of its own.
 
-    The ``Params`` of a codec have at least ``bits`` and ``group``.
+    The ``Params`` of a codec have at least ``bits``, and ``group`` where it does not quantise in its own way.
     """
 
     @abstractmethod
@@ -129,6 +129,19 @@ class GroupedCodec(Codec):
         """True where levels are multiples of the step, and no low end is stored; false by default."""
         return False
 
+    def quantise_vectors(self, vectors: Values) -> GroupedCodes:
+        """The codes of vectors ``[vectors, length]``: by default uniform levels in groups of ``params.group``."""
+        starts = group_starts(vectors.shape[1], self.params.group)
+        return quantise(vectors, starts, self.params.bits, symmetric=self.symmetric, clip=self.clip)
+
+    def dequantise_vectors(self, quantised: GroupedCodes) -> Values:
+        """The vectors of codes."""
+        return dequantise(quantised, group_starts(quantised.codes.shape[1], self.params.group), self.params.bits)
+
+    def groups_in(self, length: int) -> int:
+        """How many groups, each with scales of its own, `quantise_vectors` makes of a vector."""
+        return group_count(length, self.params.group)
+
     # ---------------------------------------------------------------------------------------------- values and codes
 
     def to_codes(self, spec: TensorSpec, tensor: Tensor) -> tuple[GroupedCodes, Tensor]:
@@ -139,14 +152,11 @@ class GroupedCodec(Codec):
         else:
             recent = tensor.reshape(-1)[:0]
         view = TokenView(spec.role, tuple(tensor.shape))
-        vectors = self.arrange(view, view.of(as_float32(tensor)))
-        starts = group_starts(vectors.shape[1], self.params.group)
-        return quantise(vectors, starts, self.params.bits, symmetric=self.symmetric, clip=self.clip), recent
+        return self.quantise_vectors(self.arrange(view, view.of(as_float32(tensor)))), recent
 
     def from_codes(self, quantised: GroupedCodes, recent: Tensor, view: TokenView) -> Tensor:
         """The tensor of codes and recent tokens; ``view`` is that of the quantised part."""
-        starts = group_starts(quantised.codes.shape[1], self.params.group)
-        vectors = dequantise(quantised, starts, self.params.bits)
+        vectors = self.dequantise_vectors(quantised)
         tensor = torch.from_numpy(np.ascontiguousarray(view.back(self.restore(view, vectors)))).reshape(view.shape)
         return torch.cat([tensor, recent.to(tensor.dtype)], dim=-2) if recent.dim() > 1 else tensor
 
@@ -156,7 +166,7 @@ class GroupedCodec(Codec):
         recent = (*shape[:-2], window, shape[-1]) if window else (0,)
         view = TokenView(spec.role, (*shape[:-2], shape[-2] - window, shape[-1]) if window else shape)
         vectors, length = self.vectors_size(view)
-        return _Layout(view, (vectors, length), (vectors, group_count(length, self.params.group)), recent)
+        return _Layout(view, (vectors, length), (vectors, self.groups_in(length)), recent)
 
     # ------------------------------------------------------------------------------------------------ plain sections
 

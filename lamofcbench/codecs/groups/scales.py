@@ -37,6 +37,14 @@ class GroupedCodes:
         """Everything beside the codes, in the order in which it is stored."""
         return (self.steps, self.lows) if self.lows.size else (self.steps,)
 
+    def check_scales(self) -> None:
+        """Raises `BitstreamError` where scales are what no encoder writes: not finite, or a negative step."""
+        for scales in self.scales:
+            if not np.isfinite(scales).all():
+                raise BitstreamError("a group's scale is not finite")
+        if self.steps.size and self.steps.min() < 0:
+            raise BitstreamError("a group's step is negative")
+
 
 def group_count(length: int, group: int) -> int:
     """How many groups a vector has."""
@@ -100,11 +108,7 @@ def dequantise(quantised: GroupedCodes, starts: NDArray[np.intp], bits: int) -> 
     Raises:
         BitstreamError: if scales are what no encoder writes: not finite, or a negative step.
     """
-    for scales in quantised.scales:
-        if not np.isfinite(scales).all():
-            raise BitstreamError("a group's scale is not finite")
-    if quantised.steps.size and quantised.steps.min() < 0:
-        raise BitstreamError("a group's step is negative")
+    quantised.check_scales()
     length = quantised.codes.shape[1]
     if not quantised.codes.size:
         return quantised.codes.astype(np.float32)

@@ -7,11 +7,14 @@ import pytest
 import torch
 
 from lamofcbench.codecs import conformance, entropy
+from lamofcbench.codecs.cachegen import CachegenCodec
 from lamofcbench.codecs.channel import ChannelCodec
 from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder, frequencies_from_weights
 from lamofcbench.codecs.kivi import KiviCodec, KiviEntropyCodec
 from lamofcbench.codecs.kmeans import KmeansCodec
+from lamofcbench.codecs.kvtc import KvtcCodec, KvtcEntropyCodec
 from lamofcbench.codecs.quarot import QuarotCodec, QuarotEntropyCodec
+from lamofcbench.codecs.turboquant import TurboquantCodec, TurboquantEntropyCodec
 from lamofcbench.codecs.uniform import UniformCodec
 from lamofcbench.codecs.zstd import ZstdCodec
 from lamofcbench.errors import BitstreamError
@@ -35,6 +38,11 @@ BOUNDED = [
     QuarotCodec,
     QuarotEntropyCodec,
     ZstdCodec,
+    KvtcCodec,
+    KvtcEntropyCodec,
+    TurboquantCodec,
+    TurboquantEntropyCodec,
+    CachegenCodec,
 ]
 
 

@@ -1,0 +1,96 @@
+"""Values ``[rows, channels]`` in steps, coded by a table a channel, which channels of equal spread share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lamofcbench.codecs import integers
+from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder
+from lamofcbench.codecs.transform.classes import AN_OCTAVE, LOWEST, UNCODED, runs
+
+Matrix = NDArray[np.float32]
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class ChannelTables:
+    """Which table codes each channel.
+
+    Attributes:
+        numbers: int16 ``[channels]``; `UNCODED` where a channel is taken for zero.
+        tables: by number.
+    """
+
+    numbers: NDArray[np.int16]
+    tables: Sequence[FrequencyTable]
+
+    def put(self, encoder: SymbolEncoder, scaled: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Appends values, in steps, and returns what `take` will: the nearest integers, zero where not coded."""
+        columns, parts = self._ordered()
+        values = np.clip(scaled[:, columns].T, -_LARGEST, _LARGEST)
+        rounded = np.rint(values)
+        tokens = integers.tokenise(rounded, values.astype(np.float32))
+        for table, part in parts:
+            encoder.put(tokens.symbols[part], self.tables[table])
+        tokens.put_extras(encoder)
+        raw = tokens.symbols == integers.RAW
+        rounded[raw] = values.astype(np.float32)[raw]
+        return self._spread(rounded, columns)
+
+    def take(self, decoder: SymbolDecoder, rows: int) -> NDArray[np.float64]:
+        """The values ``[rows, channels]`` that `put` appended, in steps."""
+        columns, parts = self._ordered()
+        symbols = np.empty((len(columns), rows), np.int32)
+        for table, part in parts:
+            segment = symbols[part]
+            segment[...] = decoder.take(segment.size, self.tables[table]).reshape(segment.shape)
+        values, raw, originals = integers.detokenise(symbols, 1.0, decoder)
+        values.reshape(-1)[raw] = originals
+        return self._spread(values, columns)
+
+    def least_cost(self) -> int:
+        """What a row costs at the least, for `lamofcbench.codecs.entropy.least_bytes`."""
+        return sum(self.tables[number].least_cost for number in self.numbers[self.numbers != UNCODED].tolist())
+
+    def _ordered(self) -> tuple[NDArray[np.intp], list[tuple[int, slice]]]:
+        coded = np.flatnonzero(self.numbers != UNCODED)
+        order, parts = runs(self.numbers[coded])
+        return coded[order], list(parts)
+
+    def _spread(self, values: NDArray[np.float64], columns: NDArray[np.intp]) -> NDArray[np.float64]:
+        result = np.zeros((values.shape[1], len(self.numbers)))
+        result[:, columns] = values.T
+        return result
+
+
+class ChannelCounts:
+    """Counts integers by class of spread, and makes a table for each class.
+
+    Args:
+        classes: of all channels, from `lamofcbench.codecs.transform.classes.classes_of`.
+    """
+
+    def __init__(self, classes: Iterable[NDArray[np.int64]]) -> None:
+        used = np.unique(np.concatenate([np.zeros(1, np.int64), *(each.reshape(-1) for each in classes)]))
+        self._used = used[used >= LOWEST]
+        self._counts = np.zeros((len(self._used), integers.ALPHABET), np.int64)
+
+    def numbers(self, classes: NDArray[np.int64]) -> NDArray[np.int16]:
+        """The table numbers of classes; `UNCODED` for those that hardly ever leave zero."""
+        return np.where(classes >= LOWEST, np.searchsorted(self._used, classes), UNCODED).astype(np.int16)
+
+    def add(self, scaled: NDArray[np.float64], numbers: NDArray[np.int16]) -> None:
+        """Counts values ``[rows, channels]``, in steps, each under the number of its channel."""
+        values = np.clip(scaled, -_LARGEST, _LARGEST)
+        symbols = integers.tokenise(np.rint(values), values.astype(np.float32)).symbols
+        for channel in np.flatnonzero(numbers != UNCODED).tolist():
+            self._counts[numbers[channel]] += integers.count_tokens(symbols[:, channel])
+
+    def frequencies(self) -> NDArray[np.int32]:
+        """The tables, ``[tables, tokens]``."""
+        spreads = 2.0 ** (self._used / AN_OCTAVE)
+        return np.array([integers.learned_frequencies(*of) for of in zip(self._counts, spreads, strict=True)], np.int32)
