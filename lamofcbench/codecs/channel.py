@@ -56,6 +56,7 @@ class ChannelCodec(Codec):
     Params = ChannelParams
     rate_points = tuple({"step": step} for step in (0.05, 0.35, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0))
     needs_calibration = True
+    revision = 2
     paper = "https://doi.org/10.1002/047174882X"  # Cover and Thomas, section 10.3.3, parallel Gaussian sources
 
     def learn(self, calibration: Iterable[FeatureSet]) -> Mapping[str, Tensor]:

@@ -61,6 +61,7 @@ class KltCodec(Codec):
     Params = KltParams
     rate_points = tuple({"step": step} for step in (0.1, 0.35, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.3, 16.0))
     needs_calibration = True
+    revision = 2
     paper = "https://doi.org/10.1109/79.952802"  # Goyal, Theoretical foundations of transform coding
 
     def learn(self, calibration: Iterable[FeatureSet]) -> Mapping[str, Tensor]:

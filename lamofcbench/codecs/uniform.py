@@ -42,6 +42,7 @@ class UniformCodec(Codec):
     Params = UniformParams
     rate_points = tuple({"step": step} for step in (0.05, 0.35, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0))
     needs_calibration = True
+    revision = 2
     paper = "https://doi.org/10.1109/18.720541"  # Gray and Neuhoff, Quantization
 
     def learn(self, calibration: Iterable[FeatureSet]) -> Mapping[str, Tensor]:
