@@ -270,12 +270,12 @@ class SymbolDecoder:
 
     def take(self, count: int, table: FrequencyTable) -> Symbols:
         """The next symbols of one table, int32 ``[count]``."""
-        return self._take(count, _ONE_TABLE, table.coder)
+        return self._take(count, _ONE_TABLE, table)
 
     def take_indexed(self, numbers: NDArray[np.integer], tables: TableStack, each: int = 1) -> Symbols:
         """The next symbols, ``each`` in a row of the table that a number names, int32 ``[numbers * each]``."""
         checked = tables.checked(numbers)
-        return self._take(len(checked) * each, checked, tables.coder)
+        return self._take(len(checked) * each, checked, tables)
 
     def take_bits(self, count: int, width: int) -> Symbols:
         """The next integers of ``width`` bits each, int32 ``[count]``."""
@@ -291,10 +291,10 @@ class SymbolDecoder:
         if self._left or list(self._states[: self._lanes]) != first:
             raise BitstreamError("coded symbols do not end where they should")
 
-    def _take(self, count: int, numbers: NDArray[np.int16], tables: CoderTables) -> Symbols:
+    def _take(self, count: int, numbers: NDArray[np.int16], tables: FrequencyTable | TableStack) -> Symbols:
         if not count:
             return np.empty(0, np.int32)
-        return self._fill(count, "decode", (argument(numbers), count // len(numbers), *tables.for_decoder))
+        return self._fill(count, "decode", (argument(numbers), count // len(numbers), *tables.coder.for_decoder))
 
     def _fill(self, count: int, name: str, more: tuple[Any, ...]) -> Symbols:
         symbols = np.empty(count, np.int32) if compiled() else [0] * count

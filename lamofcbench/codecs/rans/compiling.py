@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-MODULES = ("lamofcbench.codecs.rans.kernels",)
+MODULES = ("lamofcbench.codecs.rans.kernels", "lamofcbench.codecs.quantising_kernels")
 """All modules of kernels."""
 SWITCH = "LAMOFCBENCH_COMPILE"
 

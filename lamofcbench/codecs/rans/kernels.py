@@ -1,8 +1,8 @@
 """The loops over symbols. Import this module inside functions: that is when it is compiled.
 
 A state is an integer below 2**32. Each symbol has a frequency ``f`` and a start ``c`` out of ``2**PRECISION``; coding
-it takes the state x to ``(x // f << PRECISION) + x % f + c``, after the low 16 bits have gone to the stack of words where
-the state would outgrow 32 bits. Decoding undoes that, in the opposite order.
+it takes the state x to ``(x // f << PRECISION) + x % f + c``, after the low 16 bits have gone to the stack of words
+where the state would outgrow 32 bits. Decoding undoes that, in the opposite order.
 
 All integers are signed 64-bit, which everything fits. Helper functions are not called, because numba counts references
 to arrays at each call, which costs more than a symbol does. The next state in turn is always ``x0``: with several lanes

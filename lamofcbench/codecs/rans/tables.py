@@ -1,8 +1,8 @@
 """Tables as the coder needs them: 14 bits of precision, an escape for what is rarer, and looked up fast.
 
-Frequencies come in parts of ``2**24``, of which most of an alphabet of 800 tokens may well have one part each. At 14 bits
-these would take a twentieth of all probability. So a symbol of less than half of the smallest probability, one
-in ``2**15``, is coded as an escape and, behind it, in a second table over all such symbols alone, in proportion to what
+Frequencies come in parts of ``2**24``, of which most of an alphabet of 800 tokens may well have one part each. At 14
+bits these would take a twentieth of all probability. So a symbol of less than half of the smallest probability, one in
+``2**15``, is coded as an escape and, behind it, in a second table over all such symbols alone, in proportion to what
 they have. Everything is integer arithmetic; `docs/bitstream.md` says it step by step.
 """
 
