@@ -16,9 +16,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,7 +132,7 @@ class TableStack:
         """
         if numbers.size and not 0 <= int(numbers.min()) <= int(numbers.max()) < len(self):
             raise IndexError(f"table numbers {numbers.min()} to {numbers.max()} of a stack of {len(self)} tables")
-        return np.ascontiguousarray(numbers.reshape(-1), np.int16)
+        return np.require(numbers.reshape(-1), np.int16, ["C", "W"])
 
 
 def least_bytes(cost: int) -> int:
@@ -150,8 +149,7 @@ def least_bytes(cost: int) -> int:
     return cost // (LEAST_SHARE * 8 * COST_UNITS)
 
 
-@dataclass(frozen=True)
-class _Push:
+class _Push(NamedTuple):
     """Symbols that wait to be coded, how many words each takes at most, and the loop that codes them."""
 
     symbols: Symbols
@@ -303,7 +301,7 @@ class SymbolDecoder:
 
 
 def _flat(values: Symbols) -> Symbols:
-    return np.ascontiguousarray(values.reshape(-1), np.int32)
+    return np.require(values.reshape(-1), np.int32, ["C", "W"])  # kernels are compiled for arrays that can be written
 
 
 @functools.cache
