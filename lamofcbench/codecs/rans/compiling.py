@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 import os
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -25,8 +24,14 @@ SWITCH = "LAMOFCBENCH_COMPILE"
 
 @functools.cache
 def compiled() -> bool:
-    """Whether kernels are machine code: numba is installed, and nobody has said otherwise."""
-    return os.environ.get(SWITCH, "1") != "0" and importlib.util.find_spec("numba") is not None
+    """Whether kernels are machine code: numba is there and works, and nobody has said otherwise."""
+    if os.environ.get(SWITCH, "1") == "0":
+        return False
+    try:
+        importlib.import_module("numba")
+    except ImportError:  # or it does not know this version of numpy yet
+        return False
+    return True
 
 
 def kernel(signature: str) -> Callable[[F], F]:
@@ -39,11 +44,11 @@ def kernel(signature: str) -> Callable[[F], F]:
     import numba
 
     def compile_it(function: F) -> F:
-        options = {"error_model": "numpy", "nogil": True}
+        njit: Any = functools.partial(numba.njit, signature, error_model="numpy", nogil=True)
         try:
-            made: F = numba.njit(signature, cache=True, **options)(function)
+            made: F = njit(cache=True)(function)
         except RuntimeError:  # there is no place at all where a cache can be written
-            made = numba.njit(signature, **options)(function)
+            made = njit()(function)
         return made
 
     return compile_it

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lamofcbench.codecs.rans.compiling import SWITCH, compiled
+from lamofcbench.codecs.rans.compiling import SWITCH, compiled, kernel
 
 PROGRAM = Path(__file__).with_name("coded_and_decoded.py")
 
@@ -24,3 +24,25 @@ def test_machine_code_and_plain_python_give_the_same_bytes():
     machine, plain = outcome("1"), outcome("0")
     assert (machine.pop("compiled"), plain.pop("compiled")) == (True, False)
     assert machine == plain
+
+
+def test_without_numba_kernels_are_plain_python(monkeypatch):
+    monkeypatch.setitem(sys.modules, "numba", None)
+    assert not compiled.__wrapped__()
+    monkeypatch.delitem(sys.modules, "numba")
+    monkeypatch.setenv(SWITCH, "0")
+    assert not compiled.__wrapped__()
+
+
+@pytest.mark.skipif(not compiled(), reason="nothing is compiled here")
+def test_where_no_cache_can_be_written_kernels_are_compiled_for_the_process_alone(monkeypatch):
+    import numba
+
+    def njit(signature, cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return real(signature, **options)
+
+    real = numba.njit
+    monkeypatch.setattr(numba, "njit", njit)
+    assert kernel("int64(int64)")(lambda n: n + 1)(2) == 3
