@@ -1,20 +1,19 @@
 """The container of one coded feature set: everything a decoder needs beside the codec, nothing else, checked.
 
-Byte format, version 1
+Byte format, version 2
 ----------------------
 ====================  ==================================================================================
 bytes                 content
 ====================  ==================================================================================
-2                     magic ``1F C1``: twelve bits of magic, four bits of format version
-2                     first bytes of the codec's fingerprint
+1                     magic and version: ``C2``, four bits each
 varint each           the size of each ragged axis, in the order of the specs (unsigned LEB128)
 varint each           the side information, zigzag coded, in the order of the specs
 sections              the payloads, end to end
 section table         how long each section is; absent for fewer than two sections
-4                     CRC-32 (little endian) of the whole fingerprint followed by all bytes above
+4                     CRC-32 (little endian) of the codec's fingerprint followed by all bytes above
 ====================  ==================================================================================
 
-The fingerprint's first bytes make foreign bitstreams recognisable; the checksum covers all of it. The last section's
+The fingerprint itself is not sent: its checksum makes bitstreams of other codecs recognisable. The last section's
 length follows from the others. The table is read backwards from the checksum: a bit string, whose first five bits are
 the Exp-Golomb order ``k``, then the signed difference of each length from its prediction. The first length is
 predicted as 0, each later one in proportion to the raw sizes, which both sides know, so that a fixed-rate codec pays
@@ -30,10 +29,11 @@ from collections.abc import Sequence
 
 from lamofcbench.errors import BitstreamError
 
-MAGIC_AND_VERSION = b"\x1f\xc1"
-FINGERPRINT_BYTES = 2
+MAGIC_AND_VERSION = b"\xc2"
+VERSION = MAGIC_AND_VERSION[0] & 0x0F
+MAGIC_OF_VERSION_1 = b"\x1f\xc1"
 CHECKSUM_BYTES = 4
-FIXED_BYTES = len(MAGIC_AND_VERSION) + FINGERPRINT_BYTES + CHECKSUM_BYTES
+FIXED_BYTES = len(MAGIC_AND_VERSION) + CHECKSUM_BYTES
 MAX_VARINT_BYTES = 10
 
 
@@ -52,7 +52,7 @@ class BitstreamWriter:
 
     def __init__(self, fingerprint: bytes) -> None:
         self._fingerprint = fingerprint
-        self._head = bytearray(MAGIC_AND_VERSION + fingerprint[:FINGERPRINT_BYTES])
+        self._head = bytearray(MAGIC_AND_VERSION)
 
     def unsigned(self, value: int) -> None:
         """Appends a non-negative integer below 2**64."""
@@ -91,22 +91,23 @@ class BitstreamReader:
     def __init__(self, data: bytes, fingerprint: bytes) -> None:
         if len(data) < FIXED_BYTES:
             raise BitstreamError(f"{len(data)} bytes are no bitstream: the container alone takes {FIXED_BYTES}")
-        if data[0] != MAGIC_AND_VERSION[0] or data[1] & 0xF0 != MAGIC_AND_VERSION[1] & 0xF0:
+        if data.startswith(MAGIC_OF_VERSION_1):
+            raise BitstreamError(f"bitstream format 1 is no longer read, only {VERSION}; encode the features again")
+        if data[0] & 0xF0 != MAGIC_AND_VERSION[0] & 0xF0:
             raise BitstreamError("these bytes are not a LaMoFCBench bitstream")
-        if data[1] != MAGIC_AND_VERSION[1]:
-            raise BitstreamError(f"bitstream format {data[1] & 0x0F} is unknown; this version reads format 1")
-        self._end = len(data) - CHECKSUM_BYTES
-        start = len(MAGIC_AND_VERSION)
-        if data[start : start + FINGERPRINT_BYTES] != fingerprint[:FINGERPRINT_BYTES]:
+        if data[0] != MAGIC_AND_VERSION[0]:
             raise BitstreamError(
-                f"bitstream of another codec (fingerprint {data[start : start + FINGERPRINT_BYTES].hex()}..., "
-                f"not {fingerprint[:FINGERPRINT_BYTES].hex()}...); decode it with the codec folder it was made with"
+                f"bitstream format {data[0] & 0x0F} is unknown; this version of LaMoFCBench reads format {VERSION}"
             )
+        self._end = len(data) - CHECKSUM_BYTES
         (checksum,) = struct.unpack_from("<I", data, self._end)
         if checksum != zlib.crc32(memoryview(data)[: self._end], zlib.crc32(fingerprint)):
-            raise BitstreamError("bitstream is damaged or truncated: its checksum does not match")
+            raise BitstreamError(
+                "bitstream is damaged or truncated, or of another codec: its checksum does not match; decode it with "
+                "the codec folder it was made with"
+            )
         self._data = data
-        self._at = start + FINGERPRINT_BYTES
+        self._at = len(MAGIC_AND_VERSION)
 
     def unsigned(self, what: str, *, limit: int = 2**64 - 1) -> int:
         """The next non-negative integer, which may be at most ``limit``."""

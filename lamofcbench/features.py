@@ -169,10 +169,21 @@ def all_finite(tensor: Tensor) -> bool:
         >>> all_finite(torch.tensor([1.0, 2.0])), all_finite(torch.tensor([1.0, float("nan")]))
         (True, False)
     """
+    return math.isfinite(largest_magnitude(tensor))
+
+
+def largest_magnitude(tensor: Tensor) -> float:
+    """The largest magnitude in a floating tensor of at least 16 bits an element; NaN where any is, 0 where nothing is.
+
+    Example:
+        >>> largest_magnitude(torch.tensor([1.0, -2.0]))
+        2.0
+    """
     if not tensor.numel():
-        return True
+        return 0.0
     lowest, highest = torch.aminmax(tensor)  # NaN if any is; takes an eighth of the time of isfinite on every element
-    return math.isfinite(lowest.item()) and math.isfinite(highest.item())
+    least, most = lowest.item(), highest.item()
+    return math.nan if math.isnan(least + most) else max(-least, most)
 
 
 def check_features(features: FeatureSet, specs: FeatureSpecs) -> dict[str, int]:

@@ -25,7 +25,7 @@ from benchmarks.hostile.honest import (
     sources_of,
 )
 from benchmarks.hostile.mutations import mutate
-from lamofcbench.bitstream import CHECKSUM_BYTES, FINGERPRINT_BYTES, MAGIC_AND_VERSION, BitstreamReader
+from lamofcbench.bitstream import CHECKSUM_BYTES, MAGIC_AND_VERSION, BitstreamReader
 from lamofcbench.codecs.base import Codec
 from lamofcbench.codecs.conformance import craft
 from lamofcbench.codecs.learned import latent_coders
@@ -121,8 +121,8 @@ def claimed_sizes(codec: Codec, data: bytes) -> tuple[int, ...] | None:
 
 def forge(data: bytes, fingerprint: bytes) -> bytes:
     """The bytes with the codec's own beginning and the checksum that its decoder expects."""
-    head = MAGIC_AND_VERSION + fingerprint[:FINGERPRINT_BYTES]
-    body = head + data[len(head) : max(len(head), len(data) - CHECKSUM_BYTES)]
+    start = len(MAGIC_AND_VERSION)
+    body = MAGIC_AND_VERSION + data[start : max(start, len(data) - CHECKSUM_BYTES)]
     return body + struct.pack("<I", zlib.crc32(body, zlib.crc32(fingerprint)))
 
 

@@ -23,6 +23,7 @@ import shutil
 import struct
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ MAX_MESSAGE_BYTES = 2**22
 MAX_ERROR = 2000
 GRACE_SECONDS = 30.0
 """How long after its time has run out a decode ends by itself, should nobody be left to end it."""
+_COMPILED_FOLDER = "NUMBA_CACHE_DIR"
 SEED = 2**63
 """Of every generator before each decode: one that no run can have, since a decoder gets the bytes and no seed."""
 
@@ -122,14 +124,30 @@ def _private_streams() -> tuple[IO[bytes], IO[bytes]]:
 def _isolated(own: Path, settings: Message) -> Isolation:
     """Imports what every decoder needs, then closes the door."""
     from harness.running import environment, isolation  # noqa: F401
+    from lamofcbench.codecs.rans import compiling
     from lamofcbench.codecs.registry import CODECS
 
     CODECS.names()
+    with _users_cache():
+        compiling.prepare()
     rules = isolation.Isolation(own, settings["import_path"], settings["since"])
     isolation.forbid_shared_memory(rules)
     isolation.report_safetensors()
     sys.addaudithook(rules)
     return rules
+
+
+@contextlib.contextmanager
+def _users_cache() -> Iterator[None]:
+    """Lets numba find what other processes have compiled; what codecs compile themselves goes to the own folder."""
+    own = os.environ.pop(_COMPILED_FOLDER, None)
+    try:
+        yield
+    finally:
+        if own is not None:
+            os.environ[_COMPILED_FOLDER] = own
+            if "numba" in sys.modules:
+                sys.modules["numba"].config.CACHE_DIR = own
 
 
 def _read_on(requests: IO[bytes], waiting: SimpleQueue[tuple[Message, bytearray]], own: Path) -> None:

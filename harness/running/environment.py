@@ -17,7 +17,7 @@ import torch
 from lamofcbench.errors import LaMoFCBenchError
 from lamofcbench.version import __version__
 
-PACKAGES = ("torch", "numpy", "transformers", "safetensors", "datasets", "pyarrow", "accelerate", "constriction")
+PACKAGES = ("torch", "numpy", "transformers", "safetensors", "datasets", "pyarrow", "accelerate", "numba")
 
 
 def seed_everything(seed: int, *parts: int) -> None:

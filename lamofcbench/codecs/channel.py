@@ -16,8 +16,9 @@ from torch import Tensor
 
 from lamofcbench.codecs import integers
 from lamofcbench.codecs.base import Codec
-from lamofcbench.codecs.calibration import Moments, as_float32, as_tensor, channel_dims, measure, quantiser_step
-from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder, least_bytes
+from lamofcbench.codecs.calibration import Moments, as_float32, channel_dims, measure, quantiser_step
+from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder, TableStack, least_bytes
+from lamofcbench.codecs.quantising import Quantiser
 from lamofcbench.errors import CodecError
 from lamofcbench.features import FeatureSet
 from lamofcbench.scenarios.base import TensorSpec
@@ -56,6 +57,7 @@ class ChannelCodec(Codec):
     Params = ChannelParams
     rate_points = tuple({"step": step} for step in (0.05, 0.35, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0))
     needs_calibration = True
+    revision = 2
     paper = "https://doi.org/10.1002/047174882X"  # Cover and Thomas, section 10.3.3, parallel Gaussian sources
 
     def learn(self, calibration: Iterable[FeatureSet]) -> Mapping[str, Tensor]:
@@ -102,6 +104,10 @@ class ChannelCodec(Codec):
         return [integers.table(row) for row in self.state["frequencies"].to(torch.int32).numpy()]
 
     @functools.cached_property
+    def _stack(self) -> TableStack:
+        return TableStack(self._tables)
+
+    @functools.cached_property
     def _channels(self) -> dict[str, tuple[float, _Channels]]:
         return {
             spec.name: (step, _Channels(spec, self.state[f"mean.{spec.name}"], self.state[f"table.{spec.name}"]))
@@ -125,19 +131,16 @@ class ChannelCodec(Codec):
         """Appends the tensors of these specs to a stream that may hold more, for codecs that leave some to this one."""
         for name, (step, channels) in self._channels.items():
             tokens = channels.quantise(features[name], step)
-            for table, segment in channels.segments(tokens.symbols):
-                encoder.put(segment, self._tables[table])
+            encoder.put_indexed(tokens.symbols, channels.numbers, self._stack)
             tokens.put_extras(encoder)
 
     def take(self, decoder: SymbolDecoder, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
         """The tensors that `put` appended."""
         tensors = {}
         for name, (step, channels) in self._channels.items():
-            symbols = np.empty(channels.layout(shapes[name]), np.int32)
-            for table, segment in channels.segments(symbols):
-                segment[...] = decoder.take(segment.size, self._tables[table]).reshape(segment.shape)
-            values, raw, originals = integers.detokenise(symbols, step, decoder)
-            tensors[name] = channels.restore(values, raw, originals, shapes[name])
+            layout = channels.layout(shapes[name])
+            symbols = decoder.take_indexed(channels.numbers, self._stack, each=layout[1]).reshape(layout)
+            tensors[name] = channels.tensor(channels.quantiser(step).values(symbols, decoder), shapes[name])
         return tensors
 
     @functools.cached_property
@@ -164,14 +167,15 @@ class _Channels:
         kept = channel_dims(spec)
         self._permutation = (*kept, *(d for d in range(len(spec.shape)) if d not in kept))
         self._kept = kept
-        numbers = table.numpy()
+        numbers = table.to(torch.int64).numpy()
         self._order = np.argsort(numbers, kind="stable")
-        self._order_tensor = torch.from_numpy(self._order)
         self._inverse = np.argsort(self._permutation).tolist()
-        self._mean = mean.double().numpy()[self._order, None]
-        starts = np.flatnonzero(np.diff(numbers[self._order], prepend=-1))
+        self._means = mean.double().numpy()
+        self.numbers = numbers[self._order].astype(np.int16)
+        """The table of each channel, in the order in which channels are coded."""
+        starts = np.flatnonzero(np.diff(self.numbers, prepend=-1))
         ends = np.append(starts, len(numbers))[1:].tolist()
-        self._runs = [(int(numbers[self._order[s]]), slice(s, e)) for s, e in zip(starts.tolist(), ends, strict=True)]
+        self._runs = [(int(self.numbers[s]), slice(s, e)) for s, e in zip(starts.tolist(), ends, strict=True)]
 
     def layout(self, shape: tuple[int, ...]) -> tuple[int, int]:
         """Channels and rows of a tensor of this shape."""
@@ -188,24 +192,18 @@ class _Channels:
         for table, run in self._runs:
             yield table, array[run]
 
-    def quantise(self, tensor: Tensor, step: float) -> integers.Tokens:
-        """The tokens, ``[channels, rows]``."""
-        values = as_float32(tensor).transpose(self._permutation).reshape(self.layout(tuple(tensor.shape)))[self._order]
-        scaled = values - self._mean
-        scaled /= step
-        return integers.tokenise(np.rint(scaled, out=scaled), values)
+    def quantiser(self, step: float) -> Quantiser:
+        """What makes tokens of ``[channels, rows]``."""
+        return Quantiser(step, self._means, self._order)
 
-    def restore(
-        self, values: NDArray[np.float64], raw: NDArray[np.intp], originals: NDArray[np.float32], shape: tuple[int, ...]
-    ) -> Tensor:
-        """The tensor whose scaled integers these are."""
-        values += self._mean
-        values.reshape(-1)[raw] = originals
-        ordered = as_tensor(values, values.shape)
-        channels = torch.empty_like(ordered)
-        channels[self._order_tensor] = ordered
-        channels = channels.reshape([shape[d] for d in self._permutation])
-        return channels.permute(self._inverse).contiguous()
+    def quantise(self, tensor: Tensor, step: float) -> integers.Tokens:
+        """The tokens, ``[channels, rows]``, channels of the same table side by side."""
+        by_channel = tensor.permute(self._permutation).reshape(self.layout(tuple(tensor.shape)))
+        return self.quantiser(step).tokens(as_float32(by_channel))
+
+    def tensor(self, values: NDArray[np.float32], shape: tuple[int, ...]) -> Tensor:
+        """The tensor whose values these are, ``[channels, rows]``."""
+        return torch.from_numpy(values).reshape([shape[d] for d in self._permutation]).permute(self._inverse)
 
 
 def _channel_count(spec: TensorSpec) -> int:

@@ -1,41 +1,48 @@
-"""Entropy coding that the quantising codecs share: integer frequency tables and one ANS stream for a whole set.
+"""Entropy coding that the quantising codecs share: integer frequency tables and one stream for a whole set.
 
 Both sides build their tables from the same stored integers, so no float computed on one machine and not on the other
 ever decides a table. Tables are leaky: every symbol can be coded, whatever calibration saw. All tensors of a set go
-into one stream, because a stream of its own would cost a tensor up to eight bytes.
+into one stream, because a stream of its own would cost a tensor up to two bytes.
 
 Tables also say what a number of symbols costs at least, so that a decoder can refuse a short stream that claims many
-before it makes room for them (`least_bytes`). There is one exception: symbols 0 that are decoded last cost nothing,
-since the coder starts from zero. A stream that for this reason falls short is filled up with zero bytes.
+before it makes room for them (`least_bytes`). There is one exception: the most frequent symbols of tables cost nothing
+where they are decoded last, since the coder starts from zero. A stream that for this reason falls short is filled up
+with zero bytes.
 
-Sources: asymmetric numeral systems, Duda, arXiv 1311.2540; the coder is constriction, Bamler, arXiv 2201.01741.
+The coder is that of `lamofcbench.codecs.rans`, its format that of ``docs/bitstream.md``.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any, NamedTuple
 
-import constriction
 import numpy as np
 from numpy.typing import NDArray
 
+from lamofcbench.codecs.rans import tables as rans_tables
+from lamofcbench.codecs.rans import words as rans_words
+from lamofcbench.codecs.rans.compiling import argument, compiled
+from lamofcbench.codecs.rans.layout import PRECISION
+from lamofcbench.codecs.rans.tables import CoderTables
 from lamofcbench.errors import BitstreamError, CodecError
 
 Symbols = NDArray[np.int32]
 
 PRECISION_BITS = 24
-"""Frequencies of a table sum to two to this power, the coder's own precision."""
+"""Frequencies of a table sum to two to this power."""
 
-MAX_ALPHABET = 2**16
+MAX_ALPHABET = 2**14
+MAX_TABLES = 2**14
+MAX_WIDTH = 24
 
 COST_UNITS = 1024
 """Costs of symbols are counted in so many parts of a bit, in integers, so that both sides find the same."""
 LEAST_SHARE = 4
 """Streams have at least one part in so many of what their symbols cost at least: so little that hardly any has to be
-filled up, only one of which three quarters are symbols 0 at its end."""
+filled up, only one of which three quarters are most frequent symbols at its end."""
 
 
 def frequencies_from_weights(weights: NDArray[np.float64]) -> NDArray[np.int32]:
@@ -72,23 +79,60 @@ class FrequencyTable:
     def __init__(self, frequencies: NDArray[np.int32]) -> None:
         if frequencies.ndim != 1 or not 2 <= len(frequencies) <= MAX_ALPHABET:
             raise CodecError(
-                f"a frequency table has shape {list(frequencies.shape)}; it is no table of 2 to 65536 symbols"
+                f"a frequency table has shape {list(frequencies.shape)}; it is no table of 2 to {MAX_ALPHABET} symbols"
             )
         if frequencies.min() < 1 or int(frequencies.sum(dtype=np.int64)) != 2**PRECISION_BITS:
             raise CodecError("a frequency table has a frequency below 1, or a sum other than 2**24")
-        self._frequencies = frequencies
-        # Dividing by a power of two is exact, and so are the sums that constriction takes of the quotients.
-        self.model = constriction.stream.model.Categorical(frequencies / 2.0**PRECISION_BITS, perfect=False, lazy=False)
+        self.frequencies = frequencies
+
+    @functools.cached_property
+    def coder(self) -> CoderTables:
+        """The table as the coder needs it."""
+        return CoderTables([self.frequencies])
 
     @functools.cached_property
     def least_cost(self) -> int:
         """What the most frequent symbol costs, in `COST_UNITS`, rounded down."""
-        largest = int(self._frequencies.max())
-        return PRECISION_BITS * COST_UNITS - (largest**COST_UNITS - 1).bit_length()
+        largest = int(rans_tables.first_table(self.frequencies.astype(np.int64))[1][0])
+        return PRECISION * COST_UNITS - (largest**COST_UNITS - 1).bit_length()
 
     def __reduce__(self) -> tuple[type[FrequencyTable], tuple[NDArray[np.int32]]]:
-        # The coder's model cannot be pickled, but codecs travel to worker processes.
-        return FrequencyTable, (self._frequencies,)
+        # Codecs travel to worker processes; what is derived is made there anew.
+        return FrequencyTable, (self.frequencies,)
+
+
+class TableStack:
+    """Tables that are chosen symbol by symbol, by their number in this stack.
+
+    Raises:
+        CodecError: for more than `MAX_TABLES`.
+    """
+
+    def __init__(self, tables: Sequence[FrequencyTable]) -> None:
+        if len(tables) > MAX_TABLES:
+            raise CodecError(f"{len(tables)} frequency tables; at most {MAX_TABLES} are stacked")
+        self._tables = tuple(tables)
+
+    def __len__(self) -> int:
+        return len(self._tables)
+
+    @functools.cached_property
+    def coder(self) -> CoderTables:
+        """The tables as the coder needs them."""
+        return CoderTables([table.frequencies for table in self._tables])
+
+    def __reduce__(self) -> tuple[type[TableStack], tuple[tuple[FrequencyTable, ...]]]:
+        return TableStack, (self._tables,)
+
+    def checked(self, numbers: NDArray[np.integer]) -> NDArray[np.int16]:
+        """Table numbers as the coder takes them.
+
+        Raises:
+            IndexError: if one is not of this stack.
+        """
+        if numbers.size and not 0 <= int(numbers.min()) <= int(numbers.max()) < len(self):
+            raise IndexError(f"table numbers {numbers.min()} to {numbers.max()} of a stack of {len(self)} tables")
+        return np.require(numbers.reshape(-1), np.int16, ["C", "W"])
 
 
 def least_bytes(cost: int) -> int:
@@ -105,6 +149,17 @@ def least_bytes(cost: int) -> int:
     return cost // (LEAST_SHARE * 8 * COST_UNITS)
 
 
+class _Push(NamedTuple):
+    """Symbols that wait to be coded, how many words each takes at most, and the loop that codes them."""
+
+    symbols: Symbols
+    steps: int
+    code: Callable[[Any, Any, int, Any, int], int]
+
+
+_ONE_TABLE = np.zeros(1, np.int16)
+
+
 class SymbolEncoder:
     """Collects symbols in the order in which a `SymbolDecoder` takes them.
 
@@ -118,31 +173,72 @@ class SymbolEncoder:
         >>> payload = encoder.finish()
         >>> decoder = SymbolDecoder(payload)
         >>> len(payload), decoder.take(3, table).tolist(), decoder.take_bits(1, width=3).tolist(), decoder.finish()
-        (4, [0, 2, 0], [5], None)
+        (2, [0, 2, 0], [5], None)
     """
 
     def __init__(self, least: int = 0) -> None:
         self._least = least
-        self._pushes: list[tuple[Symbols, Any]] = []
+        self._pushes: list[_Push] = []
 
     def put(self, symbols: Symbols, table: FrequencyTable) -> None:
         """Appends symbols of one table; they are not copied and must stay as they are until `finish`."""
         if symbols.size:
-            self._pushes.append((symbols.reshape(-1), table.model))
+            self._put(symbols, _ONE_TABLE, table.coder)
+
+    def put_indexed(self, symbols: Symbols, numbers: NDArray[np.integer], tables: TableStack) -> None:
+        """Appends symbols, each of the table that its number names; they are not copied either.
+
+        Args:
+            symbols: any shape.
+            numbers: one a symbol, or one for every so many symbols in a row, in rising order of places.
+            tables: that numbers refer to.
+        """
+        if symbols.size:
+            self._put(symbols, tables.checked(numbers), tables.coder)
 
     def put_bits(self, values: Symbols, width: int) -> None:
         """Appends integers of ``width`` bits each (at most 24), which cost exactly that."""
+        if not 0 <= width <= MAX_WIDTH:
+            raise ValueError(f"integers of {width} bits; at most {MAX_WIDTH} are coded")
         if values.size and width:
-            self._pushes.append((values.reshape(-1), _bits_model(width)))
+            code = functools.partial(_call_with, "encode_bits", (width,))
+            self._pushes.append(_Push(_flat(values), 1 + (width > 16), code))
+
+    def _put(self, symbols: Symbols, numbers: NDArray[np.int16], tables: CoderTables) -> None:
+        each, rest = divmod(symbols.size, max(len(numbers), 1))
+        if rest:
+            raise ValueError(f"{symbols.size} symbols cannot share {len(numbers)} table numbers evenly")
+        code = functools.partial(_call_with, "encode", (argument(numbers), each, *tables.for_encoder))
+        self._pushes.append(_Push(_flat(symbols), tables.steps, code))
 
     def finish(self) -> bytes:
-        """The coded bytes."""
-        coder = constriction.stream.stack.AnsCoder()
-        for symbols, model in reversed(self._pushes):  # what is pushed last onto the stack is decoded first
-            coder.encode_reverse(symbols, model)
-        # The last word is never zero, so its leading zero bytes (little endian: the last ones) need not be stored.
-        coded = coder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")
-        return coded.ljust(self._least, b"\0")
+        """The coded bytes.
+
+        Raises:
+            CodecError: if a symbol is not of its table.
+        """
+        most_bytes = 4 + 2 * sum(push.symbols.size * push.steps for push in self._pushes)
+        count = sum(push.symbols.size for push in self._pushes)
+        tries = [rans_words.LANES, 1] if count >= rans_words.MANY_SYMBOLS else [1, rans_words.LANES]
+        if self._least >= rans_words.LANES_FROM:
+            tries = [rans_words.LANES]
+        coded = b""
+        for lanes in tries:
+            coded = self._coded(lanes, most_bytes)
+            if rans_words.lanes_of(max(len(coded), self._least)) == lanes:
+                return coded.ljust(self._least, b"\0")
+        # One lane just reaches the size from which there are more, and more lanes fall just short of it.
+        coded = coded if tries[-1] > 1 else self._coded(rans_words.LANES, most_bytes)
+        return coded.ljust(max(self._least, rans_words.LANES_FROM), b"\0")
+
+    def _coded(self, lanes: int, most_bytes: int) -> bytes:
+        words, states = argument(np.empty(most_bytes // 2, np.uint16)), argument(rans_words.first_states(lanes))
+        at = 0
+        for push in reversed(self._pushes):  # what is put away last is decoded first
+            at = push.code(argument(push.symbols), words, at, states, lanes)
+            if at < 0:
+                raise CodecError("a symbol is outside of its table's alphabet, or an integer has more bits than stated")
+        return rans_words.to_bytes(np.array(words[:at], np.uint16), [int(state) for state in states], lanes)
 
 
 class SymbolDecoder:
@@ -161,48 +257,60 @@ class SymbolDecoder:
             raise BitstreamError(
                 f"{len(payload)} bytes of coded symbols are too few for the shapes, which take {least}"
             )
+        self._lanes = rans_words.lanes_of(len(payload))
         if payload.endswith(b"\0"):
-            if len(payload) > least:
+            if len(payload) not in (least, rans_words.LANES_FROM):
                 raise BitstreamError("coded symbols end in a zero byte, which no encoder writes")
             payload = payload.rstrip(b"\0")
-        words = np.frombuffer(payload + bytes(-len(payload) % 4), "<u4").astype(np.uint32)
-        with _coder_errors():
-            self._coder = constriction.stream.stack.AnsCoder(words)
+        words, states = rans_words.from_bytes(payload, self._lanes)
+        self._words, self._left = argument(words), len(words)
+        self._states = argument(np.array(states, np.int64))
 
     def take(self, count: int, table: FrequencyTable) -> Symbols:
         """The next symbols of one table, int32 ``[count]``."""
-        if not count:
-            return np.empty(0, np.int32)
-        with _coder_errors():
-            symbols: Symbols = self._coder.decode(table.model, count)
-        return symbols
+        return self._take(count, _ONE_TABLE, table)
+
+    def take_indexed(self, numbers: NDArray[np.integer], tables: TableStack, each: int = 1) -> Symbols:
+        """The next symbols, ``each`` in a row of the table that a number names, int32 ``[numbers * each]``."""
+        checked = tables.checked(numbers)
+        return self._take(len(checked) * each, checked, tables)
 
     def take_bits(self, count: int, width: int) -> Symbols:
         """The next integers of ``width`` bits each, int32 ``[count]``."""
+        if not 0 <= width <= MAX_WIDTH:
+            raise ValueError(f"integers of {width} bits; at most {MAX_WIDTH} are coded")
         if not count or not width:
             return np.zeros(count, np.int32)
-        with _coder_errors():
-            values: Symbols = self._coder.decode(_bits_model(width), count)
-        return values
+        return self._fill(count, "decode_bits", (width,))
 
     def finish(self) -> None:
         """Checks that the bytes held these symbols and nothing else, which random bytes do not."""
-        if not self._coder.is_empty():
+        first = rans_words.first_states(self._lanes)[: self._lanes].tolist()
+        if self._left or list(self._states[: self._lanes]) != first:
             raise BitstreamError("coded symbols do not end where they should")
 
+    def _take(self, count: int, numbers: NDArray[np.int16], tables: FrequencyTable | TableStack) -> Symbols:
+        if not count:
+            return np.empty(0, np.int32)
+        return self._fill(count, "decode", (argument(numbers), count // len(numbers), *tables.coder.for_decoder))
 
-def _bits_model(width: int) -> Any:
-    return constriction.stream.model.Uniform(2**width)
+    def _fill(self, count: int, name: str, more: tuple[Any, ...]) -> Symbols:
+        symbols = np.empty(count, np.int32) if compiled() else [0] * count
+        self._left = _call_with(name, more, symbols, self._words, self._left, self._states, self._lanes)
+        return np.asarray(symbols, np.int32)
 
 
-@contextmanager
-def _coder_errors() -> Iterator[None]:
-    """Turns whatever the coder raises, a panic of its Rust side included, into a `BitstreamError`."""
-    try:
-        yield
-    except Exception as error:
-        raise BitstreamError(f"coded symbols cannot be decoded: {error}") from error
-    except BaseException as error:
-        if type(error).__name__ != "PanicException":  # it derives from BaseException and cannot be imported
-            raise
-        raise BitstreamError(f"coded symbols cannot be decoded: {error}") from error
+def _flat(values: Symbols) -> Symbols:
+    return np.require(values.reshape(-1), np.int32, ["C", "W"])  # kernels are compiled for arrays that can be written
+
+
+@functools.cache
+def _kernels() -> ModuleType:
+    from lamofcbench.codecs.rans import kernels  # compiled at its import
+
+    return kernels
+
+
+def _call_with(name: str, more: tuple[Any, ...], symbols: Any, words: Any, at: int, states: Any, lanes: int) -> int:
+    """Runs a kernel on symbols, words and states, and what it needs besides; how many words there are then."""
+    return int(getattr(_kernels(), name)(symbols, words, at, states, lanes, *more))

@@ -79,26 +79,37 @@ def tokenise(integers: NDArray[np.float64], originals: NDArray[np.float32]) -> T
         symbols = integers.astype(np.int32)
         symbols += ZERO
         return Tokens(symbols, [])
-    flat = integers.reshape(-1)
-    large = np.flatnonzero(np.abs(flat) >= EXACT)
-    symbols = np.clip(flat, -EXACT, EXACT).astype(np.int32) + np.int32(ZERO)
+    symbols = np.clip(integers, -EXACT, EXACT).astype(np.int32) + np.int32(ZERO)
+    large = np.abs(integers) >= EXACT
+    return with_large(symbols, integers[large], originals.reshape(integers.shape)[large])
 
-    signed = flat[large]
-    raw = np.abs(signed) >= 2.0**MAX_BITS
-    symbols[large[raw]] = RAW
-    large, magnitudes = large[~raw], np.abs(signed[~raw]).astype(np.int32)
+
+def with_large(symbols: Symbols, large: NDArray[np.float64], originals: NDArray[np.float32]) -> Tokens:
+    """The tokens of integers of which the large ones are still to be taken care of.
+
+    Args:
+        symbols: tokens of all integers, with those from `EXACT` on cut off there; written to.
+        large: these integers, in the order of the symbols.
+        originals: the values that these were quantised from.
+    """
+    flat = symbols.reshape(-1)
+    at = np.flatnonzero(np.abs(flat - np.int32(ZERO)) >= EXACT)
+    raw = np.abs(large) >= 2.0**MAX_BITS
+    flat[at[raw]] = RAW
+    at, signed = at[~raw], large[~raw]
+    magnitudes = np.abs(signed).astype(np.int32)
     widths = np.frexp(magnitudes)[1] - np.int32(1 + MANTISSA_BITS)
     mantissas = (magnitudes >> widths) - _OCTAVE
     classes = EXACT + (widths - (EXACT_BITS - MANTISSA_BITS)) * _OCTAVE + mantissas
-    symbols[large] = ZERO + np.where(signed[~raw] < 0, -classes, classes)
+    flat[at] = ZERO + np.where(signed < 0, -classes, classes)
 
     plain = magnitudes & ((np.int32(1) << widths) - 1)
     extras = [(int(width), plain[widths == width]) for width in np.unique(widths)]
     if raw.any():
-        words = originals.reshape(-1)[np.flatnonzero(symbols == RAW)].astype(np.float32).view(np.uint32)
+        words = originals[raw].astype(np.float32).view(np.uint32)
         extras.append((16, (words & 0xFFFF).astype(np.int32)))
         extras.append((16, (words >> 16).astype(np.int32)))
-    return Tokens(symbols.reshape(integers.shape), extras)
+    return Tokens(flat.reshape(symbols.shape), extras)
 
 
 def detokenise(
@@ -118,23 +129,49 @@ def detokenise(
     none = np.empty(0, np.intp), np.empty(0, np.float32)
     if not symbols.size or (symbols.min() > ZERO - EXACT and symbols.max() < ZERO + EXACT):
         return values, *none
-    flat, flat_symbols = values.reshape(-1), symbols.reshape(-1)
-    large = np.flatnonzero(np.abs(flat_symbols - ZERO) >= EXACT)
-    large_symbols = flat_symbols[large]
-    raw = large[large_symbols == RAW]
-    widths = TOKEN_WIDTH[large_symbols]
-    for width in np.unique(widths[widths > 0]):
-        at = large[widths == width]
-        base = TOKEN_BASE[flat_symbols[at]]
-        flat[at] = (base + np.copysign(decoder.take_bits(len(at), int(width)), base)) * scale
-    if not raw.size:
-        return values, *none
+    large = take_large(symbols, scale, decoder)
+    values.reshape(-1)[large.at] = large.values
+    return values, large.raw, large.originals
+
+
+@dataclass(frozen=True)
+class Large:
+    """Values of integers that are not small.
+
+    Attributes:
+        at: flat positions of those that have a token and plain bits.
+        values: their integers, scaled, float64.
+        raw: flat positions of those that were sent as they are.
+        originals: these values.
+    """
+
+    at: NDArray[np.intp]
+    values: NDArray[np.float64]
+    raw: NDArray[np.intp]
+    originals: NDArray[np.float32]
+
+
+def take_large(symbols: Symbols, scale: float, decoder: SymbolDecoder) -> Large:
+    """Takes the plain bits behind the tokens of a tensor; the arguments are those of `detokenise`.
+
+    Raises:
+        BitstreamError: if a value that was sent as it is, is not finite.
+    """
+    flat = symbols.reshape(-1)
+    large = np.flatnonzero(np.abs(flat - ZERO) >= EXACT)
+    raw, at = large[flat[large] == RAW], large[flat[large] != RAW]
+    widths, bases = TOKEN_WIDTH[flat[at]], TOKEN_BASE[flat[at]]
+    values = np.empty(len(at))
+    for width in np.unique(widths):
+        these = widths == width
+        base = bases[these]
+        values[these] = (base + np.copysign(decoder.take_bits(len(base), int(width)), base)) * scale
     words = decoder.take_bits(len(raw), 16).astype(np.uint32)
     words |= decoder.take_bits(len(raw), 16).astype(np.uint32) << np.uint32(16)
     originals = words.view(np.float32)
     if not np.isfinite(originals).all():
         raise BitstreamError("a value sent as it is is not finite")
-    return values, raw, originals
+    return Large(at, values, raw, originals)
 
 
 def count_tokens(symbols: Symbols) -> NDArray[np.int64]:

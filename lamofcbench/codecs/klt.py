@@ -15,10 +15,10 @@ from torch import Tensor
 
 from lamofcbench.codecs import integers
 from lamofcbench.codecs.base import Codec
-from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder, least_bytes
+from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder, TableStack, least_bytes
 from lamofcbench.codecs.transform.blocks import Block, BlockState
 from lamofcbench.codecs.transform.choice import cheapest
-from lamofcbench.codecs.transform.classes import MAGNITUDES, UNCODED, TableCounts, classes_of, quantised, restored, runs
+from lamofcbench.codecs.transform.classes import MAGNITUDES, UNCODED, TableCounts, classes_of, quantised, restored
 from lamofcbench.codecs.transform.fitting import block_state, fit_groups
 from lamofcbench.codecs.transform.outliers import Outliers
 from lamofcbench.codecs.transform.profiles import rows_of
@@ -61,6 +61,7 @@ class KltCodec(Codec):
     Params = KltParams
     rate_points = tuple({"step": step} for step in (0.1, 0.35, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.3, 16.0))
     needs_calibration = True
+    revision = 2
     paper = "https://doi.org/10.1109/79.952802"  # Goyal, Theoretical foundations of transform coding
 
     def learn(self, calibration: Iterable[FeatureSet]) -> Mapping[str, Tensor]:
@@ -117,6 +118,10 @@ class KltCodec(Codec):
         return [integers.table(row) for row in self.state["frequencies"].to(torch.int32).numpy()]
 
     @functools.cached_property
+    def _stack(self) -> TableStack:
+        return TableStack(self._tables)
+
+    @functools.cached_property
     def _shifts(self) -> Matrix:
         return self.state["shifts"].float().numpy()
 
@@ -161,34 +166,25 @@ class KltCodec(Codec):
     def _put(self, encoder: SymbolEncoder, values: Matrix, numbers: NDArray[np.int16]) -> Matrix:
         """Appends values, each by its table, and returns what they are restored to; zero where they are not coded."""
         coded = numbers != UNCODED
-        order, parts = runs(numbers[coded])
-        scaled = (values[coded] / self._step)[order]
+        tables, scaled = numbers[coded], values[coded] / self._step
         whole = quantised(scaled)
         tokens = integers.tokenise(whole.astype(np.float64), scaled)
-        for table, part in parts:
-            encoder.put(tokens.symbols[part], self._tables[table])
+        encoder.put_indexed(tokens.symbols, tables, self._stack)
         tokens.put_extras(encoder)
-        return self._restored(whole, order, numbers, coded)
+        return self._restored(whole, tables, coded)
 
     def _take(self, decoder: SymbolDecoder, numbers: NDArray[np.int16]) -> Matrix:
         """What `_put` returned for the values that it appended."""
         coded = numbers != UNCODED
-        order, parts = runs(numbers[coded])
-        symbols = np.empty(len(order), np.int32)
-        for table, part in parts:
-            symbols[part] = decoder.take(part.stop - part.start, self._tables[table])
-        values, raw, originals = integers.detokenise(symbols, 1.0, decoder)
+        tables = numbers[coded]
+        values, raw, originals = integers.detokenise(decoder.take_indexed(tables, self._stack), 1.0, decoder)
         values[raw] = originals
-        return self._restored(values.astype(np.float32), order, numbers, coded)
+        return self._restored(values.astype(np.float32), tables, coded)
 
-    def _restored(
-        self, whole: Matrix, order: NDArray[np.intp], numbers: NDArray[np.int16], coded: NDArray[np.bool_]
-    ) -> Matrix:
-        """Values of integers in the order in which they were coded, in the shape of their table numbers."""
-        flat = np.empty_like(whole)
-        flat[order] = whole
-        result = np.zeros(numbers.shape, np.float32)
-        result[coded] = restored(flat, numbers[coded], self._shifts) * self._step
+    def _restored(self, whole: Matrix, tables: NDArray[np.int16], coded: NDArray[np.bool_]) -> Matrix:
+        """Values of the integers at the places that are coded, in the shape of these."""
+        result = np.zeros(coded.shape, np.float32)
+        result[coded] = restored(whole, tables, self._shifts) * self._step
         return result
 
     def _least_bytes(self, shapes: Mapping[str, tuple[int, ...]]) -> int:

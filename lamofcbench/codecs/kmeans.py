@@ -68,6 +68,7 @@ class KmeansCodec(Codec):
     Params = KmeansParams
     rate_points = tuple({"points": n} for n in (256, 32, 8, 4, 3, 2))
     needs_calibration = True
+    revision = 2
     paper = "https://arxiv.org/abs/2506.16495"
 
     def fit(self, calibration: Iterable[FeatureSet]) -> KmeansCodec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, Protocol
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lamofcbench.errors import BitstreamError, CodecError, LaMoFCBenchError, first_line, one_line, shown
-from lamofcbench.features import TORCH_DTYPES, all_finite
+from lamofcbench.features import TORCH_DTYPES, all_finite, largest_magnitude
 from lamofcbench.scenarios.base import FeatureSpecs, TensorSpec
 
 
@@ -117,13 +118,14 @@ def stored_tensor(returned: Any, spec: TensorSpec, shape: tuple[int, ...], *, lo
     dtype = TORCH_DTYPES[spec.dtype]
     if tensor.dtype is not dtype and tensor.element_size() < 4:
         tensor = tensor.to(torch.float32)  # where every value is exact, and which all operations below know
-    if not lossless and not all_finite(tensor):
+    magnitude = 0.0 if lossless else largest_magnitude(tensor)
+    if not math.isfinite(magnitude):
         raise ValueError("NaN or infinity")
     if tensor.dtype is dtype:
         # Never the codec's own memory, which the next decode may write to.
         return tensor.clone(memory_format=torch.contiguous_format)
     largest = torch.finfo(dtype).max
-    if not lossless and torch.finfo(tensor.dtype).max > largest:
+    if magnitude > largest:
         # A value between the dtype's largest and the next power of two would be cast to infinity.
         tensor = tensor.clamp(-largest, largest)
     return tensor.to(dtype).contiguous()

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from lamofcbench.codecs import integers
 from lamofcbench.codecs.base import Codec
-from lamofcbench.codecs.calibration import as_float32, as_tensor, measure, quantiser_step
+from lamofcbench.codecs.calibration import as_float32, measure, quantiser_step
 from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder, least_bytes
+from lamofcbench.codecs.quantising import Quantiser
 from lamofcbench.errors import CodecError
 from lamofcbench.features import FeatureSet
 
@@ -42,6 +43,7 @@ class UniformCodec(Codec):
     Params = UniformParams
     rate_points = tuple({"step": step} for step in (0.05, 0.35, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0))
     needs_calibration = True
+    revision = 2
     paper = "https://doi.org/10.1109/18.720541"  # Gray and Neuhoff, Quantization
 
     def learn(self, calibration: Iterable[FeatureSet]) -> Mapping[str, Tensor]:
@@ -51,7 +53,8 @@ class UniformCodec(Codec):
         counts = np.zeros((len(steps), integers.ALPHABET), np.int64)
         for features in calibration:
             for row, (tensor, step) in enumerate(zip(features.tensors.values(), steps, strict=True)):
-                counts[row] += integers.count_tokens(_quantise(as_float32(tensor), step).symbols)
+                tokens = Quantiser.plain(step).tokens(as_float32(tensor).reshape(1, -1))
+                counts[row] += integers.count_tokens(tokens.symbols)
         spreads = [m.std.item() / step for m, step in zip(moments.values(), steps, strict=True)]
         tables = [integers.learned_frequencies(row, spread) for row, spread in zip(counts, spreads, strict=True)]
         return {"steps": torch.from_numpy(steps), "frequencies": torch.from_numpy(np.stack(tables))}
@@ -76,7 +79,7 @@ class UniformCodec(Codec):
         """The tokens of all tensors in one stream."""
         encoder = SymbolEncoder(self._least_bytes(tensor.shape for tensor in features.tensors.values()))
         for tensor, step, table in zip(features.tensors.values(), self._steps, self._tables, strict=True):
-            tokens = _quantise(as_float32(tensor), step)
+            tokens = Quantiser.plain(step).tokens(as_float32(tensor).reshape(1, -1))
             encoder.put(tokens.symbols, table)
             tokens.put_extras(encoder)
         return encoder.finish()
@@ -86,17 +89,10 @@ class UniformCodec(Codec):
         decoder = SymbolDecoder(payload, self._least_bytes(shapes.values()))
         tensors = {}
         for (name, shape), step, table in zip(shapes.items(), self._steps, self._tables, strict=True):
-            values, raw, originals = integers.detokenise(decoder.take(math.prod(shape), table), step, decoder)
-            values[raw] = originals
-            tensors[name] = as_tensor(values, shape)
+            symbols = decoder.take(math.prod(shape), table).reshape(1, -1)
+            tensors[name] = torch.from_numpy(Quantiser.plain(step).values(symbols, decoder).reshape(shape))
         decoder.finish()
         return tensors
 
     def _least_bytes(self, shapes: Iterable[Sequence[int]]) -> int:
         return least_bytes(sum(math.prod(s) * t.least_cost for s, t in zip(shapes, self._tables, strict=True)))
-
-
-def _quantise(values: NDArray[np.float32], step: float) -> integers.Tokens:
-    scaled = values.astype(np.float64)
-    scaled /= step
-    return integers.tokenise(np.rint(scaled, out=scaled), values)

@@ -17,7 +17,7 @@ def sealed(body):
 
 
 def container(rest=b""):
-    return sealed(b"\x1f\xc1" + FINGERPRINT[:2] + rest)
+    return sealed(b"\xc2" + rest)
 
 
 def written(numbers=(), sections=(b"",), raw_sizes=(0,)):
@@ -35,21 +35,21 @@ def test_the_bytes_of_one_section_are_as_specified():
     writer.unsigned(300)
     writer.signed(-3)
     data = writer.finish([b"payload"], [100])
-    assert data[:-4].hex() == "1fc1" + "0001" + "ac02" + "05" + b"payload".hex()
+    assert data[:-4].hex() == "c2" + "ac02" + "05" + b"payload".hex()
     assert data == sealed(data[:-4])
 
 
 def test_the_bytes_of_the_section_table_are_as_specified():
     # Order 2 as 00010; 10 - 0, zigzag 20, as 0011000; 21 - 20, zigzag 2, as 110; one bit of padding; bytes reversed.
     data = written(sections=[bytes(10), bytes(21), bytes(5)], raw_sizes=[100, 200, 50])
-    assert data[:4].hex() == "1fc10001"
-    assert data[4:40] == bytes(36)
-    assert data[40:-4].hex() == "8c11"
-    assert len(data) == FIXED_BYTES + 36 + len(data[40:-4])
+    assert data[:1].hex() == "c2"
+    assert data[1:37] == bytes(36)
+    assert data[37:-4].hex() == "8c11"
+    assert len(data) == FIXED_BYTES + 36 + len(data[37:-4])
 
 
 def test_an_empty_set_takes_the_fixed_bytes_alone():
-    assert len(written()) == FIXED_BYTES == 8
+    assert len(written()) == FIXED_BYTES == 5
 
 
 @given(st.lists(st.integers(0, 2**64 - 1), max_size=5), st.lists(st.integers(-(2**63), 2**63 - 1), max_size=5))
@@ -117,10 +117,10 @@ def test_arbitrary_bytes_are_noticed(data):
     ("data", "message"),
     [
         (b"", "container alone"),
-        (b"\x1f\xc1" + bytes(5), "container alone"),
+        (b"\xc2" + bytes(3), "container alone"),
+        (b"\x1f\xc1" + bytes(20), "format 1 is no longer read"),
         (b"PK" + bytes(20), "not a LaMoFCBench bitstream"),
-        (b"\x1f\xc2" + bytes(20), "format 2"),
-        (sealed(b"\x1f\xc1\xff\xff"), "another codec"),
+        (b"\xc3" + bytes(20), "format 3 is unknown"),
         (container()[:-1] + b"\x00", "checksum"),
     ],
 )
@@ -129,10 +129,12 @@ def test_what_is_wrong_is_said(data, message):
         BitstreamReader(data, FINGERPRINT)
 
 
-def test_checksum_covers_the_fingerprint_beyond_its_first_bytes():
-    relative = FINGERPRINT[:31] + b"\xff"
-    with pytest.raises(BitstreamError, match="checksum"):
-        BitstreamReader(written(), relative)
+@pytest.mark.parametrize("position", [0, 17, 31])
+def test_the_checksum_covers_the_whole_fingerprint(position):
+    relative = bytearray(FINGERPRINT)
+    relative[position] ^= 1
+    with pytest.raises(BitstreamError, match="of another codec"):
+        BitstreamReader(written(), bytes(relative))
 
 
 @pytest.mark.parametrize(

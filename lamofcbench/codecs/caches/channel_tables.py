@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -9,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamofcbench.codecs import integers
-from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder
-from lamofcbench.codecs.transform.classes import AN_OCTAVE, LOWEST, UNCODED, runs
+from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder, TableStack
+from lamofcbench.codecs.transform.classes import AN_OCTAVE, LOWEST, UNCODED
 
 Matrix = NDArray[np.float32]
 _LARGEST = float(np.finfo(np.float32).max)
@@ -30,12 +31,11 @@ class ChannelTables:
 
     def put(self, encoder: SymbolEncoder, scaled: NDArray[np.float64]) -> NDArray[np.float64]:
         """Appends values, in steps, and returns what `take` will: the nearest integers, zero where not coded."""
-        columns, parts = self._ordered()
+        columns = self._coded
         values = np.clip(scaled[:, columns].T, -_LARGEST, _LARGEST)
         rounded = np.rint(values)
         tokens = integers.tokenise(rounded, values.astype(np.float32))
-        for table, part in parts:
-            encoder.put(tokens.symbols[part], self.tables[table])
+        encoder.put_indexed(tokens.symbols, self.numbers[columns], self._stack)
         tokens.put_extras(encoder)
         raw = tokens.symbols == integers.RAW
         rounded[raw] = values.astype(np.float32)[raw]
@@ -43,11 +43,8 @@ class ChannelTables:
 
     def take(self, decoder: SymbolDecoder, rows: int) -> NDArray[np.float64]:
         """The values ``[rows, channels]`` that `put` appended, in steps."""
-        columns, parts = self._ordered()
-        symbols = np.empty((len(columns), rows), np.int32)
-        for table, part in parts:
-            segment = symbols[part]
-            segment[...] = decoder.take(segment.size, self.tables[table]).reshape(segment.shape)
+        columns = self._coded
+        symbols = decoder.take_indexed(self.numbers[columns], self._stack, each=rows).reshape(len(columns), rows)
         values, raw, originals = integers.detokenise(symbols, 1.0, decoder)
         values.reshape(-1)[raw] = originals
         return self._spread(values, columns)
@@ -56,10 +53,13 @@ class ChannelTables:
         """What a row costs at the least, for `lamofcbench.codecs.entropy.least_bytes`."""
         return sum(self.tables[number].least_cost for number in self.numbers[self.numbers != UNCODED].tolist())
 
-    def _ordered(self) -> tuple[NDArray[np.intp], list[tuple[int, slice]]]:
-        coded = np.flatnonzero(self.numbers != UNCODED)
-        order, parts = runs(self.numbers[coded])
-        return coded[order], list(parts)
+    @functools.cached_property
+    def _coded(self) -> NDArray[np.intp]:
+        return np.flatnonzero(self.numbers != UNCODED)
+
+    @functools.cached_property
+    def _stack(self) -> TableStack:
+        return TableStack(self.tables)
 
     def _spread(self, values: NDArray[np.float64], columns: NDArray[np.intp]) -> NDArray[np.float64]:
         result = np.zeros((values.shape[1], len(self.numbers)))

@@ -202,6 +202,7 @@ class EntropyGroupedCodec(GroupedCodec):
     """
 
     needs_calibration = True
+    revision = 2
 
     def learn(self, calibration: Iterable[FeatureSet]) -> Mapping[str, Tensor]:
         """Frequencies: of codes, int32 ``[tensors, 2**bits]``; of upper bytes, int32 ``[tensors, kinds, 256]``."""

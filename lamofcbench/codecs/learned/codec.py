@@ -68,6 +68,7 @@ class LearnedCodec(Codec):
     Params = LearnedParams
     rate_points = tuple({"lmbda": lmbda} for lmbda in LAMBDAS)
     needs_calibration = True
+    revision = 2
 
     @property
     @abstractmethod

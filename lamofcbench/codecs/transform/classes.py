@@ -7,8 +7,6 @@ scalar quantization of exponential and Laplacian random variables", 1996.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -109,12 +107,3 @@ class TableCounts:
             for row, octave in zip(self._counts, self.used, strict=True)
         ]
         return np.array(tables, np.int32).reshape(-1, integers.ALPHABET)
-
-
-def runs(numbers: NDArray[np.int16]) -> tuple[NDArray[np.intp], Iterator[tuple[int, slice]]]:
-    """An order in which values of one table stand together, and each table number with its part of that order."""
-    order = np.argsort(numbers, kind="stable")
-    ordered = numbers[order]
-    starts = np.flatnonzero(np.diff(ordered, prepend=-1))
-    ends = [*starts[1:].tolist(), len(ordered)]
-    return order, ((int(ordered[a]), slice(a, b)) for a, b in zip(starts.tolist(), ends, strict=False))

@@ -90,7 +90,7 @@ def test_any_part_nested_deeply_is_refused(saved, config, key, depth):
         ({"codec": ".."}, "unknown codec '..'"),
         ({"codec": "x" * 100_000}, "unknown codec 'xxx"),
         ({"codec": None}, "not named by text"),
-        ({"codec": "uniform"}, "damaged: it is of lamofcbench:channel@1, and what it names is lamofcbench:uniform@1"),
+        ({"codec": "uniform"}, "damaged: it is of lamofcbench:channel@2, and what it names is lamofcbench:uniform@2"),
         ({"codec_params": [1]}, "takes its ChannelParams or a mapping"),
         ({"codec_params": {"step": {"a": "x" * 100_000}}}, "step: "),
         ({"codec_params": {"x" * 100_000: 1}}, "unknown parameter"),

@@ -9,8 +9,12 @@ import torch
 
 from lamofcbench.codecs import conformance
 from lamofcbench.codecs.base import Codec
+from lamofcbench.codecs.calibration import as_float32
+from lamofcbench.codecs.quantising import Quantiser
+from lamofcbench.codecs.rans.words import LANES_FROM
 from lamofcbench.codecs.registry import CODECS, load_saved, make_codecs, parse_codec_spec
 from lamofcbench.codecs.saving import CONFIG_FILE
+from lamofcbench.codecs.uniform import UniformCodec
 from lamofcbench.errors import BitstreamError, CodecError, PluginError, UnknownNameError
 from lamofcbench.features import FeatureSet
 from lamofcbench.scenarios.base import Axis, FeatureSpecs, TensorSpec
@@ -214,6 +218,27 @@ def test_container_of_eleven_tensors_at_a_variable_rate_takes_what_their_lengths
     codec = VariableRateToy(KV_SET)
     features = kv_sample(tokens)
     assert len(codec.encode(features)) - sum(map(len, codec._encode_sections(features))) <= limit
+
+
+@pytest.mark.parametrize("step", [0.1, 1.0, 6.0])
+@pytest.mark.parametrize("tokens", [1, 20, 300])
+def test_container_and_the_end_of_the_stream_take_at_most_nine_bytes_together(tokens, step):
+    generator = np.random.default_rng(tokens)
+
+    def normal(size):
+        shapes = {name: tuple(tensor.shape) for name, tensor in kv_sample(size).tensors.items()}
+        return FeatureSet({n: torch.from_numpy(generator.normal(size=s)).bfloat16() for n, s in shapes.items()})
+
+    samples = [normal(size) for size in (tokens, 10, 15, 20)]
+    codec = UniformCodec(KV_SET, {"step": step}).fit(samples[1:])
+    bits = 0.0
+    for tensor, own_step, table in zip(samples[0].tensors.values(), codec._steps, codec._tables, strict=True):
+        tokens_of_tensor = Quantiser.plain(own_step).tokens(as_float32(tensor).reshape(1, -1))
+        bits += (24 - np.log2(table.frequencies[tokens_of_tensor.symbols])).sum()
+        bits += sum(width * len(values) for width, values in tokens_of_tensor.extras)
+    data = codec.encode(samples[0])
+    # 14 bits of precision cost a long stream a little, and four lanes, which large ones have, twelve bytes.
+    assert len(data) <= np.ceil(bits / 8 * 1.0003) + (9 if len(data) < LANES_FROM else 21)
 
 
 def test_values_beyond_the_stored_dtype_are_clamped_to_its_largest():

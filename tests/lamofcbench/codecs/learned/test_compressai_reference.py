@@ -67,7 +67,7 @@ def test_coded_integers_are_compressais_and_cost_no_more(reference):
     integers, payload = coded_integers(coder, reference.planes)
     for name, values in integers.items():
         assert torch.equal(values, reference.tensors[name].to(torch.int32)), name
-    assert 0.95 * reference.bytes < len(payload) <= 1.005 * reference.bytes  # a string of theirs ends in padding
+    assert 0.94 * reference.bytes < len(payload) <= 1.005 * reference.bytes  # a string of theirs ends in padding
 
     batch, _, height, width = reference.planes.shape
     (decoded,) = coder.decode(payload, [(batch, height, width)])
