@@ -23,7 +23,6 @@ import shutil
 import struct
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, TYPE_CHECKING, Any
@@ -128,8 +127,8 @@ def _isolated(own: Path, settings: Message) -> Isolation:
     from lamofcbench.codecs.registry import CODECS
 
     CODECS.names()
-    with _users_cache():
-        compiling.prepare()
+    compiling.prepare()
+    _compile_into(os.environ.get("XDG_CACHE_HOME", str(own)))
     rules = isolation.Isolation(own, settings["import_path"], settings["since"])
     isolation.forbid_shared_memory(rules)
     isolation.report_safetensors()
@@ -137,17 +136,13 @@ def _isolated(own: Path, settings: Message) -> Isolation:
     return rules
 
 
-@contextlib.contextmanager
-def _users_cache() -> Iterator[None]:
-    """Lets numba find what other processes have compiled; what codecs compile themselves goes to the own folder."""
-    own = os.environ.pop(_COMPILED_FOLDER, None)
-    try:
-        yield
-    finally:
-        if own is not None:
-            os.environ[_COMPILED_FOLDER] = own
-            if "numba" in sys.modules:
-                sys.modules["numba"].config.CACHE_DIR = own
+def _compile_into(folder: str) -> None:
+    """From here on numba keeps what codecs compile in this folder, and not beside their source."""
+    os.environ[_COMPILED_FOLDER] = folder
+    with contextlib.suppress(ImportError):
+        from numba import config
+
+        config.CACHE_DIR = folder
 
 
 def _read_on(requests: IO[bytes], waiting: SimpleQueue[tuple[Message, bytearray]], own: Path) -> None:

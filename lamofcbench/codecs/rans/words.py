@@ -16,8 +16,6 @@ from lamofcbench.errors import BitstreamError
 LANES = 4
 LANES_FROM = 2**14
 """Streams of at least so many bytes have `LANES` lanes, others one."""
-MANY_SYMBOLS = 2**16
-"""Of so many symbols on an encoder tries several lanes first; either way gives the same bytes nearly always."""
 
 
 def lanes_of(payload_bytes: int) -> int:
