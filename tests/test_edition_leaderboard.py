@@ -106,10 +106,10 @@ def test_rows_of_another_protocol_do_not_stand_on_one_board(edition_leaderboard,
 
 def test_a_row_is_replaced_by_newer_code_alone_and_named(edition_leaderboard, whole):
     now = edition_leaderboard.leaderboard(whole)
-    before = json.loads(json.dumps(now).replace("lamofcbench:uniform@1", "lamofcbench:uniform@0"))
+    before = json.loads(json.dumps(now).replace("lamofcbench:uniform@2", "lamofcbench:uniform@1"))
     assert edition_leaderboard.leaderboard(whole, before) == now
     [line] = edition_leaderboard.replaced_rows(before, now)
-    assert "uniform: the row of lamofcbench:uniform@0 gave way to one of lamofcbench:uniform@1" in line
+    assert "uniform: the row of lamofcbench:uniform@1 gave way to one of lamofcbench:uniform@2" in line
     assert edition_leaderboard.replaced_rows(now, now) == []
 
 

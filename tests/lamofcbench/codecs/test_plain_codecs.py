@@ -35,7 +35,7 @@ def test_identity_is_the_raw_bytes_in_order():
 
 def test_identity_bitstream_is_the_same_in_every_version_and_on_every_machine():
     data = IdentityCodec(HIDDEN).encode(hidden(torch.arange(12.0).reshape(3, 4)))
-    assert hashlib.sha256(data[4:-4]).hexdigest()[:16] == "8e9773c11ad578b2"  # without fingerprint and checksum
+    assert hashlib.sha256(data[4:-4]).hexdigest()[:16] == "e72419e988d88dbd"  # without fingerprint and checksum
 
 
 # ----------------------------------------------------------------------------------------------------- zstd
@@ -123,7 +123,7 @@ def test_mean_is_over_samples_and_ragged_axes_by_count():
 
 def test_mean_sends_nothing_but_the_container():
     codec = MeanCodec(HIDDEN).fit([smooth_sample()])
-    assert len(codec.encode(smooth_sample(4096))) == 10
+    assert len(codec.encode(smooth_sample(4096))) == 7
     with pytest.raises(BitstreamError, match="sends nothing"):
         codec.decode(conformance.craft(codec, (3,), [b"x"]))
 
