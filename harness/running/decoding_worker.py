@@ -142,7 +142,7 @@ def _compile_into(folder: str) -> None:
     with contextlib.suppress(ImportError):
         from numba import config
 
-        config.CACHE_DIR = folder
+        config.CACHE_DIR = folder  # type: ignore[attr-defined]  # made when numba is imported
 
 
 def _read_on(requests: IO[bytes], waiting: SimpleQueue[tuple[Message, bytearray]], own: Path) -> None:
