@@ -53,7 +53,8 @@ class KltCodec(Codec):
     Gaussian sources, reverse water-filling. The table of a coefficient depends on its deviation over the step alone, in
     classes of a quarter octave that all tensors share; what deviates far less than a step is not coded at all.
 
-    First and last rows, and the places of rows whose number never varies, have means and deviations of their own. What
+    First and last rows, and the places of rows whose number never varies, have means and deviations of their own; rows
+    that come again bit by bit in one tensor, as those of a token do in layer 0, are predicted from a dictionary. What
     a transform of limited rank leaves is coded by columns, where it is large against the step. Values far outside
     anything that calibration has seen are sent as they are, and do not enter the transform.
     """
@@ -61,7 +62,6 @@ class KltCodec(Codec):
     Params = KltParams
     rate_points = tuple({"step": step} for step in (0.1, 0.35, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.3, 16.0))
     needs_calibration = True
-    revision = 2
     paper = "https://doi.org/10.1109/79.952802"  # Goyal, Theoretical foundations of transform coding
 
     def learn(self, calibration: Iterable[FeatureSet]) -> Mapping[str, Tensor]:

@@ -63,6 +63,12 @@ class Dictionary:
         """The entropy model of entry numbers."""
         return integers.table(self.frequencies)
 
+    @functools.cached_property
+    def _names(self) -> tuple[Matrix, Matrix]:
+        """The entries in the tensor that names rows, and their squares."""
+        known = self.entries[:, self.columns].astype(np.float32) * self.units[self.columns]
+        return known, np.square(known).sum(1)
+
     def encode(self, encoder: SymbolEncoder, index: Index) -> None:
         """Appends entry numbers."""
         numbers = (index + 1).astype(np.float64)
@@ -100,10 +106,10 @@ class Dictionary:
         """
         if not len(self.entries) or not len(deviations):
             return np.full(len(deviations), NONE, np.intp)
-        known = self.entries[:, self.columns].astype(np.float32) * self.units[self.columns]
+        known, squares = self._names
         named = np.ascontiguousarray(deviations[:, self.columns])
         products = (torch.from_numpy(named) @ torch.from_numpy(known).T).numpy()
-        index: Index = (np.square(known).sum(1) - 2.0 * products).argmin(1)
+        index: Index = (squares - 2.0 * products).argmin(1)
         predicted = self.predictions(index)
         gain = (predicted * (2.0 * deviations - predicted)).sum(1, dtype=np.float64)
         return np.where(gain > 0, index, NONE)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -72,17 +71,19 @@ def fit_groups(groups: Sequence[RowGroup], calibration: Iterable[FeatureSet], ra
         rank: of each transform; None for what fits `STATE_VALUES`.
     """
     key = (tuple(groups), rank, _digest(calibration))
-    if _LAST.get("key") != key:
-        _LAST.clear()
-        squares = sum(group.width**2 for group in groups)
-        most = [STATE_VALUES * group.width // max(squares, 1) if rank is None else rank for group in groups]
-        _LAST["fitted"] = [_fit(group, calibration, bound) for group, bound in zip(groups, most, strict=True)]
-        _LAST["key"] = key
-    fitted: list[Fitted] = _LAST["fitted"]
+    kept = _LAST[0]  # read and replaced as a whole: another thread may fit something else meanwhile
+    if kept is not None and kept[0] == key:
+        return kept[1]
+    _LAST[0] = None
+    squares = sum(group.width**2 for group in groups)
+    most = [STATE_VALUES * group.width // max(squares, 1) if rank is None else rank for group in groups]
+    fitted = [_fit(group, calibration, bound) for group, bound in zip(groups, most, strict=True)]
+    _LAST[0] = key, fitted
     return fitted
 
 
-_LAST: dict[str, Any] = {}
+_Key = tuple[tuple[RowGroup, ...], int | None, bytes]
+_LAST: list[tuple[_Key, list[Fitted]] | None] = [None]
 
 
 def block_state(
@@ -147,27 +148,47 @@ def _fit(group: RowGroup, calibration: Iterable[FeatureSet], rank: int) -> Fitte
     count, dictionary, by_place = profiles.count, None, (True, True)
     if repetition is not None:
         count = FIRST_LEVEL + len(LEVELS)
-        about_middle = [rows - mean[MIDDLE] for rows in samples]
-        del samples
-        by_place = _places_of_their_own(about_middle, centred, index, repetition)
-        free = [free_rows(profiles.of(len(rows)), by_place) for rows in centred]
-        entries = EntryMeans(about_middle, repetition, free)
-        rank_of = np.full(repetition.count, NONE, np.intp)
-        rank_of[entries.order()] = np.arange(len(entries.order()))
-        uses = np.zeros(len(entries.order()) + 1, np.int64)
-        for number, (rows, names, may) in enumerate(zip(about_middle, repetition.names, free, strict=True)):
-            predicted, counts = entries.without(names, rows, may)
-            gain = (predicted * (2 * rows - predicted)).sum(1)
-            known = may & (counts > 0) & (gain > 0) & (rank_of[names] != NONE)
-            unknown = may & ~known
-            centred[number][known] = (rows - predicted)[known]
-            centred[number][unknown] = rows[unknown]
-            index[number][may] = MIDDLE
-            index[number][known] = FIRST_LEVEL + level_of(counts[known])
-            uses += np.bincount(np.where(known, rank_of[names], NONE)[may] + 1, minlength=len(uses))
-        dictionary = entries.dictionary(uses)
+        for rows in samples:
+            rows -= mean[MIDDLE]
+        by_place = _places_of_their_own(samples, centred, index, repetition)
+        dictionary = _predict(samples, repetition, by_place, centred, index)
     candidates = estimate(centred, index, count, profiles, rank), untransformed(centred, index, count, profiles)
     return Fitted(profiles, scale, deviations / scale, mean, dictionary, by_place, candidates)
+
+
+def _predict(
+    about_middle: Sequence[Matrix],
+    repetition: Repetition,
+    by_place: tuple[bool, bool],
+    centred: Sequence[Matrix],
+    index: Sequence[Index],
+) -> Dictionary:
+    """Makes a dictionary, and sets rows about what the entries of all other samples predict, with their profiles.
+
+    Args:
+        about_middle: the rows of each sample about the middle mean, ``[rows, C]``.
+        repetition: their names.
+        by_place: whether first and last rows keep the profiles of their places.
+        centred: of these rows, what is left; changed.
+        index: of these rows, the profile by place; changed.
+    """
+    free = [free_rows(places, by_place) for places in index]
+    entries = EntryMeans(about_middle, repetition, free)
+    order = entries.order()
+    rank_of = np.full(repetition.count, NONE, np.intp)
+    rank_of[order] = np.arange(len(order))
+    uses = np.zeros(len(order) + 1, np.int64)
+    for number, (rows, names, may) in enumerate(zip(about_middle, repetition.names, free, strict=True)):
+        predicted, counts = entries.without(names, rows, may)
+        gain = (predicted * (2 * rows - predicted)).sum(1)
+        known = may & (counts > 0) & (gain > 0) & (rank_of[names] != NONE)
+        unknown = may & ~known
+        centred[number][known] = (rows - predicted)[known]
+        centred[number][unknown] = rows[unknown]
+        index[number][may] = MIDDLE
+        index[number][known] = FIRST_LEVEL + level_of(counts[known])
+        uses += np.bincount(np.where(known, rank_of[names], NONE)[may] + 1, minlength=len(uses))
+    return entries.dictionary(uses)
 
 
 def _unseen(rows: Matrix, means: Means) -> Matrix:

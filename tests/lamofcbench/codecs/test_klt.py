@@ -1,6 +1,7 @@
 """What `klt` promises beyond the conformance suite."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -147,6 +148,15 @@ def test_a_ladder_is_the_same_whichever_step_was_fitted_first():
     KltCodec(specs(16), {"step": 0.5}).fit(other)
     again = KltCodec(specs(16), {"step": 0.5}).fit(samples)
     assert first.fingerprint == again.fingerprint
+
+
+def test_threads_that_fit_at_once_get_what_they_would_alone():
+    samples = [[feature_set(r, 16) for r in gaussian(np.eye(16), 12, seed)] for seed in range(4)]
+    alone = [KltCodec(specs(16), {"step": 0.5}).fit(each).fingerprint for each in samples]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(3):
+            fitted = pool.map(lambda each: KltCodec(specs(16), {"step": 0.5}).fit(each), samples * 2)
+            assert [codec.fingerprint for codec in fitted] == alone * 2
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import lamofcbench
 from lamofcbench.errors import DataError, LaMoFCBenchError, ScenarioError, UnknownNameError
 from lamofcbench.scenarios.base import SCENARIOS
 from lamofcbench.storage import open_split, shards
+from lamofcbench.storage.layout import check_manifest
 
 
 def read_lean(scenario, folder, tmp_path):
@@ -236,3 +237,15 @@ def test_tensors_that_disagree_on_a_common_axis_are_refused(words, copied_folder
 @pytest.fixture(autouse=True)
 def _forget_open_shards():
     shards._local.__dict__.clear()
+
+
+def test_features_are_readable_whether_or_not_keys_stated_a_rotary_base_when_they_were_stored():
+    scenario = SCENARIOS.get("mini-clu-facts")
+    manifest = open_split(scenario, "test").manifest
+    for base in (None, 1e4, 5e5):  # at most one is what the manifest says
+        tensors = [
+            spec.model_copy(update={"rotary_base": base}) if spec.role == "key" else spec for spec in scenario.tensors
+        ]
+        check_manifest(manifest, scenario.model_copy(update={"tensors": tuple(tensors)}), "here")
+    with pytest.raises(DataError, match="other tensors"):
+        check_manifest(manifest, scenario.model_copy(update={"tensors": tuple(tensors[:-1])}), "here")
