@@ -20,6 +20,7 @@ from harness.report.origins import role_of
 from harness.report.points import median_speeds, rate_point, speeds_of
 from harness.report.run_facts import shared_facts
 from harness.report.scored import Draws, Scored, estimate, score, set_retention
+from harness.report.spectra import Spectra
 from harness.report.summary import (
     RANKING_SAMPLES,
     RETAINED_PERCENTS,
@@ -34,14 +35,13 @@ from harness.report.summary import (
 from harness.results.result import FLOOR, Result
 from harness.statistics import curves
 from harness.statistics.bootstrap import resample_indices
-from harness.statistics.gaussian_bound import Spectrum
 from lamofcbench.errors import LaMoFCBenchError
 from lamofcbench.scenarios.base import Scenario
 
 SPEED_DRAWS = 200
 
-FindSpectra = Callable[[Scenario, Result], Mapping[str, Spectrum]]
-"""Gives the calibration spectra of a scenario; raises `LaMoFCBenchError` where they are not to be had."""
+FindSpectra = Callable[[Scenario, Result, Result | None], Spectra]
+"""From a scenario, a result and the floor's; raises `LaMoFCBenchError` where spectra are not to be had."""
 
 
 @dataclass
@@ -248,10 +248,10 @@ def _with_bound(
         return codecs, None, "no sample has a feature point"
     first = next(iter(entries.values()))[0].item.result
     try:
-        spectra = find_spectra(scenario, first)
+        spectra = find_spectra(scenario, first, floor.result if floor is not None else None)
     except LaMoFCBenchError as error:
         return codecs, None, str(error)
-    bound = ScenarioBound(spectra, first, floor.result if floor is not None else None)
+    bound = ScenarioBound(spectra, first)
     measured = []
     for codec in codecs:
         with_gaps, gaps = bound.with_gaps(codec, entries[codec.codec])

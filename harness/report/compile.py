@@ -6,17 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.report.analysis import FindSpectra, analyse_scenario
-from harness.report.bounds import read_spectra
 from harness.report.collect import read_results
 from harness.report.contexts import comparable
 from harness.report.editions import by_edition
 from harness.report.findings import findings, winner
 from harness.report.origins import Origin, is_ours, labelled, labels_of, origin_of
 from harness.report.overall import overall_rows
+from harness.report.spectra import Spectra, read_spectra
 from harness.report.summary import Summary
 from harness.results.result import Result
 from harness.statistics import bootstrap
-from harness.statistics.gaussian_bound import Spectrum
 from lamofcbench.errors import LaMoFCBenchError, UnknownNameError
 from lamofcbench.scenarios.base import Scenario
 from lamofcbench.version import __version__
@@ -110,7 +109,7 @@ def _reference(named: str | None, labels: Mapping[Origin, str]) -> str | None:
 
 
 def _spectra_finder(results_dir: Path, data: Path | None) -> FindSpectra:
-    def find(scenario: Scenario, result: Result) -> Mapping[str, Spectrum]:
-        return read_spectra(results_dir, scenario, result, data)
+    def find(scenario: Scenario, result: Result, floor: Result | None) -> Spectra:
+        return read_spectra(results_dir, scenario, result, floor, data)
 
     return find

@@ -61,6 +61,7 @@ def _row(name: str, analyses: Sequence[ScenarioAnalysis]) -> OverallRow:
         compression[key] = _inverted(ebpfp[key])
     gaps = [(gap.bits.value, d.gaps.get(gap.nmse)) for c, d in zip(found, draws, strict=True) for gap in c.bound_gaps
             if gap.nmse == GAP_NMSES[0] and gap.bits.value is not None]  # fmt: skip
+    joint_gaps = [gap.joint_bits.value for codec in found for gap in codec.bound_gaps if gap.nmse == GAP_NMSES[0]]
     faithful = [
         (codec.faithful.ebpfp.value, part.faithful)
         for codec, part in zip(found, draws, strict=True)
@@ -91,6 +92,7 @@ def _row(name: str, analyses: Sequence[ScenarioAnalysis]) -> OverallRow:
         faithful_scenarios=len(faithful),
         bound_gap=_mean([value for value, _ in gaps], [drawn for _, drawn in gaps]),
         bound_scenarios=len(gaps),
+        joint_bound_gap=_mean(joint_gaps, []).value,
         encode_mb_per_s=speeds["encode"],
         decode_mb_per_s=speeds["decode"],
         on_front=None,

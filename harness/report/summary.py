@@ -120,6 +120,9 @@ class RatePoint(_Strict):
     )
     gap_mse: float | None = Field(description="BPFP above the Gaussian bound at this MSE; negative: below it")
     gap_nmse: float | None = Field(description="BPFP above the Gaussian bound at this NMSE; negative: below it")
+    joint_gap_nmse: float | None = Field(
+        default=None, description="the same for the bound over tensors that share their rows; null where none do"
+    )
     encode_seconds: float | None = Field(description="median over samples")
     decode_seconds: float | None = Field(description="median over samples")
     encode_mb_per_s: float | None = Field(description="10^6 raw bytes a second, median over samples that have any")
@@ -143,6 +146,9 @@ class BoundGap(_Strict):
 
     nmse: float = Field(description="the error at which both rates are read")
     bits: Estimate = Field(description="BPFP of the codec minus that of the bound")
+    joint_bits: Estimate = Field(
+        default=Estimate(value=None), description="BPFP of the codec minus that of the bound over joined tensors"
+    )
     reason: str = Field(description="why there is no figure; empty where there is one")
 
 
@@ -188,10 +194,31 @@ class BoundTensor(_Strict):
     observations: int = Field(description="vectors of channels in the calibration samples")
 
 
+class BoundGroup(_Strict):
+    """Tensors that entered the joint bound as one source."""
+
+    tensors: list[str]
+    channels: int = Field(description="of all tensors of a row")
+    observations: int = Field(description="rows in the calibration samples")
+
+
+class JointBoundRecord(_Strict):
+    """The same bound where tensors that share their rows are one source; others are as in the bound beside it."""
+
+    groups: list[BoundGroup]
+    nmse: list[float] = Field(description="falling; empty where the floor's error is unknown")
+    nmse_ebpfp: list[float] = Field(description="the bound's rate at each nmse")
+    mse: list[float] = Field(description="falling")
+    mse_ebpfp: list[float] = Field(description="the bound's rate at each mse")
+
+
 class BoundRecord(_Strict):
     """The Gaussian rate-distortion bound of the calibration covariance, sampled along both error axes."""
 
     tensors: list[BoundTensor]
+    joint: JointBoundRecord | None = Field(
+        default=None, description="null where no tensors share rows, or too few calibration rows tell their covariance"
+    )
     nmse: list[float] = Field(description="falling; empty where the floor's error is unknown")
     nmse_ebpfp: list[float] = Field(description="the bound's rate at each nmse")
     mse: list[float] = Field(description="falling")
@@ -259,6 +286,10 @@ class OverallRow(_Strict):
     )
     faithful_scenarios: int = Field(default=0, description="how many scenarios have one")
     bound_gap: Estimate = Field(description="mean over scenarios of the BPFP above the Gaussian bound at NMSE 0.1")
+    joint_bound_gap: float | None = Field(
+        default=None,
+        description="the same above the bound over tensors that share their rows, mean over the scenarios that have it",
+    )
     bound_scenarios: int = Field(description="how many scenarios have that distance")
     encode_mb_per_s: Estimate = Field(description="geometric mean over scenarios")
     decode_mb_per_s: Estimate = Field(description="geometric mean over scenarios")

@@ -16,10 +16,14 @@ What the bound says, and what it does not:
 The covariance is estimated so that few samples cannot flatter the bound: the calibration samples are dealt into folds,
 and each fold is decorrelated by what the other folds have taught, their mean included. What is left to code is what a
 codec meets that was fitted on other samples.
+
+Taken tensor by tensor it is the limit of codecs that code each on its own. Tensors that share their rows can be taken
+as one source, whose covariance spans them all: the limit of codecs that join them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +32,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lamofcbench.codecs.calibration import as_float32, channel_dims
+from lamofcbench.codecs.transform.rows import RowGroup
 from lamofcbench.features import FeatureSet
 from lamofcbench.scenarios.base import TensorSpec
 
@@ -123,32 +128,95 @@ class GaussianBound:
 
 
 def spectrum(samples: Sequence[FeatureSet], spec: TensorSpec, folds: int = FOLDS) -> Spectrum:
-    """The Gaussian components of one tensor over calibration samples.
+    """The Gaussian components of one tensor over calibration samples; see `spectra`."""
+    return spectra(samples, [spec], folds=folds)[0][spec.name]
+
+
+def spectra(
+    samples: Sequence[FeatureSet],
+    specs: Sequence[TensorSpec],
+    groups: Sequence[RowGroup] = (),
+    weightings: Sequence[Mapping[str, float]] = (),
+    folds: int = FOLDS,
+) -> tuple[dict[str, Spectrum], list[dict[str, Spectrum]]]:
+    """The Gaussian components of tensors over calibration samples, each alone, and of those that share their rows.
 
     Channels are those that codecs keep statistics for (`lamofcbench.codecs.calibration.channel_dims`): the features of
-    a hidden state, heads times features of keys and values, the entries of a state. They are decorrelated where each
-    fold is left at least as many observations as there are channels, and where that lowers the rate; else their
-    variances are used as they are, which is an upper bound too.
+    a hidden state, heads times features of keys and values, the entries of a state; of a group the columns of its rows
+    (`lamofcbench.codecs.transform.rows`), with keys as they were before their rotary embedding. They are decorrelated
+    where each fold is left at least as many observations as there are channels, and where that lowers the rate; else
+    their variances are used as they are, which is an upper bound too.
 
     Args:
         samples: feature sets of the calibration split; iterated once.
-        spec: of the tensor.
+        specs: of the tensors.
+        groups: tensors that are taken as one source.
+        weightings: what the squared error of each tensor is multiplied by, by name.
         folds: how many parts the samples are dealt into; at most as many as there are samples, at least 2.
+
+    Returns:
+        By name of the tensor; and for each weighting by name of a group's first tensor, in weighted squared units.
     """
-    folds = max(2, min(folds, len(samples)))
-    parts = [_Moments() for _ in range(folds)]
-    shift: Floats | None = None
-    for index, features in enumerate(samples):
-        if not features[spec.name].numel():
-            continue
-        rows = _rows(spec, as_float32(features[spec.name]))
-        if shift is None:
-            shift = rows.mean(axis=0)  # near zero the sums of squares cancel least
-            # Ragged samples may have twice as many rows as the first, hardly more.
-            decorrelates = len(shift) <= min(MAX_CHANNELS, 2 * len(rows) * len(samples))
-        parts[index % folds].add(rows - shift, with_products=decorrelates)
-    parts = [part for part in parts if part.count]
-    total = sum((part.count for part in parts), 0)
+    alone = {spec.name: _Dealt(len(samples), folds) for spec in specs}
+    joined = [_Dealt(len(samples), folds) for _ in groups]
+    for features in samples:
+        for spec in specs:
+            alone[spec.name].add(_rows(spec, as_float32(features[spec.name])))
+        for group, dealt in zip(groups, joined, strict=True):
+            dealt.add(group.gather(features).astype(np.float64))
+    of_groups = [
+        {
+            group.specs[0].name: dealt.spectrum(_factors(group, weights))
+            for group, dealt in zip(groups, joined, strict=True)
+        }
+        for weights in weightings
+    ]
+    return {name: dealt.spectrum() for name, dealt in alone.items()}, of_groups
+
+
+def _factors(group: RowGroup, weights: Mapping[str, float]) -> Floats:
+    """What each column is multiplied by, so that its squared error counts by its tensor's weight."""
+    factors = np.ones(group.width)
+    for name, columns in group.columns.items():
+        factors[columns] = math.sqrt(weights[name])
+    return factors
+
+
+class _Dealt:
+    """The moments of samples that are dealt into folds, one after the other.
+
+    Args:
+        samples: how many there are.
+        folds: how many parts they are dealt into.
+    """
+
+    def __init__(self, samples: int, folds: int) -> None:
+        self._samples, self._index = samples, 0
+        self._parts = [_Moments() for _ in range(max(2, min(folds, samples)))]
+        self._shift: Floats | None = None
+        self._decorrelates = False
+
+    def add(self, rows: Floats) -> None:
+        """Takes in the rows of the next sample, ``[observations, channels]``; there may be none."""
+        if rows.size:
+            if self._shift is None:
+                self._shift = rows.mean(axis=0)  # near zero the sums of squares cancel least
+                # Ragged samples may have twice as many rows as the first, hardly more.
+                self._decorrelates = rows.shape[1] <= min(MAX_CHANNELS, 2 * len(rows) * self._samples)
+            part = self._parts[self._index % len(self._parts)]
+            part.add(rows - self._shift, with_products=self._decorrelates)
+        self._index += 1
+
+    def spectrum(self, factors: Floats | None = None) -> Spectrum:
+        """Of the rows, with channels multiplied by factors ``[channels]``."""
+        parts = [part for part in self._parts if part.count]
+        if factors is not None:
+            parts = [part.scaled(factors) for part in parts]
+        return _spectrum(parts, sum((part.count for part in parts), 0))
+
+
+def _spectrum(parts: Sequence[_Moments], total: int) -> Spectrum:
+    """Of the moments of folds, which have so many rows together."""
     if len(parts) < 2:
         return Spectrum(np.zeros(0), np.zeros(0), "variances", 0, total)
     channels = len(parts[0].sums)
@@ -183,6 +251,14 @@ class _Moments:
         self.squares += np.square(rows).sum(axis=0)
         if self.products is not None:
             self.products += rows.T @ rows
+
+    def scaled(self, factors: Floats) -> _Moments:
+        """The sums of rows whose channels are multiplied by factors ``[channels]``."""
+        scaled = _Moments()
+        scaled.count, scaled.sums, scaled.squares = self.count, self.sums * factors, self.squares * factors**2
+        if self.products is not None:
+            scaled.products = self.products * np.outer(factors, factors)
+        return scaled
 
     @property
     def mean(self) -> Floats:
@@ -237,6 +313,8 @@ def _merged(variances: Floats, share: float) -> tuple[Floats, Floats]:
 
 def _rows(spec: TensorSpec, values: NDArray[np.float32]) -> Floats:
     """A tensor as float64 ``[observations, channels]``."""
+    if not values.size:
+        return np.empty((0, 0))
     kept = channel_dims(spec)
     others = [dim for dim in range(values.ndim) if dim not in kept]
     channels = int(np.prod([values.shape[dim] for dim in kept]))

@@ -164,8 +164,14 @@ def bound_table(scenario: ScenarioSummary) -> Table:
          Cell("channels decorrelated" if t.basis == "covariance" else "each channel's variance")]
         for t in (scenario.bound.tensors if scenario.bound else [])
     ]  # fmt: skip
+    joint = scenario.bound.joint if scenario.bound else None
+    joined = [
+        f"As one source in the joint bound: {', '.join(map(text.shown, group.tensors))} ({group.channels:,} channels, "
+        f"{group.observations:,} rows)."
+        for group in (joint.groups if joint else [])
+    ]
     reason = f"No bound: {text.shown(scenario.bound_reason, text.MAX_LINE)}." if scenario.bound_reason else ""
-    return Table("Gaussian bound", columns, rows, [reason] if reason else [])
+    return Table("Gaussian bound", columns, rows, [reason] if reason else joined)
 
 
 def codec_table(scenario: ScenarioSummary) -> Table:

@@ -8,7 +8,15 @@ from dataclasses import dataclass, field
 
 from harness.report import text
 from harness.report.deployment import REQUIRED_RETENTION
-from harness.report.summary import CodecSummary, Estimate, RatePoint, ScenarioSummary, Summary
+from harness.report.summary import (
+    BoundRecord,
+    CodecSummary,
+    Estimate,
+    JointBoundRecord,
+    RatePoint,
+    ScenarioSummary,
+    Summary,
+)
 from harness.statistics.curves import UNCODED_EBPFP
 
 MARGIN_OCTAVES = 0.35
@@ -76,11 +84,16 @@ class Level:
 
 @dataclass(frozen=True)
 class Limit:
-    """A curve that is no codec's."""
+    """A curve that is no codec's.
+
+    Attributes:
+        shaded: what lies beyond is.
+    """
 
     xs: Sequence[float]
     ys: Sequence[float]
     label: str
+    shaded: bool
 
 
 @dataclass(frozen=True)
@@ -97,7 +110,7 @@ class Panel:
     y: Axis
     series: Sequence[Series] = field(default=())
     levels: Sequence[Level] = field(default=())
-    limit: Limit | None = None
+    limits: Sequence[Limit] = field(default=())
     bytes_per_rate: float | None = None
     empty: str = ""
 
@@ -124,11 +137,11 @@ def score_panel(scenario: ScenarioSummary) -> Panel:
     values = [end for part in series for m in part.marks for end in (m.y, m.low, m.high) if end is not None]
     arrow = "higher is better" if up else "lower is better"
     axis = linear_axis(f"{text.metric_name(scenario.metric)} ({arrow})", [*values, *(level.y for level in levels)])
-    return Panel("Score over rate", rate_axis(scenario), axis, series, levels, None, _bytes_per_rate(scenario))
+    return Panel("Score over rate", rate_axis(scenario), axis, series, levels, (), _bytes_per_rate(scenario))
 
 
 def error_panel(scenario: ScenarioSummary, measure: str = "nmse") -> Panel:
-    """Error over rate and the Gaussian bound; points without error cannot stand on a log axis.
+    """Error over rate and the Gaussian bounds; points without error cannot stand on a log axis.
 
     Args:
         scenario: what to show.
@@ -144,15 +157,26 @@ def error_panel(scenario: ScenarioSummary, measure: str = "nmse") -> Panel:
     if not values:
         return Panel(f"{name} over rate", x, log_axis(name, [0.1, 1.0]), empty="no lossy results")
     levels = [Level(1.0, "calibration mean", True, True)] if measure == "nmse" else []
-    limit, bound = None, scenario.bound
-    if bound is not None and getattr(bound, measure):
-        xs, ys = getattr(bound, f"{measure}_ebpfp"), getattr(bound, measure)
-        seen = [(rate, error) for rate, error in zip(xs, ys, strict=True) if rate >= x.low and error >= min(values)]
-        if seen:
-            limit = Limit([rate for rate, _ in seen], [error for _, error in seen], "Gaussian bound")
-            values += limit.ys
+    limits = _limits(scenario.bound, measure, x.low, min(values))
+    values += [error for limit in limits for error in limit.ys]
     y = log_axis(f"{name} (lower is better)", [*values, *(level.y for level in levels)])
-    return Panel(f"{name} over rate", x, y, series, levels, limit, _bytes_per_rate(scenario))
+    return Panel(f"{name} over rate", x, y, series, levels, limits, _bytes_per_rate(scenario))
+
+
+def _limits(bound: BoundRecord | None, measure: str, lowest_rate: float, lowest_error: float) -> list[Limit]:
+    """The bound of tensors on their own, and that of joined ones where there is one; the last one is shaded."""
+    if bound is None:
+        return []
+    records: list[tuple[BoundRecord | JointBoundRecord, str]] = [(bound, "Gaussian bound")]
+    if bound.joint is not None:
+        records = [(bound, "Gaussian bound, each tensor alone"), (bound.joint, "Gaussian bound, tensors joined")]
+    limits = []
+    for record, label in records:
+        pairs = zip(getattr(record, f"{measure}_ebpfp"), getattr(record, measure), strict=True)
+        seen = [(rate, error) for rate, error in pairs if rate >= lowest_rate and error >= lowest_error]
+        if seen:
+            limits.append(Limit([r for r, _ in seen], [e for _, e in seen], label, record is records[-1][0]))
+    return limits
 
 
 def speed_panel(scenario: ScenarioSummary) -> Panel:
@@ -226,7 +250,8 @@ def _described(codec: CodecSummary, point: RatePoint) -> str:
     for name, figure, write in (("score", point.score, text.estimate), ("retention %", point.retention, text.percent)):
         parts += [f"{name} {write(figure)}"] if isinstance(figure, Estimate) and figure.value is not None else []
     parts += [f"NMSE {text.number(point.nmse)}"] if point.nmse is not None else []
-    parts += [f"{text.number(point.gap_nmse)} bits above the bound"] if point.gap_nmse is not None else []
+    for gap, name in ((point.gap_nmse, "bound"), (point.joint_gap_nmse, "joint bound")):
+        parts += [f"{text.number(gap)} bits above the {name}"] if gap is not None else []
     parts += [f"decodes {text.number(point.decode_mb_per_s)} MB/s"] if point.decode_mb_per_s is not None else []
     return f"{' '.join(filter(None, (text.shown(codec.codec), text.shown(point.label))))}: {', '.join(parts)}"
 

@@ -67,10 +67,13 @@ def draw(ax: Axes, panel: Panel, styles: Mapping[str, Style]) -> None:
             given = any(m.low is not None for m in marks)
             look = {"capsize": 2.5, "elinewidth": 1, "markersize": 5.5, **_look(styles[series.codec])}
             ax.errorbar([m.x for m in marks], [m.y for m in marks], yerr=errors if given else None, **look)
-    if panel.limit is not None:
-        ax.plot(panel.limit.xs, panel.limit.ys, color=INK, linewidth=1.6, zorder=1)
-        ax.fill_between(panel.limit.xs, panel.limit.ys, panel.y.low, color=INK, alpha=0.06, linewidth=0)
-        ax.annotate(panel.limit.label, (0.02, 0.03), xycoords="axes fraction", fontsize=8, color=INK, alpha=0.85)
+    for row, limit in enumerate(reversed(panel.limits)):
+        style, width = ("-", 1.6) if limit.shaded else ("--", 1.0)
+        ax.plot(limit.xs, limit.ys, color=INK, linestyle=style, linewidth=width, zorder=1)
+        if limit.shaded:
+            ax.fill_between(limit.xs, limit.ys, panel.y.low, color=INK, alpha=0.06, linewidth=0)
+        label = limit.label if limit.shaded else f"{limit.label} (dashed)"
+        ax.annotate(label, (0.02, 0.03 + 0.045 * row), xycoords="axes fraction", fontsize=8, color=INK, alpha=0.85)
     for level in panel.levels:
         ax.axhline(level.y, color=INK, linestyle=":" if level.dotted else "--", linewidth=1, alpha=0.75, zorder=1)
         ax.annotate(

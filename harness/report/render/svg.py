@@ -39,16 +39,19 @@ def render(panel: Panel, styles: Mapping[str, Style], name: str) -> str:
             + _text(LEFT + 4, y + (-4 if level.above else 11), level.label, "start", "small")
         )
     parts.append(f'<g clip-path="url(#{name})">')
-    if panel.limit is not None:
-        corners = zip(panel.limit.xs, panel.limit.ys, strict=True)
+    for limit in panel.limits:
+        corners = zip(limit.xs, limit.ys, strict=True)
         line = " ".join(f"{_x(panel, x):.1f},{_y(panel, y):.1f}" for x, y in corners)
-        floor = f"{_x(panel, panel.limit.xs[-1]):.1f},{TOP + PLOT_HEIGHT} {LEFT},{TOP + PLOT_HEIGHT}"
-        parts.append(f'<polygon class="beyond" points="{line} {floor}"/>')
-        parts.append(f'<polyline class="limit" points="{line}"><title>{escape(panel.limit.label)}</title></polyline>')
+        if limit.shaded:
+            floor = f"{_x(panel, limit.xs[-1]):.1f},{TOP + PLOT_HEIGHT} {LEFT},{TOP + PLOT_HEIGHT}"
+            parts.append(f'<polygon class="beyond" points="{line} {floor}"/>')
+        kind = "limit" if limit.shaded else "limit dashed"
+        parts.append(f'<polyline class="{kind}" points="{line}"><title>{escape(limit.label)}</title></polyline>')
     parts += [_series(panel, series, styles[series.codec]) for series in panel.series if series.marks]
     parts.append("</g>")
-    if panel.limit is not None:
-        parts.append(_text(LEFT + 8, TOP + PLOT_HEIGHT - 8, panel.limit.label, "start", "small limit-name"))
+    for row, limit in enumerate(reversed(panel.limits)):
+        label = limit.label if limit.shaded else f"{limit.label} (dashed)"
+        parts.append(_text(LEFT + 8, TOP + PLOT_HEIGHT - 8 - 12 * row, label, "start", "small limit-name"))
     return "".join([*parts, "</svg>"])
 
 

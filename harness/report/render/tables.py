@@ -93,6 +93,10 @@ _FAITHFUL_HINT = (
 _DIVERGENCE = "KL, nats"
 _DIVERGENCE_HINT = "Kullback-Leibler divergence of the responses from those to uncoded features, mean over positions"
 _GAP_HINT = f"bits per feature point above the Gaussian bound at NMSE {GAP_NMSES[0]:g}"
+_JOINT_GAP = "bits above joint bound"
+_JOINT_GAP_HINT = (
+    f"{_GAP_HINT.replace('Gaussian', 'joint Gaussian')}, which takes tensors that share rows as one source"
+)
 _SPEED_HINT = "10^6 raw bytes a second, median over samples and rate points"
 
 
@@ -118,6 +122,7 @@ def overall_table(summary: Summary) -> Table:
     reference = text.shown(summary.reference) if summary.reference else "no reference"
     percent = str(summary.ranking_percent)
     with_responses = any(row.faithful_scenarios for row in summary.overall)
+    joined = any(row.joint_bound_gap is not None for row in summary.overall)
     columns = [
         Column("rank"),
         CODEC_COLUMN,
@@ -127,6 +132,7 @@ def overall_table(summary: Summary) -> Table:
         Column("BD-rate, score", f"mean rate difference to {reference} at equal score; geometric mean over scenarios"),
         Column("BD-rate, MSE", f"mean rate difference to {reference} at equal MSE; geometric mean over scenarios"),
         Column("bits above bound", _GAP_HINT + "; mean over scenarios"),
+        *([Column(_JOINT_GAP, _JOINT_GAP_HINT + "; mean over the scenarios that have it")] if joined else []),
         Column("encode MB/s", _SPEED_HINT + "; geometric mean over scenarios"),
         Column("decode MB/s", _SPEED_HINT + "; geometric mean over scenarios"),
     ]
@@ -149,6 +155,8 @@ def overall_table(summary: Summary) -> Table:
         for record in (row.bd_rate_score, row.bd_rate_mse):
             cells.append(_overall_bd_rate(record, row, summary))
         cells.append(_over_some(row.bound_gap, row.bound_scenarios, summary))
+        if joined:
+            cells.append(number_cell(row.joint_bound_gap))
         rows.append([*cells, estimate_cell(row.encode_mb_per_s), estimate_cell(row.decode_mb_per_s)])
     notes = [
         *unverified_notes(row.codec for row in summary.overall if not row.verified_samples),
@@ -213,6 +221,7 @@ def headline_table(summary: Summary, scenario: ScenarioSummary | None = None) ->
     reference = text.shown(summary.reference) if summary.reference else "no reference"
     parts = [scenario] if scenario else summary.scenarios
     with_responses = any(codec.faithful for part in parts for codec in part.codecs)
+    joined = any(part.bound is not None and part.bound.joint is not None for part in parts)
     columns = [
         *([] if scenario else [SCENARIO_COLUMN]),
         CODEC_COLUMN,
@@ -221,6 +230,7 @@ def headline_table(summary: Summary, scenario: ScenarioSummary | None = None) ->
         Column("BD-rate, score", f"mean rate difference to {reference} at equal score"),
         Column("BD-rate, MSE", f"mean rate difference to {reference} at equal MSE"),
         Column("bits above bound", _GAP_HINT),
+        *([Column(_JOINT_GAP, _JOINT_GAP_HINT)] if joined else []),
         Column("encode MB/s", _SPEED_HINT),
         Column("decode MB/s", _SPEED_HINT),
     ]
@@ -231,7 +241,7 @@ def headline_table(summary: Summary, scenario: ScenarioSummary | None = None) ->
             if codec.role != "codec":
                 continue
             front = [] if scenario else [name_cell(part.scenario)]
-            figures = _headline(codec, part, summary.reference, with_responses=with_responses)
+            figures = _headline(codec, part, summary.reference, with_responses=with_responses, joined=joined)
             rows.append([*front, name_cell(codec.codec, strong=codec.codec == best), *figures])
             bd_rates = (("score", codec.bd_rate_score), ("MSE", codec.bd_rate_mse))
             if summary.reference:
@@ -242,7 +252,7 @@ def headline_table(summary: Summary, scenario: ScenarioSummary | None = None) ->
 
 
 def _headline(
-    codec: CodecSummary, scenario: ScenarioSummary, reference: str | None, *, with_responses: bool
+    codec: CodecSummary, scenario: ScenarioSummary, reference: str | None, *, with_responses: bool, joined: bool
 ) -> list[Cell]:
     cells = [
         Cell(text.reached_rate(retained), retained.ebpfp.value, retained.percent == scenario.ranking_percent)
@@ -258,6 +268,8 @@ def _headline(
         cells.append(Cell(shown, record.percent, hint=record.reason))
     gap = next(iter(codec.bound_gaps), None)
     cells.append(Cell(text.NOTHING) if gap is None else Cell(text.estimate(gap.bits), gap.bits.value, hint=gap.reason))
+    if joined:
+        cells.append(Cell(text.NOTHING) if gap is None else estimate_cell(gap.joint_bits))
     return [*cells, *(estimate_cell(speed) for speed in (codec.encode_mb_per_s, codec.decode_mb_per_s))]
 
 
@@ -290,6 +302,7 @@ def points_table(scenario: ScenarioSummary) -> Table:
     """A row a result, codec by codec in the order of rising rate."""
     arrow = "↑" if scenario.direction == "up" else "↓"
     with_responses = any(codec.faithful for codec in scenario.codecs)
+    joined = scenario.bound is not None and scenario.bound.joint is not None
     columns = [
         CODEC_COLUMN,
         POINT_COLUMN,
@@ -302,6 +315,7 @@ def points_table(scenario: ScenarioSummary) -> Table:
         Column("MSE", "over all elements"),
         Column("NMSE", "each tensor scaled so that the error of the calibration mean is 1"),
         Column("above bound", "BPFP above the Gaussian bound at the same NMSE; negative: below it"),
+        *([Column("above joint bound", "the same, with tensors that share rows as one source")] if joined else []),
         Column("encode MB/s", "10^6 raw bytes a second, median over samples"),
         Column("decode MB/s", "10^6 raw bytes a second, median over samples"),
         Column(
@@ -316,11 +330,11 @@ def points_table(scenario: ScenarioSummary) -> Table:
     for codec in scenario.codecs:
         for point in codec.points:
             name = Cell(text.shown(codec.codec) + ROLE_NAMES[codec.role], codec.codec)
-            rows.append([name, *_point(point, with_responses=with_responses)])
+            rows.append([name, *_point(point, with_responses=with_responses, joined=joined)])
     return Table("Rate points", columns, rows)
 
 
-def _point(point: RatePoint, *, with_responses: bool) -> list[Cell]:
+def _point(point: RatePoint, *, with_responses: bool, joined: bool) -> list[Cell]:
     return [
         name_cell(point.label),
         number_cell(point.ebpfp),
@@ -332,6 +346,7 @@ def _point(point: RatePoint, *, with_responses: bool) -> list[Cell]:
         number_cell(point.mse),
         number_cell(point.nmse),
         number_cell(point.gap_nmse),
+        *([number_cell(point.joint_gap_nmse)] if joined else []),
         number_cell(point.encode_mb_per_s),
         number_cell(point.decode_mb_per_s),
         _front(point),

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from harness.report import bounds
+from harness.report import spectra
 from harness.report.compile import compile_summary
 from harness.running.selection import select_codecs
 from lamofcbench.scenarios.base import DTYPE_BITS
@@ -74,7 +74,7 @@ def test_a_curve_that_does_not_span_the_error_has_no_distance_and_says_so(summar
 
 def test_the_spectra_are_kept_in_the_results_folder_and_used_without_the_data(summarise, run, toy, tmp_path):
     first = summarise()
-    path = run / toy.ref / bounds.CACHE_FILE
+    path = run / toy.ref / spectra.CACHE_FILE
     assert json.loads(path.read_text())["scenario"] == toy.id
     assert [file.name for file in path.parent.glob("*.tmp")] == []
     assert summarise(data=tmp_path / "absent") == first
@@ -83,7 +83,7 @@ def test_the_spectra_are_kept_in_the_results_folder_and_used_without_the_data(su
 @pytest.mark.parametrize("damage", ["", "{", '{"tensors": {}}', "negative", "stale"])
 def test_damaged_or_stale_spectra_are_computed_anew(summarise, run, toy, damage):
     first = summarise()
-    path = run / toy.ref / bounds.CACHE_FILE
+    path = run / toy.ref / spectra.CACHE_FILE
     sound = path.read_text()
     kept = json.loads(sound)
     if damage == "negative":
@@ -96,9 +96,9 @@ def test_damaged_or_stale_spectra_are_computed_anew(summarise, run, toy, damage)
 
 
 def test_data_that_are_missing_cost_the_bound_alone(summarise, run, toy, tmp_path):
-    (run / toy.ref / bounds.CACHE_FILE).unlink(missing_ok=True)
+    (run / toy.ref / spectra.CACHE_FILE).unlink(missing_ok=True)
     (part,) = summarise(data=tmp_path / "absent").scenarios
     assert part.bound is None
     assert "absent" in part.bound_reason
     assert part.codecs[0].retained[0].ebpfp.value is not None
-    assert not (run / toy.ref / bounds.CACHE_FILE).exists()
+    assert not (run / toy.ref / spectra.CACHE_FILE).exists()

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from harness.statistics.gaussian_bound import MAX_COMPONENTS, GaussianBound, Spectrum, spectrum
+from harness.statistics.gaussian_bound import MAX_COMPONENTS, GaussianBound, Spectrum, spectra, spectrum
+from lamofcbench.codecs.rotary import with_positions
+from lamofcbench.codecs.transform.rows import row_groups
 from lamofcbench.features import FeatureSet
-from lamofcbench.scenarios.base import Axis, TensorSpec
+from lamofcbench.scenarios.base import Axis, FeatureSpecs, TensorSpec
 
 HIDDEN = TensorSpec(name="x", role="hidden", shape=(Axis(name="tokens", limit=999), 4), dtype="float32")
 
@@ -140,3 +142,52 @@ class TestSpectrum:
 def test_tensors_without_elements_teach_nothing(shape):
     spec = TensorSpec(name="x", role="hidden", shape=shape, dtype="float32")
     assert spectrum([FeatureSet({"x": torch.zeros(shape)})] * 3, spec).observations == 0
+
+
+class TestTensorsThatShareTheirRows:
+    TOKENS = Axis(name="tokens", limit=999)
+    PAIR = (
+        TensorSpec(name="a", role="hidden", shape=(TOKENS, 3), dtype="float32"),
+        TensorSpec(name="b", role="hidden", shape=(TOKENS, 3), dtype="float32"),
+    )
+
+    def _bits(self, samples, specs, distortion, weights=None):
+        """Bits per element of tensors alone and joined."""
+        weights = weights or dict.fromkeys([spec.name for spec in specs], 1.0)
+        (group,) = row_groups(FeatureSpecs(tensors=specs))
+        alone, (joint,) = spectra(samples, specs, [group], [weights])
+        elements = {spec.name: samples[0][spec.name].numel() for spec in specs}
+        together = GaussianBound(joint, {specs[0].name: sum(elements.values())})
+        return GaussianBound(alone, elements, weights).bits(distortion), together.bits(distortion)
+
+    def _pairs(self, first, second):
+        parts = zip(np.array_split(first, 8), np.array_split(second, 8), strict=True)
+        return [FeatureSet({"a": torch.tensor(a).float(), "b": torch.tensor(b).float()}) for a, b in parts]
+
+    def test_what_two_tensors_tell_of_each_other_is_counted_once(self):
+        rows = np.random.default_rng(0).standard_normal((4000, 3))
+        alone, joint = self._bits(self._pairs(rows, rows), self.PAIR, 0.25)
+        assert alone == pytest.approx(1.0, abs=0.02)  # log2(1 / 0.25) / 2, six times
+        assert joint == pytest.approx(0.5, abs=0.02)  # variance 2 at water level 0.5, three times
+
+    def test_tensors_that_tell_nothing_of_each_other_gain_nothing(self):
+        rng = np.random.default_rng(0)
+        pairs = self._pairs(rng.standard_normal((4000, 3)), rng.standard_normal((4000, 3)))
+        alone, joint = self._bits(pairs, self.PAIR, 0.25)
+        assert joint == pytest.approx(alone, abs=0.02)
+
+    def test_weights_count_within_a_row(self):
+        rows = np.random.default_rng(0).standard_normal((4000, 3))
+        scaled = self._bits(self._pairs(rows, 8 * rows), self.PAIR, 0.25, {"a": 1.0, "b": 1 / 64})
+        assert scaled == pytest.approx(self._bits(self._pairs(rows, rows), self.PAIR, 0.25), abs=0.01)
+
+    def test_keys_stand_where_they_were_before_their_rotary_embedding(self):
+        keys = TensorSpec(name="a", role="key", shape=(1, self.TOKENS, 4), dtype="float32", rotary_base=10000.0)
+        values = TensorSpec(name="b", role="value", shape=(1, self.TOKENS, 4), dtype="float32")
+        rng = np.random.default_rng(0)
+        samples = []
+        for _ in range(40):
+            rows = rng.standard_normal((1, 100, 4)).astype(np.float32)
+            samples.append(FeatureSet({"a": torch.tensor(with_positions(rows, 10000.0)), "b": torch.tensor(rows)}))
+        _, joint = self._bits(samples, (keys, values), 0.25)
+        assert joint == pytest.approx(0.5, abs=0.02)
