@@ -18,7 +18,7 @@ from typing import Any
 
 from edition_card import markdown_table
 from scipy import stats
-from small_outliers import OUTLIERS, outliers
+from small_outliers import OUTLIERS, measured, outliers
 
 from harness.report.summary import FaithfulRate, RetainedRate, Summary
 from lamofcbench.atomic import write_json, write_text
@@ -245,7 +245,7 @@ def main() -> None:
     results = parser.parse_args().results
     if results is not None:
         write_json(FINDINGS, findings(results))
-        write_json(OUTLIERS, outliers(results))
+        write_json(OUTLIERS, outliers(results, measured()))
     write_text(PAGE, page(PAGE.read_text(encoding="utf-8")))
 
 

@@ -12,6 +12,7 @@ whose divergence is nearest to `NEAR_NATS`, where codecs differ most.
 from __future__ import annotations
 
 import argparse
+import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ from harness.running.fidelity import Fidelity
 from lamofcbench.atomic import write_json
 from lamofcbench.codecs.base import Codec
 from lamofcbench.codecs.registry import load_saved
-from lamofcbench.errors import LaMoFCBenchError
+from lamofcbench.errors import CodecError, LaMoFCBenchError
 from lamofcbench.features import FeatureSet
 from lamofcbench.models.loading import load_model
 from lamofcbench.scenarios.base import SCENARIOS
@@ -35,7 +36,7 @@ from lamofcbench.storage import open_split
 
 SCENARIO = "small-clu-prose"
 OUTLIERS = Path(__file__).parent / "small" / "outliers.json"
-SAMPLES = 32
+SAMPLES = 16
 NEAR_NATS = 0.1
 MASSIVE = 100.0
 """A channel of the hidden state carries massive activations where one exceeds so many times the median magnitude."""
@@ -114,11 +115,16 @@ def _relative(pairs: Sequence[tuple[Tensor, Tensor]]) -> float:
     return error / sum(float(a.double().square().sum()) for a, _ in pairs)
 
 
-def outliers(results: Path) -> dict[str, Any]:
+def outliers(results: Path, before: dict[str, Any] | None = None) -> dict[str, Any]:
     """What is measured, as plain JSON values.
 
+    Args:
+        results: of the bench.
+        before: what was measured earlier: figures of the same data stay for a codec that cannot be loaded, because its
+            code has gone on since.
+
     Raises:
-        LaMoFCBenchError: if there is no report of the scenario.
+        LaMoFCBenchError: if there is no report of the scenario, or no figures of a codec.
     """
     report = results / "report" / "summary.json"
     if not report.is_file():
@@ -129,10 +135,17 @@ def outliers(results: Path) -> dict[str, Any]:
         raise LaMoFCBenchError(f"{report} has no results of {SCENARIO}")
     probe = Probe()
     hidden = torch.cat([features["hidden"].float().abs() for features in probe.uncoded])
+    kept = before["codecs"] if before is not None and before["data_revision"] == scenario.data_revision else {}
     found = {}
     for codec, point in tqdm(list(chosen_points(scenario))):
-        saved = load_saved(results / point.folder / CODEC_DIRECTORY)
-        found[codec.codec] = {"label": point.label, "ebpfp": point.ebpfp, **probe.measured(saved)}
+        try:
+            saved = load_saved(results / point.folder / CODEC_DIRECTORY)
+        except CodecError:
+            if kept.get(codec.codec, {}).get("label") != point.label:
+                raise
+            found[codec.codec] = kept[codec.codec]
+        else:
+            found[codec.codec] = {"label": point.label, "ebpfp": point.ebpfp, **probe.measured(saved)}
     return {
         "samples": SAMPLES,
         "data_revision": scenario.data_revision,
@@ -147,7 +160,12 @@ def main() -> None:
     """Measures and writes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, help="what `make bench-small` wrote")
-    write_json(OUTLIERS, outliers(parser.parse_args().results))
+    write_json(OUTLIERS, outliers(parser.parse_args().results, measured()))
+
+
+def measured() -> dict[str, Any] | None:
+    """What was measured last; None where nothing was."""
+    return json.loads(OUTLIERS.read_text(encoding="utf-8")) if OUTLIERS.is_file() else None
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ from harness.statistics import curves
 from harness.statistics.bootstrap import resample_indices
 from lamofcbench.errors import LaMoFCBenchError
 from lamofcbench.scenarios.base import Scenario
+from lamofcbench.scenarios.kinds import kind_of
 
 SPEED_DRAWS = 200
 
@@ -126,6 +127,7 @@ def analyse_scenario(
         title=scenario.title if scenario else first.scenario,
         edition=scenario.edition if scenario else "user",
         mirrors=scenario.mirrors if scenario else None,
+        features=kind_of(scenario.specs) if scenario else None,
         metric=first.metric,
         direction=first.direction,
         samples=first.samples,

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from harness.statistics.curves import Bound
+from lamofcbench.scenarios.kinds import Kind
 
 LINKS_MBIT_PER_S = (1, 10, 100)
 RETAINED_PERCENTS = (95, 99)
@@ -233,6 +234,9 @@ class ScenarioSummary(_Strict):
     title: str
     edition: str = Field(description="'user' too where the declaration is not known here")
     mirrors: str | None = Field(description="the full scenario that a mini one stands for")
+    features: Kind | None = Field(
+        default=None, description="the kind of features; null where the declaration is not known here"
+    )
     metric: str
     direction: Literal["up", "down"] = Field(description="'up' where a higher score is better")
     samples: int = Field(description="that the figures cover")

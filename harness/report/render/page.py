@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from harness.report import text
+from harness.report import recommend, text
 from harness.report.editions import by_edition
 from harness.report.render import detail_tables, figures, svg, tables
 from harness.report.render.styles import COLOURS, DARK_COLOURS, Style
@@ -52,6 +52,10 @@ def render(summary: Summary, styles: Mapping[str, Style]) -> str:
         policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src {_script_hash(source)}",
         style=_safe(style + _colours()),
         codecs=len({row.codec for row in summary.overall}),
+        recommended=[
+            (recommend.title(answer, recommend.Question()), recommend.lines(answer, recommend.Question()))
+            for answer in recommend.recommend(summary, recommend.Question())
+        ],
         editions=_editions(summary, styles),
         matrices=tables.matrix_tables(summary) if several else [],
         sections=[_section(number, summary, scenario, styles) for number, scenario in enumerate(summary.scenarios)],

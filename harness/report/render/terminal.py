@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING
 
 from harness.console import fitting
-from harness.report import text
+from harness.report import recommend, text
 from harness.report.comparison import Comparison
+from harness.report.recommend import Answer, Question
 from harness.report.render import comparison_tables, detail_tables, tables
 from harness.report.summary import Summary
 
@@ -53,6 +55,33 @@ def terminal_table(summary: Summary, file: IO[str] | None = None, *, points: boo
     for scenario in summary.scenarios if points else ():
         title = text.shown(scenario.scenario) + ("" if scenario.current else detail_tables.OTHER_PROTOCOL)
         console.print(_rich(console, tables.points_table(scenario), title=title, drop=drop, brief=brief))
+
+
+def terminal_recommendation(answers: Sequence[Answer], question: Question, file: IO[str] | None = None) -> None:
+    """Prints which operating points to take and why, within the width of any terminal.
+
+    Args:
+        answers: for each kind of features.
+        question: what was asked.
+        file: stdout where absent.
+    """
+    console = _console(file)
+    for number, answer in enumerate(answers):
+        if number:
+            console.print()
+        console.print(_text(console, recommend.title(answer, question), "bold"))
+        found = recommend.lines(answer, question)
+        if not found:
+            budget = "no point is within the budget" if answer.considered else "no point ran on all of them"
+            console.print(_text(console, f"  {budget}", ""))
+        aims = max((len(aim) for aim, _, _ in found), default=0)
+        for aim, point, reasons in found:
+            console.print(_text(console, f"  {aim.ljust(aims)}  {point}", ""))
+            for reason in reasons:
+                console.print(_text(console, f"  {' ' * aims}    {reason}", "dim"))
+        if answer.over_state:
+            names = ", ".join(map(text.shown, answer.over_state))
+            console.print(_text(console, f"  Left out for their state alone: {names}.", "dim"))
 
 
 def terminal_comparison(comparison: Comparison, file: IO[str] | None = None, *, everything: bool = False) -> None:

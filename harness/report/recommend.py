@@ -1,0 +1,235 @@
+"""Which operating point to take: of all that were measured, those that keep the task within a budget, and why.
+
+An operating point is a codec with its parameters, the same on all scenarios that are asked about: an engineer sets one,
+and the next request may be of any of them. It keeps the task where it keeps so much of the score on every scenario.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from harness.report import text
+from harness.report.deployment import transfer_seconds
+from harness.report.points import params_label
+from harness.report.summary import CodecSummary, RatePoint, ScenarioSummary, Summary
+from harness.statistics.curves import UNCODED_EBPFP
+from lamofcbench.scenarios.kinds import KINDS, Kind
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Question(_Strict):
+    """What an engineer asks."""
+
+    keep_percent: float = Field(default=95, gt=0, le=100, description="of the score, on every scenario")
+    link_mbit_per_s: float = Field(default=10, gt=0, description="10^6 bits a second")
+    target_ebpfp: float | None = Field(default=None, gt=0, description="the highest rate; null for any")
+    max_state_bytes: int | None = Field(default=None, ge=0, description="of learned parameters; null for any")
+
+
+class OperatingPoint(_Strict):
+    """A codec with its parameters over some scenarios."""
+
+    codec: str = Field(description="as the command line takes it, parameters included")
+    ebpfp: float = Field(description="geometric mean over scenarios")
+    smaller: float = Field(description="32 / ebpfp")
+    retention: float = Field(description="on the scenario where it is lowest, 1 for the whole score")
+    weakest_scenario: str = Field(description="which that is")
+    kept_scenarios: int = Field(description="on how many it keeps what was asked for")
+    encode_mb_per_s: float | None = Field(description="geometric mean over scenarios")
+    decode_mb_per_s: float | None = Field(description="geometric mean over scenarios")
+    seconds: float | None = Field(description="encode, transfer and decode of a sample, mean over scenarios")
+    speedup: float | None = Field(description="over sending uncoded features, geometric mean over scenarios")
+    state_bytes: int = Field(description="of learned parameters, the most over scenarios")
+
+
+class Answer(_Strict):
+    """The operating points to take for some scenarios; each null where no point will do."""
+
+    features: Kind | None = Field(description="the kind of features; null for all scenarios together")
+    scenarios: list[str]
+    lowest_rate: OperatingPoint | None
+    fastest: OperatingPoint | None = Field(description="by encoding and decoding together")
+    soonest: OperatingPoint | None = Field(description="over the link; null too where uncoded features arrive first")
+    nearest: OperatingPoint | None = Field(description="where none keeps the task: the one that keeps most of it")
+    uncoded_seconds: float = Field(description="transfer of an uncoded sample over the link, mean over scenarios")
+    considered: int = Field(description="operating points that ran on all of these scenarios")
+    over_state: list[str] = Field(description="codecs left out for their state alone")
+
+
+def recommend(summary: Summary, question: Question, features: Kind | None = None) -> list[Answer]:
+    """An answer for each kind of features that there is, after one for all of them where there are several.
+
+    Args:
+        summary: what was measured.
+        question: the budget.
+        features: the only kind to answer for; None for all.
+    """
+    kinds = {kind: [part for part in summary.scenarios if part.features == kind] for kind in KINDS}
+    if features is not None:
+        return [_answer(kinds[features], question, features)] if kinds[features] else []
+    found = [_answer(parts, question, kind) for kind, parts in kinds.items() if parts]
+    if len(found) == 1 and len(found[0].scenarios) == len(summary.scenarios):
+        return found
+    return [_answer(summary.scenarios, question, None), *found] if summary.scenarios else []
+
+
+def _answer(scenarios: Sequence[ScenarioSummary], question: Question, features: Kind | None) -> Answer:
+    points = list(_operating_points(scenarios, question))
+    most = question.max_state_bytes
+    too_large = [point for point in points if most is not None and point.state_bytes > most]
+    within = [point for point in points if point not in too_large]
+    budget = [point for point in within if question.target_ebpfp is None or point.ebpfp <= question.target_ebpfp]
+    keeping = [point for point in budget if point.kept_scenarios == len(scenarios)]
+    soonest = _best(keeping, lambda point: point.speedup)
+    return Answer(
+        features=features,
+        scenarios=[part.scenario for part in scenarios],
+        lowest_rate=_best(keeping, lambda point: -point.ebpfp),
+        fastest=_best(keeping, _round_trip),
+        soonest=soonest if soonest is not None and (soonest.speedup or 0) > 1 else None,
+        nearest=None if keeping else _best(budget, lambda point: point.retention),
+        uncoded_seconds=_mean([_uncoded_seconds(part, question) for part in scenarios]),
+        considered=len(points),
+        over_state=sorted({_name(point.codec) for point in too_large} - {_name(point.codec) for point in within}),
+    )
+
+
+def _best(points: Iterable[OperatingPoint], worth: Callable[[OperatingPoint], float | None]) -> OperatingPoint | None:
+    """The point of the highest worth; of equal ones the one of the lowest rate."""
+    rated = [(value, -point.ebpfp, point) for point in points if (value := worth(point)) is not None]
+    return max(rated, key=lambda one: one[:2])[2] if rated else None
+
+
+def _round_trip(point: OperatingPoint) -> float | None:
+    if not point.encode_mb_per_s or not point.decode_mb_per_s:
+        return None
+    return 1 / (1 / point.encode_mb_per_s + 1 / point.decode_mb_per_s)
+
+
+def _operating_points(scenarios: Sequence[ScenarioSummary], question: Question) -> Iterable[OperatingPoint]:
+    """What ran with the same parameters on all of the scenarios."""
+    runs: dict[tuple[str, str], list[tuple[ScenarioSummary, CodecSummary, RatePoint]]] = {}
+    ladders: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for part in scenarios:
+        for codec in part.codecs:
+            for point in codec.points if codec.role == "codec" else ():
+                key = codec.codec, json.dumps(point.params, sort_keys=True)
+                runs.setdefault(key, []).append((part, codec, point))
+                ladders.setdefault(codec.codec, {})[key[1]] = point.params
+    for (name, _), found in runs.items():
+        if len({part.scenario for part, _, _ in found}) != len(scenarios):
+            continue
+        rates = [point.ebpfp for _, _, point in found]
+        retentions = [(point.retention.value, part.scenario) for part, _, point in found]
+        if any(not rate for rate in rates) or any(value is None for value, _ in retentions):
+            continue
+        label = params_label(found[0][2].params, list(ladders[name].values())).replace(" ", ",")
+        seconds = [_seconds(point, question) for _, _, point in found]
+        uncoded = [_uncoded_seconds(part, question) for part, _, _ in found]
+        lowest, weakest = min((value, scenario) for value, scenario in retentions if value is not None)
+        ebpfp = _geometric_mean(rates)
+        assert ebpfp is not None  # every rate is there
+        yield OperatingPoint(
+            codec=":".join(filter(None, (name, label))),
+            ebpfp=ebpfp,
+            smaller=UNCODED_EBPFP / ebpfp,
+            retention=lowest,
+            weakest_scenario=weakest,
+            kept_scenarios=sum(value is not None and value >= question.keep_percent / 100 for value, _ in retentions),
+            encode_mb_per_s=_geometric_mean([point.encode_mb_per_s for _, _, point in found]),
+            decode_mb_per_s=_geometric_mean([point.decode_mb_per_s for _, _, point in found]),
+            seconds=None if None in seconds else _mean([one for one in seconds if one is not None]),
+            speedup=_geometric_mean(
+                [plain / one if one else None for plain, one in zip(uncoded, seconds, strict=True)]
+            ),
+            state_bytes=max(codec.state_bytes for _, codec, _ in found),
+        )
+
+
+def _seconds(point: RatePoint, question: Question) -> float | None:
+    if point.encode_seconds is None or point.decode_seconds is None:
+        return None
+    transfer = transfer_seconds(point.bytes_per_sample, question.link_mbit_per_s)
+    return point.encode_seconds + transfer + point.decode_seconds
+
+
+def _uncoded_seconds(scenario: ScenarioSummary, question: Question) -> float:
+    return transfer_seconds(scenario.raw_bytes_per_sample, question.link_mbit_per_s)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _geometric_mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value]
+    return math.exp(math.fsum(map(math.log, known)) / len(known)) if len(known) == len(values) else None
+
+
+def _name(spec: str) -> str:
+    return spec.partition(":")[0]
+
+
+# --------------------------------------------------------------------------------------------------------- in sentences
+
+
+def title(answer: Answer, question: Question) -> str:
+    """Whom an answer is for, on a line."""
+    count = len(answer.scenarios)
+    where = answer.scenarios[0] if count == 1 else f"{count} scenarios"
+    what = "All features" if answer.features is None else answer.features
+    return f"{what} ({text.shown(where)}): one setting that keeps {question.keep_percent:g} % of the task"
+
+
+def lines(answer: Answer, question: Question) -> list[tuple[str, str, list[str]]]:
+    """What to take for what, and the reasons: (aim, operating point, sentences)."""
+    link = f"{question.link_mbit_per_s:g} Mbit/s"
+    found: list[tuple[str, OperatingPoint | None]] = [
+        ("lowest rate", answer.lowest_rate),
+        ("fastest", answer.fastest),
+        (f"over {link}", answer.soonest),
+    ]
+    aims: dict[str, list[str]] = {}
+    points = {point.codec: point for _, point in found if point is not None}
+    for aim, point in found:
+        if point is not None:
+            aims.setdefault(point.codec, []).append(aim)
+    rows = [
+        (", ".join(aims[codec]), text.shown(codec), reasons(point, answer, question)) for codec, point in points.items()
+    ]
+    if rows and answer.soonest is None:
+        rows.append(
+            (f"over {link}", "uncoded", [f"no point arrives sooner than {text.duration(answer.uncoded_seconds)}"])
+        )
+    if answer.nearest is not None:
+        count = len(answer.scenarios)
+        kept = f"no point keeps it everywhere; this one does on {answer.nearest.kept_scenarios} of {count}"
+        rows.append(("nearest", text.shown(answer.nearest.codec), [kept, *reasons(answer.nearest, answer, question)]))
+    return rows
+
+
+def reasons(point: OperatingPoint, answer: Answer, question: Question) -> list[str]:
+    """What speaks for an operating point, in figures."""
+    found = [
+        f"EBPFP {text.number(point.ebpfp)}, {text.number(point.smaller)} times smaller",
+        f"keeps {100 * point.retention:.1f} % at least ({text.shown(point.weakest_scenario)})",
+    ]
+    if point.seconds is not None:
+        found.append(
+            f"{text.duration(point.seconds)} a sample over {question.link_mbit_per_s:g} Mbit/s, uncoded "
+            f"{text.duration(answer.uncoded_seconds)}"
+        )
+    if point.encode_mb_per_s is not None and point.decode_mb_per_s is not None:
+        found.append(
+            f"encodes {text.number(point.encode_mb_per_s)} and decodes {text.number(point.decode_mb_per_s)} MB/s"
+        )
+    found.append(f"state {text.size(point.state_bytes)} bytes" if point.state_bytes else "learns nothing")
+    return found

@@ -1,0 +1,131 @@
+"""Operating points by budget: over results whose rates, scores and times are set by hand."""
+
+import json
+
+import pytest
+from synthetic_results import Writer
+
+from harness.cli import main
+from harness.report.compile import compile_summary
+from harness.report.recommend import Question, recommend
+
+DIGITS, FACTS = "mini-cvu-digits", "mini-clu-facts"
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Two scenarios of 4,000 raw bytes a sample; a small codec that is slow, and a fast one that is large."""
+    root = tmp_path / "results"
+    for scenario, weakest in ((DIGITS, 0.96), (FACTS, 0.94)):
+        writer = Writer(root, scenario=scenario, samples=60, test_samples=60)
+        writer.write("identity", ebpfp=32, score=1.0, lossless=True, encode_seconds=1e-5, decode_seconds=1e-5)
+        writer.write("mean", ebpfp=0.01, score=0.0)
+        for step, ebpfp, score in ((1.0, 2.0, 0.99), (4.0, 0.5, weakest), (16.0, 0.1, 0.3)):
+            writer.write("small", ebpfp=ebpfp, score=score, params={"step": step}, encode_seconds=0.01)
+        for bits, ebpfp, score in ((8, 8.0, 1.0), (4, 4.0, 0.97)):
+            writer.write(
+                "fast", ebpfp=ebpfp, score=score, params={"bits": bits}, encode_seconds=1e-4, decode_seconds=1e-4
+            )
+    return root
+
+
+def _answers(results, features=None, **question):
+    summary = compile_summary(results, resamples=0, bound=False)
+    return {answer.features: answer for answer in recommend(summary, Question(**question), features)}
+
+
+def test_one_setting_must_keep_the_task_on_every_scenario_that_it_is_for(results):
+    answers = _answers(results)
+    assert list(answers) == [None, "kv-cache", "hidden-state"]
+    assert answers["hidden-state"].lowest_rate.codec == "small:step=4"
+    assert answers["kv-cache"].lowest_rate.codec == "small:step=1"
+    assert answers[None].lowest_rate.codec == "small:step=1"
+    assert answers[None].lowest_rate.weakest_scenario in (DIGITS, FACTS)
+    assert answers[None].scenarios == [FACTS, DIGITS]
+
+
+def test_the_share_that_is_kept_is_asked_for(results):
+    assert _answers(results, keep_percent=90)[None].lowest_rate.codec == "small:step=4"
+    assert _answers(results, keep_percent=99.5)[None].lowest_rate.codec == "fast:bits=8"
+
+
+def test_fast_is_encoding_and_decoding_together(results):
+    assert _answers(results)[None].fastest.codec == "fast:bits=4"
+
+
+def test_over_a_slow_link_rate_decides_and_over_a_fast_one_speed(results):
+    assert _answers(results, link_mbit_per_s=0.1)[None].soonest.codec == "small:step=1"
+    assert _answers(results, link_mbit_per_s=10)[None].soonest.codec == "fast:bits=4"
+
+
+def test_times_are_those_of_a_sample(results):
+    point = _answers(results, link_mbit_per_s=1)[None].soonest
+    assert point.codec == "fast:bits=4"
+    assert point.seconds == pytest.approx(1e-4 + 500 * 8 / 1e6 + 1e-4, rel=1e-3)
+    assert point.speedup == pytest.approx(0.032 / point.seconds)
+
+
+def test_over_a_link_that_outruns_every_codec_features_travel_uncoded(results, capsys):
+    assert _answers(results, link_mbit_per_s=1e6)[None].soonest is None
+    assert main(["recommend", "--results", str(results), "--link", "1000000", "--features", "kv-cache"]) == 0
+    assert "uncoded" in capsys.readouterr().out
+
+
+def test_a_budget_of_rate_leaves_out_what_is_above_and_names_the_nearest_where_nothing_keeps_the_task(results):
+    answer = _answers(results, target_ebpfp=1)[None]
+    assert (answer.lowest_rate, answer.fastest, answer.soonest) == (None, None, None)
+    assert answer.nearest.codec == "small:step=4"
+    assert answer.nearest.kept_scenarios == 1
+    assert answer.nearest.weakest_scenario == FACTS
+
+
+def test_codecs_with_too_large_a_state_are_named(results, monkeypatch):
+    summary = compile_summary(results, resamples=0, bound=False)
+    scenarios = [
+        part.model_copy(
+            update={"codecs": [c.model_copy(update={"state_bytes": 10**6 * (c.name == "small")}) for c in part.codecs]}
+        )
+        for part in summary.scenarios
+    ]
+    summary = summary.model_copy(update={"scenarios": scenarios})
+    answer = recommend(summary, Question(max_state_bytes=10**6 - 1))[0]
+    assert answer.lowest_rate.codec == "fast:bits=4"
+    assert answer.over_state == ["small"]
+
+
+def test_a_point_that_lacks_a_scenario_is_not_one_setting_for_all(results):
+    Writer(results, scenario=DIGITS, samples=60, test_samples=60).write(
+        "small", ebpfp=0.2, score=0.99, params={"step": 8.0}
+    )
+    answers = _answers(results)
+    assert answers["hidden-state"].lowest_rate.codec == "small:step=8"
+    assert answers[None].lowest_rate.codec == "small:step=1"
+
+
+def test_the_command_names_points_as_the_command_line_takes_them_within_80_columns(results, capsys):
+    assert main(["recommend", "--results", str(results)]) == 0
+    out = capsys.readouterr().out
+    assert "lowest rate" in out
+    assert "small:step=1" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_the_command_prints_json(results, capsys):
+    assert main(["recommend", "--results", str(results), "--features", "kv-cache", "--json"]) == 0
+    (answer,) = json.loads(capsys.readouterr().out)
+    assert answer["lowest_rate"]["codec"] == "small:step=1"
+
+
+@pytest.mark.parametrize(
+    ("argument", "told"),
+    [
+        (["--keep", "0"], "--keep"),
+        (["--link", "-1"], "--link"),
+        (["--target-ebpfp", "0"], "--target-ebpfp"),
+        (["--max-state", "ten"], "--max-state"),
+        (["--features", "ssm-state"], "no results of ssm-state"),
+    ],
+)
+def test_what_cannot_be_answered_is_one_line(results, capsys, argument, told):
+    assert main(["recommend", "--results", str(results), *argument]) == 1
+    assert told in capsys.readouterr().err
