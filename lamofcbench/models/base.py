@@ -14,7 +14,8 @@ from lamofcbench.features import FeatureSet
 from lamofcbench.registry import Registry
 from lamofcbench.scenarios.base import Scenario
 
-ResponseKind = Literal["logits"]
+ResponseKind = Literal["logits", "values"]
+"""``logits``: their softmax is a distribution over the last axis; ``values``: they are quantities, such as metres."""
 
 
 class SplitModel(ABC):
@@ -26,13 +27,13 @@ class SplitModel(ABC):
     Class attributes:
         name: what scenarios name.
         revision: raised when the same inputs would get other features, or the same features other predictions.
-        response_kind: what `response` returns: ``logits``, whose softmax is a distribution over the last axis; None
-            where the model has no such view.
+        response_kind: what `response` returns, which an instance may know better than its class; None where the model
+            has no such view.
     """
 
     name: ClassVar[str]
     revision: ClassVar[int] = 1
-    response_kind: ClassVar[ResponseKind | None] = None
+    response_kind: ResponseKind | None = None
 
     @classmethod
     @abstractmethod
