@@ -1,4 +1,4 @@
-"""Every scenario of the mini edition shows what its predictions are made from, differentiable in all of its features."""
+"""Every scenario of the mini edition shows what its predictions are made from, differentiable in all its features."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lamofcbench.models.loading import load_model
 from lamofcbench.scenarios.base import SCENARIOS, Scenario
 
 SAMPLES = 2
-SILENT = {"sd3-controlnet", "falcon-mamba-decoder"}
+SILENT = {"sd3-controlnet"}
 MINI = [s for s in SCENARIOS if s.edition == "mini" and s.backbone.adapter not in SILENT]
 
 

@@ -18,7 +18,6 @@ from lamofcbench.scenarios.base import SCENARIOS
 
 SAMPLES = 5
 SHOWING = [name for name in MODELS.names() if MODELS.get(name).response_kind is not None]
-WITHOUT_GRADIENTS = {"falcon-mamba-decoder"}  # its cache writes states in place
 PROVEN_ELSEWHERE = {"decoder-continuation": "test_decoder_continuation.py"}
 ADAPTERS = [name for name in SHOWING if name not in PROVEN_ELSEWHERE]
 
@@ -84,7 +83,6 @@ def test_other_features_respond_otherwise_to_the_same_beginning(shown: Any) -> N
     assert all(not torch.allclose(a, b, atol=1e-2) for a, b in zip(changed, before, strict=True))
 
 
-@pytest.mark.parametrize("shown", [name for name in ADAPTERS if name not in WITHOUT_GRADIENTS], indirect=True)
 def test_gradients_reach_every_feature_that_lives(shown: Any) -> None:
     model, features = shown
     for one in model.conditioned(features[:2]):
