@@ -101,6 +101,10 @@ class SplitModel(ABC):
         """Both of the same feature sets; worth an override where they can share work."""
         return self.tail(batch), self.response(batch)
 
+    def tail_and_response_are_of(self, owner: type[SplitModel]) -> bool:
+        """Whether both are what ``owner`` says, which can then make them in one go; a subclass's may be its own."""
+        return type(self).tail is owner.tail and type(self).response is owner.response
+
 
 MODELS: Registry[type[SplitModel]] = Registry(
     "split model", SplitModel, package="lamofcbench.models", group="lamofcbench.models"

@@ -121,7 +121,8 @@ class DINOv3SplitModel(SplitModel):
     @torch.no_grad()
     def tail_and_response(self, batch: Sequence[FeatureSet]) -> tuple[list[Any], Tensor]:
         """Both from the same assessment, unless the head predicts in another way."""
-        if type(self.head).predict is not VisionHead.predict:
+        own_predict = type(self.head).predict is not VisionHead.predict
+        if own_predict or not self.tail_and_response_are_of(DINOv3SplitModel):
             return super().tail_and_response(batch)
         return self._assessed(batch, deciding=True)
 

@@ -20,8 +20,7 @@ from lamofcbench.models.loading import load_model
 from lamofcbench.scenarios.base import SCENARIOS, Scenario
 
 SAMPLES = 2
-SILENT = {"sd3-controlnet"}
-MINI = [s for s in SCENARIOS if s.edition == "mini" and s.backbone.adapter not in SILENT]
+MINI = [scenario for scenario in SCENARIOS if scenario.edition == "mini"]
 
 
 @functools.lru_cache(maxsize=1)
@@ -49,6 +48,9 @@ def predicted(scenario: Scenario, model: Any, features: FeatureSet, response: Te
         allowed = scenario.backbone.options.get("class_indices")
         best = int(response[0].argmax())
         return best if allowed is None else sorted(allowed)[best]
+    if scenario.prediction == "image":
+        options = scenario.backbone.options
+        return response.round().reshape(options["height"], options["width"], 3).numpy().astype(np.uint8)
     size = features.side["height"], features.side["width"]
     if scenario.prediction == "mask":
         return response.argmax(-1).reshape(size).numpy().astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Responses are what the tail's predictions are made from: every split model that shows them, on its mini scenario."""
+"""Responses of decoders are what they choose tokens from: each kind of decoder on its mini scenario."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from lamofcbench.builders import BUILDERS
 from lamofcbench.errors import PluginError
 from lamofcbench.features import FeatureSet
 from lamofcbench.models.base import MODELS, SplitModel
+from lamofcbench.models.language_model import SplitLanguageModel
 from lamofcbench.models.loading import load_model
 from lamofcbench.models.teacher_forcing import CONTINUATION
 from lamofcbench.scenarios.base import SCENARIOS
 
 SAMPLES = 5
-SHOWING = [name for name in MODELS.names() if MODELS.get(name).response_kind is not None]
+SHOWING = [name for name in MODELS.names() if issubclass(MODELS.get(name), SplitLanguageModel)]
 PROVEN_ELSEWHERE = {"decoder-continuation": "test_decoder_continuation.py"}
 ADAPTERS = [name for name in SHOWING if name not in PROVEN_ELSEWHERE]
 
