@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import assert_never
 
 import torch
 from torch import Tensor
@@ -38,7 +37,7 @@ def divergence(kind: ResponseKind, original: Tensor, decoded: Tensor, lengths: S
         where there is no position; NaN where a value that counts is not finite.
 
     Raises:
-        ValueError: if the shapes differ.
+        ValueError: if the shapes differ, or there is no such kind.
 
     Example:
         >>> divergence("values", torch.tensor([[[1.0, 3.0]]]), torch.tensor([[[1.0, 2.0]]])).tolist()
@@ -99,4 +98,4 @@ def _of_sample(kind: ResponseKind, original: Tensor, decoded: Tensor) -> Tensor:
     if kind == "values":
         # All that is 0 has no scale: an error in it is as many times too large as a number can say.
         return squared_error(original, decoded) / energy(original).clamp(min=torch.finfo(torch.float64).tiny)
-    assert_never(kind)
+    raise ValueError(f"kind is {kind!r}; responses are 'logits' or 'values'")

@@ -101,7 +101,7 @@ class SplitModel(ABC):
         """Both of the same feature sets; worth an override where they can share work."""
         return self.tail(batch), self.response(batch)
 
-    def tail_and_response_are_of(self, owner: type[SplitModel]) -> bool:
+    def tail_and_response_are_of(self, owner: type[Any]) -> bool:
         """Whether both are what ``owner`` says, which can then make them in one go; a subclass's may be its own."""
         return type(self).tail is owner.tail and type(self).response is owner.response
 

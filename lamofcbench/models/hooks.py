@@ -105,7 +105,7 @@ class HookedSplitModel(SplitModel):
         if response_kind is not None:
             self.response_kind = response_kind
         if respond is not None:
-            self.respond = respond  # type: ignore[method-assign]
+            self.respond = respond  # type: ignore[method-assign, assignment]
         self._check_points()
         self.dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
         self._seen: FeatureSet | None = None  # shapes and side information of the last set, whose values are all zero

@@ -40,6 +40,7 @@ class LinearHead(VisionHead):
     name = "linear"
     Options: ClassVar[type[VisionOptions]] = LinearOptions
     response_kind = "logits"
+    excluded: Tensor
 
     def __init__(self, weight: Tensor, bias: Tensor, class_indices: tuple[int, ...] | None = None) -> None:
         super().__init__()

@@ -85,3 +85,8 @@ def test_gradients_reach_what_is_decoded_and_nothing_else(kind):
     else:
         expected = (2 * (b - a) / (a - a.mean()).square().sum()).detach()
     torch.testing.assert_close(b.grad, expected, atol=1e-6, rtol=1e-5)
+
+
+def test_there_are_no_other_kinds():
+    with pytest.raises(ValueError, match="'text'; responses are 'logits' or 'values'"):
+        divergence("text", torch.zeros(1, 1, 1), torch.zeros(1, 1, 1))
