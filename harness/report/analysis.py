@@ -28,6 +28,8 @@ from harness.report.summary import (
     BoundRecord,
     CodecSummary,
     Estimate,
+    FaithfulRate,
+    LowErrorRate,
     RatePoint,
     RetainedRate,
     ScenarioSummary,
@@ -51,7 +53,7 @@ class CodecDraws:
 
     Attributes:
         ebpfp: by percent, EBPFP@percent.
-        faithful: EBPFP@nats.
+        faithful: EBPFP@nats, or @error where responses are values.
         bd_rates: by measure, in per cent.
         gaps: by normalised error, bits above the Gaussian bound.
         speeds: ``encode`` and ``decode``, 10^6 raw bytes a second.
@@ -188,7 +190,7 @@ def _codec_summary(
     records = [entry.item.result.codec for entry in entries]
     order = ("nothing", "calibration", "other data")
     none = BDRateRecord(percent=None, overlap=None, reason="")
-    faithful, draws.faithful = faithful_rate(entries)
+    rate, draws.faithful = faithful_rate(entries)
     speeds = {}
     for stage in ("encode", "decode"):
         drawn = _speed_draws(entries, f"{stage}_seconds", indices)
@@ -204,7 +206,8 @@ def _codec_summary(
         trained_on=max((record.trained_on for record in records), key=order.index),
         state_bytes=max(record.state_bytes for record in records),
         retained=retained,
-        faithful=faithful,
+        faithful=rate if isinstance(rate, FaithfulRate) else None,
+        low_error=rate if isinstance(rate, LowErrorRate) else None,
         bd_rate_score=none,
         bd_rate_mse=none,
         bd_rate_nmse=none,

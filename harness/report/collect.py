@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from harness.report import unfinished
-from harness.results.record import DIVERGENCE, POSITIONS, column, statistics_of
+from harness.results.record import DIVERGENCE, POSITIONS, RESPONSE_ENERGY, RESPONSE_ERROR, column, statistics_of
 from harness.results.result import Result
 from harness.results.scoring import read_figures
 from harness.results.store import (
@@ -63,8 +63,9 @@ class Evidence:
         index: the samples' positions in the test split.
         statistics: the metric's, each ``[samples]`` or ``[samples, values]``.
         squared_errors: of each tensor, each ``[samples]``; empty where the table has none, or one is not finite.
-        divergence_nats: of the responses, summed over a sample's positions; None where there is none that is finite.
-        positions: how many of them a sample has; None where the model shows no responses.
+        divergence: of the responses, nats of logits or squared error of values, summed over a sample's positions; None
+            where there is none that is finite.
+        divergence_over: what its sum is divided by, positions or energies; None where the model shows no responses.
         run: ``run.json`` as it stands; empty where there is none.
         fitted_elsewhere: whether the codec came with its state, from a saved folder or an object, and not from this
             scenario's calibration samples; None where there is no state or no telling.
@@ -83,8 +84,8 @@ class Evidence:
     encode_seconds: Floats | None
     decode_seconds: Floats | None
     run: dict[str, Any]
-    divergence_nats: Floats | None = None
-    positions: Floats | None = None
+    divergence: Floats | None = None
+    divergence_over: Floats | None = None
     fitted_elsewhere: bool | None = None
     label: str = ""
 
@@ -143,7 +144,7 @@ def _read(folder: Path) -> Evidence:
         statistics = {name: values.astype(np.float64) for name, values in statistics_of(samples).items()}
     encode_seconds, decode_seconds = _read_timings(folder / TIMINGS_FILE, index)
     run = _read_mapping(folder / RUN_FILE)
-    divergence_nats, positions = _divergence(samples, result)
+    divergence, divergence_over = _divergence(samples, result)
     return Evidence(
         folder=folder,
         written=_asked(run) or (folder / RESULT_FILE).stat().st_mtime,
@@ -157,8 +158,8 @@ def _read(folder: Path) -> Evidence:
         encode_seconds=encode_seconds,
         decode_seconds=decode_seconds,
         run=run,
-        divergence_nats=divergence_nats,
-        positions=positions,
+        divergence=divergence,
+        divergence_over=divergence_over,
         fitted_elsewhere=_fitted_elsewhere(folder / CODEC_DIRECTORY / FIT_FILE, result),
     )
 
@@ -185,12 +186,13 @@ def _divergence(samples: pa.Table, result: Result) -> tuple[Floats | None, Float
     positions = _numbers(samples, POSITIONS)
     if positions.sum() != stated.positions or (positions < 0).any():
         raise ResultsError(f"{SAMPLES_FILE} and {RESULT_FILE} disagree on the positions of the responses")
-    if stated.divergence_nats is None:
-        return None, positions
-    nats = _numbers(samples, DIVERGENCE)
-    if not math.isclose(nats.sum(), stated.divergence_nats * stated.positions, rel_tol=1e-6, abs_tol=1e-300):
+    over = positions if stated.kind == "logits" else _numbers(samples, RESPONSE_ENERGY)
+    if stated.figure is None:
+        return None, over
+    divergence = _numbers(samples, DIVERGENCE if stated.kind == "logits" else RESPONSE_ERROR)
+    if not math.isclose(divergence.sum(), stated.figure * over.sum(), rel_tol=1e-6, abs_tol=1e-300):
         raise ResultsError(f"{SAMPLES_FILE} and {RESULT_FILE} disagree on the divergence of the responses")
-    return nats, positions
+    return divergence, over
 
 
 def _read_result(folder: Path) -> Result:

@@ -62,11 +62,14 @@ def _row(name: str, analyses: Sequence[ScenarioAnalysis]) -> OverallRow:
     gaps = [(gap.bits.value, d.gaps.get(gap.nmse)) for c, d in zip(found, draws, strict=True) for gap in c.bound_gaps
             if gap.nmse == GAP_NMSES[0] and gap.bits.value is not None]  # fmt: skip
     joint_gaps = [gap.joint_bits.value for codec in found for gap in codec.bound_gaps if gap.nmse == GAP_NMSES[0]]
-    faithful = [
-        (codec.faithful.ebpfp.value, part.faithful)
-        for codec, part in zip(found, draws, strict=True)
-        if codec.faithful is not None and codec.faithful.ebpfp.value is not None
-    ]
+    faithful, low_error = (
+        [
+            (rate.ebpfp.value, part.faithful)
+            for codec, part in zip(found, draws, strict=True)
+            if (rate := getattr(codec, name)) is not None and rate.ebpfp.value is not None
+        ]
+        for name in ("faithful", "low_error")
+    )
     speeds = {
         stage: _geometric_mean(
             [value for codec in found if (value := getattr(codec, f"{stage}_mb_per_s").value) is not None],
@@ -86,10 +89,10 @@ def _row(name: str, analyses: Sequence[ScenarioAnalysis]) -> OverallRow:
         at_least=at_least,
         bd_rate_score=_bd_rate(found, draws, "score"),
         bd_rate_mse=_bd_rate(found, draws, "mse"),
-        faithful_ebpfp=_geometric_mean(
-            [value for value, _ in faithful], [drawn for _, drawn in faithful], complete=True
-        ),
+        faithful_ebpfp=_mean_of_faithful(faithful),
         faithful_scenarios=len(faithful),
+        low_error_ebpfp=_mean_of_faithful(low_error),
+        low_error_scenarios=len(low_error),
         bound_gap=_mean([value for value, _ in gaps], [drawn for _, drawn in gaps]),
         bound_scenarios=len(gaps),
         joint_bound_gap=_mean(joint_gaps, []).value,
@@ -98,6 +101,11 @@ def _row(name: str, analyses: Sequence[ScenarioAnalysis]) -> OverallRow:
         on_front=None,
         verified_samples=min((codec.verified_samples for codec in found), default=0),
     )
+
+
+def _mean_of_faithful(rates: Sequence[tuple[float, Draws | None]]) -> Estimate:
+    """The geometric mean of rates with their draws."""
+    return _geometric_mean([value for value, _ in rates], [drawn for _, drawn in rates], complete=True)
 
 
 def _mean(values: Sequence[float | None], draws: Sequence[Draws | None]) -> Estimate:

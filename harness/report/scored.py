@@ -35,7 +35,7 @@ class Scored:
         retention: NaN until `set_retention`, and where anchor or floor are missing.
         mse_draws: over all elements of all tensors.
         nmse_draws: the same after each tensor is scaled by the floor's error on the same draw.
-        divergence_draws: of the responses, in nats a position.
+        divergence_draws: of the responses, in nats a position or as a normalised error.
     """
 
     item: Evidence
@@ -137,8 +137,8 @@ def _drawn(item: Evidence, counts: Draws) -> Scored:
     entry = Scored(item, None, bootstrap_ratio(256 * item.coded_bytes, item.raw_bits, counts), _errors=errors)
     if errors and item.elements.any():
         entry.mse_draws = bootstrap_ratio(np.sum(list(item.squared_errors.values()), axis=0), item.elements, counts)
-    if item.divergence_nats is not None and item.positions is not None:
-        entry.divergence_draws = bootstrap_ratio(item.divergence_nats, item.positions, counts)
+    if item.divergence is not None and item.divergence_over is not None:
+        entry.divergence_draws = bootstrap_ratio(item.divergence, item.divergence_over, counts)
     return entry
 
 

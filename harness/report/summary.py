@@ -21,6 +21,9 @@ RANKING_SAMPLES = 400
 FAITHFUL_NATS = 0.03
 """A codec whose responses diverge less than that is faithful: a text costs 3 % of a nat a token more."""
 
+FAITHFUL_ERROR = 0.03
+"""A codec whose responses are values is faithful where it loses less than 3 % of what varies in them."""
+
 GAP_NMSES = (0.1, 0.01)
 """At which normalised errors a codec's distance to the Gaussian bound is read."""
 
@@ -56,10 +59,18 @@ class RetainedRate(_Strict):
 
 
 class FaithfulRate(_Strict):
-    """EBPFP@nats: the lowest rate at which responses stay close to those to uncoded features."""
+    """EBPFP@nats: the lowest rate at which responses that are logits stay close to those to uncoded features."""
 
     nats: float = Field(description="the most divergence, mean over positions")
     ebpfp: Estimate = Field(description="the lowest rate whose monotone fit of the divergence is at most that")
+    bound: Bound | None = Field(description="'at most': even the lowest rate point is; 'never': counted as 32")
+
+
+class LowErrorRate(_Strict):
+    """EBPFP@error: the lowest rate at which responses that are values stay close to those to uncoded features."""
+
+    error: float = Field(description="the most squared error, over the energy of those to uncoded features")
+    ebpfp: Estimate = Field(description="the lowest rate whose monotone fit of the error is at most that")
     bound: Bound | None = Field(description="'at most': even the lowest rate point is; 'never': counted as 32")
 
 
@@ -117,7 +128,12 @@ class RatePoint(_Strict):
     nmse: float | None = Field(description="MSE after each tensor is scaled so that the calibration mean's error is 1")
     divergence_nats: Estimate = Field(
         description="Kullback-Leibler divergence of the responses from those to uncoded features, mean over positions; "
-        "null where the model shows none"
+        "null where the model shows none, or values"
+    )
+    response_error: Estimate = Field(
+        default=Estimate(value=None),
+        description="squared error of responses that are values, over the energy of those to uncoded features; null "
+        "where the model shows none, or logits",
     )
     gap_mse: float | None = Field(description="BPFP above the Gaussian bound at this MSE; negative: below it")
     gap_nmse: float | None = Field(description="BPFP above the Gaussian bound at this NMSE; negative: below it")
@@ -164,7 +180,10 @@ class CodecSummary(_Strict):
     trained_on: Literal["nothing", "calibration", "other data"]
     state_bytes: int = Field(description="learned parameters, not counted as rate; the largest of its points")
     retained: list[RetainedRate]
-    faithful: FaithfulRate | None = Field(description="null where the model shows no responses")
+    faithful: FaithfulRate | None = Field(description="null where the model shows no responses that are logits")
+    low_error: LowErrorRate | None = Field(
+        default=None, description="null where the model shows no responses that are values"
+    )
     bd_rate_score: BDRateRecord
     bd_rate_mse: BDRateRecord
     bd_rate_nmse: BDRateRecord
@@ -289,6 +308,10 @@ class OverallRow(_Strict):
         default=Estimate(value=None), description="geometric mean of EBPFP@nats over the scenarios that have one"
     )
     faithful_scenarios: int = Field(default=0, description="how many scenarios have one")
+    low_error_ebpfp: Estimate = Field(
+        default=Estimate(value=None), description="geometric mean of EBPFP@error over the scenarios that have one"
+    )
+    low_error_scenarios: int = Field(default=0, description="how many scenarios have one")
     bound_gap: Estimate = Field(description="mean over scenarios of the BPFP above the Gaussian bound at NMSE 0.1")
     joint_bound_gap: float | None = Field(
         default=None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from harness.report.summary import BDRateRecord, Estimate, FaithfulRate, RetainedRate
+from harness.report.summary import BDRateRecord, Estimate, FaithfulRate, LowErrorRate, RetainedRate
 
 NOTHING = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -104,8 +104,8 @@ def _with_interval(value: Estimate, write: Callable[[float], str]) -> str:
     return f"{figure} [{write(value.low)}, {write(value.high)}]"
 
 
-def reached_rate(reached: RetainedRate | FaithfulRate) -> str:
-    """EBPFP@p or EBPFP@nats: ``≤`` for an upper bound; 32 stands for a curve that never gets there.
+def reached_rate(reached: RetainedRate | FaithfulRate | LowErrorRate) -> str:
+    """EBPFP@p, @nats or @error: ``≤`` for an upper bound; 32 stands for a curve that never gets there.
 
     Example:
         >>> reached_rate(RetainedRate(percent=95, ebpfp=Estimate(value=2.0), bound="at most", compression=16.0))

@@ -32,6 +32,7 @@ ROWS_A_GROUP = 64
 STATISTIC = "statistic."
 DIGEST = "decoded_sha256"
 DIVERGENCE, POSITIONS = "response_divergence_nats", "response_positions"
+RESPONSE_ERROR, RESPONSE_ENERGY = "response_squared_error", "response_energy"
 _INTEGERS = ("index", "coded_bytes", "elements", "raw_bits", "given_bytes", POSITIONS)
 _REFERENCE_TYPES: dict[type, pa.DataType] = {
     str: pa.string(),

@@ -56,8 +56,10 @@ SAMPLE_COLUMNS = {
     "decoded_sha256": "hex digest of the decoded features (lamofcbench.digests); a bit-exact decoder gives it anywhere",
     "elements.<tensor>": "elements of that tensor",
     "payload_bytes.<tensor>": "size of that tensor's section; only for codecs that code tensor by tensor",
-    "response_divergence_nats": "from the response to uncoded features, summed over positions; where a model shows any",
-    "response_positions": "how many positions, such as scored tokens, that is summed over",
+    "response_divergence_nats": "from the response to uncoded features, summed over positions; where it is logits",
+    "response_squared_error": "of the response beside that to uncoded features, summed; where it is values",
+    "response_energy": "of the response to uncoded features about its mean, summed; where it is values",
+    "response_positions": "how many positions, such as scored tokens or pixels, that is summed over",
     "prediction": "as the prediction type stores it",
     "reference": "as the dataset stores it",
     "statistic.<name>": "the metric's statistics, float64 or list of float64",
@@ -114,11 +116,27 @@ class TensorRecord(_Strict):
 class FidelityRecord(_Strict):
     """How far the model's responses to decoded features are from those to uncoded ones (`SplitModel.response`)."""
 
-    divergence_nats: float | None = Field(
-        ge=0,
-        description="Kullback-Leibler divergence of decoded from uncoded, mean over positions; null where not finite",
+    kind: Literal["logits", "values"] = Field(
+        default="logits", description="what responses are, which decides how they are compared"
     )
-    positions: int = Field(ge=0, description="over all samples, such as scored tokens")
+    divergence_nats: float | None = Field(
+        default=None,
+        ge=0,
+        description="of logits: Kullback-Leibler divergence of decoded from uncoded, mean over positions; null where "
+        "not finite",
+    )
+    normalised_error: float | None = Field(
+        default=None,
+        ge=0,
+        description="of values: squared error over the energy of uncoded responses about each one's mean, both summed "
+        "over samples; null where not finite",
+    )
+    positions: int = Field(ge=0, description="over all samples, such as scored tokens or pixels")
+
+    @property
+    def figure(self) -> float | None:
+        """The divergence, in the unit of its kind."""
+        return self.divergence_nats if self.kind == "logits" else self.normalised_error
 
 
 class VerificationRecord(_Strict):

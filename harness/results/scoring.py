@@ -15,6 +15,8 @@ from harness.metrics.base import METRICS, Metric
 from harness.results.record import (
     DIVERGENCE,
     POSITIONS,
+    RESPONSE_ENERGY,
+    RESPONSE_ERROR,
     Record,
     as_statistics,
     column,
@@ -136,13 +138,16 @@ def mse_of(table: pa.Table) -> float | None:
 
 def fidelity_of(table: pa.Table) -> FidelityRecord | None:
     """How far the responses are from those to uncoded features; None where the model shows none."""
-    if DIVERGENCE not in table.column_names:
+    if POSITIONS not in table.column_names:
         return None
     positions = int(np.sum(column(table, POSITIONS)))
-    return FidelityRecord(divergence_nats=_mean(total(column(table, DIVERGENCE)), positions), positions=positions)
+    if DIVERGENCE in table.column_names:
+        return FidelityRecord(divergence_nats=_mean(total(column(table, DIVERGENCE)), positions), positions=positions)
+    error, energy = total(column(table, RESPONSE_ERROR)), total(column(table, RESPONSE_ENERGY))
+    return FidelityRecord(kind="values", normalised_error=_mean(error, energy), positions=positions)
 
 
-def _mean(error: float, count: int) -> float | None:
+def _mean(error: float, count: float) -> float | None:
     return _defined(error / count) if count else None
 
 

@@ -1,5 +1,9 @@
 """Fidelity: what the tail makes of decoded features beside what it makes of uncoded ones, before it decides.
 
+Logits are compared by their Kullback-Leibler divergence in nats; values by their squared error, which results divide by
+the energy of the uncoded ones (`harness.statistics.divergence`). Both are sums of a sample, so that means over samples
+and their intervals are ratios of sums: a response that hardly varies has no share of its own in them.
+
 The response to uncoded features is made once for each batch, and kept for the codecs that follow as far as memory
 allows: every codec meets the same batches in the same order, so what came first stays, and the rest is made anew.
 """
@@ -12,8 +16,8 @@ from typing import Any
 
 from torch import Tensor
 
-from harness.results.record import DIVERGENCE, POSITIONS, Record
-from harness.statistics.divergence import kl_divergence
+from harness.results.record import DIVERGENCE, POSITIONS, RESPONSE_ENERGY, RESPONSE_ERROR, Record
+from harness.statistics.divergence import energy, kl_divergence, squared_error
 from lamofcbench.features import FeatureSet
 from lamofcbench.models.base import SplitModel
 
@@ -61,10 +65,15 @@ class Fidelity:
         predictions, found = self.model.tail_and_response(conditioned)
         lengths = self.model.response_lengths(conditioned)
         columns: list[Record] = [
-            {DIVERGENCE: kl_divergence(expected[row, :length], found[row, :length]), POSITIONS: length}
+            {**self._compared(expected[row, :length], found[row, :length]), POSITIONS: length}
             for row, length in enumerate(lengths)
         ]
         return predictions, columns
+
+    def _compared(self, expected: Tensor, found: Tensor) -> Record:
+        if self.model.response_kind == "logits":
+            return {DIVERGENCE: kl_divergence(expected, found)}
+        return {RESPONSE_ERROR: float(squared_error(expected, found)), RESPONSE_ENERGY: float(energy(expected))}
 
     def _to_uncoded(self, number: int, stored: Sequence[FeatureSet]) -> tuple[list[Mapping[str, Tensor]], Tensor]:
         """What stands beside each sample of a batch, and the response to it."""

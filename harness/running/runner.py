@@ -165,7 +165,7 @@ class ScenarioRunner:
     @functools.cached_property
     def fidelity(self) -> Fidelity | None:
         """Compares responses, whatever the codec; None where the model shows none."""
-        return Fidelity(self.model) if self.model.response_kind == "logits" else None
+        return None if self.model.response_kind is None else Fidelity(self.model)
 
     @property
     def samples(self) -> int:

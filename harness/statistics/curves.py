@@ -10,7 +10,8 @@ The rules, in one place:
 - Uncoded features stand at the end of every curve, at 32: a codec whose own points never keep p % costs 32, and no
   curve is drawn between its last point and the end.
 - Where even the lowest point keeps p %, the figure is that point's rate and only an upper bound (``<=``).
-- *EBPFP@x nats* is the same for fidelity: the lowest rate whose isotonic fit of the responses' divergence is at most x.
+- *EBPFP@x nats* and *EBPFP@x error* are the same for fidelity: the lowest rate whose isotonic fit of the responses'
+  divergence, nats of logits or normalised error of values, is at most x.
 """
 
 from __future__ import annotations
@@ -107,9 +108,9 @@ def rates_at_retention(rates: ArrayLike, retentions: ArrayLike, percent: float) 
     return _rates_at(rates, retentions, percent / 100)
 
 
-def rates_at_divergence(rates: ArrayLike, divergences: ArrayLike, nats: float) -> NDArray:
-    """EBPFP@nats of a batch of curves, as `rates_at_retention`; lower divergences are better."""
-    return _rates_at(rates, np.negative(divergences), -nats)
+def rates_at_divergence(rates: ArrayLike, divergences: ArrayLike, most: float) -> NDArray:
+    """The rates at which a batch of curves diverges by ``most``, as `rates_at_retention`; lower is better."""
+    return _rates_at(rates, np.negative(divergences), -most)
 
 
 def _rates_at(rates: ArrayLike, qualities: ArrayLike, target: float) -> NDArray:
@@ -152,14 +153,14 @@ def rate_at_retention(rates: Sequence[float], retentions: Sequence[float], perce
     return _reached(rates, np.asarray(retentions, dtype=np.float64), percent / 100)
 
 
-def rate_at_divergence(rates: Sequence[float], divergences: Sequence[float], nats: float) -> ReachedRate | None:
-    """EBPFP@nats of one curve; None where divergence or rate is undefined.
+def rate_at_divergence(rates: Sequence[float], divergences: Sequence[float], most: float) -> ReachedRate | None:
+    """The rate at which one curve diverges by ``most``; None where divergence or rate is undefined.
 
     Example:
         >>> rate_at_divergence([1, 4, 2], [0.4, 0.0, 0.04], 0.02)  # half way from 2 to 4 in the logarithm
         ReachedRate(ebpfp=2.8284271247461903, bound='exact')
     """
-    return _reached(rates, np.negative(np.asarray(divergences, dtype=np.float64)), -nats)
+    return _reached(rates, np.negative(np.asarray(divergences, dtype=np.float64)), -most)
 
 
 def _reached(rates: Sequence[float], qualities: NDArray, target: float) -> ReachedRate | None:

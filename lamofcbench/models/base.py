@@ -14,7 +14,8 @@ from lamofcbench.features import FeatureSet
 from lamofcbench.registry import Registry
 from lamofcbench.scenarios.base import Scenario
 
-ResponseKind = Literal["logits"]
+ResponseKind = Literal["logits", "values"]
+"""``logits``: their softmax is a distribution over the last axis; ``values``: they are quantities, such as metres."""
 
 
 class SplitModel(ABC):
@@ -26,13 +27,13 @@ class SplitModel(ABC):
     Class attributes:
         name: what scenarios name.
         revision: raised when the same inputs would get other features, or the same features other predictions.
-        response_kind: what `response` returns: ``logits``, whose softmax is a distribution over the last axis; None
-            where the model has no such view.
+        response_kind: what `response` returns, which an instance may know better than its class; None where the model
+            has no such view.
     """
 
     name: ClassVar[str]
     revision: ClassVar[int] = 1
-    response_kind: ClassVar[ResponseKind | None] = None
+    response_kind: ResponseKind | None = None
 
     @classmethod
     @abstractmethod
@@ -99,6 +100,10 @@ class SplitModel(ABC):
     def tail_and_response(self, batch: Sequence[FeatureSet]) -> tuple[list[Any], Tensor]:
         """Both of the same feature sets; worth an override where they can share work."""
         return self.tail(batch), self.response(batch)
+
+    def tail_and_response_are_of(self, owner: type[Any]) -> bool:
+        """Whether both are what ``owner`` says, which can then make them in one go; a subclass's may be its own."""
+        return type(self).tail is owner.tail and type(self).response is owner.response
 
 
 MODELS: Registry[type[SplitModel]] = Registry(

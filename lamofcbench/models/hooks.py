@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from lamofcbench.errors import PluginError, UnknownNameError
 from lamofcbench.features import FeatureSet
-from lamofcbench.models.base import SplitModel
+from lamofcbench.models.base import ResponseKind, SplitModel
 from lamofcbench.models.injection import capture
 from lamofcbench.models.tail_plan import (
     Fill,
@@ -54,6 +55,8 @@ class HookedSplitModel(SplitModel):
             def postprocess(self, output):         # the module's output for one sample to a prediction
                 return int(output.argmax())
 
+            response_kind = "logits"               # if that output is logits, or "values"; see `respond`
+
     The front runs the module until the last point. The tail runs it with the points' outputs given; modules that no
     longer matter are found by experiment (see `tail_plan`) and not run, and where that fails the whole module runs.
     Either way the tail proves first that its output does not depend on the raw input, which a receiver does not have.
@@ -66,6 +69,8 @@ class HookedSplitModel(SplitModel):
         input_shape: shape of one preprocessed input without the batch axis; None to take the class attribute.
         preprocess: takes the place of the method.
         postprocess: takes the place of the method.
+        response_kind: what the module's output is, ``logits`` or ``values``; None to take the class attribute.
+        respond: takes the place of the method.
         device: a torch device.
 
     Raises:
@@ -84,6 +89,8 @@ class HookedSplitModel(SplitModel):
         input_shape: tuple[int, ...] | None = None,
         preprocess: Callable[[Any], Any] | None = None,
         postprocess: Callable[[Any], Any] | None = None,
+        response_kind: ResponseKind | None = None,
+        respond: Callable[[Any], Tensor] | None = None,
         device: str = "cpu",
     ) -> None:
         self.device = torch.device(device)
@@ -95,11 +102,16 @@ class HookedSplitModel(SplitModel):
             self.preprocess = preprocess  # type: ignore[method-assign, assignment]
         if postprocess is not None:
             self.postprocess = postprocess  # type: ignore[method-assign, assignment]
+        if response_kind is not None:
+            self.response_kind = response_kind
+        if respond is not None:
+            self.respond = respond  # type: ignore[method-assign, assignment]
         self._check_points()
         self.dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
         self._seen: FeatureSet | None = None  # shapes and side information of the last set, whose values are all zero
         self._stubs: list[str] | None = None
         self._recordings: dict[Any, Recording | None] = {}
+        self._lengths: dict[Any, int] = {}  # positions of the responses to features of known shapes
 
     @classmethod
     def load(cls, scenario: Scenario, directory: Path | None, device: str) -> SplitModel:
@@ -118,6 +130,18 @@ class HookedSplitModel(SplitModel):
     def postprocess(self, output: Any) -> Any:
         """The prediction from the module's output for one sample; no batch axis."""
         return output
+
+    def respond(self, output: Any) -> Tensor:
+        """The response ``[N, K]`` from the module's output for one sample; no batch axis.
+
+        Here the output itself, which has to be a tensor: its last axis holds the K values of a position. Override it
+        where classes lie on another axis, or where the output is more than a tensor; without losing gradients.
+        """
+        if not isinstance(output, Tensor):
+            raise PluginError(
+                f"{type(self).__name__} puts out a {type(output).__name__}; write respond, which makes a tensor of it"
+            )
+        return output.reshape(-1, output.shape[-1]) if output.dim() else output.reshape(1, 1)
 
     def side(self, inputs: Any) -> dict[str, int]:
         """The side information of a raw sample, such as its size; none here."""
@@ -151,21 +175,43 @@ class HookedSplitModel(SplitModel):
             PluginError: if the output also depends on the raw input, so that the points do not split the module.
         """
         predictions: list[Any] = [None] * len(batch)
-        for positions in _by_shape(batch):
-            group = [batch[position] for position in positions]
-            values = {
-                path: torch.stack([features[name] for features in group]).to(self.device, self.dtype)
-                for name, path in self.points.items()
-            }
-            output = self._continued(values, self._batch([self.blank_input(features) for features in group]))
-            for row, position in enumerate(positions):
-                predictions[position] = self._prediction(output, row)
+        for position, output in self._outputs(batch):
+            predictions[position] = self.postprocess(output)
         return predictions
 
     @torch.no_grad()
     def full(self, inputs: Any) -> Any:
         """The unsplit module's prediction for one raw sample."""
-        return self._prediction(self._call(self._batch([self.preprocess(inputs)])), 0)
+        return self.postprocess(_row(self._call(self._batch([self.preprocess(inputs)])), 0))
+
+    def response(self, batch: Sequence[FeatureSet]) -> Tensor:
+        """What `respond` makes of the module's outputs, where `response_kind` says what they are."""
+        if self.response_kind is None:
+            return super().response(batch)
+        responses: list[Tensor] = [torch.empty(0, 0)] * len(batch)
+        for position, output in self._outputs(batch):
+            responses[position] = self._response_of(batch[position], output)
+        return pad_sequence(responses, batch_first=True)
+
+    def response_lengths(self, batch: Sequence[FeatureSet]) -> list[int]:
+        """The positions of each response; features of shapes that were not met yet are run for it."""
+        unknown = [features for features in batch if _shapes(features) not in self._lengths]
+        if unknown:
+            with torch.no_grad():
+                self.response(unknown)
+        return [self._lengths[_shapes(features)] for features in batch]
+
+    @torch.no_grad()
+    def tail_and_response(self, batch: Sequence[FeatureSet]) -> tuple[list[Any], Tensor]:
+        """Both from the same outputs."""
+        if self.response_kind is None or not self.tail_and_response_are_of(HookedSplitModel):
+            return super().tail_and_response(batch)
+        predictions: list[Any] = [None] * len(batch)
+        responses: list[Tensor] = [torch.empty(0, 0)] * len(batch)
+        for position, output in self._outputs(batch):
+            responses[position] = self._response_of(batch[position], output)
+            predictions[position] = self.postprocess(output)
+        return predictions, pad_sequence(responses, batch_first=True)
 
     def front_modules(self) -> list[nn.Module]:
         """The points' modules and those found not to matter behind them.
@@ -226,14 +272,30 @@ class HookedSplitModel(SplitModel):
             return self.module(**inputs)
         return self.module(*inputs) if isinstance(inputs, tuple) else self.module(inputs)
 
-    def _prediction(self, output: Any, row: int) -> Any:
-        return self.postprocess(map_tensors(lambda tensor: tensor[row], output))
+    def _outputs(self, batch: Sequence[FeatureSet]) -> Iterator[tuple[int, Any]]:
+        """Positions in a batch and the module's outputs for them; sets of the same shapes run together."""
+        for positions in _by_shape(batch):
+            group = [batch[position] for position in positions]
+            values = {
+                path: torch.stack([features[name] for features in group]).to(self.device, self.dtype)
+                for name, path in self.points.items()
+            }
+            output = self._continued(values, self._batch([self.blank_input(features) for features in group]))
+            yield from ((position, _row(output, row)) for row, position in enumerate(positions))
+
+    def _response_of(self, features: FeatureSet, output: Any) -> Tensor:
+        response = self.respond(output).clone()  # postprocess may write to the output
+        self._lengths[_shapes(features)] = len(response)
+        return response
 
     def _continued(self, values: Mapping[str, Tensor], inputs: Any) -> Any:
         """The module's output with the points' outputs given."""
         key = tuple(tuple(tensor.shape) for tensor in (*values.values(), *tensors_of(inputs)))
         if key not in self._recordings:
-            return self._planned(key, values, inputs)
+            with torch.no_grad():  # plans compare bits
+                output = self._planned(key, values, inputs)
+            if not torch.is_grad_enabled():
+                return output
         recording = self._recordings[key]
         if recording is None:
             with overwritten(self.module, values):
@@ -286,10 +348,20 @@ def _filled(fill: Fill, tensor: Tensor) -> Tensor:
     return fill(tensor).to(tensor.device)
 
 
+def _row(output: Any, row: int) -> Any:
+    """One sample's part of an output."""
+    return map_tensors(lambda tensor: tensor[row], output)
+
+
 def _by_shape(batch: Sequence[FeatureSet]) -> Iterable[list[int]]:
     """Positions in a batch, grouped by the shapes and side information of the sets."""
     groups: dict[Any, list[int]] = {}
     for position, features in enumerate(batch):
-        shapes = tuple((name, tuple(tensor.shape)) for name, tensor in features.tensors.items())
-        groups.setdefault((shapes, tuple(sorted(features.side.items()))), []).append(position)
+        groups.setdefault(_shapes(features), []).append(position)
     return groups.values()
+
+
+def _shapes(features: FeatureSet) -> Any:
+    """The shapes and side information of a set."""
+    shapes = tuple((name, tuple(tensor.shape)) for name, tensor in features.tensors.items())
+    return shapes, tuple(sorted(features.side.items()))

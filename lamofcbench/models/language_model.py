@@ -295,8 +295,7 @@ class SplitLanguageModel(SplitModel):
         """Both with one prefill, where the cache that generation leaves can be cut back to it."""
         from transformers.cache_utils import DynamicLayer
 
-        own_tail = type(self).tail is not SplitLanguageModel.tail  # a subclass's predictions are its own
-        if not batch or own_tail or not self.takes_tokens_together:
+        if not batch or not self.tail_and_response_are_of(SplitLanguageModel) or not self.takes_tokens_together:
             return super().tail_and_response(batch)
         padded = self.padded_batch(batch)
         with self.restored(padded, caching=True):

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from lamofcbench.errors import ScenarioError
 from lamofcbench.models.language_model import SplitLanguageModel
+from lamofcbench.models.mamba_gradients import library_steps_differentiable
 from lamofcbench.models.selective_scan import library_scan_replaced
 from lamofcbench.scenarios.base import Scenario
 
@@ -93,8 +94,8 @@ class MambaSplitModel(SplitLanguageModel):
         return self._wide if self.model.config.residual_in_fp32 else self.model.dtype
 
     def forward(self, **inputs: Any) -> Any:
-        """Runs the model once, with the fast scan."""
-        with library_scan_replaced():
+        """Runs the model once, with the fast scan, or with gradients where they are on."""
+        with library_steps_differentiable() if torch.is_grad_enabled() else library_scan_replaced():
             return super().forward(**inputs)
 
     def generate(self, settings: Mapping[str, Any], **inputs: Tensor) -> Any:

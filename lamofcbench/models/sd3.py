@@ -25,6 +25,8 @@ transformer.
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,6 +39,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from lamofcbench.errors import ScenarioError
 from lamofcbench.features import FeatureSet
@@ -134,6 +137,7 @@ class SD3ControlNetSplitModel(SplitModel):
     """
 
     name = "sd3-controlnet"
+    response_kind = "values"
 
     def __init__(self, component: Callable[[str], Any], options: SD3Options, device: str = "cpu") -> None:
         self._make, self._components = component, dict[str, Any]()
@@ -173,13 +177,7 @@ class SD3ControlNetSplitModel(SplitModel):
     @torch.no_grad()
     def tail(self, batch: Sequence[FeatureSet]) -> list[np.ndarray]:
         """The images, uint8 ``[height, width, 3]`` each."""
-        if not batch:
-            return []
-        if self.options.mode == "condition":
-            return self._decoded(self._latents(batch))
-        latents = [features["latent"] for features in batch]
-        self._check_shape("latent", latents, (self._channels, *self._latent_size))
-        return self._decoded(torch.stack(latents).to(self.device, self.options.dtype))
+        return _rounded(self._images(batch)) if batch else []
 
     @torch.no_grad()
     def full(self, inputs: ControlledPrompt) -> np.ndarray:
@@ -212,6 +210,27 @@ class SD3ControlNetSplitModel(SplitModel):
         if self.options.mode == "latent":
             modules += [self.component("transformer"), self.component("controlnet")]
         return modules
+
+    # ------------------------------------------------------------------------------------------------- responses
+
+    def response(self, batch: Sequence[FeatureSet]) -> Tensor:
+        """The levels of the images before they are rounded, 0 to 255, ``[B, height * width, 3]``.
+
+        Gradients go through all denoising steps, each of which is computed once more for them.
+        """
+        return self._images(batch).flatten(1, 2)
+
+    def response_lengths(self, batch: Sequence[FeatureSet]) -> list[int]:
+        """The pixels of an image."""
+        return [self.options.height * self.options.width] * len(batch)
+
+    @torch.no_grad()
+    def tail_and_response(self, batch: Sequence[FeatureSet]) -> tuple[list[Any], Tensor]:
+        """Both from the same images."""
+        if not batch or not self.tail_and_response_are_of(SD3ControlNetSplitModel):
+            return super().tail_and_response(batch)
+        images = self._images(batch)
+        return _rounded(images), images.flatten(1, 2)
 
     # ------------------------------------------------------------------------------------------------- the encoders
 
@@ -249,13 +268,29 @@ class SD3ControlNetSplitModel(SplitModel):
 
     # ---------------------------------------------------------------------------------- denoising and the decoder
 
+    def _images(self, batch: Sequence[FeatureSet]) -> Tensor:
+        """The levels that each set of features comes to, 0 to 255, ``[B, height, width, 3]``."""
+        if self.options.mode == "condition":
+            latents = self._latents(batch)
+        else:
+            given = [features["latent"] for features in batch]
+            self._check_shape("latent", given, (self._channels, *self._latent_size))
+            latents = torch.stack(given).to(self.device, self.options.dtype)
+        config = self._vae.config
+        images = self._vae.decode(latents / config.scaling_factor + config.shift_factor).sample
+        levels: Tensor = 255 * (images / 2 + 0.5).clamp(0, 1)
+        return levels.permute(0, 2, 3, 1)
+
     def _latents(self, batch: Sequence[FeatureSet]) -> Tensor:
         """What the denoising loop makes of each set of condition features, ``[B, L, h, w]``."""
         positive, negative = (self._joined(batch, prompt) for prompt in PROMPTS)
         noises = [self._noise(features.side["seed"]) for features in batch]
         control = self._control_latents(batch, torch.stack([noise.control for noise in noises], dim=1))
-        with self._encoding(lambda pixels, return_dict=True: _posterior_of(control)):
-            latents: Tensor = self._tail_pipeline(
+        pipeline = self._tail_pipeline
+        run = inspect.unwrap(type(pipeline).__call__)  # which switches no gradients off: the caller decides on them
+        with self._encoding(lambda pixels, return_dict=True: _posterior_of(control)), self._recomputing():
+            latents: Tensor = run(
+                pipeline,
                 prompt_embeds=positive[0],
                 pooled_prompt_embeds=positive[1],
                 negative_prompt_embeds=negative[0],
@@ -293,13 +328,6 @@ class SD3ControlNetSplitModel(SplitModel):
         parameters = torch.stack(moments).to(self.device, self.options.dtype)
         posterior = DiagonalGaussianDistribution(parameters)
         return posterior.mean + posterior.std * noise.flatten(0, 1)
-
-    def _decoded(self, latents: Tensor) -> list[np.ndarray]:
-        """The images of latents as the denoising loop leaves them."""
-        config = self._vae.config
-        images = self._vae.decode(latents / config.scaling_factor + config.shift_factor).sample
-        levels = (255 * (images / 2 + 0.5).clamp(0, 1)).round().to(torch.uint8)
-        return list(levels.permute(0, 2, 3, 1).cpu().numpy())
 
     def _noise(self, seed: int) -> _Noise:
         source = torch.Generator().manual_seed(seed)
@@ -355,6 +383,23 @@ class SD3ControlNetSplitModel(SplitModel):
             yield
         finally:
             del self._vae.encode  # the class's own is seen again
+
+    @contextlib.contextmanager
+    def _recomputing(self) -> Iterator[None]:
+        """Denoising networks that keep nothing of a step but its inputs, where gradients are on."""
+        networks = [self.component(name) for name in ("transformer", "controlnet")] if torch.is_grad_enabled() else []
+        try:
+            for network in networks:
+                network.forward = functools.partial(checkpoint, network.forward, use_reentrant=False)
+            yield
+        finally:
+            for network in networks:
+                del network.forward
+
+
+def _rounded(images: Tensor) -> list[np.ndarray]:
+    """Images of levels ``[B, height, width, 3]`` as uint8."""
+    return list(images.round().to(torch.uint8).cpu().numpy())
 
 
 def joined_text(clip_l: Tensor, clip_g: Tensor, t5: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from lamofcbench.errors import ScenarioError
 from lamofcbench.features import FeatureSet
@@ -60,6 +61,7 @@ class DINOv3SplitModel(SplitModel):
         module.to(self.device).eval()
         self.backbone: Any = backbone
         self.head = head.to(self.device, backbone.dtype).eval()
+        self.response_kind = self.head.response_kind
         self.splits, self.image_size = tuple(splits), image_size
         self.prefix_tokens = 1 + config.num_register_tokens
         self.grid = (image_size[0] // patch, image_size[1] // patch)
@@ -106,6 +108,24 @@ class DINOv3SplitModel(SplitModel):
                 predictions[position] = prediction
         return predictions
 
+    def response(self, batch: Sequence[FeatureSet]) -> Tensor:
+        """What the head shows of each image; see its ``respond``."""
+        if self.response_kind is None:
+            return super().response(batch)
+        return self._assessed(batch, deciding=False)[1]
+
+    def response_lengths(self, batch: Sequence[FeatureSet]) -> list[int]:
+        """What the head says: one position an image, or its pixels."""
+        return [self.head.response_length(features.side) for features in batch]
+
+    @torch.no_grad()
+    def tail_and_response(self, batch: Sequence[FeatureSet]) -> tuple[list[Any], Tensor]:
+        """Both from the same assessment, unless the head predicts in another way."""
+        own_predict = type(self.head).predict is not VisionHead.predict
+        if own_predict or not self.tail_and_response_are_of(DINOv3SplitModel):
+            return super().tail_and_response(batch)
+        return self._assessed(batch, deciding=True)
+
     @torch.no_grad()
     def full(self, inputs: np.ndarray) -> Any:
         """The unsplit model's prediction for one image."""
@@ -135,6 +155,17 @@ class DINOv3SplitModel(SplitModel):
             blocks[len(self._blocks) - 1] = self._remaining_blocks(blocks[last], last + 1)
         counts = [len(features[self._name(last)]) if self.head.multi_view else 1 for features in batch]
         return self._bundle(blocks, counts, [features.side for features in batch])
+
+    def _assessed(self, batch: Sequence[FeatureSet], *, deciding: bool) -> tuple[list[Any], Tensor]:
+        """Predictions, None where they are not asked for, and responses ``[B, N, K]``."""
+        predictions: list[Any] = [None] * len(batch)
+        responses: list[Tensor] = [torch.empty(0, 0)] * len(batch)
+        for positions in _by_token_count(batch, self._name(self.splits[-1])):
+            outputs = self._outputs([batch[position] for position in positions])
+            for position, assessed in zip(positions, self.head.assess(outputs), strict=True):
+                responses[position] = self.head.respond(assessed)
+                predictions[position] = self.head.decide(assessed) if deciding else None
+        return predictions, pad_sequence(responses, batch_first=True)
 
     def _joined(self, tensors: Sequence[Tensor]) -> Tensor:
         joined = torch.cat(list(tensors)) if self.head.multi_view else torch.stack(list(tensors))

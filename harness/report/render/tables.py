@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from harness.report import text
 from harness.report.editions import by_edition
 from harness.report.summary import (
+    FAITHFUL_ERROR,
     FAITHFUL_NATS,
     GAP_NMSES,
     RANKING_SAMPLES,
     RETAINED_PERCENTS,
     CodecSummary,
     Estimate,
+    FaithfulRate,
+    LowErrorRate,
     OverallBDRate,
     OverallRow,
     RatePoint,
     ScenarioSummary,
     Summary,
 )
+
+if TYPE_CHECKING:
+    from lamofcbench.models.base import ResponseKind
 
 ROLE_NAMES = {"codec": "", "anchor": " (anchor)", "floor": " (floor)"}
 
@@ -86,12 +93,26 @@ SCENARIO_COLUMN = Column("scenario", numeric=False)
 POINT_COLUMN = Column("rate point", numeric=False)
 
 _EBPFP_HINT = "lowest rate that keeps {} % of the score; uncoded is 32"
-_FAITHFUL = f"EBPFP@{FAITHFUL_NATS:g} nats"
-_FAITHFUL_HINT = (
-    f"lowest rate at which responses diverge from uncoded ones by at most {FAITHFUL_NATS:g} nats a position"
-)
-_DIVERGENCE = "KL, nats"
-_DIVERGENCE_HINT = "Kullback-Leibler divergence of the responses from those to uncoded features, mean over positions"
+_FAITHFUL: dict[ResponseKind, Column] = {
+    "logits": Column(
+        f"EBPFP@{FAITHFUL_NATS:g} nats",
+        f"lowest rate at which logits diverge from uncoded ones by at most {FAITHFUL_NATS:g} nats a position",
+    ),
+    "values": Column(
+        f"EBPFP@{FAITHFUL_ERROR:g} error",
+        f"lowest rate at which responses that are values lose at most {FAITHFUL_ERROR:g} of their energy about means",
+    ),
+}
+_DIVERGENCE: dict[ResponseKind, Column] = {
+    "logits": Column(
+        "KL, nats",
+        "Kullback-Leibler divergence of the responses from those to uncoded features, mean over positions",
+    ),
+    "values": Column(
+        "response error",
+        "squared error of the responses over the energy of those to uncoded features about their means",
+    ),
+}
 _GAP_HINT = f"bits per feature point above the Gaussian bound at NMSE {GAP_NMSES[0]:g}"
 _JOINT_GAP = "bits above joint bound"
 _JOINT_GAP_HINT = (
@@ -121,14 +142,15 @@ def overall_table(summary: Summary) -> Table:
     """A row a codec: geometric mean rates over one edition, BD-rates, distance to the bound, speeds."""
     reference = text.shown(summary.reference) if summary.reference else "no reference"
     percent = str(summary.ranking_percent)
-    with_responses = any(row.faithful_scenarios for row in summary.overall)
+    kinds: list[ResponseKind] = ["logits"] * any(row.faithful_scenarios for row in summary.overall)
+    kinds += ["values"] * any(row.low_error_scenarios for row in summary.overall)
     joined = any(row.joint_bound_gap is not None for row in summary.overall)
     columns = [
         Column("rank"),
         CODEC_COLUMN,
         Column(f"compression at {percent} %", f"geometric mean over scenarios of 32 / EBPFP@{percent}"),
         *(Column(f"EBPFP@{p}", f"{_EBPFP_HINT.format(p)}; geometric mean over scenarios") for p in RETAINED_PERCENTS),
-        *([Column(_FAITHFUL, _FAITHFUL_HINT + "; geometric mean over scenarios")] if with_responses else []),
+        *(replace(c, hint=f"{c.hint}; geometric mean over scenarios") for c in map(_FAITHFUL.__getitem__, kinds)),
         Column("BD-rate, score", f"mean rate difference to {reference} at equal score; geometric mean over scenarios"),
         Column("BD-rate, MSE", f"mean rate difference to {reference} at equal MSE; geometric mean over scenarios"),
         Column("bits above bound", _GAP_HINT + "; mean over scenarios"),
@@ -150,8 +172,10 @@ def overall_table(summary: Summary) -> Table:
         for p in map(str, RETAINED_PERCENTS):
             sign = "≤ " if row.at_least[p] and row.ebpfp[p].value is not None else ""
             cells.append(Cell(sign + text.estimate(row.ebpfp[p]), row.ebpfp[p].value, hint=hint))
-        if with_responses:
+        if "logits" in kinds:
             cells.append(_over_some(row.faithful_ebpfp, row.faithful_scenarios, summary))
+        if "values" in kinds:
+            cells.append(_over_some(row.low_error_ebpfp, row.low_error_scenarios, summary))
         for record in (row.bd_rate_score, row.bd_rate_mse):
             cells.append(_overall_bd_rate(record, row, summary))
         cells.append(_over_some(row.bound_gap, row.bound_scenarios, summary))
@@ -220,13 +244,13 @@ def headline_table(summary: Summary, scenario: ScenarioSummary | None = None) ->
     """A row a codec of one scenario, or of each: EBPFP@p, BD-rates, distance to the bound, speeds."""
     reference = text.shown(summary.reference) if summary.reference else "no reference"
     parts = [scenario] if scenario else summary.scenarios
-    with_responses = any(codec.faithful for part in parts for codec in part.codecs)
+    kinds = _response_kinds(parts)
     joined = any(part.bound is not None and part.bound.joint is not None for part in parts)
     columns = [
         *([] if scenario else [SCENARIO_COLUMN]),
         CODEC_COLUMN,
         *(Column(f"EBPFP@{percent}", _EBPFP_HINT.format(percent)) for percent in RETAINED_PERCENTS),
-        *([Column(_FAITHFUL, _FAITHFUL_HINT)] if with_responses else []),
+        *map(_FAITHFUL.__getitem__, kinds),
         Column("BD-rate, score", f"mean rate difference to {reference} at equal score"),
         Column("BD-rate, MSE", f"mean rate difference to {reference} at equal MSE"),
         Column("bits above bound", _GAP_HINT),
@@ -241,7 +265,7 @@ def headline_table(summary: Summary, scenario: ScenarioSummary | None = None) ->
             if codec.role != "codec":
                 continue
             front = [] if scenario else [name_cell(part.scenario)]
-            figures = _headline(codec, part, summary.reference, with_responses=with_responses, joined=joined)
+            figures = _headline(codec, part, summary.reference, kinds, joined=joined)
             rows.append([*front, name_cell(codec.codec, strong=codec.codec == best), *figures])
             bd_rates = (("score", codec.bd_rate_score), ("MSE", codec.bd_rate_mse))
             if summary.reference:
@@ -251,18 +275,30 @@ def headline_table(summary: Summary, scenario: ScenarioSummary | None = None) ->
     return Table("Headline", columns, rows, [*unverified, *_headline_notes(summary), *_grouped(reasons)])
 
 
+def _response_kinds(scenarios: Iterable[ScenarioSummary]) -> list[ResponseKind]:
+    """The kinds of responses that any codec of the scenarios was compared by, logits first."""
+    codecs = [codec for part in scenarios for codec in part.codecs]
+    return [kind for kind in _FAITHFUL if any(_faithful(codec, kind) for codec in codecs)]
+
+
+def _faithful(codec: CodecSummary, kind: ResponseKind) -> FaithfulRate | LowErrorRate | None:
+    return codec.faithful if kind == "logits" else codec.low_error
+
+
 def _headline(
-    codec: CodecSummary, scenario: ScenarioSummary, reference: str | None, *, with_responses: bool, joined: bool
+    codec: CodecSummary,
+    scenario: ScenarioSummary,
+    reference: str | None,
+    kinds: Sequence[ResponseKind],
+    *,
+    joined: bool,
 ) -> list[Cell]:
     cells = [
         Cell(text.reached_rate(retained), retained.ebpfp.value, retained.percent == scenario.ranking_percent)
         for retained in codec.retained
     ]
-    if with_responses:
-        faithful = codec.faithful
-        cells.append(
-            Cell(text.NOTHING) if faithful is None else Cell(text.reached_rate(faithful), faithful.ebpfp.value)
-        )
+    for rate in (_faithful(codec, kind) for kind in kinds):
+        cells.append(Cell(text.NOTHING) if rate is None else Cell(text.reached_rate(rate), rate.ebpfp.value))
     for record in (codec.bd_rate_score, codec.bd_rate_mse):
         shown = "reference" if codec.codec == reference and record.percent is not None else text.bd_rate(record)
         cells.append(Cell(shown, record.percent, hint=record.reason))
@@ -301,7 +337,7 @@ def _grouped(reasons: Sequence[tuple[str, str, str]]) -> list[str]:
 def points_table(scenario: ScenarioSummary) -> Table:
     """A row a result, codec by codec in the order of rising rate."""
     arrow = "↑" if scenario.direction == "up" else "↓"
-    with_responses = any(codec.faithful for codec in scenario.codecs)
+    kinds = _response_kinds([scenario])
     joined = scenario.bound is not None and scenario.bound.joint is not None
     columns = [
         CODEC_COLUMN,
@@ -311,7 +347,7 @@ def points_table(scenario: ScenarioSummary) -> Table:
         Column("bytes a sample", "complete bitstreams"),
         Column(f"{text.metric_name(scenario.metric)} {arrow}", "score with decoded features"),
         Column("retention %", "(score - floor) / (anchor - floor)"),
-        *([Column(_DIVERGENCE, _DIVERGENCE_HINT)] if with_responses else []),
+        *map(_DIVERGENCE.__getitem__, kinds),
         Column("MSE", "over all elements"),
         Column("NMSE", "each tensor scaled so that the error of the calibration mean is 1"),
         Column("above bound", "BPFP above the Gaussian bound at the same NMSE; negative: below it"),
@@ -330,11 +366,11 @@ def points_table(scenario: ScenarioSummary) -> Table:
     for codec in scenario.codecs:
         for point in codec.points:
             name = Cell(text.shown(codec.codec) + ROLE_NAMES[codec.role], codec.codec)
-            rows.append([name, *_point(point, with_responses=with_responses, joined=joined)])
+            rows.append([name, *_point(point, kinds, joined=joined)])
     return Table("Rate points", columns, rows)
 
 
-def _point(point: RatePoint, *, with_responses: bool, joined: bool) -> list[Cell]:
+def _point(point: RatePoint, kinds: Sequence[ResponseKind], *, joined: bool) -> list[Cell]:
     return [
         name_cell(point.label),
         number_cell(point.ebpfp),
@@ -342,7 +378,7 @@ def _point(point: RatePoint, *, with_responses: bool, joined: bool) -> list[Cell
         Cell(text.size(point.bytes_per_sample), point.bytes_per_sample),
         Cell(text.estimate(point.score), point.score.value),
         Cell(text.percent(point.retention), point.retention.value),
-        *([estimate_cell(point.divergence_nats)] if with_responses else []),
+        *(estimate_cell(point.divergence_nats if kind == "logits" else point.response_error) for kind in kinds),
         number_cell(point.mse),
         number_cell(point.nmse),
         number_cell(point.gap_nmse),

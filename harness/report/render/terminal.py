@@ -29,7 +29,16 @@ MAX_NAME_WIDTH = 32
 _DROPPED = ("BPFP", "NMSE", "front", "verified")
 _DROPPED_BRIEF = (
     *_DROPPED,
-    *("MSE", "KL, nats", "BD-rate, MSE", "bits above joint bound", "above bound", "above joint bound", "EBPFP@99"),
+    *(
+        "MSE",
+        "KL, nats",
+        "response error",
+        "BD-rate, MSE",
+        "bits above joint bound",
+        "above bound",
+        "above joint bound",
+        "EBPFP@99",
+    ),
 )
 
 

@@ -1,7 +1,9 @@
 """The vision head contract: from the block outputs of a vision transformer to predictions.
 
 A head is a file: subclass `VisionHead`, and scenarios name it in their backbone's options (``"head": "linear"``, or
-``":MyHead"`` for a class in the scenario's own file).
+``":MyHead"`` for a class in the scenario's own file). It says `VisionHead.predict`; or, to show responses as well, what
+predictions are made from (`VisionHead.assess`), and how they (`VisionHead.decide`) and the response
+(`VisionHead.respond`) follow from that.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor, nn
 
-from lamofcbench.errors import DataError, ScenarioError
+from lamofcbench.errors import DataError, PluginError, ScenarioError
+from lamofcbench.models.base import ResponseKind
 from lamofcbench.models.images import to_pixels
 from lamofcbench.models.loading import AdapterOptions, hub_file, local_path, require_pinned
 from lamofcbench.registry import Registry
@@ -130,12 +133,14 @@ class VisionHead(nn.Module, ABC):
         Options: the backbone options that go with this head.
         multi_view: True where features keep a leading axis of views (crops, flips): ``[V, T, C]`` in place of
             ``[T, C]``.
+        response_kind: what `respond` returns; None where the head shows no responses.
     """
 
     name: ClassVar[str]
     revision: ClassVar[int] = 1
     Options: ClassVar[type[VisionOptions]] = VisionOptions
     multi_view: ClassVar[bool] = False
+    response_kind: ClassVar[ResponseKind | None] = None
 
     @classmethod
     @abstractmethod
@@ -157,9 +162,25 @@ class VisionHead(nn.Module, ABC):
         """The side information of an image; none here."""
         return {}
 
-    @abstractmethod
     def predict(self, outputs: BlockOutputs) -> list[Any]:
-        """A prediction for each sample."""
+        """A prediction for each sample; here what is decided from `assess`."""
+        return [self.decide(assessed) for assessed in self.assess(outputs)]
+
+    def assess(self, outputs: BlockOutputs) -> list[Tensor]:
+        """What each sample's prediction is made from; differentiable in the block outputs."""
+        raise PluginError(f"vision head {self.name!r} has neither a predict nor an assess of its own; write one")
+
+    def decide(self, assessed: Tensor) -> Any:
+        """A sample's prediction from what `assess` gave."""
+        raise PluginError(f"vision head {self.name!r} does not say how it decides; write decide, or predict")
+
+    def respond(self, assessed: Tensor) -> Tensor:
+        """A sample's response ``[N, K]`` (`SplitModel.response`) from what `assess` gave."""
+        raise PluginError(f"vision head {self.name!r} shows no responses")
+
+    def response_length(self, side: Mapping[str, int]) -> int:
+        """N, how many positions the response of a sample with this side information has; here one."""
+        return 1
 
 
 def image_size(side: Mapping[str, int]) -> tuple[int, int]:

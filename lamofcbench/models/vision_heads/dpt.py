@@ -61,6 +61,7 @@ class DPTHead(VisionHead):
     name = "dpt"
     Options: ClassVar[type[VisionOptions]] = DPTOptions
     multi_view = True
+    response_kind = "values"
 
     def __init__(
         self,
@@ -127,8 +128,8 @@ class DPTHead(VisionHead):
         weights = self.head(joined).relu() + LEAST_WEIGHT
         return torch.einsum("nbhw,b->nhw", weights / weights.sum(dim=1, keepdim=True), self.bins)
 
-    def predict(self, outputs: BlockOutputs) -> list[np.ndarray]:
-        """Depth maps in metres, float32 ``[height, width]``.
+    def assess(self, outputs: BlockOutputs) -> list[Tensor]:
+        """Each image's depth map in metres, ``[height, width]``.
 
         Raises:
             ScenarioError: if the side information does not tell of an image.
@@ -138,6 +139,19 @@ class DPTHead(VisionHead):
             _upright_mean(views, size)
             for views, size in zip(self.depths(outputs).split(list(outputs.views)), sizes, strict=True)
         ]
+
+    def decide(self, assessed: Tensor) -> np.ndarray:
+        """The depth map, float32 ``[height, width]``."""
+        return assessed.float().cpu().numpy()
+
+    def respond(self, assessed: Tensor) -> Tensor:
+        """The depth of each pixel, ``[height * width, 1]``."""
+        return assessed.reshape(-1, 1)
+
+    def response_length(self, side: Mapping[str, int]) -> int:
+        """The pixels of the image."""
+        height, width = image_size(side)
+        return height * width
 
 
 class Fusion(nn.Module):
@@ -189,13 +203,13 @@ def _reassembly(width: int, hidden: int, scale: float) -> nn.Module:
     return nn.Sequential(nn.Conv2d(width, hidden, 1), resize, nn.Conv2d(hidden, hidden, 3, padding=1))
 
 
-def _upright_mean(views: Tensor, size: tuple[int, int]) -> np.ndarray:
+def _upright_mean(views: Tensor, size: tuple[int, int]) -> Tensor:
     """One map from those of the image and its flip, at the image's size."""
     upright, flipped = views
     mean = (upright + flipped.flip(-1)) / 2
     if tuple(mean.shape) != size:
         mean = functional.interpolate(mean[None, None], size, mode="bilinear", align_corners=False)[0, 0]
-    return mean.float().cpu().numpy()
+    return mean
 
 
 def _is_scale(scale: float) -> bool:

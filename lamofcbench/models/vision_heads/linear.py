@@ -39,6 +39,8 @@ class LinearHead(VisionHead):
 
     name = "linear"
     Options: ClassVar[type[VisionOptions]] = LinearOptions
+    response_kind = "logits"
+    excluded: Tensor
 
     def __init__(self, weight: Tensor, bias: Tensor, class_indices: tuple[int, ...] | None = None) -> None:
         super().__init__()
@@ -80,9 +82,17 @@ class LinearHead(VisionHead):
         pooled = torch.cat([tokens[:, 0], tokens[:, outputs.prefix_tokens :].mean(dim=1)], dim=-1)
         return self.linear(pooled).masked_fill(self.excluded, -torch.inf)
 
-    def predict(self, outputs: BlockOutputs) -> list[int]:
-        """The most likely class of each sample."""
-        return self.logits(outputs).argmax(dim=-1).tolist()
+    def assess(self, outputs: BlockOutputs) -> list[Tensor]:
+        """Each sample's logits ``[K]``."""
+        return list(self.logits(outputs))
+
+    def decide(self, assessed: Tensor) -> int:
+        """The most likely class."""
+        return int(assessed.argmax())
+
+    def respond(self, assessed: Tensor) -> Tensor:
+        """The logits of the classes that can be predicted, ``[1, K]``."""
+        return assessed[None, ~self.excluded]
 
 
 def _linear_weights(path: Path, width: int) -> tuple[Tensor, Tensor]:

@@ -31,6 +31,8 @@ from lamofcbench.models.vision_heads.base import (
 from lamofcbench.scenarios.base import Scenario
 
 LARGEST_WINDOW_COUNT = 64
+LEAST_SCORE = 1e-4
+"""Added to every class's score at a pixel before they are seen as a distribution, in which none is impossible."""
 
 
 class Mask2FormerOptions(TrainedHeadOptions):
@@ -74,6 +76,7 @@ class Mask2FormerHead(VisionHead):
     name = "mask2former"
     Options: ClassVar[type[VisionOptions]] = Mask2FormerOptions
     multi_view = True
+    response_kind = "logits"
 
     def __init__(
         self,
@@ -172,15 +175,32 @@ class Mask2FormerHead(VisionHead):
         masks = _resized(mask_logits, (self.crop_size, self.crop_size)).sigmoid()
         return torch.einsum("nqk,nqhw->nkhw", class_logits.softmax(dim=-1)[..., :-1], masks)
 
-    def predict(self, outputs: BlockOutputs) -> list[np.ndarray]:
-        """The class of each pixel, uint8 or uint16 ``[height, width]``.
+    def assess(self, outputs: BlockOutputs) -> list[Tensor]:
+        """How much each class is at each pixel of each image, ``[K, height, width]``, 0 to Q.
 
         Raises:
             ScenarioError: if the side information does not tell of an image with as many windows as there are.
         """
         sizes = [self._checked_size(side, count) for side, count in zip(outputs.sides, outputs.views, strict=True)]
         windows = self.scores(outputs).split(list(outputs.views))
-        return [self._mask(part, size) for part, size in zip(windows, sizes, strict=True)]
+        return [self._joined(part, size) for part, size in zip(windows, sizes, strict=True)]
+
+    def decide(self, assessed: Tensor) -> np.ndarray:
+        """The class of each pixel, uint8 or uint16 ``[height, width]``."""
+        return assessed.argmax(dim=0).cpu().numpy().astype(np.uint8 if self.classes <= 256 else np.uint16)
+
+    def respond(self, assessed: Tensor) -> Tensor:
+        """The logarithms of the classes' scores at each pixel, ``[height * width, K]``.
+
+        Their softmax is the classes' shares of a pixel's score. It is taken at the image's own pixels, where classes
+        are decided: the masks' sigmoid stands behind an upsampling, so the smaller maps before it decide nothing.
+        """
+        return (assessed.flatten(1).T + LEAST_SCORE).log()
+
+    def response_length(self, side: Mapping[str, int]) -> int:
+        """The pixels of the image."""
+        height, width = image_size(side)
+        return height * width
 
     def _checked_size(self, side: Mapping[str, int], count: int) -> tuple[int, int]:
         height, width = image_size(side)
@@ -193,8 +213,8 @@ class Mask2FormerHead(VisionHead):
             )
         return height, width
 
-    def _mask(self, windows: Tensor, size: tuple[int, int]) -> np.ndarray:
-        """A class for each pixel from the windows' scores ``[V, K, crop_size, crop_size]``, averaged."""
+    def _joined(self, windows: Tensor, size: tuple[int, int]) -> Tensor:
+        """The scores of an image ``[K, *size]`` from those of its windows ``[V, K, crop_size, crop_size]``."""
         scaled = scaled_size(*size, self.crop_size)
         rows, columns = (window_starts(length, self.crop_size, self.stride) for length in scaled)
         total, count = windows.new_zeros(self.classes, *scaled), windows.new_zeros(scaled)
@@ -202,8 +222,7 @@ class Mask2FormerHead(VisionHead):
         for (y, x), window in zip(corners, windows, strict=True):
             total[:, y : y + self.crop_size, x : x + self.crop_size] += window
             count[y : y + self.crop_size, x : x + self.crop_size] += 1
-        classes = _resized((total / count)[None], size)[0].argmax(dim=0)
-        return classes.cpu().numpy().astype(np.uint8 if self.classes <= 256 else np.uint16)
+        return _resized((total / count)[None], size)[0]
 
 
 class PixelDecoder(nn.Module):

@@ -10,8 +10,9 @@ import torch
 from harness import evaluate
 from harness.report.compile import compile_summary
 from harness.report.render import tables
+from harness.results.result import FidelityRecord
 from harness.running.fidelity import Fidelity
-from harness.statistics.divergence import kl_divergence
+from harness.statistics.divergence import divergence, energy, kl_divergence
 from lamofcbench.features import FeatureSet
 from lamofcbench.models.base import SplitModel
 
@@ -62,6 +63,22 @@ def test_each_sample_gets_its_own_divergence_and_positions():
             "response_divergence_nats": pytest.approx(kl_divergence(a["x"], b["x"])),
             "response_positions": len(a["x"]),
         }
+
+
+def test_values_are_compared_by_their_squared_error_beside_their_energy():
+    class Measuring(Echo):
+        response_kind = "values"
+
+    stored, decoded = features(4, 1, 2), features(4, 1, 2, seed=1)
+    _, columns = Fidelity(Measuring()).tail(0, stored, decoded)
+    for a, b, column in zip(stored, decoded, columns, strict=True):
+        assert column == {
+            "response_squared_error": pytest.approx((a["x"] - b["x"]).square().sum().item()),
+            "response_energy": pytest.approx(energy(a["x"]).item()),
+            "response_positions": len(a["x"]),
+        }
+        share = column["response_squared_error"] / column["response_energy"]
+        assert share == pytest.approx(divergence("values", a["x"][None], b["x"][None]).item())
 
 
 def test_uncoded_features_diverge_by_nothing():
@@ -151,6 +168,61 @@ def test_results_that_contradict_their_samples_are_skipped(measured, tmp_path):
     data["fidelity"]["divergence_nats"] = 0.001 + 2 * data["fidelity"]["divergence_nats"]
     path.write_text(json.dumps(data))
     assert any("disagree on the divergence" in line for line in compile_summary(copy, resamples=0).warnings)
+
+
+@pytest.fixture(scope="module")
+def depths(tmp_path_factory):
+    """A depth head's curve on a few images, finest step first, and the folder of its results."""
+    results = tmp_path_factory.mktemp("results")
+    specs = [f"uniform:step={step}" for step in (0.3, 4.0, 30.0)]
+    curve = evaluate(specs, "mini-cvu-depth", limit=3, results=results, progress=False)
+    return curve, sorted(curve, key=lambda result: result.codec.params["step"]), results
+
+
+def test_results_say_how_far_values_are_off(depths):
+    curve, points, results = depths
+    assert curve.anchor.fidelity == FidelityRecord(
+        kind="values", normalised_error=0.0, positions=points[0].fidelity.positions
+    )
+    errors = [result.fidelity.normalised_error for result in points]
+    assert 0 < errors[0] < 1e-3 < errors[1] < errors[2]
+    for result in points:
+        [folder] = results.glob(f"*/*/{result.config_hash}")
+        rows = pq.read_table(folder / "samples.parquet")
+        error, over = (sum(rows.column(f"response_{name}").to_pylist()) for name in ("squared_error", "energy"))
+        assert error / over == pytest.approx(result.fidelity.normalised_error)
+        assert result.fidelity.figure == result.fidelity.normalised_error and result.fidelity.divergence_nats is None
+
+
+def test_reports_show_the_rate_at_which_values_are_near_enough(depths):
+    _, points, results = depths
+    summary = compile_summary(results, resamples=50)
+    assert not summary.warnings
+    [scenario] = summary.scenarios
+    codec = next(codec for codec in scenario.codecs if codec.codec == "uniform")
+    shown = {point.config_hash: point.response_error for point in codec.points}
+    for result in points:
+        value = shown[result.config_hash]
+        assert value.value == result.fidelity.normalised_error and value.low <= value.value <= value.high
+    rates = [result.rate.ebpfp for result in points]
+    assert codec.low_error.error == 0.03 and min(rates) <= codec.low_error.ebpfp.value <= max(rates)
+    assert codec.faithful is None and codec.points[0].divergence_nats.value is None
+    [row] = summary.overall
+    assert (row.low_error_scenarios, row.faithful_scenarios) == (1, 0)
+    assert row.low_error_ebpfp.value == pytest.approx(codec.low_error.ebpfp.value)
+    for table, name in [
+        (tables.overall_table(summary), "EBPFP@0.03 error"),
+        (tables.headline_table(summary), "EBPFP@0.03 error"),
+        (tables.points_table(scenario), "response error"),
+    ]:
+        names = [column.name for column in table.columns]
+        assert name in names and not {"EBPFP@0.03 nats", "KL, nats"} & set(names)
+        assert all(len(row) == len(table.columns) for row in table.rows)
+
+
+def test_results_of_versions_that_knew_logits_only_are_read():
+    record = FidelityRecord.model_validate({"divergence_nats": 0.25, "positions": 4})
+    assert (record.kind, record.figure, record.normalised_error) == ("logits", 0.25, None)
 
 
 def test_models_without_responses_have_no_fidelity(make_runner, toy):

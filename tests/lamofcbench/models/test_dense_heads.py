@@ -170,10 +170,10 @@ def test_scores_are_averaged_where_windows_meet() -> None:
     head = segmentation_head()
     windows = torch.zeros(2, CLASSES, SIDE, SIDE)
     windows[0, 1], windows[1, 2] = 0.4, 0.6  # columns 0 to 31 and 8 to 39
-    mask = head._mask(windows, (32, 40))
+    mask = head.decide(head._joined(windows, (32, 40)))
     assert (mask[:, :8] == 1).all() and (mask[:, 8:] == 2).all()
     windows[0, 1] = 0.7
-    assert (head._mask(windows, (32, 40))[:, 8:32] == 1).all()
+    assert (head.decide(head._joined(windows, (32, 40)))[:, 8:32] == 1).all()
 
 
 @torch.no_grad()
@@ -301,3 +301,25 @@ def test_options_that_do_not_fit_are_refused(options: dict[str, int], tmp_path: 
 def test_depths_and_scales_that_do_not_fit_are_refused(options: dict[str, Any], tmp_path: Any) -> None:
     with pytest.raises(ScenarioError, match=r"scales must be 4 powers|depths must be"):
         DPTHead.load(scenario_of("dpt"), DPTOptions(**options), tmp_path, 32)
+
+
+@pytest.mark.parametrize("name", ["mask2former", "dpt"])
+def test_images_of_different_sizes_respond_side_by_side(name: str, make_backbone: Any) -> None:
+    model = DINOv3SplitModel(make_backbone(), HEADS[name](), LEVELS, (SIDE, SIDE))
+    features = [model.front(image) for image in images()[:3]]
+    predictions, response = model.tail_and_response(features)
+    lengths = model.response_lengths(features)
+    assert lengths == [prediction.size for prediction in predictions] and len(set(lengths)) > 1
+    assert response.shape == (3, max(lengths), CLASSES if name == "mask2former" else 1)
+    for one, row, length, prediction in zip(features, response, lengths, predictions, strict=True):
+        found = row[:length].argmax(-1) if name == "mask2former" else row[:length, 0]
+        assert np.array_equal(found.reshape(prediction.shape), prediction) and not row[length:].any()
+        torch.testing.assert_close(model.response([one])[0], row[:length], atol=1e-4, rtol=1e-4)
+
+
+def test_a_head_that_predicts_in_its_own_way_is_asked_for_it(make_backbone: Any) -> None:
+    model = DINOv3SplitModel(make_backbone(), segmentation_head(ScoresHead), LEVELS, (SIDE, SIDE))
+    features = [model.front(images()[0])]
+    predictions, response = model.tail_and_response(features)
+    assert torch.equal(predictions[0], model.tail(features)[0])
+    assert torch.equal(response, model.response(features))

@@ -108,6 +108,21 @@ def fresh() -> KimiAudioSplitModel:
 # ------------------------------------------------------------------------------------------------------ exactness
 
 
+def test_responses_to_audio_tokens_choose_what_is_written_and_carry_gradients(model: KimiAudioSplitModel) -> None:
+    conditioned = model.conditioned([model.front(one) for one in PROMPTS])
+    written = [model.full_tokens(one) for one in PROMPTS]
+    assert [row[:n].argmax(-1).tolist() for row, n in
+            zip(model.response(conditioned), model.response_lengths(conditioned), strict=True)] == written  # fmt: skip
+    leaves = [{name: tensor.clone().requires_grad_() for name, tensor in one.tensors.items()} for one in conditioned]
+    sets = [FeatureSet(tensors, one.side, one.given) for tensors, one in zip(leaves, conditioned, strict=True)]
+    loss = model.response(sets)[0].square().sum()
+    own, *others = (
+        torch.autograd.grad(loss, list(one.values()), retain_graph=True, allow_unused=True) for one in leaves
+    )
+    assert all(gradient is not None and torch.isfinite(gradient).all() and gradient.any() for gradient in own)
+    assert not any(gradient is not None and gradient.any() for one in others for gradient in one)
+
+
 def test_one_prompt_gives_the_full_models_logits_to_the_last_bit(model: KimiAudioSplitModel) -> None:
     for one in PROMPTS:
         assert torch.equal(model.prefill_logits([model.front(one)])[0], model.full_logits(one))

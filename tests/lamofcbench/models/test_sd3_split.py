@@ -443,3 +443,32 @@ def test_the_declared_variant_differs_in_its_split_alone() -> None:
     parsed = [SD3Options.model_validate(scenario.backbone.options) for scenario in (CONDITION, variant)]
     assert parsed[1] == parsed[0].model_copy(update={"mode": "latent"})
     assert dataclasses.is_dataclass(ControlledPrompt)
+
+
+@pytest.mark.parametrize("mode", ["condition", "latent"])
+def test_gradients_go_through_all_steps_as_finite_differences_have_it(
+    mode: str, make_parts: Any, monkeypatch: Any
+) -> None:
+    """Along a random direction of each feature; the steps are computed once more for them and leave nothing behind."""
+    parts = make_parts()
+    features = SD3ControlNetSplitModel(parts.__getitem__, options(mode=mode)).front(prompts()[0])
+    monkeypatch.setattr(SD3Options, "dtype", torch.float64)  # finite differences want digits; the scheduler keeps fp32
+    model = SD3ControlNetSplitModel({n: _in_double(part) for n, part in parts.items()}.__getitem__, options(mode=mode))
+    leaves = {name: tensor.double().requires_grad_() for name, tensor in features.tensors.items()}
+    weights = torch.randn(SIDE * (SIDE + 8), 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    loss = (model.response([FeatureSet(leaves, features.side)])[0] * weights).sum()
+    gradients = dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
+    assert all("forward" not in vars(parts[name]) for name in ("transformer", "controlnet"))
+    for name, tensor in features.tensors.items():
+        direction = torch.randn(tensor.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64) * 1e-4
+        ends = []
+        for sign in (1, -1):
+            moved = {**features.tensors, name: tensor + sign * direction}
+            with torch.no_grad():
+                ends.append((model.response([FeatureSet(moved, features.side)])[0] * weights).sum())
+        expected = float(ends[0] - ends[1]) / 2
+        assert float((gradients[name] * direction).sum()) == pytest.approx(expected, rel=0.02, abs=2e-4), name
+
+
+def _in_double(part: Any) -> Any:
+    return part.double() if isinstance(part, torch.nn.Module) else part

@@ -10,7 +10,7 @@ import torch
 from conftest_models import fill_with_nan
 from torch.nn import functional
 
-from lamofcbench.errors import DataError, ScenarioError
+from lamofcbench.errors import DataError, PluginError, ScenarioError
 from lamofcbench.features import FeatureSet
 from lamofcbench.models.images import IMAGENET_MEAN, IMAGENET_STD, to_pixels
 from lamofcbench.models.vision_heads.base import BlockOutputs, VisionHead
@@ -171,6 +171,9 @@ def test_a_head_may_take_several_views_of_an_image(make_backbone: Any) -> None:
     assert features[0]["block.5"].shape == (2, 21, 32)
     assert features[0].side["height"] == len(images()[0])
     assert split_model.tail(features) == pytest.approx([split_model.full(image) for image in images()], rel=1e-4)
+    assert split_model.response_kind is None and split_model.response_lengths(features[:1]) == [1]
+    with pytest.raises(PluginError, match="shows no responses"):
+        split_model.response(features)
 
 
 def test_the_model_is_as_before_after_use_and_after_failure(
