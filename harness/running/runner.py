@@ -29,6 +29,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.metrics.base import metric_identity
 from harness.results import scoring, store
 from harness.results.journal import JournalEntry, JournalWriter
 from harness.results.record import to_json
@@ -118,7 +119,7 @@ class ScenarioRunner:
         self.metric = scoring.make_metric(scenario)
         # Taken now, while the metric is what was just loaded: its file may be edited during the run.
         self.code = {
-            "metric_identity": identity_of(self.metric),
+            "metric_identity": metric_identity(self.metric),
             "adapter_identity": provenance.adapter_identity(scenario),
         }
         self.device = environment.choose_device(settings.device, self.team.local_rank)

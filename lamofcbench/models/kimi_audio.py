@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from lamofcbench.errors import DataError, ScenarioError
 from lamofcbench.models.decoder import DecoderSplitModel
+from lamofcbench.models.generation import GenerationRules
 from lamofcbench.models.kimi_tokenizer import load_kimi_tokenizer
 from lamofcbench.models.language_model import DecoderOptions
 from lamofcbench.models.loading import load_pretrained, parse_options
@@ -278,6 +279,7 @@ class KimiAudioSplitModel(DecoderSplitModel):
         encoder: Whisper's encoder.
         placeholder: the token that stands for all audio; None where prompts bring audio tokens.
         max_new_tokens: where generation stops at the latest; None to take the model's own limit.
+        rules: of generation, beyond its limit and end token.
         device: a torch device.
     """
 
@@ -292,6 +294,7 @@ class KimiAudioSplitModel(DecoderSplitModel):
         *,
         placeholder: str | None = None,
         max_new_tokens: int | None = None,
+        rules: GenerationRules = GenerationRules(),  # noqa: B008  (frozen)
         device: str = "cpu",
     ) -> None:
         settings: Any = model.generation_config
@@ -300,7 +303,7 @@ class KimiAudioSplitModel(DecoderSplitModel):
         self.placeholder = None if placeholder is None else tokenizer.convert_tokens_to_ids(placeholder)
         module: Any = model
         module.set_input_embeddings(TwoStreamEmbedding(module.get_input_embeddings(), settings.pad_token_id))
-        super().__init__(model, tokenizer, split, max_new_tokens=max_new_tokens, device=device)
+        super().__init__(model, tokenizer, split, max_new_tokens=max_new_tokens, rules=rules, device=device)
         self.listener = Listener(encoder, module.model.vq_adaptor).to(self.device).eval()
 
     @classmethod
@@ -318,6 +321,7 @@ class KimiAudioSplitModel(DecoderSplitModel):
             load_pretrained(encoder_class(), scenario, directory, options.dtype, options.encoder),
             placeholder=options.placeholder,
             max_new_tokens=options.max_new_tokens,
+            rules=options.rules,
             device=device,
         )
 

@@ -16,11 +16,13 @@ from conftest_models import fill_with_nan, randomised
 
 from lamofcbench.errors import DataError, ScenarioError
 from lamofcbench.features import FeatureSet, check_features
+from lamofcbench.models.generation import GenerationRules
 from lamofcbench.models.kimi_audio import (
     BLANK,
     SAMPLE_RATE,
     TEXT_END,
     AudioAdaptor,
+    KimiAudioOptions,
     KimiAudioSplitModel,
     Listener,
     SpokenPrompt,
@@ -32,6 +34,7 @@ from lamofcbench.models.kimi_audio import (
     token_count,
 )
 from lamofcbench.models.kimi_tokenizer import SPECIAL, KimiTokenizer, read_ranks
+from lamofcbench.models.loading import parse_options
 from lamofcbench.scenarios.base import SCENARIOS, Axis, Backbone, FeatureSpecs, Scenario, TensorSpec
 
 RANKS = {bytes([byte]): byte for byte in range(256)} | {b"he": 256, b"ll": 257, b"hell": 258, b" h": 259}
@@ -420,3 +423,35 @@ def test_options_are_checked(tmp_path: Path) -> None:
         KimiAudioSplitModel.load(scenario.model_copy(update={"backbone": backbone}), tmp_path, "cpu")
     with pytest.raises(ScenarioError, match="one split point"):
         KimiAudioSplitModel.load(scenario.model_copy(update={"splits": (1, 4)}), tmp_path, "cpu")
+
+
+# ------------------------------------------------------------------------------------------------- repetition penalty
+
+
+def test_generated_text_tokens_are_penalised_and_nothing_of_the_prompt() -> None:
+    """Against a loop that runs the whole model anew for each token."""
+    penalty, window = 3.0, 2
+    rules = GenerationRules(repetition_penalty=penalty, repetition_window=window)
+    decoder, encoder = make_parts()
+    model = KimiAudioSplitModel(decoder, KimiTokenizer(RANKS), SPLIT, encoder, max_new_tokens=NEW_TOKENS, rules=rules)
+    model._stop_tokens = []
+    model.model.generation_config.eos_token_id = None
+    embedding = model.model.get_input_embeddings()
+    for one in PROMPTS:
+        embedded, new = model.prompt(one)["inputs_embeds"], list[int]()
+        while len(new) < NEW_TOKENS:
+            logits = model.model(inputs_embeds=embedded, use_cache=False).logits[0, -1].clone()
+            if len(new) > window:
+                for token in set(new[-window:]):
+                    logits[token] *= penalty if logits[token] < 0 else 1 / penalty
+            new.append(int(logits.argmax()))
+            embedded = torch.cat([embedded, embedding(torch.tensor([[new[-1]]]))], dim=1)
+        assert model.generate_tokens([model.front(one)])[0] == new
+        assert model.full_tokens(one) == new
+
+
+def test_the_full_scenarios_have_the_published_limit_and_penalty() -> None:
+    for id in ("cau-librispeech-clean", "cau-librispeech-other", "cau-advbench", "cau-openbookqa", "cau-sdqa"):
+        options = parse_options(KimiAudioOptions, SCENARIOS.get(id))
+        assert (options.max_new_tokens, options.rules) == (1024, GenerationRules((), 1.1, 16))
+    assert parse_options(KimiAudioOptions, SCENARIOS.get("mini-cau-questions")).rules == GenerationRules()
