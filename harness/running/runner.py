@@ -50,6 +50,7 @@ from lamofcbench.codecs.params import to_plain
 from lamofcbench.errors import DataError, PluginError, ResultsError, ScenarioError
 from lamofcbench.identity import identity_of, is_anonymous
 from lamofcbench.locks import locked
+from lamofcbench.models.pinning import pins_of
 from lamofcbench.scenarios.base import Scenario
 from lamofcbench.storage.calibration import Calibration
 
@@ -339,6 +340,8 @@ class ScenarioRunner:
             "finished": _now("seconds"),
             store.ASKED: _now("microseconds"),
         }
+        if pins := pins_of(self.scenario):
+            run["pins"] = pins
         if fitting.is_anonymous(codec):
             run[store.CODE_TOKEN] = fitting.class_token(type(codec))
         folder.finish(result, run)

@@ -37,7 +37,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -148,6 +148,7 @@ class SD3ControlNetSplitModel(SplitModel):
 
     name = "sd3-controlnet"
     response_kind = "values"
+    hub_options: ClassVar = {"controlnet": "controlnet_revision"}
 
     def __init__(self, component: Callable[[str], Any], options: SD3Options, device: str = "cpu") -> None:
         self._make, self._components = component, dict[str, Any]()
