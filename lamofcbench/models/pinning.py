@@ -24,13 +24,12 @@ def on_hub(source: str) -> bool:
 def repositories(scenario: Scenario) -> dict[str, tuple[str, str | None]]:
     """Each Hub repository and the commit that the declaration pins it to, by what names it: ``source`` or an option."""
     backbone = scenario.backbone
-    if not on_hub(backbone.source):
-        return {}
-    found = {_SOURCE: (backbone.source, backbone.revision)}
+    found = {_SOURCE: (backbone.source, backbone.revision)} if on_hub(backbone.source) else {}
     adapter = MODELS.get(backbone.adapter, relative_to=scenario.origin)
     for option, revision in adapter.hub_options.items():
-        if backbone.options.get(option):
-            found[option] = (backbone.options[option], backbone.options.get(revision))
+        repo = str(backbone.options.get(option) or "")
+        if "/" in repo and on_hub(repo):  # a name without a slash is a folder's
+            found[option] = (repo, backbone.options.get(revision))
     return found
 
 

@@ -38,6 +38,7 @@ def _track(
             revision="9a82a84c37ad9eb1307fb6ed8d7b397862ef9e6b",
             options={
                 "compute_dtype": "bfloat16",
+                "audio_tokenizer": "THUDM/glm-4-voice-tokenizer",
                 "max_new_tokens": 1024,
                 "repetition_penalty": 1.1,
                 "repetition_window": 16,

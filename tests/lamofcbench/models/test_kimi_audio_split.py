@@ -27,6 +27,7 @@ from lamofcbench.models.kimi_audio import (
     Listener,
     SpokenPrompt,
     TwoStreamEmbedding,
+    _audio_tokenizer,
     decode_audio,
     decoder_class,
     encoder_class,
@@ -455,3 +456,57 @@ def test_the_full_scenarios_have_the_published_limit_and_penalty() -> None:
         options = parse_options(KimiAudioOptions, SCENARIOS.get(id))
         assert (options.max_new_tokens, options.rules) == (1024, GenerationRules((), 1.1, 16))
     assert parse_options(KimiAudioOptions, SCENARIOS.get("mini-cau-questions")).rules == GenerationRules()
+
+
+# --------------------------------------------------------------------------------------------------- audio tokenizer
+
+
+class _Counting:
+    """A tokenizer whose tokens are 0, 1, 2, 3, 0, ..."""
+
+    def tokens(self, samples: np.ndarray) -> list[int]:
+        return [place % 4 for place in range(token_count(len(samples)))]
+
+
+def test_audio_alone_is_enough_where_there_is_an_audio_tokenizer() -> None:
+    decoder, encoder = make_parts()
+    loaded: list[_Counting] = []
+
+    def load() -> Any:
+        loaded.append(_Counting())
+        return loaded[-1]
+
+    model = KimiAudioSplitModel(
+        decoder,
+        KimiTokenizer(RANKS),
+        SPLIT,
+        encoder,
+        max_new_tokens=NEW_TOKENS,
+        audio_tokenizer=load,
+        audio_token_offset=AUDIO_TOKEN,
+    )
+    audio = wave(1.0, 3)
+    given = SpokenPrompt(audio, "write", [AUDIO_TOKEN + place % 4 for place in range(token_count(len(audio)))])
+    features = model.front(given)
+    model.tail([features])
+    assert not loaded  # neither the tail nor a prompt with tokens needs it
+    for _ in range(2):
+        own = model.front(SpokenPrompt(audio, "write"))
+        assert all(torch.equal(own[name], features[name]) for name in features)
+    assert len(loaded) == 1
+
+
+def test_the_audio_tokenizer_is_read_from_a_folder_or_pinned(tmp_path: Path) -> None:
+    scenario = SCENARIOS.get("cau-sdqa")
+    options = parse_options(KimiAudioOptions, scenario)
+    assert (options.audio_tokenizer, options.audio_token_offset) == ("THUDM/glm-4-voice-tokenizer", 152064)
+    load = _audio_tokenizer(scenario, options, "cpu")
+    assert load is not None
+    with pytest.raises(ScenarioError, match="does not pin THUDM/glm-4-voice-tokenizer; `lamofcbench pin cau-sdqa`"):
+        load()
+    elsewhere = options.model_copy(update={"audio_tokenizer": f"{tmp_path}/"})
+    load = _audio_tokenizer(scenario, elsewhere, "cpu")
+    assert load is not None
+    with pytest.raises(DataError, match=r"no file .*model\.safetensors"):
+        load()
+    assert _audio_tokenizer(scenario, options.model_copy(update={"audio_tokenizer": None}), "cpu") is None

@@ -40,6 +40,7 @@ def test_repositories_are_named_with_what_names_them():
         "source": ("stabilityai/stable-diffusion-3.5-large", DECLARED["ctti-coco-canny"]),
         "controlnet": (CANNY, None),
     }
+    assert repositories(SCENARIOS.get("cau-sdqa"))["audio_tokenizer"] == ("THUDM/glm-4-voice-tokenizer", None)
     assert repositories(SCENARIOS.get("mini-ctti-shapes")) == {}
 
 
