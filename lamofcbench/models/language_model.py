@@ -534,14 +534,14 @@ class SplitLanguageModel(SplitModel):
         messages = [{"role": "user", "content": prompt}]
         if self.answer_prefix:
             messages.append({"role": "assistant", "content": self.answer_prefix})
-        text: str = self.tokenizer.apply_chat_template(
+        text = self.tokenizer.apply_chat_template(
             messages,
             tokenize=False,
             add_generation_prompt=not self.answer_prefix,
             continue_final_message=bool(self.answer_prefix),
             enable_thinking=False,
         )
-        return text
+        return str(text)
 
     def left_padded(
         self, tensors: Sequence[Tensor], lengths: Sequence[int], dtype: torch.dtype | None = None

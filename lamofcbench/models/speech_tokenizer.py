@@ -96,12 +96,8 @@ class SpeechTokenizer(nn.Module):
         self.conv1 = nn.Conv1d(sizes.bins, sizes.width, 3)
         self.conv2 = nn.Conv1d(sizes.width, sizes.width, 3, stride=2)
         self.embed_positions = nn.Embedding(sizes.positions, sizes.width)
-        config = WhisperConfig(
-            d_model=sizes.width,
-            encoder_attention_heads=sizes.heads,
-            encoder_ffn_dim=sizes.feed_forward,
-            attn_implementation="sdpa",
-        )
+        settings: dict[str, Any] = {"encoder_attention_heads": sizes.heads, "attn_implementation": "sdpa"}
+        config = WhisperConfig(d_model=sizes.width, encoder_ffn_dim=sizes.feed_forward, **settings)
         self.layers = nn.ModuleList(WhisperEncoderLayer(config) for _ in range(sizes.layers))
         self.codebook = nn.Embedding(sizes.codes, sizes.width)
 
