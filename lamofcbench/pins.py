@@ -73,12 +73,13 @@ def write_pin(repo: str, commit: str, file: Path | None = None) -> str | None:
     return before
 
 
-def current_commit(repo: str, revision: str | None = None) -> str:
+def current_commit(repo: str, revision: str | None = None, file: Path | None = None) -> str:
     """The commit at which a model repository's branch or tag stands on the Hub.
 
     Args:
         repo: of the Hub.
         revision: a branch, tag or commit; None for the main branch.
+        file: of pins, which the message names; None for `pins_file`.
 
     Raises:
         LaMoFCBenchError: if the Hub cannot be asked, or has no such repository.
@@ -90,7 +91,7 @@ def current_commit(repo: str, revision: str | None = None) -> str:
     except Exception as error:  # no network, offline mode, no such repository, no access
         raise LaMoFCBenchError(
             f"cannot ask the Hub for the commit of {repo}: {first_line(error)}; where there is no network, write "
-            f'{{"{repo}": "COMMIT"}} into {pins_file()}, with a 40-digit commit of '
+            f'{{"{repo}": "COMMIT"}} into {file or pins_file()}, with a 40-digit commit of '
             f"https://huggingface.co/{repo}/commits/main"
         ) from error
     if not commit or not COMMIT.fullmatch(commit):

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
                 print(f"{repo} {declared}", flush=True)
                 tell(f"{repo} is pinned by the declaration of {scenario.id}")
                 continue
-            commit = current_commit(repo, args.revision)
+            commit = current_commit(repo, args.revision, file)
             before = write_pin(repo, commit, file)
             print(f"{repo} {commit}", flush=True)
             was = f", which had {before}" if before not in (None, commit) else ""

@@ -44,6 +44,7 @@ from lamofcbench.atomic import remove_leftovers, replacing
 from lamofcbench.digests import digest
 from lamofcbench.errors import LaMoFCBenchError, ResultsError
 from lamofcbench.features import FeatureSet, check_features
+from lamofcbench.identity import JOINED
 from lamofcbench.scenarios.base import Scenario
 from lamofcbench.storage.reader import SplitReader
 
@@ -246,8 +247,10 @@ def _read(folder: ResultFolder, scenario: Scenario) -> Result:
             f"{PROTOCOL_VERSION}, so run it again, then remove it"
         )
     if result.scenario_digest != scenario.digest:
+        given = result.metric_identity.partition(JOINED)[2]
+        by_list = f", or scored by a list ({given}) that --metric-option names again" if given else ""
         raise ResultsError(
-            f"{folder.path} was made when {scenario.id} was declared otherwise; run it again, then remove it"
+            f"{folder.path} was made when {scenario.id} was declared otherwise{by_list}; run it again, then remove it"
         )
     return result
 

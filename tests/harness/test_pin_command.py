@@ -20,7 +20,7 @@ def file(tmp_path, monkeypatch):
 
 
 def test_open_repositories_are_pinned_and_declared_ones_told(file, monkeypatch, capsys):
-    monkeypatch.setattr(pins, "current_commit", lambda repo, revision: ONE)
+    monkeypatch.setattr(pins, "current_commit", lambda repo, revision, file: ONE)
     assert main(["pin", "clu-gsm8k-mamba,clu-hellaswag-mamba", "ctti-coco-canny", "mini-cvu-digits"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(file.read_text()) == {FALCON: ONE, CANNY: ONE}
@@ -28,14 +28,14 @@ def test_open_repositories_are_pinned_and_declared_ones_told(file, monkeypatch, 
     assert out.splitlines() == [f"{FALCON} {ONE}", large, f"{CANNY} {ONE}"]
     assert "is pinned by the declaration of ctti-coco-canny" in err
     assert "mini-cvu-digits reads no model from the Hub" in err
-    monkeypatch.setattr(pins, "current_commit", lambda repo, revision: TWO)
+    monkeypatch.setattr(pins, "current_commit", lambda repo, revision, file: TWO)
     assert main(["pin", "clu-gsm8k-mamba"]) == 0
     assert f", which had {ONE}" in capsys.readouterr().err
     assert json.loads(file.read_text()) == {FALCON: TWO, CANNY: ONE}
 
 
 def test_another_file_and_branch_may_be_named(file, tmp_path, monkeypatch):
-    monkeypatch.setattr(pins, "current_commit", lambda repo, revision: {"v1": ONE}[revision])
+    monkeypatch.setattr(pins, "current_commit", lambda repo, revision, file: {"v1": ONE}[revision])
     assert main(["pin", "clu-gsm8k-mamba", "--pins", str(tmp_path / "mine.json"), "--revision", "v1"]) == 0
     assert json.loads((tmp_path / "mine.json").read_text()) == {FALCON: ONE} and not file.exists()
 
