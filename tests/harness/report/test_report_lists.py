@@ -11,7 +11,7 @@ OURS = "lamofcbench:refusal-rate@2"
 
 
 def facts(metric: str, identity: str) -> dict[str, str]:
-    fields = dict.fromkeys(ScenarioSummary.model_fields) | {
+    fields = dict.fromkeys(ScenarioSummary.model_fields, "") | {
         "scenario": "cau-advbench",
         "metric": metric,
         "metric_identity": identity,

@@ -510,3 +510,16 @@ def test_the_audio_tokenizer_is_read_from_a_folder_or_pinned(tmp_path: Path) -> 
     with pytest.raises(DataError, match=r"no file .*model\.safetensors"):
         load()
     assert _audio_tokenizer(scenario, options.model_copy(update={"audio_tokenizer": None}), "cpu") is None
+
+
+def test_in_the_published_dtype_the_stored_features_go_on_as_the_whole_model_does() -> None:
+    """bf16, in which the full scenarios compute and store."""
+    full = SCENARIOS.get("cau-sdqa")
+    assert full.backbone.options["compute_dtype"] == "bfloat16" and {t.dtype for t in full.tensors} == {"bfloat16"}
+    decoder, encoder = make_parts()
+    parts = decoder.bfloat16(), KimiTokenizer(RANKS), SPLIT, encoder.bfloat16()
+    model = KimiAudioSplitModel(*parts, max_new_tokens=NEW_TOKENS)
+    for one in PROMPTS:
+        features = model.front(one)
+        assert {tensor.dtype for tensor in features.tensors.values()} == {torch.bfloat16}
+        assert model.generate_tokens([features])[0] == model.full_tokens(one)
