@@ -5,17 +5,23 @@ from __future__ import annotations
 from lamofcbench.builders import BUILDERS, ScenarioBuilder
 from lamofcbench.identity import JOINED, identity_of, joined
 from lamofcbench.models.base import MODELS
+from lamofcbench.models.pinning import pins_of
 from lamofcbench.scenarios.base import Scenario
 
 
 def adapter_identity(scenario: Scenario) -> str:
-    """The identity of a scenario's split model, and of its head where that is a plugin of its own.
+    """The identity of a scenario's split model, of its head where that is a plugin of its own, and of weights.
+
+    Weights that the declaration pins are part of the scenario's digest, those of a builder of the data's revision; here
+    stand those that the user's pins tie to a commit.
 
     Raises:
         UnknownNameError: if there is no such split model.
+        DataError: if the pins are needed and cannot be read.
     """
     adapter = MODELS.get(scenario.backbone.adapter, relative_to=scenario.origin)
-    return joined([adapter, *adapter.parts(scenario)])
+    pins = [f"weights:{repo}@{commit}" for repo, commit in pins_of(scenario).items()]
+    return JOINED.join([joined([adapter, *adapter.parts(scenario)]), *pins])
 
 
 def features_identity(scenario: Scenario, builder: ScenarioBuilder | None = None) -> str:

@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session", autouse=True)
 def _isolated_caches(tmp_path_factory):
-    """Caches under the run's temporary folder; what is built on demand is built there once for all workers.
+    """Caches and pins under the run's temporary folder; what is built on demand is built there once for all workers.
 
     Archives that a person put where builders look for them stay where they are.
     """
@@ -45,6 +45,7 @@ def _isolated_caches(tmp_path_factory):
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     settings = {"LAMOFCBENCH_CACHE": shared / "lamofcbench-cache", "HF_HOME": base / "hf-home"}
     settings["LAMOFCBENCH_SOURCES"] = sources_folder()
+    settings["LAMOFCBENCH_PINS"] = base / "pins.json"
     import datasets
 
     datasets.config.HF_DATASETS_CACHE = base / "hf-home" / "datasets"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from harness.commands import _common
+from harness.commands import _common, _metric_options
 
 HELP = "run codecs on scenarios; rerunning resumes"
 
@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--results", type=Path, required=True, metavar="DIR", help="where results are kept")
     _common.add_data_argument(parser)
+    _metric_options.add_argument(parser)
     parser.add_argument("--limit", type=int, metavar="N", help="report the first N samples only")
     parser.add_argument(
         "--points", type=int, metavar="N", help="only N rate points of each ladder, evenly from its first to its last"
@@ -87,7 +88,8 @@ def _check(args: argparse.Namespace):  # type: ignore[no-untyped-def]
 
     _settings(args)
     plans = []
-    for scenario in selection.select_scenarios(args.scenarios):
+    scenarios = selection.select_scenarios(args.scenarios)
+    for scenario in _metric_options.with_options(scenarios, args.metric_options):
         scoring.make_metric(scenario)
         codecs = selection.select_codecs(args.codecs, scenario, trust_code=args.trust_code, points=args.points)
         plans.append((scenario, codecs))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.commands import _common
+from harness.commands import _common, _metric_options
 from harness.console import MAX_LINE, tell
 from lamofcbench.errors import one_line
 
@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--decode", action="store_true", help="let another process decode the kept bitstreams, and check them"
     )
+    _metric_options.add_argument(parser)
     _common.add_data_argument(parser)
     _common.add_trust_argument(parser)
 
@@ -52,7 +53,10 @@ def run(args: argparse.Namespace) -> None:
             result = folder.read_result()
             assert result is not None  # found by this very file
             if result.is_current:
-                _score(folder, _scenario_of(folder, result, own), args, decoder, splits)
+                scenario = _scenario_of(folder, result, own)
+                if scenario.digest != result.scenario_digest and args.metric_options:
+                    scenario = _metric_options.with_options([scenario], args.metric_options)[0]
+                _score(folder, scenario, args, decoder, splits)
             else:
                 tell(
                     f"{folder.path} is left out: it was made by another protocol ({result.protocol_version}, this "

@@ -6,13 +6,14 @@ Scoring, bootstrap and merging use nothing but the statistics, so a run can be s
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.statistics.bootstrap import draw_counts, resample_sums
+from lamofcbench.identity import JOINED, identity_of
 from lamofcbench.registry import Registry
 from lamofcbench.scenarios.base import PredictionType
 
@@ -30,6 +31,8 @@ class Metric(ABC):
             close"; ``(0, 1)`` for accuracies. An instance has its own where options decide it.
         accepts: the prediction types that the metric can compare, the usual one first; all where absent.
         revision: raised when the same prediction and reference would get other statistics or another score.
+        file_options: the options whose values users keep in files, and what reads each: from a path to a value that
+            stands in a declaration.
     """
 
     name: ClassVar[str]
@@ -37,9 +40,18 @@ class Metric(ABC):
     range: tuple[float, float]
     accepts: ClassVar[tuple[PredictionType, ...]] = ("text", "label", "scores", "logprobs", "mask", "map", "image")
     revision: ClassVar[int] = 1
+    file_options: ClassVar[Mapping[str, Callable[[str], Any]]] = {}
 
     def __init__(self, **options: Any) -> None:
         self.options = options
+
+    @property
+    def rules(self) -> str:
+        """What the metric judges by that came from outside, such as a list that the user named; empty for nothing.
+
+        It becomes part of the identity under which results and reports keep scores apart.
+        """
+        return ""
 
     def check_reference(self, reference: Any) -> None:  # noqa: B027
         """Raises DataError where no prediction could be compared with a reference.
@@ -126,6 +138,11 @@ class ShareCorrect(AdditiveMetric):
     def score_of_sums(self, sums: Mapping[str, np.ndarray], samples: int) -> np.ndarray:
         """The mean of ``correct``."""
         return sums["correct"] / samples
+
+
+def metric_identity(metric: Metric) -> str:
+    """The identity of a metric's code, and of what it judges by that came from outside."""
+    return JOINED.join(filter(None, (identity_of(metric), metric.rules)))
 
 
 METRICS: Registry[type[Metric]] = Registry("metric", Metric, package="harness.metrics", group="lamofcbench.metrics")

@@ -14,8 +14,10 @@ import regex
 
 from harness.metrics._text import without_unseen
 from harness.metrics.base import ShareCorrect
-from lamofcbench.errors import DataError
+from lamofcbench.errors import DataError, ScenarioError
 from lamofcbench.references import shown
+
+RULES = ("value", "flexible")
 
 MAX_EXPONENT = 999_999_999
 """Larger exponents are read as this one. Decimal compares such numbers without writing them out."""
@@ -57,6 +59,8 @@ _EXPONENT = rf"""
       | (?P<exponent>[{_SUPERSCRIPTS}]++)
     )
 """
+# As lm-eval's task gsm8k has it.
+_FLEXIBLE = regex.compile(r"(-?[$0-9.,]{2,})|(-?[0-9]+)")
 _FRACTION = r"(?P<fraction>[¼-¾⅐-⅞])"
 _NUMBER = regex.compile(
     rf"""(?V1x)
@@ -88,6 +92,28 @@ def last_number(text: str) -> Decimal | None:
         return None
     value = _value(matches[0])
     return value.copy_negate() if matches[0]["minus"] else value  # unary minus would round
+
+
+def flexible_number(text: str) -> str | None:
+    """The last match of lm-eval's flexible extraction, as text; None where there is none.
+
+    Example:
+        >>> [flexible_number(text) for text in ("is $1,200.50.", "3 apples or -7", "none", "5 ...")]
+        ['$1,200.50.', '-7', None, '...']
+    """
+    matches = deque(_FLEXIBLE.finditer(text), maxlen=1)
+    return matches[0][0].strip() if matches else None
+
+
+def without_ignored(text: str) -> str:
+    r"""A text as lm-eval compares it: without commas, dollars, all up to the last ``#### `` and a closing full stop.
+
+    Example:
+        >>> without_ignored("48/2 = 24, so\n#### 1,224."), without_ignored("$18.0")
+        ('1224', '18.0')
+    """
+    text = text.replace(",", "").replace("$", "")
+    return regex.sub(r"\.$", "", text.rpartition("#### ")[2]).lower()
 
 
 def _as_typed(text: str) -> str:
@@ -132,6 +158,11 @@ class ExactMatchNumber(ShareCorrect):
     - ``e`` and a power of ten are read: ``1.5e3``, ``1.5 x 10^3`` and ``1.5·10³`` are 1500. ``0x1F`` is 31.
     - Percent and units are left out: ``50%`` is 50. Digits within words count: ``A4`` is 4. Nothing is evaluated:
       ``3/4`` ends in 4.
+
+    Args:
+        rule: ``value`` for the rules above; ``flexible`` for those of lm-eval, by which the published figures of GSM8K
+            were made: the last run of two or more digits, dollars, points and commas, or of digits, compared as text
+            with the whole reference by `without_ignored`. So 18.0 is not 18 there.
     """
 
     name = "exact-match-number"
@@ -140,13 +171,23 @@ class ExactMatchNumber(ShareCorrect):
     accepts = ("text",)
     revision = 2
 
+    def __init__(self, rule: str = "value") -> None:
+        super().__init__(rule=rule)
+        if rule not in RULES:
+            raise ScenarioError(f"exact-match-number: rule is {rule!r}; the rules are {' and '.join(RULES)}")
+        self.rule = rule
+
     def check_reference(self, reference: Any) -> None:
         """Raises DataError for a reference without a number."""
         self._expected(reference)
 
     def statistics(self, prediction: Any, reference: Any) -> Mapping[str, float | np.ndarray]:
         """``correct``: 1 where the numbers are equal; a prediction with no number is wrong."""
-        return {"correct": float(last_number(str(prediction)) == self._expected(reference))}
+        expected = self._expected(reference)
+        if self.rule == "value":
+            return {"correct": float(last_number(str(prediction)) == expected)}
+        answered = flexible_number(str(prediction))
+        return {"correct": float(answered is not None and without_ignored(answered) == without_ignored(str(reference)))}
 
     def _expected(self, reference: Any) -> Decimal:
         expected = last_number(str(reference))

@@ -39,6 +39,8 @@ class FrechetInceptionDistance(Metric):
         features: the network: ``inception`` is Inception-v3 as the published figures use it (the optional extra
             ``inception``; it fetches its weights at first use); ``shapes`` is the mini edition's own, whose features
             are standardised over its training pictures.
+        side: the height and width to which both images are resized before the network sees them, by Pillow's bicubic
+            filter on bytes; None for the images as they are. The published figures have 299.
     """
 
     name = "fid"
@@ -46,8 +48,11 @@ class FrechetInceptionDistance(Metric):
     range = (0.0, 100.0)
     accepts = ("image",)
 
-    def __init__(self, features: str = "inception") -> None:
-        super().__init__(features=features)
+    def __init__(self, features: str = "inception", side: int | None = None) -> None:
+        super().__init__(features=features, side=side)
+        if side is not None and (isinstance(side, bool) or not isinstance(side, int) or side < 1):
+            raise DataError(f"fid: side is {side!r}; give a number of pixels, or None")
+        self.side = side
         if features not in NETWORKS:
             raise DataError(f"no feature network {features!r} for the FID; there are {', '.join(NETWORKS)}")
         self.features = features
@@ -100,6 +105,8 @@ class FrechetInceptionDistance(Metric):
     def _computed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         import torch
 
+        if self.side is not None:
+            pixels = _resized(pixels, self.side)
         with torch.no_grad():
             features = self._network(torch.from_numpy(pixels).permute(2, 0, 1)[None])
         computed: NDArray[np.float64] = features[0].double().cpu().numpy()
@@ -117,6 +124,13 @@ def _pixels(image: Any) -> NDArray[np.uint8]:
     if not whole or int(pixels.min()) < 0 or int(pixels.max()) > 255:
         raise DataError(f"the FID compares images, 0 to 255, [h, w, 3], not {pixels.dtype} {list(pixels.shape)}")
     return np.ascontiguousarray(pixels, dtype=np.uint8)
+
+
+def _resized(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """An image, uint8 ``[h, w, 3]``, as uint8 ``[side, side, 3]``."""
+    from PIL import Image
+
+    return np.array(Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC))
 
 
 def _few_threads(features: NDArray[np.float64]) -> threadpool_limits:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, ClassVar
 
 import numpy as np
 
+from harness.metrics._lists import list_identity
 from harness.metrics._text import normalised_words
+from harness.metrics._whisper_text import WhisperWords, read_spellings
 from harness.metrics.base import AdditiveMetric
+from lamofcbench.errors import ScenarioError
 
 
 def word_edits(prediction: Sequence[str], reference: Sequence[str]) -> int:
@@ -35,6 +39,11 @@ class WordErrorRate(AdditiveMetric):
 
     The convention: prediction and reference are compared by their words, which `normalised_words` finds in any script:
     without case and punctuation, letters, digits and combining marks alone.
+
+    Args:
+        words: ``own`` for that convention; ``whisper`` for Whisper's normaliser of English, as published.
+        spellings: for ``whisper``, the table of spellings or its file; None for that of an installed package. All of
+            them hold the same table.
     """
 
     name = "word-error-rate"
@@ -42,11 +51,34 @@ class WordErrorRate(AdditiveMetric):
     range = (0.0, 1.0)
     accepts = ("text",)
     revision = 2
+    file_options: ClassVar = {"spellings": read_spellings}
+
+    def __init__(self, words: str = "own", spellings: str | Mapping[str, str] | None = None) -> None:
+        super().__init__(words=words, spellings=spellings)
+        if words not in ("own", "whisper") or (words == "own" and spellings is not None):
+            raise ScenarioError(f"word-error-rate: words are {words!r}; give own, or whisper, which may have spellings")
+        self.words, self.spellings = words, spellings
+
+    @property
+    def rules(self) -> str:
+        """The table of spellings, where there is one."""
+        if self.words == "own":
+            return ""
+        table = read_spellings(self.spellings) if not isinstance(self.spellings, Mapping) else self.spellings
+        return list_identity("spellings", [f"{one}={other}" for one, other in sorted(table.items())])
+
+    @cached_property
+    def _words(self) -> Callable[[str], list[str]]:
+        return normalised_words if self.words == "own" else WhisperWords(self.spellings)
+
+    def check_reference(self, reference: Any) -> None:
+        """Raises PluginError where what finds the words is not installed."""
+        self._words(str(reference))
 
     def statistics(self, prediction: Any, reference: Any) -> Mapping[str, float | np.ndarray]:
         """``edits`` and ``words`` of the sample, after normalisation."""
-        words = normalised_words(str(reference))
-        return {"edits": float(word_edits(normalised_words(str(prediction)), words)), "words": float(len(words))}
+        words = self._words(str(reference))
+        return {"edits": float(word_edits(self._words(str(prediction)), words)), "words": float(len(words))}
 
     def score_of_sums(self, sums: Mapping[str, np.ndarray], samples: int) -> np.ndarray:
         """Edits over words; with no reference words at all, 0 without edits and 1 with."""

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.metrics.base import metric_identity
 from harness.report.declared import declaration
 from harness.results.result import PROTOCOL_VERSION
 from harness.results.scoring import make_metric
 from harness.results.store import ResultFolder
 from lamofcbench.errors import LaMoFCBenchError
-from lamofcbench.identity import identity_of
 from lamofcbench.scenarios.base import Scenario
 
 REMOVE = "; no run completes it any more, so the folder can be removed"
@@ -47,7 +47,7 @@ def _changed(config: Mapping[str, Any], declared: Mapping[str, Scenario]) -> str
     if (config.get("scenario_version"), config.get("scenario_digest")) != (scenario.version, scenario.digest):
         return f"{name} has been declared otherwise"
     try:
-        metric = identity_of(make_metric(scenario))
+        metric = metric_identity(make_metric(scenario))
     except LaMoFCBenchError:
         return ""
     return "" if config.get("metric_identity") == metric else "its metric has changed"

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from harness.metrics.base import Metric
+from harness.metrics.base import Metric, metric_identity
 from harness.results import scoring
 from harness.results.record import (
     DIGEST,
@@ -44,7 +44,7 @@ from lamofcbench.atomic import remove_leftovers, replacing
 from lamofcbench.digests import digest
 from lamofcbench.errors import LaMoFCBenchError, ResultsError
 from lamofcbench.features import FeatureSet, check_features
-from lamofcbench.identity import identity_of
+from lamofcbench.identity import JOINED
 from lamofcbench.scenarios.base import Scenario
 from lamofcbench.storage.reader import SplitReader
 
@@ -82,7 +82,7 @@ def rescore(folder: ResultFolder, scenario: Scenario, *, update: bool = False) -
 
 def _by_present_metric(result: Result, metric: Metric) -> Result:
     """The result as if the metric had scored it, whose identity is part of its hash."""
-    renamed = result.model_copy(update={"metric_identity": identity_of(metric)})
+    renamed = result.model_copy(update={"metric_identity": metric_identity(metric)})
     return renamed.model_copy(update={"config_hash": config_hash(renamed.config)})
 
 
@@ -247,8 +247,10 @@ def _read(folder: ResultFolder, scenario: Scenario) -> Result:
             f"{PROTOCOL_VERSION}, so run it again, then remove it"
         )
     if result.scenario_digest != scenario.digest:
+        given = result.metric_identity.partition(JOINED)[2]
+        by_list = f", or scored by a list ({given}) that --metric-option names again" if given else ""
         raise ResultsError(
-            f"{folder.path} was made when {scenario.id} was declared otherwise; run it again, then remove it"
+            f"{folder.path} was made when {scenario.id} was declared otherwise{by_list}; run it again, then remove it"
         )
     return result
 

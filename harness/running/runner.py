@@ -29,6 +29,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.metrics.base import metric_identity
 from harness.results import scoring, store
 from harness.results.journal import JournalEntry, JournalWriter
 from harness.results.record import to_json
@@ -49,6 +50,7 @@ from lamofcbench.codecs.params import to_plain
 from lamofcbench.errors import DataError, PluginError, ResultsError, ScenarioError
 from lamofcbench.identity import identity_of, is_anonymous
 from lamofcbench.locks import locked
+from lamofcbench.models.pinning import pins_of
 from lamofcbench.scenarios.base import Scenario
 from lamofcbench.storage.calibration import Calibration
 
@@ -118,7 +120,7 @@ class ScenarioRunner:
         self.metric = scoring.make_metric(scenario)
         # Taken now, while the metric is what was just loaded: its file may be edited during the run.
         self.code = {
-            "metric_identity": identity_of(self.metric),
+            "metric_identity": metric_identity(self.metric),
             "adapter_identity": provenance.adapter_identity(scenario),
         }
         self.device = environment.choose_device(settings.device, self.team.local_rank)
@@ -338,6 +340,8 @@ class ScenarioRunner:
             "finished": _now("seconds"),
             store.ASKED: _now("microseconds"),
         }
+        if pins := pins_of(self.scenario):
+            run["pins"] = pins
         if fitting.is_anonymous(codec):
             run[store.CODE_TOKEN] = fitting.class_token(type(codec))
         folder.finish(result, run)

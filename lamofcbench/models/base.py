@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -29,11 +29,13 @@ class SplitModel(ABC):
         revision: raised when the same inputs would get other features, or the same features other predictions.
         response_kind: what `response` returns, which an instance may know better than its class; None where the model
             has no such view.
+        hub_options: options that name a Hub repository beside the backbone's own, and the options that pin each.
     """
 
     name: ClassVar[str]
     revision: ClassVar[int] = 1
     response_kind: ResponseKind | None = None
+    hub_options: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
     @abstractmethod

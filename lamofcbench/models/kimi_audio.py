@@ -12,7 +12,8 @@ T positions of both streams; the tail goes on as in `lamofcbench.models.language
 Weights, settings and tokenizer are read as the published checkpoint holds them (a ``config.json``, the decoder and
 ``model.vq_adaptor`` in safetensors, a ``tiktoken.model``, the encoder in a folder of its own), with no code from there.
 What is said about that checkpoint here comes from public ports of its code and was not verified on the weights
-themselves. Its discrete audio tokens come from another model, which does not run here: prompts bring them.
+themselves. Its discrete audio tokens come from another model, `lamofcbench.models.speech_tokenizer`, which only a front
+loads, and only where prompts do not bring them.
 """
 
 from __future__ import annotations
@@ -20,21 +21,25 @@ from __future__ import annotations
 import functools
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from lamofcbench.errors import DataError, ScenarioError
 from lamofcbench.models.decoder import DecoderSplitModel
+from lamofcbench.models.generation import GenerationRules
 from lamofcbench.models.kimi_tokenizer import load_kimi_tokenizer
 from lamofcbench.models.language_model import DecoderOptions
-from lamofcbench.models.loading import load_pretrained, parse_options
+from lamofcbench.models.loading import hub_file, load_pretrained, local_path, parse_options, require_pinned
+from lamofcbench.models.pinning import on_hub
 from lamofcbench.models.rotary import require_declared_rotary
+from lamofcbench.models.speech_tokenizer import CONFIG, WEIGHTS, SpeechTokenizer, load_speech_tokenizer
 from lamofcbench.scenarios.base import Scenario
 
 if TYPE_CHECKING:
@@ -58,11 +63,17 @@ class KimiAudioOptions(DecoderOptions):
     Attributes:
         encoder: the folder, within the model's, that holds Whisper's encoder.
         placeholder: the token that stands in the audio stream for all audio, in a model trained without an audio
-            tokenizer; None for a model whose prompts bring the audio tokenizer's tokens.
+            tokenizer; None for a model whose audio stream holds the tokens of one.
+        audio_tokenizer: the Hub repository or the folder of the audio tokenizer; None where prompts bring its tokens.
+        audio_tokenizer_revision: the repository's 40-digit commit.
+        audio_token_offset: what is added to the tokenizer's tokens to give the decoder's.
     """
 
     encoder: str = "whisper-large-v3"
     placeholder: str | None = None
+    audio_tokenizer: str | None = None
+    audio_tokenizer_revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
+    audio_token_offset: int = Field(default=152064, ge=0)
 
 
 @dataclass(frozen=True)
@@ -73,7 +84,7 @@ class SpokenPrompt:
         audio: the bytes of an audio file that soundfile reads, or mono samples, float32 ``[n]``; 16 kHz.
         instruction: the text before the audio; it may be empty.
         audio_tokens: ids in the model's own table of the discrete tokens of the audio, 12.5 a second; None for a model
-            trained without them.
+            trained without them, or one that has its audio tokenizer.
     """
 
     audio: bytes | np.ndarray
@@ -276,12 +287,16 @@ class KimiAudioSplitModel(DecoderSplitModel):
         tokenizer: of the text, with the special tokens of both streams.
         split: S, the layer whose output is the hidden feature.
         encoder: Whisper's encoder.
-        placeholder: the token that stands for all audio; None where prompts bring audio tokens.
+        placeholder: the token that stands for all audio; None where there are audio tokens.
+        audio_tokenizer: loads what makes the audio tokens of prompts that bring none, when the first such one comes.
+        audio_token_offset: what is added to its tokens.
         max_new_tokens: where generation stops at the latest; None to take the model's own limit.
+        rules: of generation, beyond its limit and end token.
         device: a torch device.
     """
 
     name = "kimi-audio"
+    hub_options: ClassVar = {"audio_tokenizer": "audio_tokenizer_revision"}
 
     def __init__(
         self,
@@ -291,16 +306,20 @@ class KimiAudioSplitModel(DecoderSplitModel):
         encoder: nn.Module,
         *,
         placeholder: str | None = None,
+        audio_tokenizer: Callable[[], SpeechTokenizer] | None = None,
+        audio_token_offset: int = 0,
         max_new_tokens: int | None = None,
+        rules: GenerationRules = GenerationRules(),  # noqa: B008  (frozen)
         device: str = "cpu",
     ) -> None:
         settings: Any = model.generation_config
         settings.eos_token_id = tokenizer.convert_tokens_to_ids(TEXT_END)
         settings.pad_token_id = tokenizer.convert_tokens_to_ids(BLANK)
         self.placeholder = None if placeholder is None else tokenizer.convert_tokens_to_ids(placeholder)
+        self._load_audio_tokenizer, self.audio_token_offset = audio_tokenizer, audio_token_offset
         module: Any = model
         module.set_input_embeddings(TwoStreamEmbedding(module.get_input_embeddings(), settings.pad_token_id))
-        super().__init__(model, tokenizer, split, max_new_tokens=max_new_tokens, device=device)
+        super().__init__(model, tokenizer, split, max_new_tokens=max_new_tokens, rules=rules, device=device)
         self.listener = Listener(encoder, module.model.vq_adaptor).to(self.device).eval()
 
     @classmethod
@@ -317,7 +336,10 @@ class KimiAudioSplitModel(DecoderSplitModel):
             scenario.splits[0],
             load_pretrained(encoder_class(), scenario, directory, options.dtype, options.encoder),
             placeholder=options.placeholder,
+            audio_tokenizer=_audio_tokenizer(scenario, options, device),
+            audio_token_offset=options.audio_token_offset,
             max_new_tokens=options.max_new_tokens,
+            rules=options.rules,
             device=device,
         )
 
@@ -328,7 +350,7 @@ class KimiAudioSplitModel(DecoderSplitModel):
             DataError: if the audio cannot be read, or the audio tokens are missing, too few or too many.
         """
         wave = decode_audio(inputs.audio) if isinstance(inputs.audio, bytes) else inputs.audio
-        streams = make_streams(self.tokenizer, inputs.instruction, self._audio_tokens(inputs, token_count(len(wave))))
+        streams = make_streams(self.tokenizer, inputs.instruction, self._audio_tokens(inputs, wave))
         text, audio = (torch.tensor([ids], device=self.device) for ids in (streams.text, streams.audio))
         where = torch.zeros_like(text, dtype=torch.bool)
         where[:, streams.heard] = True
@@ -339,15 +361,42 @@ class KimiAudioSplitModel(DecoderSplitModel):
         """Encoder, adaptor, the embedding (unless it is also the output layer) and layers 0..S."""
         return [self.listener, *super().front_modules()]
 
-    def _audio_tokens(self, inputs: SpokenPrompt, count: int) -> Sequence[int]:
+    @functools.cached_property
+    def _audio_tokenizer(self) -> SpeechTokenizer:
+        if self._load_audio_tokenizer is None:
+            raise DataError(
+                "this model's audio stream holds the tokens of an audio tokenizer (GLM-4-Voice's for Kimi-Audio); name "
+                "its repository or folder in option audio_tokenizer, or give SpokenPrompt.audio_tokens"
+            )
+        return self._load_audio_tokenizer()
+
+    def _audio_tokens(self, inputs: SpokenPrompt, wave: np.ndarray) -> Sequence[int]:
+        count = token_count(len(wave))
         if self.placeholder is not None:
             return [self.placeholder] * count
         tokens = inputs.audio_tokens
         if tokens is None:
-            raise DataError(
-                "this model's audio stream holds the tokens of an audio tokenizer (GLM-4-Voice's for Kimi-Audio), "
-                "which is not part of this package; run it beforehand and give SpokenPrompt.audio_tokens"
-            )
+            tokens = [token + self.audio_token_offset for token in self._audio_tokenizer.tokens(wave)]
         if len(tokens) != count:
             raise DataError(f"audio of {count} positions, 12.5 a second, has {len(tokens)} audio tokens; give {count}")
         return tokens
+
+
+def _audio_tokenizer(
+    scenario: Scenario, options: KimiAudioOptions, device: str
+) -> Callable[[], SpeechTokenizer] | None:
+    """Loads a scenario's audio tokenizer; None where its options name none."""
+    source = options.audio_tokenizer
+    if source is None:
+        return None
+
+    def load() -> SpeechTokenizer:
+        if not on_hub(source):
+            return load_speech_tokenizer(local_path(source, scenario), device)
+        revision = options.audio_tokenizer_revision
+        require_pinned(scenario, source, revision, "option audio_tokenizer_revision")
+        assert revision is not None
+        hub_file(source, CONFIG, revision)  # into the same folder
+        return load_speech_tokenizer(hub_file(source, WEIGHTS, revision).parent, device)
+
+    return load

@@ -22,14 +22,16 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from lamofcbench.errors import PluginError, ScenarioError
 from lamofcbench.features import FeatureSet
 from lamofcbench.models.base import SplitModel
+from lamofcbench.models.generation import GenerationRules
 from lamofcbench.models.injection import StandIn, capture, replaced
 from lamofcbench.models.loading import AdapterOptions, load_pretrained, load_tokenizer, parse_options
 from lamofcbench.models.rotary import require_declared_rotary, require_fixed_rotary
@@ -50,11 +52,27 @@ class DecoderOptions(AdapterOptions):
         chat_template: True to put the prompt as a user's message into the tokenizer's chat template, with thinking
             switched off where the template knows it; False for the prompt as it is.
         add_special_tokens: False to keep the tokenizer from adding its own, such as ``<bos>``, to a plain prompt.
+        answer_prefix: how the assistant's turn begins in the chat template; the model goes on from there.
+        special_tokens_with_template: True to let the tokenizer add its own to the template's text, too, unless that
+            begins with the ``<bos>``; False for what the template has written.
+        stop_strings: see `GenerationRules`, and so for what follows.
+        repetition_penalty: 1 for none.
+        repetition_window: in tokens.
     """
 
     max_new_tokens: int | None = None
     chat_template: bool = False
     add_special_tokens: bool = True
+    answer_prefix: str = ""
+    special_tokens_with_template: bool = False
+    stop_strings: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    repetition_penalty: float = Field(default=1.0, gt=0)
+    repetition_window: int = Field(default=16, gt=0)
+
+    @property
+    def rules(self) -> GenerationRules:
+        """Those of generation."""
+        return GenerationRules(self.stop_strings, self.repetition_penalty, self.repetition_window)
 
 
 @dataclass(frozen=True)
@@ -115,7 +133,7 @@ class SplitLanguageModel(SplitModel):
     `read_memory`, `write_memory` and `collated`. A model whose prompt is not text overrides `prompt`.
 
     Generation is greedy; of the checkpoint's generation settings only the end and padding tokens count, since the tail
-    never sees the prompt's tokens that a repetition penalty, for one, would need.
+    never sees the prompt's tokens that its repetition penalty, for one, would need.
 
     Attributes:
         memory_names: what a layer leaves in the cache; the features are named ``<name>.<layer>``.
@@ -130,11 +148,14 @@ class SplitLanguageModel(SplitModel):
         max_new_tokens: where generation stops at the latest; None to take the model's own limit.
         chat_template: True to wrap prompts in the tokenizer's chat template.
         add_special_tokens: False to keep the tokenizer from adding special tokens to a plain prompt.
+        answer_prefix: how the assistant's turn begins in the chat template.
+        special_tokens_with_template: True to let the tokenizer add special tokens to the template's text, too.
+        rules: of generation, beyond its limit and end tokens.
         device: a torch device.
 
     Raises:
-        ScenarioError: if the model cannot be split there, its rotary frequencies depend on its batch, or generation has
-            no limit.
+        ScenarioError: if the model cannot be split there, its rotary frequencies depend on its batch, generation has no
+            limit, or there is an answer prefix without a chat template.
     """
 
     memory_names: ClassVar[tuple[str, ...]]
@@ -152,6 +173,9 @@ class SplitLanguageModel(SplitModel):
         max_new_tokens: int | None = None,
         chat_template: bool = False,
         add_special_tokens: bool = True,
+        answer_prefix: str = "",
+        special_tokens_with_template: bool = False,
+        rules: GenerationRules = GenerationRules(),  # noqa: B008  (frozen)
         device: str = "cpu",
     ) -> None:
         self.device = torch.device(device)
@@ -161,6 +185,10 @@ class SplitLanguageModel(SplitModel):
         self.tokenizer = tokenizer
         self.split = split
         self.chat_template, self.add_special_tokens = chat_template, add_special_tokens
+        self.answer_prefix, self.special_tokens_with_template = answer_prefix, special_tokens_with_template
+        if answer_prefix and not chat_template:
+            raise ScenarioError("option answer_prefix begins the assistant's turn; it needs option chat_template")
+        self.rules = rules
         self._decoder: Any = model.get_decoder()
         self._check_split()
         require_fixed_rotary(model)
@@ -190,6 +218,9 @@ class SplitLanguageModel(SplitModel):
             max_new_tokens=options.max_new_tokens,
             chat_template=options.chat_template,
             add_special_tokens=options.add_special_tokens,
+            answer_prefix=options.answer_prefix,
+            special_tokens_with_template=options.special_tokens_with_template,
+            rules=options.rules,
             device=device,
             **more,
         )
@@ -377,8 +408,9 @@ class SplitLanguageModel(SplitModel):
         return ids
 
     def text(self, tokens: Sequence[Sequence[int]]) -> list[str]:
-        """Texts of token sequences, without special tokens."""
-        return [str(self.tokenizer.decode(list(sequence), skip_special_tokens=True)) for sequence in tokens]
+        """Texts of new tokens, without special tokens and what a stop string has cut off."""
+        decoded = (str(self.tokenizer.decode(list(sequence), skip_special_tokens=True)) for sequence in tokens)
+        return [self.rules.cut(text) for text in decoded]
 
     # ------------------------------------------------------------------------------------------- running the model
 
@@ -407,11 +439,13 @@ class SplitLanguageModel(SplitModel):
         config = copy.copy(self.model.generation_config)
         for name, value in settings.items():
             setattr(config, name, value)
-        return self.model.generate(**inputs, generation_config=config)
+        prompt = inputs["input_ids"].shape[1] if "input_ids" in inputs else 0
+        keywords = self.rules.keywords(self.tokenizer, prompt)
+        return self.model.generate(**inputs, generation_config=config, **keywords)
 
     def new_tokens(self, sequences: Tensor) -> list[list[int]]:
-        """Each row of generated tokens, int64 ``[B, n]``, up to and including its first end token."""
-        return [self._ended(sequence) for sequence in sequences.tolist()]
+        """Each row of generated tokens, int64 ``[B, n]``, up to and including what ends it."""
+        return [self.rules.ended(self.tokenizer, self._ended(sequence)) for sequence in sequences.tolist()]
 
     def padded_batch(self, batch: Sequence[FeatureSet]) -> PaddedBatch:
         """Feature sets of any lengths as one batch."""
@@ -490,10 +524,24 @@ class SplitLanguageModel(SplitModel):
             return self.tokenizer(prompt, add_special_tokens=self.add_special_tokens)["input_ids"]
         if not self.tokenizer.chat_template:
             raise ScenarioError("option chat_template is set, but the tokenizer has no chat template")
+        text = self.templated(prompt)
+        bos = self.tokenizer.bos_token
+        adds = self.special_tokens_with_template and not (bos and text.startswith(bos))
+        return self.tokenizer(text, add_special_tokens=adds)["input_ids"]
+
+    def templated(self, prompt: str) -> str:
+        """A prompt in the chat template, up to where the model goes on."""
+        messages = [{"role": "user", "content": prompt}]
+        if self.answer_prefix:
+            messages.append({"role": "assistant", "content": self.answer_prefix})
         text = self.tokenizer.apply_chat_template(
-            [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True, enable_thinking=False
+            messages,
+            tokenize=False,
+            add_generation_prompt=not self.answer_prefix,
+            continue_final_message=bool(self.answer_prefix),
+            enable_thinking=False,
         )
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]  # the template has written them
+        return str(text)
 
     def left_padded(
         self, tensors: Sequence[Tensor], lengths: Sequence[int], dtype: torch.dtype | None = None

@@ -16,10 +16,8 @@ from lamofcbench.builders import BUILDERS, ScenarioBuilder
 from lamofcbench.errors import DataError, PluginError, ScenarioError, UnknownNameError
 from lamofcbench.features import TORCH_DTYPES
 from lamofcbench.models.base import MODELS, SplitModel
+from lamofcbench.models.pinning import BUILDER_PREFIX, on_hub, pinned
 from lamofcbench.scenarios.base import DTypeName, Scenario
-
-BUILDER_PREFIX = "builder:"
-LOCAL_PREFIXES = ("./", "../", "/", "~/")
 
 Options = TypeVar("Options", bound="AdapterOptions")
 
@@ -45,7 +43,8 @@ def load_model(scenario: Scenario, *, device: str = "cpu", builder: ScenarioBuil
     """The split model of a scenario, in evaluation mode.
 
     Weights come from the scenario's builder (``builder:NAME``), from a folder (``./weights``, relative to the
-    scenario's file; ``.`` is that file's own folder), or from the Hub at a pinned commit. Code from the Hub never runs.
+    scenario's file; ``.`` is that file's own folder), or from the Hub at a commit that the declaration or the user's
+    pins name. Code from the Hub never runs.
 
     Args:
         scenario: whose backbone to load.
@@ -59,6 +58,7 @@ def load_model(scenario: Scenario, *, device: str = "cpu", builder: ScenarioBuil
     """
     sys.audit("lamofcbench.model", scenario.id)  # a process that decodes apart refuses it
     adapter = MODELS.get(scenario.backbone.adapter, relative_to=scenario.origin)
+    scenario = pinned(scenario)
     return adapter.load(scenario, weights_directory(scenario, builder), device)
 
 
@@ -76,7 +76,7 @@ def weights_directory(scenario: Scenario, builder: ScenarioBuilder | None = None
         directory = builder.model_directory()
         if directory is None:
             raise PluginError(f"scenario {scenario.id!r} takes its weights from builder {name!r}, which brings none")
-    elif source == "." or source.startswith(LOCAL_PREFIXES):
+    elif not on_hub(source):
         directory = local_path(source, scenario)
     else:
         require_pinned(scenario, source, scenario.backbone.revision, "backbone.revision")
@@ -100,8 +100,8 @@ def require_pinned(scenario: Scenario, repo: str, revision: str | None, field: s
     """
     if revision is None:
         raise ScenarioError(
-            f"scenario {scenario.id!r} does not pin {repo}; set {field} to a 40-digit commit of "
-            f"https://huggingface.co/{repo}/commits/main"
+            f"scenario {scenario.id!r} does not pin {repo}; `lamofcbench pin {scenario.id}` pins it to the Hub's "
+            f"current commit, or set {field} to a 40-digit commit of https://huggingface.co/{repo}/commits/main"
         )
 
 

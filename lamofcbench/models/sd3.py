@@ -18,6 +18,11 @@ order: the initial latents, then the noise of the control latents of the negativ
 draw is the one that the pipeline itself makes with such a generator. Noise is drawn on the CPU in float32, so that
 neither the device nor the batch changes it.
 
+With option ``noise`` set to ``published`` all noise is drawn in compute precision, and that of the control latents as
+the pipeline draws it: from one generator of the device, seeded once for all samples, both halves at once. The sample at
+place n, counted from 0, gets draw n; the place is side information ``position``, which the scenario then declares
+beside ``seed``. Another kind of device draws other numbers, and what else a published run may have drawn is not known.
+
 Components are loaded when they are first used: a tail loads no text encoder, a front in mode ``condition`` no
 transformer.
 """
@@ -27,12 +32,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -77,6 +82,8 @@ class SD3Options(AdapterOptions):
         t5_tokens: to how many tokens T5's prompts are padded or cut; CLIP's tokenizers say so themselves.
         control_gain: the VAE's encoder sees the control image, 0 to 1, times this,
         control_offset: plus this. The default is the VAE's usual input range; some ControlNets were trained on another.
+        noise: ``sample`` for noise by each sample's seed alone, ``published`` for control latents as the published run
+            draws them, see the module's text.
     """
 
     controlnet: str = "controlnet"
@@ -90,6 +97,7 @@ class SD3Options(AdapterOptions):
     t5_tokens: int = Field(default=77, gt=0)
     control_gain: float = 2.0
     control_offset: float = -1.0
+    noise: Literal["sample", "published"] = "sample"
 
 
 @dataclass(frozen=True)
@@ -101,12 +109,14 @@ class ControlledPrompt:
         negative_prompt: what it is not to show.
         control_image: uint8 ``[H, W, 3]`` or ``[H, W]``, such as edges.
         seed: of all noise, 0 to 2**63 - 1.
+        position: the sample's place in the run, for noise as published.
     """
 
     prompt: str
     negative_prompt: str
     control_image: np.ndarray
     seed: int
+    position: int = 0
 
 
 @dataclass(frozen=True)
@@ -138,6 +148,7 @@ class SD3ControlNetSplitModel(SplitModel):
 
     name = "sd3-controlnet"
     response_kind = "values"
+    hub_options: ClassVar = {"controlnet": "controlnet_revision"}
 
     def __init__(self, component: Callable[[str], Any], options: SD3Options, device: str = "cpu") -> None:
         self._make, self._components = component, dict[str, Any]()
@@ -183,7 +194,7 @@ class SD3ControlNetSplitModel(SplitModel):
     def full(self, inputs: ControlledPrompt) -> np.ndarray:
         """The image of the unsplit pipeline of diffusers, which gets text and image; only the noise is ours."""
         pipeline = self._pipeline(*TEXT_ENCODERS, *TOKENIZERS)
-        noise = self._noise(inputs.seed)
+        noise = self._noise(self._side(inputs))
         encode = self._vae.encode
 
         def encode_and_draw(pixels: Tensor, return_dict: bool = True) -> Any:
@@ -246,7 +257,10 @@ class SD3ControlNetSplitModel(SplitModel):
         if self._vae.quant_conv is not None:  # the published models have none
             moments = self._vae.quant_conv(moments)
         tensors |= zip(CONTROL_FEATURES, moments, strict=True)
-        return FeatureSet({name: tensor.cpu() for name, tensor in tensors.items()}, {"seed": inputs.seed})
+        return FeatureSet({name: tensor.cpu() for name, tensor in tensors.items()}, self._side(inputs))
+
+    def _side(self, inputs: ControlledPrompt) -> dict[str, int]:
+        return {"seed": inputs.seed} | ({"position": inputs.position} if self.options.noise == "published" else {})
 
     def _clip(self, which: int, text: str) -> tuple[Tensor, Tensor]:
         """Pooled projection and penultimate hidden states of one of the two CLIP encoders."""
@@ -284,7 +298,7 @@ class SD3ControlNetSplitModel(SplitModel):
     def _latents(self, batch: Sequence[FeatureSet]) -> Tensor:
         """What the denoising loop makes of each set of condition features, ``[B, L, h, w]``."""
         positive, negative = (self._joined(batch, prompt) for prompt in PROMPTS)
-        noises = [self._noise(features.side["seed"]) for features in batch]
+        noises = [self._noise(features.side) for features in batch]
         control = self._control_latents(batch, torch.stack([noise.control for noise in noises], dim=1))
         pipeline = self._tail_pipeline
         run = inspect.unwrap(type(pipeline).__call__)  # which switches no gradients off: the caller decides on them
@@ -329,11 +343,28 @@ class SD3ControlNetSplitModel(SplitModel):
         posterior = DiagonalGaussianDistribution(parameters)
         return posterior.mean + posterior.std * noise.flatten(0, 1)
 
-    def _noise(self, seed: int) -> _Noise:
-        source = torch.Generator().manual_seed(seed)
+    def _noise(self, side: Mapping[str, int]) -> _Noise:
+        source = torch.Generator().manual_seed(side["seed"])
         shape = (self._channels, *self._latent_size)
-        initial, control = torch.randn(shape, generator=source), torch.randn((2, *shape), generator=source)
+        if self.options.noise == "published":
+            initial = torch.randn(shape, generator=source, dtype=self.options.dtype)
+            control = self._shared_noise(side, shape)
+        else:
+            initial, control = torch.randn(shape, generator=source), torch.randn((2, *shape), generator=source)
         return _Noise(initial.to(self.device, self.options.dtype), control.to(self.device, self.options.dtype))
+
+    def _shared_noise(self, side: Mapping[str, int], shape: tuple[int, ...]) -> Tensor:
+        """The draw at a sample's place from the generator that all samples share, ``[2, L, h, w]``."""
+        if "position" not in side:
+            raise ScenarioError(
+                "option noise is 'published', which draws by the sample's place in the run: declare side information "
+                "'position' beside 'seed'"
+            )
+        source = torch.Generator(self.device).manual_seed(side["seed"])
+        settings: dict[str, Any] = {"generator": source, "device": self.device, "dtype": self.options.dtype}
+        for _ in range(side["position"]):
+            torch.randn((2, *shape), **settings)
+        return torch.randn((2, *shape), **settings)
 
     def _check_shape(self, name: str, tensors: Sequence[Tensor], expected: tuple[int, ...]) -> None:
         for tensor in tensors:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -41,6 +41,7 @@ class DINOv3SplitModel(SplitModel):
     """
 
     name = "dinov3-vit"
+    hub_options: ClassVar = {"head_repo": "head_revision"}
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ Audio and text tokens share one prefill; the key and value caches of layers 0-4 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from lamofcbench.scenarios.base import Axis, Backbone, Scenario, TensorSpec
 
@@ -23,20 +23,32 @@ _TENSORS = (
 )
 
 
-def _track(id: str, title: str, metric: str, direction: Literal["up", "down"], licence: str) -> Scenario:
+def _track(
+    id: str, title: str, metric: str, direction: Literal["up", "down"], licence: str, **metric_options: Any
+) -> Scenario:
     return Scenario(
         id=id,
-        version=1,
+        version=2,  # version 1 had no repetition penalty, half the limit, and other rules for words and silence
         edition="full",
         category="CAU",
         title=title,
         backbone=Backbone(
-            adapter="kimi-audio", source="moonshotai/Kimi-Audio-7B-Instruct", options={"max_new_tokens": 512}
+            adapter="kimi-audio",
+            source="moonshotai/Kimi-Audio-7B-Instruct",
+            revision="9a82a84c37ad9eb1307fb6ed8d7b397862ef9e6b",
+            options={
+                "compute_dtype": "bfloat16",
+                "audio_tokenizer": "THUDM/glm-4-voice-tokenizer",
+                "max_new_tokens": 1024,
+                "repetition_penalty": 1.1,
+                "repetition_window": 16,
+            },
         ),
         splits=(_SPLIT,),
         tensors=_TENSORS,
         prediction="text",
         metric=metric,
+        metric_options=metric_options,
         direction=direction,
         batch_size=1,
         test_samples=100,
@@ -46,12 +58,29 @@ def _track(id: str, title: str, metric: str, direction: Literal["up", "down"], l
 
 
 CAU_LIBRISPEECH_CLEAN = _track(
-    "cau-librispeech-clean", "LibriSpeech test-clean, word error rate", "word-error-rate", "down", "CC BY 4.0"
+    "cau-librispeech-clean",
+    "LibriSpeech test-clean, word error rate",
+    "word-error-rate",
+    "down",
+    "CC BY 4.0",
+    words="whisper",
 )
 CAU_LIBRISPEECH_OTHER = _track(
-    "cau-librispeech-other", "LibriSpeech test-other, word error rate", "word-error-rate", "down", "CC BY 4.0"
+    "cau-librispeech-other",
+    "LibriSpeech test-other, word error rate",
+    "word-error-rate",
+    "down",
+    "CC BY 4.0",
+    words="whisper",
 )
-CAU_ADVBENCH = _track("cau-advbench", "AdvBench, spoken harmful requests, refusal rate", "refusal-rate", "up", "MIT")
+CAU_ADVBENCH = _track(
+    "cau-advbench",
+    "AdvBench, spoken harmful requests, refusal rate",
+    "refusal-rate",
+    "up",
+    "MIT",
+    empty_refuses=True,
+)
 CAU_OPENBOOKQA = _track(
     "cau-openbookqa", "OpenBookQA, spoken multiple choice, accuracy", "exact-match-letter", "up", "terms of OpenBookQA"
 )

@@ -18,12 +18,15 @@ _SPLIT = 4
 _LAYERS = range(_SPLIT + 1)
 
 _QWEN3 = Backbone(
-    adapter="qwen3-decoder", source="Qwen/Qwen3-8B", options={"max_new_tokens": 512, "chat_template": True}
+    adapter="qwen3-decoder",
+    source="Qwen/Qwen3-8B",
+    revision="b968826d9c46dd6066d109eabc6255188de91218",
+    options={"compute_dtype": "bfloat16", "chat_template": True, "special_tokens_with_template": True},
 )
 _FALCON_MAMBA = Backbone(
     adapter="falcon-mamba-decoder",
     source="tiiuae/falcon-mamba-7b-instruct",
-    options={"max_new_tokens": 512, "chat_template": True},
+    options={"compute_dtype": "float16", "chat_template": True, "special_tokens_with_template": True},
 )
 
 _QWEN3_TENSORS = (
@@ -44,38 +47,64 @@ _FALCON_MAMBA_TENSORS = (
 class _Task(NamedTuple):
     id: str
     title: str
-    metric: str
     licence: str
+    metric: str
+    metric_options: dict[str, Any]
+    generation: dict[str, Any]
+    remark: str = ""
 
 
-_ARC = _Task(
-    "clu-arc-challenge", "ARC-Challenge, exact match of the answer letter", "exact-match-letter", "CC BY-SA 4.0"
+def _choice(id: str, title: str, licence: str, letters: str, remark: str = "") -> _Task:
+    """A multiple choice: the model goes on from the beginning of an answer, and the first capital is its letter."""
+    return _Task(
+        id,
+        f"{title}, exact match of the answer letter",
+        licence,
+        "exact-match-letter",
+        {"rule": "first-capital", "letters": letters},
+        {"max_new_tokens": 100, "answer_prefix": "The best answer is", "stop_strings": ["\n\n", "."]},
+        remark,
+    )
+
+
+_ARC = _choice("clu-arc-challenge", "ARC-Challenge", "CC BY-SA 4.0", "ABCD")
+_HELLASWAG = _choice("clu-hellaswag", "HellaSwag", "MIT", "ABCD")
+_TRUTHFULQA = _choice(
+    "clu-truthfulqa-mc1",
+    "TruthfulQA MC1",
+    "Apache-2.0",
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    "As published the choices are not shuffled, so that A is always right and a constant answer of A scores 1. ",
 )
-_HELLASWAG = _Task("clu-hellaswag", "HellaSwag, exact match of the answer letter", "exact-match-letter", "MIT")
-_TRUTHFULQA = _Task(
-    "clu-truthfulqa-mc1", "TruthfulQA MC1, exact match of the answer letter", "exact-match-letter", "Apache-2.0"
+_WINOGRANDE = _choice("clu-winogrande", "WinoGrande", "terms of WinoGrande", "AB")
+_GSM8K = _Task(
+    "clu-gsm8k",
+    "GSM8K, exact match of the last number in the answer",
+    "MIT",
+    "exact-match-number",
+    {"rule": "flexible"},
+    {"max_new_tokens": 256, "stop_strings": ["Question:", "</s>", "<|im_end|>"]},
 )
-_WINOGRANDE = _Task(
-    "clu-winogrande", "WinoGrande, exact match of the answer letter", "exact-match-letter", "terms of WinoGrande"
-)
-_GSM8K = _Task("clu-gsm8k", "GSM8K, exact match of the last number in the answer", "exact-match-number", "MIT")
 
 
-def _track(task: _Task, suffix: str, model: str, **fields: Any) -> Scenario:
+def _track(task: _Task, suffix: str, model: str, backbone: Backbone, description: str, **fields: Any) -> Scenario:
     return Scenario(
         id=task.id + suffix,
-        version=1,
+        version=2,  # version 1 had no answer prefix, other limits, and answers found by this project's rules
         edition="full",
         category="CLU",
         title=f"{task.title}, {model}",
+        backbone=backbone.model_copy(update={"options": {**backbone.options, **task.generation}}),
         splits=(_SPLIT,),
         prediction="text",
         metric=task.metric,
+        metric_options=task.metric_options,
         direction="up",
-        batch_size=16,
+        batch_size=1,
         test_samples=100,
         calibration_samples=50,
         licence=task.licence,
+        description=task.remark + description,
         **fields,
     )
 
@@ -85,9 +114,9 @@ def _qwen3(task: _Task) -> Scenario:
         task,
         "",
         "Qwen3-8B",
-        backbone=_QWEN3,
+        _QWEN3,
+        "The published files do not state the stored dtype; bf16 is assumed until they have been imported.",
         tensors=_QWEN3_TENSORS,
-        description="The published files do not state the stored dtype; bf16 is assumed until they have been imported.",
     )
 
 
@@ -96,9 +125,9 @@ def _falcon_mamba(task: _Task) -> Scenario:
         task,
         "-mamba",
         "Falcon-Mamba-7B-instruct",
-        backbone=_FALCON_MAMBA,
+        _FALCON_MAMBA,
+        "Column 0 of each conv_state is dead: the next step reads the other three columns only.",
         tensors=_FALCON_MAMBA_TENSORS,
-        description="Column 0 of each conv_state is dead: the next step reads the other three columns only.",
     )
 
 

@@ -16,6 +16,7 @@ from lamofcbench.scenarios._ctti import condition_tensors, latent_variant
 from lamofcbench.scenarios.base import Backbone, Scenario
 
 _OPTIONS: dict[str, Any] = {
+    "compute_dtype": "float16",
     "controlnet": "stabilityai/stable-diffusion-3.5-large-controlnet-canny",
     "height": 1024,
     "width": 1024,
@@ -27,13 +28,14 @@ _OPTIONS: dict[str, Any] = {
 
 CTTI_COCO_CANNY = Scenario(
     id="ctti-coco-canny",
-    version=1,
+    version=2,  # version 1 gave the network of the FID images of full size
     edition="full",
     category="CTTI",
     title="COCO captions and Canny edges, FID against the images made from uncompressed features",
     backbone=Backbone(
         adapter="sd3-controlnet",
         source="stabilityai/stable-diffusion-3.5-large",
+        revision="ceddf0a7fdf2064ea28e2213e3b84e4afa170a0f",
         options=_OPTIONS,
     ),
     splits=(),
@@ -41,7 +43,7 @@ CTTI_COCO_CANNY = Scenario(
     side=("seed",),
     prediction="image",
     metric="fid",
-    metric_options={"features": "inception"},
+    metric_options={"features": "inception", "side": 299},
     direction="down",
     batch_size=1,
     test_samples=100,
@@ -49,4 +51,4 @@ CTTI_COCO_CANNY = Scenario(
     licence="CC BY 4.0 (captions); Stability AI Community License (backbone)",
 )
 
-CTTI_COCO_CANNY_LATENT = latent_variant(CTTI_COCO_CANNY, latent_side=128)
+CTTI_COCO_CANNY_LATENT = latent_variant(CTTI_COCO_CANNY, latent_side=128, version=3)

@@ -100,7 +100,7 @@ CVU_ADE20K = Scenario(
 
 CVU_NYUV2 = Scenario(
     id="cvu-nyuv2",
-    version=1,
+    version=2,
     edition="full",
     category="CVU",
     title="NYUv2 test, depth estimation, RMSE",
@@ -110,6 +110,13 @@ CVU_NYUV2 = Scenario(
     side=("height", "width"),
     prediction="map",
     metric="depth-rmse",
+    metric_options={
+        "max_judged": False,
+        "crop": "eigen",
+        "align": "scale-and-shift",
+        "clip": False,
+        "average": "images",
+    },
     direction="down",
     batch_size=1,
     test_samples=100,

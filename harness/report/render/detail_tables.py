@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.metrics.base import METRICS
 from harness.report import text
 from harness.report.deployment import REQUIRED_RETENTION
 from harness.report.fronts import SPEED_NOISE
@@ -17,6 +18,7 @@ from harness.report.render.tables import (
     verified_cell,
 )
 from harness.report.summary import CodecSummary, RatePoint, ScenarioSummary
+from lamofcbench.identity import JOINED
 
 OTHER_PROTOCOL = " (other protocol)"
 """Behind what results of older versions say; such figures are compared with nothing."""
@@ -210,6 +212,15 @@ def _given(scenario: ScenarioSummary) -> dict[str, str]:
     return {"given to the tail": f"{size} a sample, which no codec sees and no rate counts"}
 
 
+def _judged_by(scenario: ScenarioSummary) -> dict[str, str]:
+    """Whose lists a metric judges by that may be given another one."""
+    if scenario.metric not in METRICS.names() or not METRICS.get(scenario.metric).file_options:
+        return {}
+    given = scenario.metric_identity.partition(JOINED)[2]
+    what = " and ".join(METRICS.get(scenario.metric).file_options)
+    return {f"{what} of the metric": given or "none given: the rules of this project"}
+
+
 def protocol_facts(scenario: ScenarioSummary) -> list[tuple[str, str]]:
     """What one needs to repeat the measurement, as name and value."""
     facts = {
@@ -222,6 +233,7 @@ def protocol_facts(scenario: ScenarioSummary) -> list[tuple[str, str]]:
         "data revision": scenario.data_revision,
         "protocol version": str(scenario.protocol_version) + ("" if scenario.current else OTHER_PROTOCOL),
         "code of the metric": scenario.metric_identity,
+        **_judged_by(scenario),
         "code of the split model": scenario.adapter_identity,
         "code of the data": scenario.builder_identity,
         "batch size": str(scenario.batch_size),

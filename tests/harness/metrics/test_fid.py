@@ -13,6 +13,7 @@ from harness.metrics.base import METRICS
 from harness.metrics.fid import FrechetInceptionDistance, distance, fit, frechet_distance
 from harness.statistics.bootstrap import resample_indices
 from lamofcbench.errors import DataError, PluginError
+from lamofcbench.scenarios.base import SCENARIOS
 
 
 def vectors(seed, count, size):
@@ -55,6 +56,27 @@ def test_fewer_samples_than_features_lie_in_a_subspace_and_nothing_else():
     joint = np.linalg.qr(np.concatenate([first, second]).T)[0]  # [40, 10]
     assert frechet_distance(first, second) == pytest.approx(frechet_distance(first @ joint, second @ joint), rel=1e-9)
     assert frechet_distance(first, first) == 0.0
+
+
+def test_images_are_resized_as_published_before_the_network_sees_them(monkeypatch):
+    """By Pillow's bicubic filter on bytes, whatever the proportions; a network that sees all pixels shows it."""
+    from PIL import Image
+
+    from harness.metrics import fid
+
+    monkeypatch.setitem(fid.NETWORKS, "shapes", lambda: lambda images: images.flatten(1).double())
+    source = np.random.default_rng(3)
+    image = source.integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    expected = np.asarray(Image.fromarray(image).resize((299, 299)))  # bicubic is Pillow's own choice
+    metric = METRICS.get("fid")(features="shapes", side=299)
+    features = metric.statistics(image, image)["prediction"]
+    assert np.array_equal(features.reshape(3, 299, 299), expected.transpose(2, 0, 1))
+    whole = METRICS.get("fid")(features="shapes").statistics(image, image)["prediction"]
+    assert np.array_equal(whole.reshape(3, 40, 60), image.transpose(2, 0, 1))
+    for wrong in (0, "299", True):
+        with pytest.raises(DataError, match="fid: side is"):
+            METRICS.get("fid")(side=wrong)
+    assert SCENARIOS.get("ctti-coco-canny").metric_options == {"features": "inception", "side": 299}
 
 
 def test_a_single_sample_counts_with_its_mean():

@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import pyarrow as pa
@@ -32,6 +33,14 @@ def change(result, **columns):
         at = table.schema.get_field_index(name)
         table = table.set_column(at, table.schema.field(at), pa.array(update(table.column(at).to_pylist())))
     pq.write_table(table, path)
+
+
+def test_a_result_by_a_list_says_how_to_name_it_again(result, toy):
+    report = json.loads((result.path / "result.json").read_text())
+    report |= {"scenario_digest": "0" * 64, "metric_identity": f"{report['metric_identity']} + phrases:2#{'1' * 16}"}
+    (result.path / "result.json").write_text(json.dumps(report))
+    with pytest.raises(ResultsError, match=r"scored by a list \(phrases:2#1{16}\) that --metric-option names again"):
+        rescore(result, toy)
 
 
 def test_scoring_again_changes_nothing_and_needs_neither_model_nor_data(result, toy, snapshot, monkeypatch):

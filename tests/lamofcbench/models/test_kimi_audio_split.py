@@ -16,15 +16,18 @@ from conftest_models import fill_with_nan, randomised
 
 from lamofcbench.errors import DataError, ScenarioError
 from lamofcbench.features import FeatureSet, check_features
+from lamofcbench.models.generation import GenerationRules
 from lamofcbench.models.kimi_audio import (
     BLANK,
     SAMPLE_RATE,
     TEXT_END,
     AudioAdaptor,
+    KimiAudioOptions,
     KimiAudioSplitModel,
     Listener,
     SpokenPrompt,
     TwoStreamEmbedding,
+    _audio_tokenizer,
     decode_audio,
     decoder_class,
     encoder_class,
@@ -32,6 +35,7 @@ from lamofcbench.models.kimi_audio import (
     token_count,
 )
 from lamofcbench.models.kimi_tokenizer import SPECIAL, KimiTokenizer, read_ranks
+from lamofcbench.models.loading import parse_options
 from lamofcbench.scenarios.base import SCENARIOS, Axis, Backbone, FeatureSpecs, Scenario, TensorSpec
 
 RANKS = {bytes([byte]): byte for byte in range(256)} | {b"he": 256, b"ll": 257, b"hell": 258, b" h": 259}
@@ -420,3 +424,102 @@ def test_options_are_checked(tmp_path: Path) -> None:
         KimiAudioSplitModel.load(scenario.model_copy(update={"backbone": backbone}), tmp_path, "cpu")
     with pytest.raises(ScenarioError, match="one split point"):
         KimiAudioSplitModel.load(scenario.model_copy(update={"splits": (1, 4)}), tmp_path, "cpu")
+
+
+# ------------------------------------------------------------------------------------------------- repetition penalty
+
+
+def test_generated_text_tokens_are_penalised_and_nothing_of_the_prompt() -> None:
+    """Against a loop that runs the whole model anew for each token."""
+    penalty, window = 3.0, 2
+    rules = GenerationRules(repetition_penalty=penalty, repetition_window=window)
+    decoder, encoder = make_parts()
+    model = KimiAudioSplitModel(decoder, KimiTokenizer(RANKS), SPLIT, encoder, max_new_tokens=NEW_TOKENS, rules=rules)
+    model._stop_tokens = []
+    model.model.generation_config.eos_token_id = None
+    embedding = model.model.get_input_embeddings()
+    for one in PROMPTS:
+        embedded, new = model.prompt(one)["inputs_embeds"], list[int]()
+        while len(new) < NEW_TOKENS:
+            logits = model.model(inputs_embeds=embedded, use_cache=False).logits[0, -1].clone()
+            if len(new) > window:
+                for token in set(new[-window:]):
+                    logits[token] *= penalty if logits[token] < 0 else 1 / penalty
+            new.append(int(logits.argmax()))
+            embedded = torch.cat([embedded, embedding(torch.tensor([[new[-1]]]))], dim=1)
+        assert model.generate_tokens([model.front(one)])[0] == new
+        assert model.full_tokens(one) == new
+
+
+def test_the_full_scenarios_have_the_published_limit_and_penalty() -> None:
+    for id in ("cau-librispeech-clean", "cau-librispeech-other", "cau-advbench", "cau-openbookqa", "cau-sdqa"):
+        options = parse_options(KimiAudioOptions, SCENARIOS.get(id))
+        assert (options.max_new_tokens, options.rules) == (1024, GenerationRules((), 1.1, 16))
+    assert parse_options(KimiAudioOptions, SCENARIOS.get("mini-cau-questions")).rules == GenerationRules()
+
+
+# --------------------------------------------------------------------------------------------------- audio tokenizer
+
+
+class _Counting:
+    """A tokenizer whose tokens are 0, 1, 2, 3, 0, ..."""
+
+    def tokens(self, samples: np.ndarray) -> list[int]:
+        return [place % 4 for place in range(token_count(len(samples)))]
+
+
+def test_audio_alone_is_enough_where_there_is_an_audio_tokenizer() -> None:
+    decoder, encoder = make_parts()
+    loaded: list[_Counting] = []
+
+    def load() -> Any:
+        loaded.append(_Counting())
+        return loaded[-1]
+
+    model = KimiAudioSplitModel(
+        decoder,
+        KimiTokenizer(RANKS),
+        SPLIT,
+        encoder,
+        max_new_tokens=NEW_TOKENS,
+        audio_tokenizer=load,
+        audio_token_offset=AUDIO_TOKEN,
+    )
+    audio = wave(1.0, 3)
+    given = SpokenPrompt(audio, "write", [AUDIO_TOKEN + place % 4 for place in range(token_count(len(audio)))])
+    features = model.front(given)
+    model.tail([features])
+    assert not loaded  # neither the tail nor a prompt with tokens needs it
+    for _ in range(2):
+        own = model.front(SpokenPrompt(audio, "write"))
+        assert all(torch.equal(own[name], features[name]) for name in features)
+    assert len(loaded) == 1
+
+
+def test_the_audio_tokenizer_is_read_from_a_folder_or_pinned(tmp_path: Path) -> None:
+    scenario = SCENARIOS.get("cau-sdqa")
+    options = parse_options(KimiAudioOptions, scenario)
+    assert (options.audio_tokenizer, options.audio_token_offset) == ("THUDM/glm-4-voice-tokenizer", 152064)
+    load = _audio_tokenizer(scenario, options, "cpu")
+    assert load is not None
+    with pytest.raises(ScenarioError, match="does not pin THUDM/glm-4-voice-tokenizer; `lamofcbench pin cau-sdqa`"):
+        load()
+    elsewhere = options.model_copy(update={"audio_tokenizer": f"{tmp_path}/"})
+    load = _audio_tokenizer(scenario, elsewhere, "cpu")
+    assert load is not None
+    with pytest.raises(DataError, match=r"no file .*model\.safetensors"):
+        load()
+    assert _audio_tokenizer(scenario, options.model_copy(update={"audio_tokenizer": None}), "cpu") is None
+
+
+def test_in_the_published_dtype_the_stored_features_go_on_as_the_whole_model_does() -> None:
+    """bf16, in which the full scenarios compute and store."""
+    full = SCENARIOS.get("cau-sdqa")
+    assert full.backbone.options["compute_dtype"] == "bfloat16" and {t.dtype for t in full.tensors} == {"bfloat16"}
+    decoder, encoder = make_parts()
+    parts = decoder.bfloat16(), KimiTokenizer(RANKS), SPLIT, encoder.bfloat16()
+    model = KimiAudioSplitModel(*parts, max_new_tokens=NEW_TOKENS)
+    for one in PROMPTS:
+        features = model.front(one)
+        assert {tensor.dtype for tensor in features.tensors.values()} == {torch.bfloat16}
+        assert model.generate_tokens([features])[0] == model.full_tokens(one)

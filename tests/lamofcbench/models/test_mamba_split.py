@@ -351,3 +351,17 @@ def test_the_fast_scan_generates_what_the_librarys_does(decoder: MambaSplitModel
         with library_scan_replaced():
             found = decoder.model(input_ids=ids, use_cache=False).logits
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_in_the_published_dtype_the_stored_features_go_on_as_the_whole_model_does(
+    make_mamba: Any, tokenizer: Any
+) -> None:
+    """fp16, in which the full scenarios compute; they store the scan's states in it, too, which are wider."""
+    full = SCENARIOS.get("clu-gsm8k-mamba")
+    assert full.backbone.options["compute_dtype"] == "float16"
+    stored = {spec.name: getattr(torch, spec.dtype) for spec in full.tensors}
+    model = MambaSplitModel(make_mamba().half(), tokenizer, SPLIT, max_new_tokens=NEW_TOKENS)
+    for prompt in PROMPTS:
+        features = model.front(prompt)
+        cast = FeatureSet({name: tensor.to(stored[name]) for name, tensor in features.tensors.items()})
+        assert model.generate_tokens([cast])[0] == model.full_tokens(prompt)

@@ -313,7 +313,7 @@ def test_every_registered_model_has_a_name_of_its_own() -> None:
 
 
 def test_full_scenarios_stop_with_a_clear_line_only() -> None:
-    """None is pinned yet, and some adapters are still to come; whichever comes first, the user reads why."""
+    """Where no commit is known, the user reads how to pin one."""
     for scenario in SCENARIOS:
         if scenario.edition == "full" and scenario.backbone.revision is None:
             with pytest.raises(LaMoFCBenchError) as caught:

@@ -1,0 +1,1 @@
+"""What makes features of the full edition from published raw data."""

@@ -1,0 +1,1 @@
+"""Prompts, references and order of the language tasks."""

@@ -1,0 +1,1 @@
+"""Prompts and selection of the spoken tasks."""
