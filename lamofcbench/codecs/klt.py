@@ -105,6 +105,11 @@ class KltCodec(Codec):
             if not UNCODED <= lowest <= highest < len(self._tables):
                 raise CodecError(f"codec {self.name!r} has no table for each coefficient")
 
+    def places_and_scales(self) -> tuple[list[int], list[Matrix]]:
+        """Of each group of tensors, over how many rows its places repeat, and what each column is divided by."""
+        states = [BlockState.of(index, self.state) for index in range(len(self._groups))]
+        return [int(each.places) for each in states], [each.scale.numpy() for each in states]
+
     @functools.cached_property
     def _groups(self) -> list[RowGroup]:
         return row_groups(self.specs)
