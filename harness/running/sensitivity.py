@@ -14,6 +14,7 @@ From calibration samples alone, through their uncoded features and what a draft 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -31,6 +32,7 @@ from safetensors.torch import save as safetensors_bytes
 from harness.results import store
 from harness.running import environment, plan
 from harness.running.launch import Team
+from harness.running.responses import has_response
 from harness.statistics.divergence import divergence
 from harness.statistics.surprise import surprise
 from lamofcbench import provenance
@@ -41,7 +43,8 @@ from lamofcbench.codecs.sensitivity import HALVES, Sensitivity, SensitivitySums,
 from lamofcbench.errors import CodecError, DataError, ScenarioError
 from lamofcbench.features import FeatureSet
 from lamofcbench.identity import identity_of
-from lamofcbench.models.base import MODELS, SplitModel
+from lamofcbench.locks import LOCKS_DIRECTORY, locked
+from lamofcbench.models.base import SplitModel
 from lamofcbench.scenarios.base import Scenario
 from lamofcbench.storage.calibration import Calibration
 from lamofcbench.storage.reader import SplitReader, open_split
@@ -59,12 +62,6 @@ LARGEST_STEP = 2.0**20
 """At which nothing but means is left."""
 BATCH_ELEMENTS = 2**20
 """Feature points whose gradients are taken together; a sample of more goes alone."""
-
-
-def has_response(scenario: Scenario) -> bool:
-    """Whether the split model of a scenario shows responses, as far as its class says."""
-    adapter = MODELS.get(scenario.backbone.adapter, relative_to=scenario.origin)
-    return adapter.response is not SplitModel.response
 
 
 @dataclass(frozen=True)
@@ -139,11 +136,18 @@ class TailSensitivity:
             return None
         return found if found.origin == self.origin else None
 
-    def computed(self, team: Team) -> Sensitivity:
-        """The sensitivity, by all processes together, each of which gets it."""
-        chosen = team.from_leader(self._planned)
-        team.together(lambda: self._compute_shards(chosen, team))
-        team.from_leader(lambda: self._finish(chosen))
+    def computed(self, team: Team | None = None) -> Sensitivity:
+        """The sensitivity, computed as far as it is not there yet.
+
+        Args:
+            team: the processes that share the work, all of which call this; None for this one alone.
+        """
+        team = team or Team()
+        with contextlib.ExitStack() as turn:  # runs that want the same one take turns; the next one finds it
+            chosen = team.from_leader(lambda: self._begin(turn))
+            if chosen is not None:
+                team.together(lambda: self._compute_shards(chosen, team))
+                team.from_leader(lambda: self._finish(chosen))
         found = self.read()
         if found is None:
             raise DataError(f"{self.file} vanished while it was in use; rerun the same command")
@@ -154,6 +158,13 @@ class TailSensitivity:
     @property
     def _plan_file(self) -> Path:
         return self._folder / "plan.json"
+
+    def _begin(self, turn: contextlib.ExitStack) -> Plan | None:
+        """The plan of what is to be computed, once it is this run's turn; None where nothing is."""
+        if self.read() is None:
+            doing = f"computing the sensitivity of {self.scenario.ref}"
+            turn.enter_context(locked(self._folder.parent / LOCKS_DIRECTORY / f"{self._folder.name}.lock", doing))
+        return self._planned() if self.read() is None else None
 
     def _planned(self) -> Plan:
         """The plan, made unless there is one."""
@@ -216,8 +227,6 @@ class TailSensitivity:
         return plan.share(plan.batch_plan(len(self._split), self.scenario.batch_size), shard, SHARDS)
 
     def _compute_shards(self, chosen: Plan, team: Team) -> None:
-        if self.read() is not None:
-            return
         drafts: list[Codec] = []
         for shard in range(team.rank, SHARDS, team.size):
             batches = self._batches_of(shard)
@@ -240,8 +249,6 @@ class TailSensitivity:
 
     def _finish(self, chosen: Plan) -> None:
         """Adds up the shards, even ones to one half and odd ones to the other."""
-        if self.read() is not None:
-            return
         draft = self._draft(chosen.steps[0])
         halves = [self._sums(draft) for _ in range(HALVES)]
         for shard in range(SHARDS):

@@ -271,7 +271,7 @@ class _GroupSums:
             np.add.at(self.squares[kind], draw.integers(FACTOR_ROWS, size=len(chosen)), chosen * signs[:, None])
         places = self.profiles.places
         if self.across.size and self.profiles.fits(len(rows)):
-            for pattern in rows.reshape(-1, places, rows.shape[1]):
+            for pattern in rows.reshape(len(rows) // places, places, rows.shape[1]):
                 self.across += _product(pattern, pattern.T)
 
 

@@ -126,8 +126,9 @@ def block_state(
         tables=torch.from_numpy(tables),
         residual_tables=torch.from_numpy(residual_tables),
         rows=None if chosen.rows is None else torch.from_numpy(chosen.rows).half(),
-        **({} if chosen.weighting is None else stored_weighting(chosen.weighting.kept(kept))),
     )
+    if chosen.weighting is not None:
+        state = replace(state, **stored_weighting(chosen.weighting.kept(kept)))
     known = fitted.dictionary
     if known is None:
         return state

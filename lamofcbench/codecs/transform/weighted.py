@@ -83,8 +83,10 @@ def weighted(rows: Prepared, sensitivity: RowSensitivity, rank: int) -> tuple[Es
         column in the metric.
     """
     rank = max(min(rank, rows.group.width), 0)
+    if not rank or not sum(map(len, rows.centred)):
+        return None, 1.0
     fit: _Wide | _Exact = (_Wide if sensitivity.is_factored else _Exact)(rows, sensitivity, rank)
-    if fit.mixing is None or not rank:
+    if fit.mixing is None:
         return None, fit.mean_weight
     folds = min(FOLDS, len(rows.centred))
     whole = fit.weighting(range(folds))
@@ -137,7 +139,7 @@ class _Fit:
         scatter, count = torch.zeros(places, places, dtype=torch.float64), 0
         for number, values in enumerate(self.rows.centred):
             if number % self.folds in folds and self.rows.profiles.fits(len(values)):
-                for pattern in torch.from_numpy(values).reshape(-1, places, values.shape[1]):
+                for pattern in torch.from_numpy(values).reshape(len(values) // places, places, values.shape[1]):
                     scatter += (pattern @ pattern.T).double()
                     count += pattern.shape[1]
         if not count or not float(scatter.trace()):
