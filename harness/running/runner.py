@@ -295,9 +295,7 @@ class ScenarioRunner:
 
     def _is_yet_to_be_fitted(self, codec: Codec) -> bool:
         directory = store.codec_directory(self.settings.results, self.scenario.ref, codec.name)
-        record = fitting.fit_record(
-            codec, self.scenario, self.calibration, self.settings.seed, self._tail_of(codec)
-        )
+        record = fitting.fit_record(codec, self.scenario, self.calibration, self.settings.seed, self._tail_of(codec))
         return self._find_fitted(directory, codec, record) is None
 
     def _find_fitted(self, directory: Path, codec: Codec, record: dict[str, Any]) -> Codec | None:

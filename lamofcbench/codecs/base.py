@@ -398,9 +398,7 @@ class CalibrationSamples:
         sensitivity: how the tail's response depends on the features; None for codecs that do not ask for it.
     """
 
-    def __init__(
-        self, samples: Iterable[FeatureSet], codec: Codec, sensitivity: Sensitivity | None = None
-    ) -> None:
+    def __init__(self, samples: Iterable[FeatureSet], codec: Codec, sensitivity: Sensitivity | None = None) -> None:
         self._samples, self._codec, self.sensitivity = samples, codec, sensitivity
 
     def __iter__(self) -> Iterator[FeatureSet]:

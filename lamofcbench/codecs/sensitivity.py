@@ -116,6 +116,18 @@ class Sensitivity:
     groups: tuple[RowSensitivity, ...]
     origin: str
 
+    @property
+    def mean_weight(self) -> float:
+        """The mean square of a column's gradient over all rows of all groups; 0 where no gradient arrives."""
+        squares = values = 0.0
+        for each in self.groups:
+            rows = each.counts.sum(0)
+            for kind in range(each.kinds):
+                metric = each.metric(kind)
+                squares += float(rows[kind]) * float(np.square(metric).sum() if each.is_factored else np.trace(metric))
+            values += float(rows.sum()) * each.group.width
+        return squares / values if values else 0.0
+
     def of(self, name: str) -> RowSensitivity:
         """That of the group which a tensor belongs to.
 

@@ -35,6 +35,9 @@ from lamofcbench.scenarios.base import Axis
 STATE_VALUES = 2**24
 """Values that the transforms of a codec have together where no rank is stated; two bytes each."""
 
+LEAST_WEIGHT = 1e-9
+"""Of the mean weight of all columns: what a column has at least."""
+
 Matrix = NDArray[np.float32]
 Index = NDArray[np.intp]
 
@@ -165,12 +168,13 @@ def _fit_in_metric(
     A group for which no weights do better gets a transform of features alone, as large as the group matters.
     """
     values = sum(2 * known.kinds * known.group.width**2 for known in sensitivity.groups)
+    floor = LEAST_WEIGHT * sensitivity.mean_weight or 1.0  # of a tail that answers to nothing, all is worth the same
     made: list[tuple[Fitted, Estimate | None, float]] = []
     plain = in_metric = 0.0
     for group, known in zip(groups, sensitivity.groups, strict=True):
         fitted, rows = _prepare(group, calibration)
         bound = STATE_VALUES * group.width // max(values, 1) if rank is None else rank
-        found, weight = weighted(rows, known, bound)
+        found, weight = weighted(rows, known, bound, floor)
         energy = _energy(rows.centred)
         plain += energy
         in_metric += weight * energy if found is None else _energy(found.coefficients)
@@ -179,7 +183,9 @@ def _fit_in_metric(
         made.append((fitted, found, weight))
     unit = np.sqrt(in_metric / plain) if plain > 0 and in_metric > 0 else 1.0
     return [
-        _in_units(fitted, unit / np.sqrt(weight)) if found is None else replace(fitted, candidates=(scaled(found, unit),))
+        _in_units(fitted, unit / np.sqrt(weight))
+        if found is None
+        else replace(fitted, candidates=(scaled(found, unit),))
         for fitted, found, weight in made
     ]
 
@@ -197,7 +203,9 @@ def _in_units(fitted: Fitted, size: float) -> Fitted:
         scale=(fitted.scale * size).astype(np.float32),
         deviations=fitted.deviations / size,
         mean=(fitted.mean / size).astype(np.float32),
-        dictionary=None if dictionary is None else replace(dictionary, units=(dictionary.units / size).astype(np.float32)),
+        dictionary=None
+        if dictionary is None
+        else replace(dictionary, units=(dictionary.units / size).astype(np.float32)),
         candidates=tuple(scaled(each, size) for each in fitted.candidates),
     )
 

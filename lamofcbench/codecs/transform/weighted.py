@@ -70,13 +70,14 @@ class Prepared:
     scale: Matrix
 
 
-def weighted(rows: Prepared, sensitivity: RowSensitivity, rank: int) -> tuple[Estimate | None, float]:
+def weighted(rows: Prepared, sensitivity: RowSensitivity, rank: int, floor: float) -> tuple[Estimate | None, float]:
     """Fits a transform in the tail's metric.
 
     Args:
         rows: of calibration samples.
         sensitivity: of the same tensors.
         rank: the most directions that the transform keeps.
+        floor: the least weight of a column, for tensors that no gradient arrives at.
 
     Returns:
         The transform, None where no weights do better on samples that they were not fitted to; and the mean weight of a
@@ -84,8 +85,8 @@ def weighted(rows: Prepared, sensitivity: RowSensitivity, rank: int) -> tuple[Es
     """
     rank = max(min(rank, rows.group.width), 0)
     if not rank or not sum(map(len, rows.centred)):
-        return None, 1.0
-    fit: _Wide | _Exact = (_Wide if sensitivity.is_factored else _Exact)(rows, sensitivity, rank)
+        return None, floor
+    fit: _Wide | _Exact = (_Wide if sensitivity.is_factored else _Exact)(rows, sensitivity, rank, floor)
     if fit.mixing is None:
         return None, fit.mean_weight
     folds = min(FOLDS, len(rows.centred))
@@ -121,8 +122,8 @@ def weighted(rows: Prepared, sensitivity: RowSensitivity, rank: int) -> tuple[Es
 class _Fit:
     """What both ways to fit share: the transform over places."""
 
-    def __init__(self, rows: Prepared, sensitivity: RowSensitivity, rank: int) -> None:
-        self.rows, self.rank = rows, rank
+    def __init__(self, rows: Prepared, sensitivity: RowSensitivity, rank: int, floor: float) -> None:
+        self.rows, self.rank, self.floor = rows, rank, floor
         self.folds = min(FOLDS, len(rows.centred))
         same_places = sensitivity.places == rows.profiles.places
         self.kinds = sensitivity.kinds if same_places else 1
@@ -169,8 +170,8 @@ class _Fit:
 class _Exact(_Fit):
     """With matrices over columns."""
 
-    def __init__(self, rows: Prepared, sensitivity: RowSensitivity, rank: int) -> None:
-        super().__init__(rows, sensitivity, rank)
+    def __init__(self, rows: Prepared, sensitivity: RowSensitivity, rank: int, floor: float) -> None:
+        super().__init__(rows, sensitivity, rank, floor)
         width = rows.group.width
         self._scatters = np.zeros((self.folds, self.kinds, width, width))
         self._counts = np.zeros((self.folds, self.kinds))
@@ -200,8 +201,7 @@ class _Exact(_Fit):
         common = np.asarray(sum(n * m for n, m in zip(counts, every, strict=True))) / max(float(counts.sum()), 1.0)
         if self.kinds == 1:
             every = [common]
-        floor = LEAST_TRACE * max(float(np.trace(common)), np.finfo(np.float64).tiny) / len(common)
-        return [matrix + floor * np.eye(len(matrix)) for matrix in every]
+        return [matrix + self.floor * np.eye(len(matrix)) for matrix in every]
 
     def _halves(self, first: list[Wide], second: list[Wide]) -> list[Halves]:
         even, odd = (range(start, self.folds, 2) for start in (0, 1))
@@ -243,14 +243,14 @@ class _Wide(_Fit):
 
     mixing = DEFAULT_MIXING
 
-    def __init__(self, rows: Prepared, sensitivity: RowSensitivity, rank: int) -> None:
-        super().__init__(rows, sensitivity, rank)
+    def __init__(self, rows: Prepared, sensitivity: RowSensitivity, rank: int, floor: float) -> None:
+        super().__init__(rows, sensitivity, rank, floor)
         self.kinds = 1
         counts = sensitivity.counts.sum(0)
         shares = np.sqrt(counts / max(float(counts.sum()), 1.0))
         parts = [share * converted(sensitivity, kind, rows.scale) for kind, share in enumerate(shares)]
         factor = np.concatenate(parts)
-        own = diagonal(rows.group, factor, factored=True)
+        own = diagonal(rows.group, factor, factored=True) + floor
         self.mean_weight = float(own.mean())
         self._root = (factor / np.sqrt(1.0 + self.mixing)).astype(np.float32)  # [r, C]
         weight = np.maximum(self.mixing * own / (1.0 + self.mixing), np.finfo(np.float32).tiny)
@@ -272,10 +272,6 @@ class _Wide(_Fit):
         synthesis = np.linalg.solve(gram, products).T
         pair = Pair(analysis, synthesis, np.diagonal(gram))
         return self._weighting([pair], 1.0 / self._weights.astype(np.float64), folds, self.mixing)
-
-
-LEAST_TRACE = 1e-9
-"""Where no gradient arrives at all, a column matters this part of what columns matter on average."""
 
 
 def _halved(matrix: Wide, directions: int) -> tuple[NDArray[np.float16], Matrix]:
