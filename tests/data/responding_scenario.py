@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from toy_scenario import PROTOTYPES, TOY, WIDTH, ToyBuilder, ToyModel
 from torch import Tensor
+from toy_scenario import PROTOTYPES, TOY, WIDTH, ToyBuilder, ToyModel
 
 from lamofcbench.features import FeatureSet
 from lamofcbench.scenarios.base import Backbone
