@@ -109,7 +109,7 @@ test_samples.__test__ = False  # type: ignore[attr-defined]  # it is no test, wh
 
 
 def sensitivity(specs: FeatureSpecs, samples: Sequence[FeatureSet]) -> Sensitivity:
-    """What a tail might tell of these samples, for codecs that ask: gradients in few directions, the same everywhere."""
+    """What a tail might tell of these samples, for codecs that ask; the same on every machine."""
     groups = row_groups(specs)
     ragged = [any(isinstance(axis, Axis) for axis in group.row_axes) for group in groups]
     rows = [math.prod(n for n in group.row_axes if isinstance(n, int)) for group in groups]

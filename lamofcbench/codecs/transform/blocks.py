@@ -47,8 +47,8 @@ class BlockState:
         units: of the entries' columns, float32 ``[C]``.
         levels: of the entries, int8 ``[N]``.
         entry_frequencies: of the tokens of entry numbers, int32.
-        analyses: with a transform in the tail's metric, all that a `Weighting` holds, under its names; the analysis over
-            places in `rows`.
+        analyses, gains, syntheses, lifts, back, units_of_steps: with a transform in the tail's metric, what a
+            `Weighting` holds; its analysis over places is in ``rows``.
     """
 
     places: Tensor

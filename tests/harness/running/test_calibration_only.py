@@ -81,7 +81,7 @@ def weights(tmp_path_factory):
 
 
 class MadeUp:
-    """Stands in for the sensitivity of a tail that shows no responses; `test_sensitivity` holds the real one to this."""
+    """Stands in for the sensitivity of a tail that shows no responses."""
 
     def __init__(self, scenario, data):
         self.scenario, self.data = scenario, data
