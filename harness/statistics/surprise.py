@@ -9,7 +9,6 @@ empirical Fisher approximation", arXiv 1905.12558.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import assert_never
 
 import torch
 from torch import Tensor
@@ -30,7 +29,12 @@ def surprise(
         decoded: of the same shape.
         lengths: how many of the N positions of each sample count.
         generator: on the CPU, so that all devices draw the same.
+
+    Raises:
+        ValueError: if responses are of another kind.
     """
+    if kind not in ("logits", "values"):
+        raise ValueError(f"no surprise is defined for responses of kind {kind!r}")
     total = decoded.new_zeros((), dtype=torch.float32)
     for was, found, length in zip(original.detach(), decoded, lengths, strict=True):
         if not length:
@@ -39,10 +43,8 @@ def surprise(
         if kind == "logits":
             chosen = torch.multinomial(was.softmax(-1).cpu(), 1, generator=generator).to(found.device)
             total = total - found.log_softmax(-1).gather(-1, chosen).sum()
-        elif kind == "values":
+        else:
             variance = (found.detach() - was).square().mean().clamp(min=torch.finfo(torch.float32).tiny)
             noise = torch.randn(was.shape, generator=generator).to(found.device)
             total = total + (found - was - variance.sqrt() * noise).square().sum() / (2 * variance)
-        else:
-            assert_never(kind)
     return total

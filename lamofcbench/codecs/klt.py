@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from lamofcbench.codecs import integers
-from lamofcbench.codecs.base import Codec
+from lamofcbench.codecs.base import CalibrationSamples, Codec
 from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder, TableStack, least_bytes
 from lamofcbench.codecs.transform.blocks import Block, BlockState
 from lamofcbench.codecs.transform.choice import cheapest
@@ -64,7 +64,7 @@ class KltCodec(Codec):
     needs_calibration = True
     paper = "https://doi.org/10.1109/79.952802"  # Goyal, Theoretical foundations of transform coding
 
-    def learn(self, calibration: Iterable[FeatureSet]) -> Mapping[str, Tensor]:
+    def learn(self, calibration: CalibrationSamples) -> Mapping[str, Tensor]:
         """A block a group of tensors, and the tables that all of them share."""
         return self._learned(fit_groups(self._groups, calibration, self.params.rank))
 

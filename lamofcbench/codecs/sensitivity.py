@@ -146,7 +146,7 @@ class Sensitivity:
 
     def save(self, file: Path) -> None:
         """Writes a safetensors file, whole or not at all."""
-        tensors = {}
+        tensors: dict[str, Tensor] = {}
         for index, each in enumerate(self.groups):
             arrays = {"scale": each.scale, "counts": each.counts, "squares": each.squares, "across": each.across}
             tensors |= {f"{index}.{n}": torch.from_numpy(a).contiguous() for n, a in arrays.items() if a is not None}
