@@ -84,7 +84,7 @@ def codec_outputs(name: str) -> Measured:
     outputs = {}
     for index in chosen:
         params = codec_class.make_params(points[index])
-        codec = codec_class(conformance.SPECS, params).fit(conformance.calibration_samples())
+        codec = conformance.fit(codec_class(conformance.SPECS, params), conformance.calibration_samples())
         for kind, tokens, frames in (("typical", 17, 2), ("heavy", 33, 0))[: 1 if name in SLOW_CODECS else 2]:
             sample = conformance.make_sample(kind, tokens, frames)
             outputs[f"{codec!r} {kind}"] = _coded(codec, sample)

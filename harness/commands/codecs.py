@@ -10,6 +10,7 @@ from typing import Any
 from harness.commands import _common
 
 HELP = "list the codecs and their parameters"
+MARKS = ("lossless", "needs_calibration", "needs_sensitivity")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +31,7 @@ def run(args: argparse.Namespace) -> None:
             entry["name"],
             ", ".join(f"{name}={default}" for name, default in entry["params"].items()),
             len(entry["rate_points"]),
-            " ".join(word for word in ("lossless", "needs_calibration") if entry[word]).replace("_", " "),
+            " ".join(word for word in MARKS if entry[word]).replace("_", " "),
             entry["summary"] if entry["unavailable"] is None else f"unavailable: {entry['unavailable']}",
         )
         for entry in described
@@ -51,6 +52,7 @@ def _describe(codec: Any) -> dict[str, Any]:
         ],
         "lossless": codec.lossless,
         "needs_calibration": codec.needs_calibration,
+        "needs_sensitivity": codec.needs_sensitivity,
         "paper": codec.paper,
         "unavailable": codec.unavailable(),
     }

@@ -47,8 +47,21 @@ def run(args: argparse.Namespace) -> None:
     split = open_split(scenario, args.split, args.data)
     if not 0 <= args.index < len(split):
         raise DataError(f"no sample {args.index}: the {args.split} split holds 0 to {len(split) - 1}")
-    codec = fitting.fit(codecs[0], Calibration(scenario, args.data), args.seed)
+    tail = _tail_of(codecs[0], scenario, args)
+    codec = fitting.fit(codecs[0], Calibration(scenario, args.data), args.seed, tail)
     data = codec.encode(split.features(args.index))
-    fitting.save(codec, directory, fitting.fit_record(codecs[0], scenario, split, args.seed))
+    fitting.save(codec, directory, fitting.fit_record(codecs[0], scenario, split, args.seed, tail))
     write_bytes(args.output, data)
     print(args.output, directory, sep="\n")
+
+
+def _tail_of(codec, scenario, args):  # type: ignore[no-untyped-def]  # imported late
+    """What tells a codec of the tail's sensitivity, kept in the cache folder; None where it does not ask."""
+    if not codec.needs_sensitivity or codec.state:
+        return None
+    from harness.running.sensitivity import TailSensitivity
+    from lamofcbench.models.loading import load_model
+    from lamofcbench.storage.cache import cache_folder
+
+    folder = cache_folder() / "sensitivity"
+    return TailSensitivity(scenario, args.data, lambda: load_model(scenario, device="cpu"), folder, args.seed)

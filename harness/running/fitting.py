@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.results import store
 from harness.running import environment
+from harness.running.sensitivity import TailSensitivity
 from lamofcbench import identity
 from lamofcbench.atomic import replacing, write_json
 from lamofcbench.codecs.base import Codec
@@ -25,19 +26,32 @@ from lamofcbench.user_files.modules import tree_of
 _CLASS_TOKENS: weakref.WeakKeyDictionary[type[Codec], str] = weakref.WeakKeyDictionary()
 
 
-def fit(codec: Codec, calibration: Calibration, seed: int) -> Codec:
+def fit(codec: Codec, calibration: Calibration, seed: int, tail: TailSensitivity | None = None) -> Codec:
     """The codec, fitted where it needs to be and is not yet.
+
+    Args:
+        codec: fitted or not.
+        calibration: what it is fitted on.
+        seed: of the run.
+        tail: computes the sensitivity of the scenario's tail; None for codecs that need none.
 
     Raises:
         CodecError: if fitting fails.
     """
     if not codec.needs_calibration or codec.state:
         return codec
+    sensitivity = tail.computed() if tail is not None and codec.needs_sensitivity else None
     environment.seed_everything(seed)
-    return codec.fit(calibration)
+    return codec.fit(calibration) if sensitivity is None else codec.fit(calibration, sensitivity)
 
 
-def fit_record(codec: Codec, scenario: Scenario, data: Calibration | SplitReader, seed: int) -> dict[str, Any]:
+def fit_record(
+    codec: Codec,
+    scenario: Scenario,
+    data: Calibration | SplitReader,
+    seed: int,
+    tail: TailSensitivity | None = None,
+) -> dict[str, Any]:
     """What decides a fitted codec: ``fit.json``.
 
     Args:
@@ -45,8 +59,10 @@ def fit_record(codec: Codec, scenario: Scenario, data: Calibration | SplitReader
         scenario: whose calibration split it is fitted on.
         data: that split, or another one of the same data.
         seed: of the run.
+        tail: of whose sensitivity the codec learns, if it does.
     """
     return {
+        **({} if tail is None else {"sensitivity": tail.origin}),
         "unfitted_fingerprint": codec.fingerprint.hex(),
         "scenario": scenario.ref,
         "data_revision": data.data_revision,

@@ -34,13 +34,14 @@ from harness.results import scoring, store
 from harness.results.journal import JournalEntry, JournalWriter
 from harness.results.record import to_json
 from harness.results.result import PROTOCOL_VERSION, CodecRecord, Result, VerificationRecord
-from harness.running import environment, fitting, plan, verification
+from harness.running import environment, fitting, plan, sensitivity, verification
 from harness.running.decoding_process import DecodingProcess
 from harness.running.fidelity import Fidelity
 from harness.running.launch import Team
 from harness.running.pipeline import Pipeline
 from harness.running.references import check_references
 from harness.running.selection import anchor_and_floor
+from harness.running.sensitivity import TailSensitivity
 from harness.running.settings import RunSettings
 from harness.running.verification import Decoder
 from lamofcbench import provenance
@@ -169,6 +170,21 @@ class ScenarioRunner:
         """Compares responses, whatever the codec; None where the model shows none."""
         return None if self.model.response_kind is None else Fidelity(self.model)
 
+    @functools.cached_property
+    def _tail_sensitivity(self) -> TailSensitivity:
+        folder = self.settings.results / sensitivity.FOLDER
+        return TailSensitivity(
+            self.scenario, self.settings.data, lambda: self.model, folder, self.settings.seed, self.device
+        )
+
+    def _tail_of(self, codec: Codec) -> TailSensitivity | None:
+        """What tells a codec of the tail's sensitivity; None where it does not ask.
+
+        Raises:
+            ScenarioError: if it does, and the model shows no responses.
+        """
+        return self._tail_sensitivity if codec.needs_sensitivity and not codec.state else None
+
     @property
     def samples(self) -> int:
         """How many samples the report covers."""
@@ -193,6 +209,9 @@ class ScenarioRunner:
 
     def run_codec(self, codec: Codec) -> Finished:
         """The result of one codec, computed as far as it is not there yet."""
+        tail = self._tail_of(codec)
+        if tail is not None and self.team.from_leader(lambda: self._is_yet_to_be_fitted(codec)):
+            tail.computed(self.team)  # by all processes; fitting, in the leading one, finds it
         with contextlib.ExitStack() as turn:
             prepared = self.team.from_leader(lambda: self._prepare(codec, turn))
             result = prepared.result
@@ -265,15 +284,21 @@ class ScenarioRunner:
         directory = store.codec_directory(self.settings.results, self.scenario.ref, codec.name)
         needs_fit = codec.needs_calibration and not codec.state
         data = self.calibration if needs_fit else self.test
-        record = fitting.fit_record(codec, self.scenario, data, self.settings.seed)
+        tail = self._tail_of(codec) if needs_fit else None
+        record = fitting.fit_record(codec, self.scenario, data, self.settings.seed, tail)
         fitted = self._find_fitted(directory, codec, record) if needs_fit else codec
         if fitted is None and turn is not None:
             file = store.lock_file(self.settings.results, *directory.parts[-2:], f"fit-{store.config_hash(record)}")
             turn.enter_context(locked(file, f"fitting {codec!r} on {self.scenario.ref}"))
             fitted = self._find_fitted(directory, codec, record)
         if fitted is None:
-            fitted = fitting.fit(codec, self.calibration, self.settings.seed)
+            fitted = fitting.fit(codec, self.calibration, self.settings.seed, tail)
         return fitted, store.ResultFolder(directory / store.config_hash(self._config(fitted))), record
+
+    def _is_yet_to_be_fitted(self, codec: Codec) -> bool:
+        directory = store.codec_directory(self.settings.results, self.scenario.ref, codec.name)
+        record = fitting.fit_record(codec, self.scenario, self.calibration, self.settings.seed, self._tail_of(codec))
+        return self._find_fitted(directory, codec, record) is None
 
     def _find_fitted(self, directory: Path, codec: Codec, record: dict[str, Any]) -> Codec | None:
         if self.settings.overwrite == "always" or fitting.is_anonymous(codec):

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from harness.results.result import ANCHOR, FLOOR
+from harness.running.responses import has_response
 from lamofcbench.codecs.base import Codec
 from lamofcbench.codecs.registry import CODECS, make_codecs
 from lamofcbench.errors import CodecError, LaMoFCBenchError
@@ -56,7 +57,8 @@ def select_codecs(
     """The codecs of SPECs, classes (their ladder) and objects, for one scenario; each configuration once.
 
     Args:
-        codecs: what the user named; ``all`` stands for every registered codec that this machine can run.
+        codecs: what the user named; ``all`` stands for every registered codec that this machine can run, on a tail
+            that shows what they ask for.
         scenario: for whose tensors.
         trust_code: allow a saved codec to run the Python source that came with it.
         points: how many rate points of each ladder to keep; None for all.
@@ -67,16 +69,20 @@ def select_codecs(
     if points is not None and points < 1:
         raise LaMoFCBenchError(f"points is {points}; at least 1 rate point is needed")
     found: dict[bytes, Codec] = {}
-    for like in _expanded(codecs):
+    for like in _expanded(codecs, scenario):
         for codec in _thinned(_codecs_of(like, scenario, trust_code), points):
             found.setdefault(codec.fingerprint, codec)
     return list(found.values())
 
 
-def _expanded(codecs: Iterable[CodecLike]) -> Iterator[CodecLike]:
+def _expanded(codecs: Iterable[CodecLike], scenario: Scenario) -> Iterator[CodecLike]:
     for like in codecs:
         if like == ALL_CODECS:
-            yield from _runnable_codecs()
+            for name in _runnable_codecs():
+                if CODECS.get(name).needs_sensitivity and not has_response(scenario):
+                    LOGGER.warning("%s is left out: the split model of %s shows no responses", name, scenario.id)
+                else:
+                    yield name
         else:
             yield like
 

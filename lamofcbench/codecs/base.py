@@ -32,6 +32,7 @@ from lamofcbench.bitstream import BitstreamReader, BitstreamWriter
 from lamofcbench.codecs import params as codec_params
 from lamofcbench.codecs import returned, saving
 from lamofcbench.codecs.params import NoParams
+from lamofcbench.codecs.sensitivity import Sensitivity
 from lamofcbench.errors import BitstreamError, CodecError, NonFiniteError, PluginError, shown
 from lamofcbench.features import FeatureSet, all_finite, check_features
 from lamofcbench.registry import Registry
@@ -65,6 +66,8 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         rate_points: the ladder of parameters that a curve runs when the user names none.
         lossless: True where decoding returns every bit, NaN and infinities included.
         needs_calibration: True where `learn` must run before coding.
+        needs_sensitivity: True where `learn` reads ``calibration.sensitivity``: how the tail's response depends on the
+            features. It needs calibration too; see `lamofcbench.codecs.sensitivity`.
         paper: a link to the publication.
         revision: raised when the same features would get other bytes, or the same bytes other features.
         requires: import names of optional packages that coding needs; import them inside functions, not in the module.
@@ -76,6 +79,7 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
     rate_points: ClassVar[Sequence[Mapping[str, Any]]] = ({},)
     lossless: ClassVar[bool] = False
     needs_calibration: ClassVar[bool] = False
+    needs_sensitivity: ClassVar[bool] = False
     paper: ClassVar[str] = ""
     revision: ClassVar[int] = 1
     requires: ClassVar[tuple[str, ...]] = ()
@@ -109,8 +113,10 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
 
     # ------------------------------------------------------------------------------------- what an author writes
 
-    def learn(self, calibration: Iterable[FeatureSet]) -> Mapping[str, Tensor]:
+    def learn(self, calibration: CalibrationSamples) -> Mapping[str, Tensor]:
         """What `fit` stores as state: named tensors learned from calibration samples (may be iterated repeatedly).
+
+        A codec that declares ``needs_sensitivity`` finds `Sensitivity` in ``calibration.sensitivity``.
 
         Tensors, numpy arrays and numbers, however they lie in memory and whatever they share: `fit` makes dense tensors
         of their own on the CPU. They must be real and finite.
@@ -174,14 +180,16 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         """
         return codec_params.make(cls.Params, values, cls.name)
 
-    def fit(self: C, calibration: Iterable[FeatureSet]) -> C:
+    def fit(self: C, calibration: Iterable[FeatureSet], sensitivity: Sensitivity | None = None) -> C:
         """A new codec that has learned from calibration samples; this one where nothing is learned.
 
         Args:
             calibration: feature sets of the calibration split; iterated as often as learning needs.
+            sensitivity: of the scenario's tail, computed from the same split; None where the codec needs none.
 
         Raises:
-            CodecError: if there are none, if learning fails, or if what was learned is not finite, dense and real.
+            CodecError: if there are none, if a sensitivity is missing or of other tensors, if learning fails, or if
+                what was learned is not finite, dense and real.
         """
         self.require_available()
         if not self.needs_calibration:
@@ -190,8 +198,16 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
             calibration = list(calibration)  # a one-shot iterator would be empty at the second pass
         if next(iter(calibration), None) is None:
             raise CodecError(f"codec {self.name!r} learns from calibration samples, and there are none")
+        if self.needs_sensitivity:
+            if sensitivity is None:
+                raise CodecError(
+                    f"codec {self.name!r} learns from the sensitivity of the tail too: `lamofcbench run` computes it, "
+                    "`fit` takes it as `sensitivity`"
+                )
+            sensitivity.require_specs(self.specs)
         with returned.calling(self.name, "learn from calibration samples"):
-            learned = self.learn(_CheckedSamples(calibration, self))
+            known = sensitivity if self.needs_sensitivity else None
+            learned = self.learn(CalibrationSamples(calibration, self, known))
         return type(self)(self.specs, self.params, returned.state(self.name, learned))
 
     @torch.no_grad()
@@ -375,11 +391,15 @@ def _installed(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
 
-class _CheckedSamples:
-    """Calibration samples, each checked as it passes; can be iterated repeatedly."""
+class CalibrationSamples:
+    """What `Codec.learn` is handed: calibration samples, each checked as it passes; can be iterated repeatedly.
 
-    def __init__(self, samples: Iterable[FeatureSet], codec: Codec) -> None:
-        self._samples, self._codec = samples, codec
+    Attributes:
+        sensitivity: how the tail's response depends on the features; None for codecs that do not ask for it.
+    """
+
+    def __init__(self, samples: Iterable[FeatureSet], codec: Codec, sensitivity: Sensitivity | None = None) -> None:
+        self._samples, self._codec, self.sensitivity = samples, codec, sensitivity
 
     def __iter__(self) -> Iterator[FeatureSet]:
         for features in self._samples:

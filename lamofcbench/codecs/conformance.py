@@ -30,7 +30,14 @@ from torch import Tensor
 
 from lamofcbench.bitstream import BitstreamWriter
 from lamofcbench.codecs.base import Codec
-from lamofcbench.codecs.conformance_samples import SPECS, calibration_samples, make_sample, odd_specs, test_samples
+from lamofcbench.codecs.conformance_samples import (
+    SPECS,
+    calibration_samples,
+    make_sample,
+    odd_specs,
+    sensitivity,
+    test_samples,
+)
 from lamofcbench.codecs.params import as_text, to_plain
 from lamofcbench.codecs.registry import load_saved
 from lamofcbench.codecs.saving import CONFIG_FILE, STATE_FILE
@@ -82,7 +89,12 @@ def check_codec(codec_class: type[Codec], params: Mapping[str, Any] | None = Non
 
 def fitted(codec_class: type[Codec], params: Mapping[str, Any] | None = None, specs: FeatureSpecs = SPECS) -> Codec:
     """The codec, fitted on the calibration samples."""
-    return codec_class(specs, codec_class.make_params(params or {})).fit(calibration_samples(specs))
+    return fit(codec_class(specs, codec_class.make_params(params or {})), calibration_samples(specs))
+
+
+def fit(codec: Codec, samples: Sequence[FeatureSet]) -> Codec:
+    """The codec, fitted on samples; beside a sensitivity that is made up, where it needs one."""
+    return codec.fit(samples, sensitivity(codec.specs, samples)) if codec.needs_sensitivity else codec.fit(samples)
 
 
 def check_unfitted(codec_class: type[Codec], params: Mapping[str, Any] | None = None) -> None:
@@ -93,7 +105,12 @@ def check_unfitted(codec_class: type[Codec], params: Mapping[str, Any] | None = 
     sample = make_sample("typical", 3, 1)
     _refuses(CodecError, partial(codec.encode, sample), "encoding before fitting")
     _refuses(CodecError, partial(codec.decode, bytes(32)), "decoding before fitting")
-    _refuses(CodecError, partial(codec.fit, []), "fitting on nothing")
+    _refuses(CodecError, partial(fit, codec, []), "fitting on nothing")
+    if codec_class.needs_sensitivity:
+        _refuses(CodecError, partial(codec.fit, calibration_samples()), "fitting without the tail's sensitivity")
+        other = next(specs for _, specs in odd_specs())
+        foreign = sensitivity(other, calibration_samples(other))
+        _refuses(CodecError, partial(codec.fit, calibration_samples(), foreign), "the sensitivity of other tensors")
 
 
 def check_params(codec_class: type[Codec]) -> None:
@@ -119,7 +136,7 @@ def check_odd_specs(codec_class: type[Codec], params: Mapping[str, Any] | None =
         samples = [make_sample("typical", tokens, 0, specs=specs) for tokens in (0, 1, 3)]
         calibration = samples if len(specs.tensors) > 1 else samples[:1]  # of a single ragged tensor: no values at all
         try:
-            codec = codec_class(specs, params).fit(calibration)
+            codec = fit(codec_class(specs, params), calibration)
             for features in samples:
                 decoded = codec.decode(codec.encode(features))
                 same = all(decoded[name].shape == tensor.shape for name, tensor in features.tensors.items())
@@ -158,7 +175,7 @@ def check_inputs_unchanged(codec: Codec) -> None:
     samples = calibration_samples()
     before_fit = [digest(sample) for sample in samples]
     unfitted = type(codec)(codec.specs, codec.params)
-    unfitted.fit(samples)
+    fit(unfitted, samples)
     _require([digest(sample) for sample in samples] == before_fit, "fitting changed the calibration samples")
     _require(not unfitted.state, "fitting changed the unfitted codec instead of returning a new one")
 

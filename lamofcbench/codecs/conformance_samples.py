@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 
+from lamofcbench.codecs.sensitivity import HALVES, Sensitivity, SensitivitySums, sensitivity_of
+from lamofcbench.codecs.transform.rows import row_groups
 from lamofcbench.features import TORCH_DTYPES, FeatureSet
 from lamofcbench.scenarios.base import Axis, FeatureSpecs, TensorSpec
 
@@ -103,3 +106,21 @@ def test_samples() -> Iterator[tuple[str, FeatureSet]]:
 
 
 test_samples.__test__ = False  # type: ignore[attr-defined]  # it is no test, whatever its name suggests to pytest
+
+
+def sensitivity(specs: FeatureSpecs, samples: Sequence[FeatureSet]) -> Sensitivity:
+    """What a tail might tell of these samples, for codecs that ask; the same on every machine."""
+    groups = row_groups(specs)
+    ragged = [any(isinstance(axis, Axis) for axis in group.row_axes) for group in groups]
+    rows = [math.prod(n for n in group.row_axes if isinstance(n, int)) for group in groups]
+    places = [0 if is_ragged else count for is_ragged, count in zip(ragged, rows, strict=True)]
+    units = [np.ones(group.width, np.float32) for group in groups]
+    halves = [SensitivitySums(specs, places, units) for _ in range(HALVES)]
+    for number, features in enumerate(samples):
+        draw = np.random.default_rng([7, number])
+        gradients = {
+            name: draw.normal() * torch.cos(torch.arange(t.numel())).reshape(t.shape)
+            for name, t in features.tensors.items()
+        }
+        halves[number % HALVES].add(FeatureSet(gradients), 1.0, (number,))
+    return sensitivity_of(halves)

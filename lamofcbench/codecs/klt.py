@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -14,12 +14,12 @@ from pydantic import Field
 from torch import Tensor
 
 from lamofcbench.codecs import integers
-from lamofcbench.codecs.base import Codec
+from lamofcbench.codecs.base import CalibrationSamples, Codec
 from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder, TableStack, least_bytes
 from lamofcbench.codecs.transform.blocks import Block, BlockState
 from lamofcbench.codecs.transform.choice import cheapest
 from lamofcbench.codecs.transform.classes import MAGNITUDES, UNCODED, TableCounts, classes_of, quantised, restored
-from lamofcbench.codecs.transform.fitting import block_state, fit_groups
+from lamofcbench.codecs.transform.fitting import Fitted, block_state, fit_groups
 from lamofcbench.codecs.transform.outliers import Outliers
 from lamofcbench.codecs.transform.profiles import rows_of
 from lamofcbench.codecs.transform.rows import RowGroup, row_groups
@@ -64,10 +64,13 @@ class KltCodec(Codec):
     needs_calibration = True
     paper = "https://doi.org/10.1109/79.952802"  # Goyal, Theoretical foundations of transform coding
 
-    def learn(self, calibration: Iterable[FeatureSet]) -> Mapping[str, Tensor]:
+    def learn(self, calibration: CalibrationSamples) -> Mapping[str, Tensor]:
         """A block a group of tensors, and the tables that all of them share."""
+        return self._learned(fit_groups(self._groups, calibration, self.params.rank))
+
+    def _learned(self, fitted: Sequence[Fitted]) -> dict[str, Tensor]:
+        """The state of fitted groups."""
         step = self.params.step
-        fitted = fit_groups(self._groups, calibration, self.params.rank)
         chosen = [cheapest(each.candidates, step) for each in fitted]
         classes = [
             [classes_of(d, step) for d in (each.deviations, each.others_deviations, each.residual_deviations)]
@@ -78,7 +81,7 @@ class KltCodec(Codec):
         for index, known in enumerate(chosen):
             numbers, of_others, residual_numbers = (tables.numbers(each) for each in classes[index])
             kept = int(np.flatnonzero((numbers != UNCODED).any(0)).max(initial=-1)) + 1
-            if known.analysis is None:
+            if known.analysis is None and known.weighting is None:
                 kept = numbers.shape[1]
             numbers = numbers[:, :kept]
             for values, profiles, fold in zip(known.coefficients, known.profiles, known.folds, strict=True):
@@ -104,6 +107,11 @@ class KltCodec(Codec):
             lowest, highest = block.table_range
             if not UNCODED <= lowest <= highest < len(self._tables):
                 raise CodecError(f"codec {self.name!r} has no table for each coefficient")
+
+    def places_and_scales(self) -> tuple[list[int], list[Matrix]]:
+        """Of each group of tensors, over how many rows its places repeat, and what each column is divided by."""
+        states = [BlockState.of(index, self.state) for index in range(len(self._groups))]
+        return [int(each.places) for each in states], [each.scale.numpy() for each in states]
 
     @functools.cached_property
     def _groups(self) -> list[RowGroup]:
@@ -141,7 +149,7 @@ class KltCodec(Codec):
             found = self._put(encoder, block.analyse(centred), block.tables[profiles])
             columns = block.residual_columns
             if columns.size:
-                left = (centred - block.synthesise(found))[:, columns]
+                left = block.residuals(centred, found)
                 self._put(encoder, left, np.broadcast_to(block.residual_tables, left.shape))
             beyond.encode(encoder, rows.shape)
         return encoder.finish()
@@ -157,7 +165,7 @@ class KltCodec(Codec):
             columns = block.residual_columns
             if columns.size:
                 left = np.broadcast_to(block.residual_tables, (count, len(columns)))
-                centred[:, columns] += self._take(decoder, left)
+                block.add_residuals(centred, self._take(decoder, left))
             beyond = Outliers.decode(decoder, (count, block.group.width))
             tensors |= block.group.scatter(block.restored(centred, entries, beyond), shapes)
         decoder.finish()

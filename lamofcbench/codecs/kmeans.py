@@ -30,6 +30,7 @@ from lamofcbench.codecs.entropy import (
     least_bytes,
 )
 from lamofcbench.codecs.published_tables import read_published_tables
+from lamofcbench.codecs.sensitivity import Sensitivity
 from lamofcbench.errors import CodecError
 from lamofcbench.features import FeatureSet
 
@@ -71,9 +72,9 @@ class KmeansCodec(Codec):
     revision = 2
     paper = "https://arxiv.org/abs/2506.16495"
 
-    def fit(self, calibration: Iterable[FeatureSet]) -> KmeansCodec:
+    def fit(self, calibration: Iterable[FeatureSet], sensitivity: Sensitivity | None = None) -> KmeansCodec:
         """A codec with fitted or published tables; what identifies it is their content, not their path."""
-        fitted = super().fit(calibration)
+        fitted = super().fit(calibration, sensitivity)
         if self.params.tables:
             digest = hashlib.sha256(fitted.state["points"].numpy().tobytes()).hexdigest()
             fitted.params = dataclasses.replace(self.params, tables=f"sha256:{digest}")

@@ -26,6 +26,7 @@ from lamofcbench.codecs.learned.networks import LAMBDAS
 from lamofcbench.codecs.learned.planes import LEVELS, IndexPlanes
 from lamofcbench.codecs.learned.stored_state import network_from_state, state_of_network
 from lamofcbench.codecs.published_tables import read_published_tables
+from lamofcbench.codecs.sensitivity import Sensitivity
 from lamofcbench.errors import BitstreamError, CodecError
 from lamofcbench.features import FeatureSet
 
@@ -75,9 +76,9 @@ class LearnedCodec(Codec):
     def network_name(self) -> str:
         """The key in `lamofcbench.codecs.learned.networks.NETWORKS`."""
 
-    def fit(self, calibration: Iterable[FeatureSet]) -> LearnedCodec:
+    def fit(self, calibration: Iterable[FeatureSet], sensitivity: Sensitivity | None = None) -> LearnedCodec:
         """A codec with points and weights; what identifies it is their content, not their paths."""
-        fitted = super().fit(calibration)
+        fitted = super().fit(calibration, sensitivity)
         hashed: dict[str, Any] = {}
         if self.params.weights:
             weights = {name: tensor for name, tensor in fitted.state.items() if name != POINTS}

@@ -17,6 +17,8 @@ from lamofcbench.codecs.transform.estimate import transform_rows
 from lamofcbench.codecs.transform.outliers import Outliers
 from lamofcbench.codecs.transform.profiles import MIDDLE, Profiles
 from lamofcbench.codecs.transform.rows import RowGroup
+from lamofcbench.codecs.transform.weighted_rows import WeightedTransform
+from lamofcbench.codecs.transform.weighting import Weighting
 from lamofcbench.errors import CodecError
 
 Matrix = NDArray[np.float32]
@@ -45,6 +47,8 @@ class BlockState:
         units: of the entries' columns, float32 ``[C]``.
         levels: of the entries, int8 ``[N]``.
         entry_frequencies: of the tokens of entry numbers, int32.
+        analyses, gains, syntheses, lifts, back, units_of_steps: with a transform in the tail's metric, what a
+            `Weighting` holds; its analysis over places is in ``rows``.
     """
 
     places: Tensor
@@ -61,6 +65,12 @@ class BlockState:
     units: Tensor | None = None
     levels: Tensor | None = None
     entry_frequencies: Tensor | None = None
+    analyses: Tensor | None = None
+    gains: Tensor | None = None
+    syntheses: Tensor | None = None
+    lifts: Tensor | None = None
+    back: Tensor | None = None
+    units_of_steps: Tensor | None = None
 
     def named_tensors(self, index: int) -> dict[str, Tensor]:
         """Those that there are, by names for a codec's state."""
@@ -75,11 +85,30 @@ class BlockState:
             CodecError: if something is missing.
         """
         values = {field.name: state.get(f"{index}.{field.name}") for field in fields(cls)}
-        missing = [field.name for field in fields(cls)[:6] if values[field.name] is None]
-        of_dictionary = [values[field.name] is None for field in fields(cls)[8:]]
-        if missing or any(of_dictionary) != all(of_dictionary):
+        missing = [name for name in _ALWAYS if values[name] is None]
+        parts = [[values[name] is None for name in names] for names in (_OF_DICTIONARY, _OF_WEIGHTING)]
+        if missing or any(any(part) != all(part) for part in parts):
             raise CodecError(f"the state of group {index} is incomplete" + (f": no {missing[0]}" if missing else ""))
         return cls(**values)  # type: ignore[arg-type]
+
+
+_ALWAYS = ("places", "scale", "mean", "limits", "tables", "residual_tables")
+_OF_DICTIONARY = ("by_place", "named", "entries", "units", "levels", "entry_frequencies")
+_OF_WEIGHTING = ("analyses", "gains", "syntheses", "lifts", "units_of_steps")
+
+
+def stored_weighting(weighting: Weighting) -> dict[str, Tensor]:
+    """The fields of a `BlockState` that hold a transform in the tail's metric."""
+    arrays = {
+        "analyses": weighting.analyses,
+        "gains": weighting.gains,
+        "syntheses": weighting.syntheses,
+        "lifts": weighting.lifts,
+        "rows": weighting.across,
+        "back": weighting.back,
+        "units_of_steps": weighting.units,
+    }
+    return {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items() if a is not None}
 
 
 class Block:
@@ -106,6 +135,7 @@ class Block:
         self._scale, self._mean, self._limits = (t.numpy() for t in (state.scale, state.mean, state.limits))
         self._analysis = None if state.analysis is None else state.analysis.float()
         self._across = None if state.rows is None else state.rows.float().numpy()
+        self._weighted = None if state.analyses is None else WeightedTransform(_weighting(state), self.profiles)
         self.tables: NDArray[np.int16] = state.tables.numpy()
         self.residual_columns = np.flatnonzero(state.residual_tables.numpy() != UNCODED)
         self.residual_tables: NDArray[np.int16] = state.residual_tables.numpy()[self.residual_columns]
@@ -114,10 +144,13 @@ class Block:
 
     def _fits(self) -> bool:
         state, width = self._state, self.group.width
-        kept = width if state.analysis is None else len(state.analysis)
+        kept = len(state.analysis) if state.analysis is not None else width
+        if state.analyses is not None:
+            kept = state.analyses.shape[1]
         profiles = self.profiles.count if state.entries is None else FIRST_LEVEL + len(LEVELS)
-        floats = [state.scale, state.mean, state.limits]
-        halves = [tensor for tensor in (state.analysis, state.rows) if tensor is not None]
+        may_be_floats = (state.scale, state.mean, state.limits, state.gains, state.lifts, state.units_of_steps)
+        may_be_halves = (state.analysis, state.rows, state.analyses, state.syntheses, state.back)
+        floats, halves = ([t for t in tensors if t is not None] for tensors in (may_be_floats, may_be_halves))
         return (
             self.profiles.places >= 0
             and state.scale.shape == state.limits.shape == state.residual_tables.shape == (width,)
@@ -131,6 +164,22 @@ class Block:
             and all(bool(torch.isfinite(t).all()) for t in (*floats, *halves))
             and bool((state.scale > 0).all())
             and (self._dictionary is None or self._fitting(self._dictionary))
+            and (state.analyses is None or self._weights_fit(state.analyses))
+        )
+
+    def _weights_fit(self, analyses: Tensor) -> bool:
+        state, kinds = self._state, 1 if self.profiles.places else 3
+        assert state.gains is not None and state.lifts is not None
+        assert state.syntheses is not None and state.units_of_steps is not None
+        return (
+            state.analysis is None
+            and len(analyses) in (1, kinds)
+            and state.syntheses.shape == analyses.shape == (*state.gains.shape, self.group.width)
+            and state.lifts.shape == state.gains.shape
+            and (state.rows is None) == (state.back is None)
+            and (state.back is None or state.back.shape == (self.profiles.places,) * 2)
+            and state.units_of_steps.shape == (self.group.width,)
+            and bool((state.units_of_steps > 0).all())
         )
 
     def _fitting(self, dictionary: Dictionary) -> bool:
@@ -230,17 +279,39 @@ class Block:
 
     def analyse(self, centred: Matrix) -> Matrix:
         """Coefficients ``[rows, K]`` of centred rows ``[rows, C]``."""
+        if self._weighted is not None:
+            return self._weighted.analyse(centred)
         if self._analysis is not None:
             centred = (torch.from_numpy(centred) @ self._analysis.T).numpy()
         return transform_rows(centred, self._across, self.profiles)
 
     def synthesise(self, coefficients: Matrix) -> Matrix:
         """Centred rows ``[rows, C]`` of coefficients ``[rows, K]``."""
+        if self._weighted is not None:
+            return self._weighted.synthesise(coefficients)
         across = None if self._across is None else np.ascontiguousarray(self._across.T)
         values = transform_rows(coefficients, across, self.profiles)
         if self._analysis is None:
             return values
         return (torch.from_numpy(np.ascontiguousarray(values)) @ self._analysis).numpy()
+
+    def residuals(self, centred: Matrix, coefficients: Matrix) -> Matrix:
+        """What coefficients ``[rows, K]`` leave of the columns that residuals are coded of, ``[rows, columns]``."""
+        left = (centred - self.synthesise(coefficients))[:, self.residual_columns]
+        return left if self._weighted is None else left / self._weighted.units[self.residual_columns]
+
+    def add_residuals(self, centred: Matrix, residuals: Matrix) -> None:
+        """Adds residuals to the columns that they are of."""
+        if self._weighted is not None:
+            residuals = residuals * self._weighted.units[self.residual_columns]
+        centred[:, self.residual_columns] += residuals
+
+
+def _weighting(state: BlockState) -> Weighting:
+    """The weighting of a state that is whole."""
+    stored = (state.analyses, state.gains, state.syntheses, state.lifts, state.rows, state.back, state.units_of_steps)
+    arrays = [None if tensor is None else tensor.numpy() for tensor in stored]
+    return Weighting(*arrays)  # type: ignore[arg-type]
 
 
 def _dictionary(state: BlockState) -> Dictionary | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lamofcbench.codecs.transform.profiles import Profiles
+from lamofcbench.codecs.transform.weighting import Weighting
 
 FOLDS = 4
 MAX_EXACT_WIDTH = 3072
@@ -47,6 +48,7 @@ class Estimate:
         folds: of each of these samples.
         others_deviations: what the samples of all other folds say of the deviations, by fold, ``[F, P, K]``.
         residuals: a sample of what they leave, ``[rows, C]``; empty where nothing is left.
+        weighting: the transform where it is one in the tail's metric, of which residuals are in steps then; else None.
     """
 
     analysis: Matrix | None
@@ -58,6 +60,7 @@ class Estimate:
     folds: Sequence[int]
     others_deviations: NDArray[np.float64]
     residuals: Matrix
+    weighting: Weighting | None = None
 
 
 def estimate(centred: Sequence[Matrix], index: Sequence[Index], count: int, profiles: Profiles, rank: int) -> Estimate:
@@ -89,7 +92,7 @@ def estimate(centred: Sequence[Matrix], index: Sequence[Index], count: int, prof
                 residual_rows += len(left)
                 kept.append(left[:: max(len(left) // 64, 1)])
             coefficients[number] = transform_rows(_padded(values, len(analysis)), across, profiles)
-    deviations, of_others = _deviations(coefficients, index, count, profiles)
+    deviations, of_others = profile_deviations(coefficients, index, count, profiles)
     return Estimate(
         analysis,
         row_transform,
@@ -110,7 +113,7 @@ def untransformed(centred: Sequence[Matrix], index: Sequence[Index], count: int,
     that stood alone become noise everywhere.
     """
     width = centred[0].shape[1]
-    deviations, of_others = _deviations(centred, index, count, profiles)
+    deviations, of_others = profile_deviations(centred, index, count, profiles)
     folds = [number % len(of_others) for number in range(len(centred))]
     share = max(-(-sum(map(len, centred)) * width // MAX_KEPT), 1)
     return Estimate(
@@ -123,6 +126,19 @@ def untransformed(centred: Sequence[Matrix], index: Sequence[Index], count: int,
         folds[::share],
         of_others,
         np.zeros((0, width), np.float32),
+    )
+
+
+def scaled(known: Estimate, size: float) -> Estimate:
+    """The same with coefficients in units of this size."""
+    return replace(
+        known,
+        deviations=known.deviations / size,
+        residual_deviations=known.residual_deviations / size,
+        coefficients=[values / np.float32(size) for values in known.coefficients],
+        others_deviations=known.others_deviations / size,
+        residuals=known.residuals / np.float32(size),
+        weighting=None if known.weighting is None else known.weighting.in_steps_of(size),
     )
 
 
@@ -140,7 +156,7 @@ def _directions(centred: Sequence[Matrix], width: int, rank: int) -> Matrix:
     if not rank or not count:
         return np.eye(rank, width, dtype=np.float32)
     if width > MAX_EXACT_WIDTH:
-        return _leading(centred, width, rank)
+        return leading_directions(centred, width, rank)
     scatter = torch.zeros(width, width, dtype=torch.float64)
     for rows in centred:
         matrix = torch.from_numpy(rows)
@@ -156,8 +172,11 @@ def _eigenvectors(covariance: Tensor) -> Tensor:
     return torch.linalg.eigh(covariance).eigenvectors.flip(1).T.contiguous()
 
 
-def _leading(centred: Sequence[Matrix], width: int, rank: int) -> Matrix:
-    """Subspace iteration with a seeded start: Halko, Martinsson and Tropp, arXiv 0909.4061, algorithm 4.4."""
+def leading_directions(centred: Sequence[Matrix], width: int, rank: int) -> Matrix:
+    """The leading directions of rows, by subspace iteration with a seeded start.
+
+    See Halko, Martinsson and Tropp, arXiv 0909.4061, algorithm 4.4.
+    """
     rank = min(rank, sum(map(len, centred)))
     generator = torch.Generator().manual_seed(0)
     basis = torch.randn(width, min(rank + _OVERSAMPLING, width), generator=generator)
@@ -192,7 +211,7 @@ def _row_transform(centred: Sequence[Matrix], profiles: Profiles) -> Matrix | No
     return _eigenvectors(scatter).float().numpy()
 
 
-def _deviations(
+def profile_deviations(
     coefficients: Sequence[Matrix], index: Sequence[Index], count: int, profiles: Profiles
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Root mean squares of coefficients by profile, ``[P, K]``, of all samples and, for each fold, of all others."""

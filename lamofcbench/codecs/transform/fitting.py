@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lamofcbench.codecs.sensitivity import Sensitivity, digest_of
 from lamofcbench.codecs.transform import outliers
-from lamofcbench.codecs.transform.blocks import BlockState
+from lamofcbench.codecs.transform.blocks import BlockState, stored_weighting
 from lamofcbench.codecs.transform.dictionary import (
     FIRST_LEVEL,
     LEVELS,
@@ -23,15 +24,19 @@ from lamofcbench.codecs.transform.dictionary import (
     free_rows,
     level_of,
 )
-from lamofcbench.codecs.transform.estimate import Estimate, estimate, untransformed
+from lamofcbench.codecs.transform.estimate import Estimate, estimate, scaled, untransformed
 from lamofcbench.codecs.transform.means import Means, profile_means
 from lamofcbench.codecs.transform.profiles import FIRST, LAST, MIDDLE, Profiles, find_profiles
 from lamofcbench.codecs.transform.rows import RowGroup
+from lamofcbench.codecs.transform.weighted import Prepared, weighted
 from lamofcbench.features import FeatureSet, tensor_bytes
 from lamofcbench.scenarios.base import Axis
 
 STATE_VALUES = 2**24
 """Values that the transforms of a codec have together where no rank is stated; two bytes each."""
+
+LEAST_WEIGHT = 1e-9
+"""Of the mean weight of all columns: what a column has at least."""
 
 Matrix = NDArray[np.float32]
 Index = NDArray[np.intp]
@@ -57,10 +62,15 @@ class Fitted:
     mean: Matrix
     dictionary: Dictionary | None
     by_place: tuple[bool, bool]
-    candidates: tuple[Estimate, Estimate]
+    candidates: tuple[Estimate, ...]
 
 
-def fit_groups(groups: Sequence[RowGroup], calibration: Iterable[FeatureSet], rank: int | None) -> list[Fitted]:
+def fit_groups(
+    groups: Sequence[RowGroup],
+    calibration: Iterable[FeatureSet],
+    rank: int | None,
+    sensitivity: Sensitivity | None = None,
+) -> list[Fitted]:
     """Fits a transform to each group of tensors.
 
     A ladder of steps fits the same transforms again and again, so the last ones are kept.
@@ -69,20 +79,24 @@ def fit_groups(groups: Sequence[RowGroup], calibration: Iterable[FeatureSet], ra
         groups: the tensors.
         calibration: feature sets; iterated as often as there are groups, so that one group is in memory at a time.
         rank: of each transform; None for what fits `STATE_VALUES`.
+        sensitivity: of the tail, for transforms in its metric; None for transforms of features alone.
     """
-    key = (tuple(groups), rank, _digest(calibration))
+    key = (tuple(groups), rank, _digest(calibration), digest_of(sensitivity.groups) if sensitivity else "")
     kept = _LAST[0]  # read and replaced as a whole: another thread may fit something else meanwhile
     if kept is not None and kept[0] == key:
         return kept[1]
     _LAST[0] = None
     squares = sum(group.width**2 for group in groups)
     most = [STATE_VALUES * group.width // max(squares, 1) if rank is None else rank for group in groups]
-    fitted = [_fit(group, calibration, bound) for group, bound in zip(groups, most, strict=True)]
+    if sensitivity is None:
+        fitted = [_fit(group, calibration, bound) for group, bound in zip(groups, most, strict=True)]
+    else:
+        fitted = _fit_in_metric(groups, calibration, rank, sensitivity)
     _LAST[0] = key, fitted
     return fitted
 
 
-_Key = tuple[tuple[RowGroup, ...], int | None, bytes]
+_Key = tuple[tuple[RowGroup, ...], int | None, bytes, str]
 _LAST: list[tuple[_Key, list[Fitted]] | None] = [None]
 
 
@@ -104,7 +118,8 @@ def block_state(
         tables: of coefficients, ``[P, kept]``.
         residual_tables: of columns, ``[C]``.
     """
-    limits = (outliers.DEVIATIONS * fitted.deviations + outliers.STEPS * step) * fitted.scale
+    reach = step if chosen.weighting is None else step * chosen.weighting.units.astype(np.float64)
+    limits = (outliers.DEVIATIONS * fitted.deviations + outliers.STEPS * reach) * fitted.scale
     state = BlockState(
         places=torch.tensor([fitted.profiles.places], dtype=torch.int32),
         scale=torch.from_numpy(fitted.scale),
@@ -115,6 +130,8 @@ def block_state(
         residual_tables=torch.from_numpy(residual_tables),
         rows=None if chosen.rows is None else torch.from_numpy(chosen.rows).half(),
     )
+    if chosen.weighting is not None:
+        state = replace(state, **stored_weighting(chosen.weighting.kept(kept)))
     known = fitted.dictionary
     if known is None:
         return state
@@ -130,6 +147,71 @@ def block_state(
 
 
 def _fit(group: RowGroup, calibration: Iterable[FeatureSet], rank: int) -> Fitted:
+    fitted, rows = _prepare(group, calibration)
+    return replace(fitted, candidates=_plain(rows, rank))
+
+
+def _plain(rows: Prepared, rank: int) -> tuple[Estimate, Estimate]:
+    """A transform of features alone, and none."""
+    return (
+        estimate(rows.centred, rows.index, rows.count, rows.profiles, rank),
+        untransformed(rows.centred, rows.index, rows.count, rows.profiles),
+    )
+
+
+def _fit_in_metric(
+    groups: Sequence[RowGroup], calibration: Iterable[FeatureSet], rank: int | None, sensitivity: Sensitivity
+) -> list[Fitted]:
+    """Fits transforms in the tail's metric, with one unit for the coefficients of all groups.
+
+    The unit is such that all coefficients have as much energy as without a metric, so that steps mean about the same.
+    A group for which no weights do better gets a transform of features alone, as large as the group matters.
+    """
+    values = sum(2 * known.kinds * known.group.width**2 for known in sensitivity.groups)
+    floor = LEAST_WEIGHT * sensitivity.mean_weight or 1.0  # of a tail that answers to nothing, all is worth the same
+    made: list[tuple[Fitted, Estimate | None, float]] = []
+    plain = in_metric = 0.0
+    for group, known in zip(groups, sensitivity.groups, strict=True):
+        fitted, rows = _prepare(group, calibration)
+        bound = STATE_VALUES * group.width // max(values, 1) if rank is None else rank
+        found, weight = weighted(rows, known, bound, floor)
+        energy = _energy(rows.centred)
+        plain += energy
+        in_metric += weight * energy if found is None else _energy(found.coefficients)
+        if found is None:
+            fitted = replace(fitted, candidates=_plain(rows, bound))
+        made.append((fitted, found, weight))
+    unit = np.sqrt(in_metric / plain) if plain > 0 and in_metric > 0 else 1.0
+    return [
+        _in_units(fitted, unit / np.sqrt(weight))
+        if found is None
+        else replace(fitted, candidates=(scaled(found, unit),))
+        for fitted, found, weight in made
+    ]
+
+
+def _energy(samples: Sequence[Matrix]) -> float:
+    return sum(float(np.square(rows, dtype=np.float64).sum()) for rows in samples)
+
+
+def _in_units(fitted: Fitted, size: float) -> Fitted:
+    """The same with all that is scaled in units of this size."""
+    dictionary = fitted.dictionary
+    size = min(max(size, 1e-9), 1e9)
+    return replace(
+        fitted,
+        scale=(fitted.scale * size).astype(np.float32),
+        deviations=fitted.deviations / size,
+        mean=(fitted.mean / size).astype(np.float32),
+        dictionary=None
+        if dictionary is None
+        else replace(dictionary, units=(dictionary.units / size).astype(np.float32)),
+        candidates=tuple(scaled(each, size) for each in fitted.candidates),
+    )
+
+
+def _prepare(group: RowGroup, calibration: Iterable[FeatureSet]) -> tuple[Fitted, Prepared]:
+    """What stands before a transform, which is yet to be fitted; and the rows to fit it to."""
     shapes, samples = [], []
     for features in calibration:
         shapes.append(group.row_shape({name: tuple(tensor.shape) for name, tensor in features.tensors.items()}))
@@ -152,8 +234,8 @@ def _fit(group: RowGroup, calibration: Iterable[FeatureSet], rank: int) -> Fitte
             rows -= mean[MIDDLE]
         by_place = _places_of_their_own(samples, centred, index, repetition)
         dictionary = _predict(samples, repetition, by_place, centred, index)
-    candidates = estimate(centred, index, count, profiles, rank), untransformed(centred, index, count, profiles)
-    return Fitted(profiles, scale, deviations / scale, mean, dictionary, by_place, candidates)
+    fitted = Fitted(profiles, scale, deviations / scale, mean, dictionary, by_place, ())
+    return fitted, Prepared(group, centred, index, count, profiles, scale)
 
 
 def _predict(

@@ -1,0 +1,12 @@
+"""Whether a scenario's tail shows what its predictions are made from."""
+
+from __future__ import annotations
+
+from lamofcbench.models.base import MODELS, SplitModel
+from lamofcbench.scenarios.base import Scenario
+
+
+def has_response(scenario: Scenario) -> bool:
+    """Whether the split model of a scenario shows responses, as far as its class says."""
+    adapter = MODELS.get(scenario.backbone.adapter, relative_to=scenario.origin)
+    return adapter.response is not SplitModel.response

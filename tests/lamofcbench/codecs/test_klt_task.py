@@ -1,0 +1,180 @@
+"""What `klt-task` promises beyond the conformance suite."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from lamofcbench.codecs import conformance, sensitivity
+from lamofcbench.codecs.klt import KltCodec
+from lamofcbench.codecs.klt_task import KltTaskCodec
+from lamofcbench.codecs.sensitivity import SensitivitySums, sensitivity_of
+from lamofcbench.errors import BitstreamError, CodecError
+from lamofcbench.features import FeatureSet
+from lamofcbench.scenarios.base import Axis, FeatureSpecs, TensorSpec
+
+T = Axis(name="tokens", limit=4096)
+WIDTHS = 20, 12
+WIDTH = sum(WIDTHS)
+RAGGED = FeatureSpecs(
+    tensors=tuple(
+        TensorSpec(name=f"x{i}", role="hidden", shape=(T, width), dtype="float32") for i, width in enumerate(WIDTHS)
+    )
+)
+FIXED = FeatureSpecs(
+    tensors=tuple(
+        TensorSpec(name=f"x{i}", role="hidden", shape=(9, width), dtype="float32") for i, width in enumerate(WIDTHS)
+    )
+)
+
+
+def feature_set(rows):
+    parts = np.split(rows.astype(np.float32), [WIDTHS[0]], axis=1)
+    return FeatureSet({f"x{i}": torch.from_numpy(np.ascontiguousarray(part)) for i, part in enumerate(parts)})
+
+
+def features(samples, seed, specs=RAGGED):
+    mixing = np.random.default_rng(100).normal(size=(WIDTH, WIDTH)) * np.geomspace(1, 0.1, WIDTH)[:, None]
+    draw = np.random.default_rng(seed)
+    counts = [9] * samples if specs is FIXED else [20 + i % 7 for i in range(samples)]
+    return [feature_set(draw.normal(size=(count, WIDTH)) @ mixing) for count in counts]
+
+
+DIRECTIONS = np.random.default_rng(9).normal(size=(2, WIDTH))
+
+
+def known(samples, specs=RAGGED, directions=DIRECTIONS, places=None):
+    """Gradients in a few directions, the same for all rows."""
+    places = (9 if specs is FIXED else 0) if places is None else places
+    halves = [SensitivitySums(specs, [places], [np.ones(WIDTH, np.float32)]) for _ in range(2)]
+    for number, sample in enumerate(samples):
+        draw = np.random.default_rng([3, number])
+        halves[number % 2].add(feature_set(draw.normal(size=(len(sample["x0"]), len(directions))) @ directions), 1.0)
+    return sensitivity_of(halves)
+
+
+def points(codec_class, specs, calibration, test, steps, *more):
+    """Bytes, and the errors in the directions that count and in all."""
+    found = []
+    for step in steps:
+        codec = codec_class(specs, {"step": step}).fit(calibration, *more)
+        coded = [codec.encode(sample) for sample in test]
+        left = [np.concatenate([(d[n] - s[n]).double().numpy() for n in ("x0", "x1")], 1)
+                for d, s in zip(map(codec.decode, coded), test, strict=True)]  # fmt: skip
+        left = np.concatenate(left)
+        found.append((sum(map(len, coded)), np.square(left @ DIRECTIONS.T).mean(), np.square(left).mean()))
+    return np.array(found)
+
+
+@pytest.mark.parametrize("specs", [RAGGED, FIXED], ids=["ragged", "fixed"])
+def test_at_the_same_rate_less_is_lost_of_what_counts(specs):
+    calibration, test = features(40, 0, specs), features(12, 1, specs)
+    steps = 2.0 ** np.arange(-3, 3)
+    plain = points(KltCodec, specs, calibration, test, steps)
+    aware = points(KltTaskCodec, specs, calibration, test, steps, known(calibration, specs))
+    for error in plain[1:4, 1]:
+        rates = [np.interp(math.log(error), np.log(p[:, 1]), p[:, 0]) for p in (plain, aware)]
+        assert rates[1] < 0.8 * rates[0]
+
+
+def test_gradients_that_say_nothing_leave_the_transform_of_features_alone():
+    calibration = features(16, 0)
+    alike = known(calibration, directions=np.eye(WIDTH))  # in all directions
+    codec = KltTaskCodec(RAGGED, {"step": 0.5}).fit(calibration, alike)
+    assert "0.analyses" not in codec.state
+    plain = KltCodec(RAGGED, {"step": 0.5}).fit(calibration)
+    lengths = [len(each.encode(calibration[0])) for each in (codec, plain)]
+    assert abs(lengths[0] - lengths[1]) < 0.05 * lengths[1]  # steps mean the same
+
+
+def test_a_tail_that_answers_to_nothing_is_coded_all_the_same():
+    calibration = features(8, 0)
+    silent = known(calibration, directions=0 * DIRECTIONS)
+    codec = KltTaskCodec(RAGGED, {"step": 0.5}).fit(calibration, silent)
+    decoded = codec.decode(codec.encode(calibration[0]))
+    assert (decoded["x0"] - calibration[0]["x0"]).abs().max() < calibration[0]["x0"].std()
+
+
+@pytest.mark.parametrize("specs", [RAGGED, FIXED], ids=["ragged", "fixed"])
+@pytest.mark.parametrize("rank", [1, 8, None])
+def test_fine_steps_are_near_lossless_even_at_a_small_rank(specs, rank):
+    calibration = features(30, 0, specs)
+    codec = KltTaskCodec(specs, {"step": 1e-4, "rank": rank}).fit(calibration, known(calibration, specs))
+    decoded = codec.decode(codec.encode(calibration[0]))
+    for name, tensor in decoded.tensors.items():
+        assert (tensor - calibration[0][name]).abs().max() < 0.02 * calibration[0][name].std()
+
+
+def test_rank_bounds_the_state():
+    calibration = features(30, 0)
+    codec = KltTaskCodec(RAGGED, {"step": 0.01, "rank": 5}).fit(calibration, known(calibration))
+    assert codec.state["0.analyses"].shape == codec.state["0.syntheses"].shape == (3, 5, WIDTH)
+    assert codec.state["0.analyses"].dtype is torch.float16
+
+
+def test_samples_of_other_lengths_than_the_sensitivity_saw_are_fitted_on():
+    calibration = features(20, 0, FIXED)
+    elsewhere = known(calibration, FIXED, places=3)  # the pattern of places is another
+    codec = KltTaskCodec(FIXED, {"step": 0.5}).fit(calibration, elsewhere)
+    assert codec.state["0.analyses"].shape[0] == 1 and "0.back" not in codec.state
+    codec.decode(codec.encode(calibration[0]))
+
+
+def test_wide_rows_need_no_matrix(monkeypatch):
+    calibration, test = features(40, 0), features(10, 1)
+    steps = 2.0 ** np.arange(-3, 3)
+    plain = points(KltCodec, RAGGED, calibration, test, steps)
+    monkeypatch.setattr(sensitivity, "MAX_MATRIX_WIDTH", 8)
+    wide = known(calibration)
+    assert wide.groups[0].is_factored
+    aware = points(KltTaskCodec, RAGGED, calibration, test, steps, wide)
+    rates = [np.interp(math.log(plain[2, 1]), np.log(p[:, 1]), p[:, 0]) for p in (plain, aware)]
+    assert rates[1] < 0.8 * rates[0]
+
+
+def test_what_is_learned_depends_on_the_sensitivity_alone_and_not_on_what_was_fitted_before():
+    calibration = features(12, 0)
+    one, other = known(calibration), known(calibration, directions=DIRECTIONS[::-1, ::-1])
+    first = KltTaskCodec(RAGGED, {"step": 0.5}).fit(calibration, one)
+    assert KltTaskCodec(RAGGED, {"step": 0.5}).fit(calibration, other).fingerprint != first.fingerprint
+    KltCodec(RAGGED, {"step": 0.5}).fit(calibration)
+    assert KltTaskCodec(RAGGED, {"step": 0.5}).fit(calibration, one).fingerprint == first.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("0.analyses", lambda t: t[:2]),
+        ("0.analyses", lambda t: t[:, 1:]),
+        ("0.analyses", lambda t: t.float()),
+        ("0.analyses", lambda t: t * math.inf),
+        ("0.syntheses", lambda t: t[:, :, 1:]),
+        ("0.gains", lambda t: t * math.nan),
+        ("0.gains", lambda t: t[:, 1:]),
+        ("0.lifts", lambda t: t.double()),
+        ("0.units_of_steps", lambda t: t * 0),
+        ("0.units_of_steps", lambda t: t[1:]),
+        ("0.syntheses", None),
+        ("0.analyses", None),
+        ("0.tables", lambda t: t[:, 1:]),
+    ],
+)
+def test_a_state_from_a_strangers_folder_is_checked(name, change):
+    calibration = features(12, 0)
+    codec = KltTaskCodec(RAGGED, {"step": 0.3}).fit(calibration, known(calibration))
+    state = dict(codec.state)
+    if change is None:
+        del state[name]
+    else:
+        state[name] = change(state[name])
+    with pytest.raises((CodecError, BitstreamError)):
+        KltTaskCodec(codec.specs, codec.params, state).check_state()
+
+
+def test_it_keeps_the_contract_with_places_of_both_kinds():
+    for specs in (RAGGED, FIXED):
+        calibration = features(10, 0, specs)
+        codec = KltTaskCodec(specs, {"step": 0.3}).fit(calibration, known(calibration, specs))
+        data = codec.encode(calibration[0])
+        assert conformance.digest(codec.decode(data)) == conformance.digest(codec.decode(data))
