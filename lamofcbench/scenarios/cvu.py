@@ -29,12 +29,12 @@ def _blocks(*levels: int, tokens: Axis, leading: tuple[int | Axis, ...] = ()) ->
 
 
 def _classification(id: str, title: str, licence: str, class_subset: str | None = None) -> Scenario:
-    options: dict[str, Any] = {"image_size": 512, "head": "linear", "classes": 1000}
+    options: dict[str, Any] = {"image_size": 512, "resize": "centre-square", "head": "linear", "classes": 1000}
     if class_subset is not None:
         options["class_subset"] = class_subset
     return Scenario(
         id=id,
-        version=2,
+        version=3,
         edition="full",
         category="CVU",
         title=title,
@@ -67,9 +67,9 @@ CVU_IMAGENET_R = _classification(
     class_subset="imagenet-r",
 )
 
-CVU_IMAGENET_VAL_SHALLOW = shallow_variant(CVU_IMAGENET_VAL, _SHALLOW)
-CVU_IMAGENET_A_SHALLOW = shallow_variant(CVU_IMAGENET_A, _SHALLOW)
-CVU_IMAGENET_R_SHALLOW = shallow_variant(CVU_IMAGENET_R, _SHALLOW)
+CVU_IMAGENET_VAL_SHALLOW = shallow_variant(CVU_IMAGENET_VAL, _SHALLOW, version=2)
+CVU_IMAGENET_A_SHALLOW = shallow_variant(CVU_IMAGENET_A, _SHALLOW, version=2)
+CVU_IMAGENET_R_SHALLOW = shallow_variant(CVU_IMAGENET_R, _SHALLOW, version=2)
 
 CVU_ADE20K = Scenario(
     id="cvu-ade20k",
