@@ -104,7 +104,7 @@ CVU_NYUV2 = Scenario(
     edition="full",
     category="CVU",
     title="NYUv2 test, depth estimation, RMSE",
-    backbone=Backbone(adapter="dinov3-vit", source=_SOURCE, options={"head": "dpt"}),
+    backbone=Backbone(adapter="dinov3-vit", source=_SOURCE, options={"head": "dinov3-dpt", "image_size": [768, 1024]}),
     splits=(9, 19, 29, 39),
     tensors=_blocks(9, 19, 29, 39, tokens=_DENSE, leading=(2,)),
     side=("height", "width"),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from lamofcbench.errors import DataError, PluginError, ScenarioError
@@ -95,6 +96,7 @@ class BlockOutputs:
         norm: the backbone's final norm.
         prefix_tokens: class token and registers, which stand before the patch tokens.
         grid: rows and columns of patches in a model input.
+        given: what each sample's tail is handed beside the features; nothing where the head asks for nothing.
     """
 
     blocks: Mapping[int, Tensor]
@@ -103,6 +105,7 @@ class BlockOutputs:
     norm: nn.Module
     prefix_tokens: int
     grid: tuple[int, int]
+    given: Sequence[Mapping[str, Tensor]] = ()
 
     @property
     def last(self) -> Tensor:
@@ -134,6 +137,9 @@ class VisionHead(nn.Module, ABC):
         multi_view: True where features keep a leading axis of views (crops, flips): ``[V, T, C]`` in place of
             ``[T, C]``.
         response_kind: what `respond` returns; None where the head shows no responses.
+
+    Attributes:
+        backbone_autocast: the dtype that torch's autocast runs the backbone in; None to run it in its own.
     """
 
     name: ClassVar[str]
@@ -141,6 +147,7 @@ class VisionHead(nn.Module, ABC):
     Options: ClassVar[type[VisionOptions]] = VisionOptions
     multi_view: ClassVar[bool] = False
     response_kind: ClassVar[ResponseKind | None] = None
+    backbone_autocast: torch.dtype | None = None
 
     @classmethod
     @abstractmethod
@@ -162,6 +169,11 @@ class VisionHead(nn.Module, ABC):
         """The side information of an image; none here."""
         return {}
 
+    def given(self, image: np.ndarray) -> dict[str, Tensor]:
+        """What of an image the head looks at beside the features (`Scenario.given`); nothing here."""
+        return {}
+
+    @abstractmethod
     def predict(self, outputs: BlockOutputs) -> list[Any]:
         """A prediction for each sample; here what is decided from `assess`."""
         return [self.decide(assessed) for assessed in self.assess(outputs)]
@@ -198,18 +210,31 @@ def image_size(side: Mapping[str, int]) -> tuple[int, int]:
 
 
 def load_weights(head: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Puts a file's tensors, and all of them, into a head.
+    """Puts a file's tensors, and all of them, into a head; one on the meta device takes them as its own.
 
     Raises:
-        DataError: naming the first tensor that is missing, unknown or of another shape.
+        DataError: naming the first tensor that is missing, else the first foreign one, else the first of another shape.
     """
     expected = head.state_dict()
-    for name in sorted({*expected, *tensors}):
-        shapes = [list(found[name].shape) if name in found else None for found in (expected, tensors)]
-        if shapes[0] != shapes[1]:
-            wanted, got = ("none" if shape is None else str(shape) for shape in shapes)
-            raise DataError(f"{path} does not fit the head: tensor {name!r} has shape {got}, wanted: {wanted}")
-    head.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    problems = [
+        f"{name!r} is missing (shape {list(expected[name].shape)})" for name in sorted({*expected} - {*tensors})
+    ]
+    problems += [
+        f"{name!r} is foreign (shape {list(tensors[name].shape)})" for name in sorted({*tensors} - {*expected})
+    ]
+    # Names before shapes: where sizes are taken from a tensor that is missing, many others do not fit.
+    problems = problems or [
+        f"{name!r} has shape {list(tensors[name].shape)}, wanted: {list(tensor.shape)}"
+        for name, tensor in sorted(expected.items())
+        if tensors[name].shape != tensor.shape
+    ]
+    if problems:
+        raise DataError(f"{path} does not fit the head: tensor {problems[0]} ({len(problems)} in all)")
+    on_meta = any(tensor.is_meta for tensor in expected.values())
+    floats = {
+        name: tensor.float() if expected[name].is_floating_point() else tensor for name, tensor in tensors.items()
+    }
+    head.load_state_dict(floats, assign=on_meta)
 
 
 HEADS: Registry[type[VisionHead]] = Registry(
