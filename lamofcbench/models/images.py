@@ -32,6 +32,12 @@ def normalised(pixels: Tensor) -> Tensor:
     return (pixels - mean) / std
 
 
+def normalised_bytes(image: np.ndarray) -> Tensor:
+    """An image of bytes ``[H, W, 3]`` normalised by 255 times ImageNet's statistics: float32 ``[3, H, W]``."""
+    mean, std = (torch.tensor([255 * v for v in values]).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return (torch.from_numpy(image).permute(2, 0, 1).to(torch.float32) - mean) / std
+
+
 def to_unit_pixels(image: np.ndarray, size: tuple[int, int]) -> Tensor:
     """An image between 0 and 1 at a model's size, float32 ``[3, height, width]`` on the CPU.
 

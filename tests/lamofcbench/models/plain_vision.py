@@ -102,7 +102,7 @@ def softmax(values: np.ndarray) -> np.ndarray:
 
 
 def sigmoid(values: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-values))
+    return (1 + np.tanh(values / 2)) / 2
 
 
 def relu(values: np.ndarray) -> np.ndarray:
