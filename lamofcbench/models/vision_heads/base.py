@@ -173,7 +173,6 @@ class VisionHead(nn.Module, ABC):
         """What of an image the head looks at beside the features (`Scenario.given`); nothing here."""
         return {}
 
-    @abstractmethod
     def predict(self, outputs: BlockOutputs) -> list[Any]:
         """A prediction for each sample; here what is decided from `assess`."""
         return [self.decide(assessed) for assessed in self.assess(outputs)]

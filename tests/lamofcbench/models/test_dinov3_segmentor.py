@@ -180,8 +180,19 @@ def test_scores_are_averaged_where_windows_meet() -> None:
     head = small_segmentor()
     windows = torch.zeros(2, CLASSES, SIDE, SIDE)
     windows[0, 1], windows[1, 2] = 0.4, 0.6  # columns 0 to 63 and 26 to 89
-    mask = head._mask(windows, (64, 90))
+    mask = head._joined(windows, (64, 90)).argmax(dim=0)
     assert (mask[:, :26] == 1).all() and (mask[:, 26:] == 2).all()
+
+
+def test_responses_carry_gradients_to_every_level(make_backbone: Any) -> None:
+    model = split_model(make_backbone)
+    features = model.front(images()[1])
+    tensors = {name: tensor.clone().requires_grad_() for name, tensor in features.tensors.items()}
+    response = model.response([FeatureSet(tensors, features.side, features.given)])
+    assert response.shape[0] == 1 and response.shape[2] == CLASSES
+    response[..., 0].sum().backward()
+    for name, tensor in tensors.items():
+        assert tensor.grad is not None and tensor.grad.isfinite().all() and tensor.grad.abs().max() > 0, name
 
 
 # ------------------------------------------------------------------------------------------------------------ refusals
