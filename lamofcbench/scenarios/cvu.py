@@ -30,7 +30,13 @@ def _blocks(*levels: int, tokens: Axis, leading: tuple[int | Axis, ...] = ()) ->
 
 
 def _classification(id: str, title: str, licence: str, class_subset: str | None = None) -> Scenario:
-    options: dict[str, Any] = {"image_size": 512, "resize": "centre-square", "head": "linear", "classes": 1000}
+    options: dict[str, Any] = {
+        "image_size": 512,
+        "resize": "centre-square",
+        "head": "linear",
+        "head_file": "dinov3_vit7b16_imagenet1k_linear_head-90d8ed92.pth",
+        "classes": 1000,
+    }
     if class_subset is not None:
         options["class_subset"] = class_subset
     return Scenario(

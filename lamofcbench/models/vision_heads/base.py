@@ -8,6 +8,7 @@ predictions are made from (`VisionHead.assess`), and how they (`VisionHead.decid
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ from lamofcbench.models.images import to_pixels
 from lamofcbench.models.loading import AdapterOptions, hub_file, local_path, require_pinned
 from lamofcbench.registry import Registry
 from lamofcbench.scenarios.base import Scenario
+
+HEADS_VARIABLE = "LAMOFCBENCH_HEADS"
+"""Names the folder of heads' weights that neither lie beside a backbone nor are on the Hub, such as DINOv3's."""
 
 LARGEST_IMAGE = 2**22
 """Pixels; side information comes out of a bitstream, which must not decide how much memory a head takes."""
@@ -50,7 +54,8 @@ class TrainedHeadOptions(VisionOptions):
     """Options of a head with weights of its own.
 
     Attributes:
-        head_file: the weights: a file beside the backbone's, or in ``head_repo``, or a path of its own.
+        head_file: the weights: a file beside the backbone's, or in ``head_repo``, or in the folder that the environment
+            variable ``LAMOFCBENCH_HEADS`` names, or a path of its own.
         head_repo: the Hub repository of the head's weights.
         head_revision: its 40-digit commit.
     """
@@ -76,12 +81,16 @@ class TrainedHeadOptions(VisionOptions):
             return hub_file(self.head_repo, self.head_file, self.head_revision)
         if directory is not None:
             return directory / self.head_file
-        if self.head_file == type(self).model_fields["head_file"].default:
+        path, bare = local_path(self.head_file, scenario), Path(self.head_file).name == self.head_file
+        if bare and os.environ.get(HEADS_VARIABLE):
+            return Path(os.environ[HEADS_VARIABLE]).expanduser() / self.head_file
+        if self.head_file == type(self).model_fields["head_file"].default or (bare and not path.is_file()):
             raise ScenarioError(
-                f"scenario {scenario.id!r} does not say where its head's weights are; set option head_file to a "
-                ".safetensors or .pth file, or head_repo, head_revision and head_file"
+                f"scenario {scenario.id!r} does not say where its head's weights are; let the environment variable "
+                f"{HEADS_VARIABLE} name the folder with {self.head_file}, or set option head_file to a .safetensors or "
+                ".pth file, or head_repo, head_revision and head_file"
             )
-        return local_path(self.head_file, scenario)
+        return path
 
 
 @dataclass(frozen=True)

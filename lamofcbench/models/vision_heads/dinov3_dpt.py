@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -75,7 +75,7 @@ class DINOv3DPTHead(DPTHead):
         self.conv_depth = DepthConvolutions(hidden, head_channels, bins)
 
     @classmethod
-    def load(cls, scenario: Scenario, options: DINOv3DPTOptions, directory: Path | None, width: int) -> DINOv3DPTHead:
+    def load(cls, scenario: Scenario, options: Any, directory: Path | None, width: int) -> DINOv3DPTHead:
         """The head of a scenario, with its sizes as the weights have them.
 
         Raises:

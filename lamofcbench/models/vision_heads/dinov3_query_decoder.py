@@ -8,6 +8,7 @@ as a class and a mask each. Modules are named as under ``segmentation_model.1.pr
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -134,7 +135,7 @@ class Perceptron(nn.Module):
     def __init__(self, hidden: int, outputs: int) -> None:
         super().__init__()
         widths = [hidden] * MASK_LAYERS + [outputs]
-        self.layers = nn.ModuleList(nn.Linear(*widths[index : index + 2]) for index in range(MASK_LAYERS))
+        self.layers = nn.ModuleList(nn.Linear(one, other) for one, other in pairwise(widths))
 
     def forward(self, values: Tensor) -> Tensor:
         """See the class."""

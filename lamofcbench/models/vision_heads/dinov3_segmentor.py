@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -155,9 +155,7 @@ class DINOv3SegmentorHead(Mask2FormerHead):
         self.segmentation_model = nn.ModuleList([Adapter(sizes.adapter), Mask2Former(sizes)])
 
     @classmethod
-    def load(
-        cls, scenario: Scenario, options: SegmentorOptions, directory: Path | None, width: int
-    ) -> DINOv3SegmentorHead:
+    def load(cls, scenario: Scenario, options: Any, directory: Path | None, width: int) -> DINOv3SegmentorHead:
         """The head of a scenario, with its sizes as the weights have them.
 
         Raises:

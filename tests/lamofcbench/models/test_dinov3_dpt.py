@@ -18,6 +18,7 @@ from lamofcbench.errors import DataError, ScenarioError
 from lamofcbench.features import FeatureSet
 from lamofcbench.models.vision_heads.base import BlockOutputs
 from lamofcbench.models.vision_heads.dinov3_dpt import DINOv3DPTHead, DINOv3DPTOptions
+from lamofcbench.models.vision_heads.linear import LinearOptions
 from lamofcbench.models.vit import DINOv3SplitModel
 from lamofcbench.scenarios.base import SCENARIOS
 
@@ -207,6 +208,30 @@ def test_the_first_tensor_that_does_not_fit_is_named(name: str, tmp_path: Path) 
         spoilt = {key: tensor for key, tensor in {**tensors, **change}.items() if tensor is not None}
         with pytest.raises(DataError, match=message):
             loaded(saved(spoilt, tmp_path / name))
+
+
+def test_the_file_may_lie_in_a_folder_of_heads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "dinov3_vit7b16_synthmix_dpt_head-02040be1.pth"
+    expected = small_head().state_dict()
+    saved(expected, tmp_path / name)
+    monkeypatch.setenv("LAMOFCBENCH_HEADS", str(tmp_path))
+    scenario = SCENARIOS.get("cvu-nyuv2").model_copy(update={"splits": LEVELS})
+    found = DINOv3DPTHead.load(scenario, DINOv3DPTOptions(), None, WIDTH).state_dict()
+    assert all(torch.equal(found[key], tensor) for key, tensor in expected.items())
+    classification = SCENARIOS.get("cvu-imagenet-val")
+    options = LinearOptions.model_validate(classification.backbone.options)
+    assert options.head_path(classification, None) == tmp_path / "dinov3_vit7b16_imagenet1k_linear_head-90d8ed92.pth"
+    monkeypatch.delenv("LAMOFCBENCH_HEADS")
+    with pytest.raises(ScenarioError, match="LAMOFCBENCH_HEADS name the folder with dinov3_vit7b16_imagenet1k_linear"):
+        options.head_path(classification, None)
+
+
+@torch.no_grad()
+def test_shapes_follow_at_real_size() -> None:
+    with torch.device("meta"):
+        head, norm = DINOv3DPTHead((9, 19, 29, 39)), torch.nn.LayerNorm(4096)
+        blocks = {level: torch.empty(2, 3077, 4096) for level in head.levels}
+        assert head.depths(BlockOutputs(blocks, [2], [{}], norm, 5, (48, 64))).shape == (2, 768, 1024)
 
 
 def test_options_that_do_not_fit_are_refused(tmp_path: Path) -> None:

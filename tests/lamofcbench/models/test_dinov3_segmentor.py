@@ -61,6 +61,18 @@ def test_names_and_shapes_at_real_size_are_the_published_ones() -> None:
     assert len(found) == 479 and sum(math.prod(shape) for shape in found.values()) == 927_454_817
 
 
+@torch.no_grad()
+def test_shapes_follow_at_real_size() -> None:
+    with torch.device("meta"):
+        adapter, mask2former = DINOv3SegmentorHead(SCENARIO.splits).segmentation_model
+        maps = adapter(torch.empty(2, 3, 896, 896), [torch.empty(2, 4096, 56, 56) for _ in range(4)])
+        steps = mask2former(maps)
+    assert [tuple(level.shape) for level in maps] == [(2, 4096, side, side) for side in (224, 112, 56, 28)]
+    assert len(steps) == 10
+    assert {tuple(classes.shape) for classes, _ in steps} == {(2, 100, 151)}
+    assert {tuple(masks.shape) for _, masks in steps} == {(2, 100, 224, 224)}
+
+
 @pytest.mark.skipif(not LISTING.is_file(), reason="the listing of the publishers' modules is not beside the checkout")
 def test_names_and_shapes_are_those_of_the_publishers_modules() -> None:
     assert (adapter(), mask2former()) == (listed("ADAPTER"), listed("M2F"))
