@@ -12,6 +12,7 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.pop("HF_TOKEN", None)
+os.environ.pop("LAMOFCBENCH_HEADS", None)
 
 LONGEST_FILES = (
     "test_mini_edition.py",

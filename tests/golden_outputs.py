@@ -33,6 +33,10 @@ from lamofcbench.features import FeatureSet, tensor_bytes
 from lamofcbench.identity import identity_of
 from lamofcbench.models.hooks import HookedSplitModel
 from lamofcbench.models.loading import load_model
+from lamofcbench.models.vision_heads.base import BlockOutputs, VisionHead
+from lamofcbench.models.vision_heads.dinov3_adapter import AdapterSizes
+from lamofcbench.models.vision_heads.dinov3_dpt import DINOv3DPTHead
+from lamofcbench.models.vision_heads.dinov3_segmentor import DINOv3SegmentorHead, SegmentorSizes
 from lamofcbench.provenance import adapter_identity
 from lamofcbench.scenarios.base import SCENARIOS
 
@@ -123,6 +127,8 @@ def split_model_outputs(name: str) -> Measured:
     """Features and prediction of the first test sample of a scenario."""
     if name == "hooks":
         return _hooked_outputs()
+    if name in PUBLISHED_HEADS:
+        return _published_head_outputs(PUBLISHED_HEADS[name])
     scenario = SCENARIOS.get(name)
     builder = BUILDERS.get(str(scenario.builder))()
     sample = builder.samples("test")[0]
@@ -136,6 +142,39 @@ def split_model_outputs(name: str) -> Measured:
         "prediction": _summary(model.tail([features])[0]),
     }
     return {"identity": adapter_identity(scenario), "given": digest.hexdigest()[:16], "outputs": outputs}
+
+
+def _small_dpt() -> DINOv3DPTHead:
+    return DINOv3DPTHead(range(4), 16, projected=8, hidden=8, head_channels=(8, 4), bins=8)
+
+
+def _small_segmentor() -> DINOv3SegmentorHead:
+    adapter = AdapterSizes(width=16, stem=4, heads=2, value_width=8, network=8)
+    return DINOv3SegmentorHead(
+        range(4), SegmentorSizes(adapter, 32, 8, 2, 1, 16, 2, 3, 16, 4, 3), crop_size=32, stride=16
+    )
+
+
+PUBLISHED_HEADS: dict[str, Callable[[], VisionHead]] = {
+    "dinov3-dpt": _small_dpt,
+    "dinov3-segmentor": _small_segmentor,
+}
+"""Heads that no mini scenario has, as small random ones."""
+
+
+def _published_head_outputs(make: Callable[[], VisionHead]) -> Measured:
+    """What the head's predictions are made from, of two random views of an image of 32 x 48 pixels."""
+    source = torch.Generator().manual_seed(0)
+    head = make().eval()
+    with torch.no_grad():
+        for name, parameter in head.named_parameters():
+            parameter.copy_(0.2 * torch.randn(parameter.shape, generator=source) + (name.endswith("norm.weight")))
+        blocks = {level: torch.randn(2, 9, 16, generator=source) for level in range(4)}
+        image = torch.randint(0, 256, (32, 48, 3), generator=source).to(torch.uint8)
+        side = {"height": 32, "width": 48}
+        outputs = BlockOutputs(blocks, [2], [side], torch.nn.LayerNorm(16), 5, (2, 2), [{"image": image}])
+        (assessed,) = head.assess(outputs)
+    return {"identity": identity_of(type(head)), "outputs": {"assessed": _summary(assessed)}}
 
 
 class _Hooked(HookedSplitModel):
@@ -183,7 +222,7 @@ def builder_outputs(name: str) -> Measured:
 KINDS: dict[str, tuple[Callable[[], Iterable[str]], Callable[[str], Measured]]] = {
     "codecs": (CODECS.names, codec_outputs),
     "metrics": (METRICS.names, metric_outputs),
-    "split_models": (lambda: [*SPLIT_MODEL_SCENARIOS, "hooks"], split_model_outputs),
+    "split_models": (lambda: [*SPLIT_MODEL_SCENARIOS, "hooks", *PUBLISHED_HEADS], split_model_outputs),
     "builders": (BUILDERS.names, builder_outputs),
 }
 

@@ -115,8 +115,11 @@ class ScenarioRunner:
     def __init__(
         self, scenario: Scenario, settings: RunSettings, team: Team | None = None, decoder: Decoder | None = None
     ) -> None:
-        if scenario.needs_raw_input:
-            raise ScenarioError(f"{scenario.id}: tails that need the raw input beside the features cannot be run yet")
+        if scenario.needs_raw_input and not scenario.given:
+            raise ScenarioError(
+                f"{scenario.id}: its tail needs the raw input beside the features; declare it among the tensors that "
+                "the tail is given (Scenario.given)"
+            )
         self.scenario, self.settings, self.team = scenario, settings, team or Team()
         self.metric = scoring.make_metric(scenario)
         # Taken now, while the metric is what was just loaded: its file may be edited during the run.

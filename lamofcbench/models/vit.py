@@ -7,6 +7,7 @@ token first, then the registers, then the patches row by row (``[V, T, C]`` for 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -92,12 +93,14 @@ class DINOv3SplitModel(SplitModel):
             inputs: uint8 ``[H, W, 3]`` (RGB) or ``[H, W]`` (grey).
         """
         pixels = self.head.views(inputs, self.image_size).to(self.device)
-        blocks = capture(
-            lambda: self.backbone(pixels), {f"block.{index}": self._blocks[index] for index in self.splits}
-        )
+        with self._precision():
+            blocks = capture(
+                lambda: self.backbone(pixels), {f"block.{index}": self._blocks[index] for index in self.splits}
+            )
         if not self.head.multi_view:
             blocks = {name: output[0] for name, output in blocks.items()}
-        return FeatureSet({name: output.cpu() for name, output in blocks.items()}, self.head.side(inputs))
+        features = {name: output.cpu() for name, output in blocks.items()}
+        return FeatureSet(features, self.head.side(inputs), self.head.given(inputs))
 
     @torch.no_grad()
     def tail(self, batch: Sequence[FeatureSet]) -> list[Any]:
@@ -132,9 +135,11 @@ class DINOv3SplitModel(SplitModel):
         """The unsplit model's prediction for one image."""
         pixels = self.head.views(inputs, self.image_size).to(self.device)
         # The first of the hidden states is the embedding; the last one is not normalised.
-        outputs = self.backbone(pixels, output_hidden_states=True).hidden_states[1:]
+        with self._precision():
+            outputs = self.backbone(pixels, output_hidden_states=True).hidden_states[1:]
         blocks = {index: outputs[index] for index in (*self.splits, len(outputs) - 1)}
-        return self.head.predict(self._bundle(blocks, [len(pixels)], [self.head.side(inputs)]))[0]
+        bundle = self._bundle(blocks, [len(pixels)], [self.head.side(inputs)], [self.head.given(inputs)])
+        return self.head.predict(bundle)[0]
 
     def front_modules(self) -> list[nn.Module]:
         """Embeddings and all blocks up to the last split level."""
@@ -155,7 +160,8 @@ class DINOv3SplitModel(SplitModel):
         if last + 1 < len(self._blocks):
             blocks[len(self._blocks) - 1] = self._remaining_blocks(blocks[last], last + 1)
         counts = [len(features[self._name(last)]) if self.head.multi_view else 1 for features in batch]
-        return self._bundle(blocks, counts, [features.side for features in batch])
+        sides, given = [features.side for features in batch], [features.given for features in batch]
+        return self._bundle(blocks, counts, sides, given)
 
     def _assessed(self, batch: Sequence[FeatureSet], *, deciding: bool) -> tuple[list[Any], Tensor]:
         """Predictions, None where they are not asked for, and responses ``[B, N, K]``."""
@@ -180,14 +186,23 @@ class DINOv3SplitModel(SplitModel):
         # Rotary positions depend on the height and width of this tensor only.
         shape_only = hidden.new_zeros(()).expand(1, 3, *self.image_size)
         positions = self.backbone.rope_embeddings(shape_only)
-        for block in self._blocks[start:]:
-            hidden = block(hidden, position_embeddings=positions)
+        with self._precision():
+            for block in self._blocks[start:]:
+                hidden = block(hidden, position_embeddings=positions)
         return hidden
 
+    def _precision(self) -> AbstractContextManager[Any]:
+        dtype = self.head.backbone_autocast
+        return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype)
+
     def _bundle(
-        self, blocks: Mapping[int, Tensor], views: Sequence[int], sides: Sequence[Mapping[str, int]]
+        self,
+        blocks: Mapping[int, Tensor],
+        views: Sequence[int],
+        sides: Sequence[Mapping[str, int]],
+        given: Sequence[Mapping[str, Tensor]],
     ) -> BlockOutputs:
-        return BlockOutputs(blocks, views, sides, self.backbone.norm, self.prefix_tokens, self.grid)
+        return BlockOutputs(blocks, views, sides, self.backbone.norm, self.prefix_tokens, self.grid, given)
 
 
 def _by_token_count(batch: Sequence[FeatureSet], name: str) -> Iterable[list[int]]:

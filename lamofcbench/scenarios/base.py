@@ -207,7 +207,7 @@ class Scenario(_Frozen):
         direction: ``up`` where a higher score is better.
         batch_size: part of the protocol, because batch composition changes generated tokens.
         given: what the tail is handed beside the decoded features, unseen by codecs and uncounted.
-        needs_raw_input: True where the tail also needs the raw input beside the features.
+        needs_raw_input: True where the tail also needs the raw input beside the features, which ``given`` then holds.
         builder: what makes the data; None where it must be imported or downloaded.
     """
 

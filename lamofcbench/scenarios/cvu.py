@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from lamofcbench.scenarios._cvu import shallow_variant
-from lamofcbench.scenarios.base import Axis, Backbone, Scenario, TensorSpec
+from lamofcbench.scenarios.base import Axis, Backbone, GivenSpec, Scenario, TensorSpec
 
 _WIDTH = 4096
 # Every published sample has the tokens that its image size makes: 5 + 32 x 32, 5 + 56 x 56 and 5 + 48 x 64. Images of
@@ -17,6 +17,7 @@ _WIDTH = 4096
 _CLASSIFIED = Axis(name="tokens", limit=2048)
 _DENSE = Axis(name="tokens", limit=8192)
 _CROPS = Axis(name="crops", limit=8)
+_ROWS, _COLUMNS = (Axis(name=name, limit=8192) for name in ("rows", "columns"))
 _SOURCE = "facebook/dinov3-vit7b16-pretrain-lvd1689m"
 _SHALLOW = 9
 
@@ -29,12 +30,18 @@ def _blocks(*levels: int, tokens: Axis, leading: tuple[int | Axis, ...] = ()) ->
 
 
 def _classification(id: str, title: str, licence: str, class_subset: str | None = None) -> Scenario:
-    options: dict[str, Any] = {"image_size": 512, "head": "linear", "classes": 1000}
+    options: dict[str, Any] = {
+        "image_size": 512,
+        "resize": "centre-square",
+        "head": "linear",
+        "head_file": "dinov3_vit7b16_imagenet1k_linear_head-90d8ed92.pth",
+        "classes": 1000,
+    }
     if class_subset is not None:
         options["class_subset"] = class_subset
     return Scenario(
         id=id,
-        version=2,
+        version=3,
         edition="full",
         category="CVU",
         title=title,
@@ -67,22 +74,32 @@ CVU_IMAGENET_R = _classification(
     class_subset="imagenet-r",
 )
 
-CVU_IMAGENET_VAL_SHALLOW = shallow_variant(CVU_IMAGENET_VAL, _SHALLOW)
-CVU_IMAGENET_A_SHALLOW = shallow_variant(CVU_IMAGENET_A, _SHALLOW)
-CVU_IMAGENET_R_SHALLOW = shallow_variant(CVU_IMAGENET_R, _SHALLOW)
+CVU_IMAGENET_VAL_SHALLOW = shallow_variant(CVU_IMAGENET_VAL, _SHALLOW, version=2)
+CVU_IMAGENET_A_SHALLOW = shallow_variant(CVU_IMAGENET_A, _SHALLOW, version=2)
+CVU_IMAGENET_R_SHALLOW = shallow_variant(CVU_IMAGENET_R, _SHALLOW, version=2)
 
 CVU_ADE20K = Scenario(
     id="cvu-ade20k",
-    version=1,
+    version=2,
     edition="full",
     category="CVU",
     title="ADE20K validation, semantic segmentation, mean IoU",
     backbone=Backbone(
-        adapter="dinov3-vit", source=_SOURCE, options={"head": "mask2former", "classes": 150, "crop_size": 896}
+        adapter="dinov3-vit",
+        source=_SOURCE,
+        options={
+            "head": "dinov3-segmentor",
+            "classes": 150,
+            "crop_size": 896,
+            "stride": 596,
+            "backbone_autocast": "bfloat16",
+            "score_dtype": "bfloat16",
+        },
     ),
     splits=(9, 19, 29, 39),
     tensors=_blocks(9, 19, 29, 39, tokens=_DENSE, leading=(_CROPS,)),
     side=("height", "width"),
+    given=(GivenSpec(name="image", shape=(_ROWS, _COLUMNS, 3), dtype="uint8"),),
     prediction="mask",
     metric="mean-iou",
     metric_options={"num_classes": 150, "reduce_zero_label": True},
@@ -94,7 +111,8 @@ CVU_ADE20K = Scenario(
     needs_raw_input=True,
     description=(
         "Axis crops counts the sliding-window crops. The published segmenter's adapter also looks at the image, so its "
-        "tail needs the raw input beside the features."
+        "tail needs the raw input beside the features: the dataset holds the image as a given tensor, which no codec "
+        "sees and no rate counts."
     ),
 )
 
@@ -104,7 +122,7 @@ CVU_NYUV2 = Scenario(
     edition="full",
     category="CVU",
     title="NYUv2 test, depth estimation, RMSE",
-    backbone=Backbone(adapter="dinov3-vit", source=_SOURCE, options={"head": "dpt"}),
+    backbone=Backbone(adapter="dinov3-vit", source=_SOURCE, options={"head": "dinov3-dpt", "image_size": [768, 1024]}),
     splits=(9, 19, 29, 39),
     tensors=_blocks(9, 19, 29, 39, tokens=_DENSE, leading=(2,)),
     side=("height", "width"),

@@ -328,7 +328,9 @@ tags:
 # Features for LaMoFCBench
 
 Intermediate features of large models at their split points, a configuration a scenario, splits `test` and
-`calibration`. An index row refers to the tensors of one sample, which lie in safetensors shards beside it.
+`calibration`. An index row refers to the tensors of one sample, which lie in safetensors shards beside it. Columns
+`given.*` refer to what a scenario hands its tail beside the features, such as the image that a published head looks at
+once more: no codec sees it, and no rate counts it.
 
 ```python
 import lamofcbench

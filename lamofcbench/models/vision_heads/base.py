@@ -8,6 +8,7 @@ predictions are made from (`VisionHead.assess`), and how they (`VisionHead.decid
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from lamofcbench.errors import DataError, PluginError, ScenarioError
@@ -23,6 +25,9 @@ from lamofcbench.models.images import to_pixels
 from lamofcbench.models.loading import AdapterOptions, hub_file, local_path, require_pinned
 from lamofcbench.registry import Registry
 from lamofcbench.scenarios.base import Scenario
+
+HEADS_VARIABLE = "LAMOFCBENCH_HEADS"
+"""Names the folder of heads' weights that neither lie beside a backbone nor are on the Hub, such as DINOv3's."""
 
 LARGEST_IMAGE = 2**22
 """Pixels; side information comes out of a bitstream, which must not decide how much memory a head takes."""
@@ -49,7 +54,8 @@ class TrainedHeadOptions(VisionOptions):
     """Options of a head with weights of its own.
 
     Attributes:
-        head_file: the weights: a file beside the backbone's, or in ``head_repo``, or a path of its own.
+        head_file: the weights: a file beside the backbone's, or in ``head_repo``, or in the folder that the environment
+            variable ``LAMOFCBENCH_HEADS`` names, or a path of its own.
         head_repo: the Hub repository of the head's weights.
         head_revision: its 40-digit commit.
     """
@@ -75,12 +81,16 @@ class TrainedHeadOptions(VisionOptions):
             return hub_file(self.head_repo, self.head_file, self.head_revision)
         if directory is not None:
             return directory / self.head_file
-        if self.head_file == type(self).model_fields["head_file"].default:
+        path, bare = local_path(self.head_file, scenario), Path(self.head_file).name == self.head_file
+        if bare and os.environ.get(HEADS_VARIABLE):
+            return Path(os.environ[HEADS_VARIABLE]).expanduser() / self.head_file
+        if self.head_file == type(self).model_fields["head_file"].default or (bare and not path.is_file()):
             raise ScenarioError(
-                f"scenario {scenario.id!r} does not say where its head's weights are; set option head_file to a "
-                ".safetensors or .pth file, or head_repo, head_revision and head_file"
+                f"scenario {scenario.id!r} does not say where its head's weights are; let the environment variable "
+                f"{HEADS_VARIABLE} name the folder with {self.head_file}, or set option head_file to a .safetensors or "
+                ".pth file, or head_repo, head_revision and head_file"
             )
-        return local_path(self.head_file, scenario)
+        return path
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,7 @@ class BlockOutputs:
         norm: the backbone's final norm.
         prefix_tokens: class token and registers, which stand before the patch tokens.
         grid: rows and columns of patches in a model input.
+        given: what each sample's tail is handed beside the features; nothing where the head asks for nothing.
     """
 
     blocks: Mapping[int, Tensor]
@@ -103,6 +114,7 @@ class BlockOutputs:
     norm: nn.Module
     prefix_tokens: int
     grid: tuple[int, int]
+    given: Sequence[Mapping[str, Tensor]] = ()
 
     @property
     def last(self) -> Tensor:
@@ -134,6 +146,9 @@ class VisionHead(nn.Module, ABC):
         multi_view: True where features keep a leading axis of views (crops, flips): ``[V, T, C]`` in place of
             ``[T, C]``.
         response_kind: what `respond` returns; None where the head shows no responses.
+
+    Attributes:
+        backbone_autocast: the dtype that torch's autocast runs the backbone in; None to run it in its own.
     """
 
     name: ClassVar[str]
@@ -141,6 +156,7 @@ class VisionHead(nn.Module, ABC):
     Options: ClassVar[type[VisionOptions]] = VisionOptions
     multi_view: ClassVar[bool] = False
     response_kind: ClassVar[ResponseKind | None] = None
+    backbone_autocast: torch.dtype | None = None
 
     @classmethod
     @abstractmethod
@@ -160,6 +176,10 @@ class VisionHead(nn.Module, ABC):
 
     def side(self, image: np.ndarray) -> dict[str, int]:
         """The side information of an image; none here."""
+        return {}
+
+    def given(self, image: np.ndarray) -> dict[str, Tensor]:
+        """What of an image the head looks at beside the features (`Scenario.given`); nothing here."""
         return {}
 
     def predict(self, outputs: BlockOutputs) -> list[Any]:
@@ -198,18 +218,31 @@ def image_size(side: Mapping[str, int]) -> tuple[int, int]:
 
 
 def load_weights(head: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Puts a file's tensors, and all of them, into a head.
+    """Puts a file's tensors, and all of them, into a head; one on the meta device takes them as its own.
 
     Raises:
-        DataError: naming the first tensor that is missing, unknown or of another shape.
+        DataError: naming the first tensor that is missing, else the first foreign one, else the first of another shape.
     """
     expected = head.state_dict()
-    for name in sorted({*expected, *tensors}):
-        shapes = [list(found[name].shape) if name in found else None for found in (expected, tensors)]
-        if shapes[0] != shapes[1]:
-            wanted, got = ("none" if shape is None else str(shape) for shape in shapes)
-            raise DataError(f"{path} does not fit the head: tensor {name!r} has shape {got}, wanted: {wanted}")
-    head.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    problems = [
+        f"{name!r} is missing (shape {list(expected[name].shape)})" for name in sorted({*expected} - {*tensors})
+    ]
+    problems += [
+        f"{name!r} is foreign (shape {list(tensors[name].shape)})" for name in sorted({*tensors} - {*expected})
+    ]
+    # Names before shapes: where sizes are taken from a tensor that is missing, many others do not fit.
+    problems = problems or [
+        f"{name!r} has shape {list(tensors[name].shape)}, wanted: {list(tensor.shape)}"
+        for name, tensor in sorted(expected.items())
+        if tensors[name].shape != tensor.shape
+    ]
+    if problems:
+        raise DataError(f"{path} does not fit the head: tensor {problems[0]} ({len(problems)} in all)")
+    on_meta = any(tensor.is_meta for tensor in expected.values())
+    floats = {
+        name: tensor.float() if expected[name].is_floating_point() else tensor for name, tensor in tensors.items()
+    }
+    head.load_state_dict(floats, assign=on_meta)
 
 
 HEADS: Registry[type[VisionHead]] = Registry(

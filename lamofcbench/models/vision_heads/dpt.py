@@ -223,6 +223,6 @@ def _sizes(tensors: Mapping[str, Tensor], path: Path) -> tuple[int, int]:
     except (KeyError, ValueError) as error:
         raise DataError(
             f"{path} holds no DPT head of ours (no tensor 'head.2.weight'); the published weights of DINOv3's depth "
-            "head cannot be used yet, because the names of their tensors are not verified"
+            "head go with head 'dinov3-dpt'"
         ) from error
     return bins, hidden

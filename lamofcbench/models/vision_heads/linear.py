@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lamofcbench.errors import DataError, ScenarioError
+from lamofcbench.errors import DataError, ScenarioError, UnknownNameError
+from lamofcbench.imagenet.classes import SUBSETS, subset_classes
+from lamofcbench.models.images import centre_square
 from lamofcbench.models.loading import read_tensors
 from lamofcbench.models.vision_heads.base import BlockOutputs, TrainedHeadOptions, VisionHead, VisionOptions
 from lamofcbench.scenarios.base import Scenario
@@ -19,13 +22,17 @@ class LinearOptions(TrainedHeadOptions):
 
     Attributes:
         classes: the number of classes, which the weights must have; None to take what they have.
-        class_indices: the only classes that can be predicted, as ImageNet-A and ImageNet-R ask; None for all.
-        class_subset: what that subset is called, for people; the indices count.
+        class_indices: the only classes that can be predicted; None for those of ``class_subset``.
+        class_subset: ``imagenet-a`` or ``imagenet-r``, whose 200 classes are known; any other name is for people, and
+            the indices count. None for all classes.
+        resize: ``stretch`` makes the whole image as high and wide as the input; ``centre-square`` is the published way,
+            the middle square of the image with its shorter side resized.
     """
 
     classes: int | None = None
     class_indices: tuple[int, ...] | None = None
     class_subset: str | None = None
+    resize: Literal["stretch", "centre-square"] = "stretch"
 
 
 class LinearHead(VisionHead):
@@ -35,6 +42,7 @@ class LinearHead(VisionHead):
         weight: ``[K, 2C]``.
         bias: ``[K]``.
         class_indices: the only classes that can be predicted; None for all K.
+        centred: True where the input is the middle square of an image; False where it is the whole, stretched.
     """
 
     name = "linear"
@@ -42,8 +50,16 @@ class LinearHead(VisionHead):
     response_kind = "logits"
     excluded: Tensor
 
-    def __init__(self, weight: Tensor, bias: Tensor, class_indices: tuple[int, ...] | None = None) -> None:
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        class_indices: tuple[int, ...] | None = None,
+        *,
+        centred: bool = False,
+    ) -> None:
         super().__init__()
+        self.centred = centred
         classes, inputs = weight.shape
         self.linear = nn.Linear(inputs, classes)
         self.linear.load_state_dict({"weight": weight, "bias": bias})
@@ -61,20 +77,23 @@ class LinearHead(VisionHead):
             ScenarioError: if the options do not say where the weights are, or name classes that do not exist.
             DataError: if the weights are missing or of another shape.
         """
-        if options.class_subset is not None and options.class_indices is None:
-            raise ScenarioError(
-                f"scenario {scenario.id!r}: class_subset {options.class_subset!r} is a name only; "
-                "list the classes in option class_indices"
-            )
+        indices = _chosen_classes(scenario, options)
+        centred = options.resize == "centre-square"
+        if centred and options.size[0] != options.size[1]:
+            raise ScenarioError(f"scenario {scenario.id!r}: resize 'centre-square' needs a square image_size")
         path = options.head_path(scenario, directory)
         weight, bias = _linear_weights(path, width)
         classes = len(bias)
         if options.classes is not None and options.classes != classes:
             raise DataError(f"{path} has {classes} classes; scenario {scenario.id!r} states {options.classes}")
-        wrong = [index for index in options.class_indices or () if not 0 <= index < classes]
-        if wrong or options.class_indices == ():
+        wrong = [index for index in indices or () if not 0 <= index < classes]
+        if wrong or indices == ():
             raise ScenarioError(f"scenario {scenario.id!r}: class_indices must lie in 0..{classes - 1}: {wrong}")
-        return cls(weight, bias, options.class_indices)
+        return cls(weight, bias, indices, centred=centred)
+
+    def views(self, image: np.ndarray, size: tuple[int, int]) -> Tensor:
+        """The model input of an image, float32 ``[1, 3, height, width]``: its middle square, or the whole of it."""
+        return centre_square(image, size[0])[None] if self.centred else super().views(image, size)
 
     def logits(self, outputs: BlockOutputs) -> Tensor:
         """Logits ``[N, K]``, minus infinity for excluded classes."""
@@ -95,13 +114,31 @@ class LinearHead(VisionHead):
         return assessed[None, ~self.excluded]
 
 
+def _chosen_classes(scenario: Scenario, options: LinearOptions) -> tuple[int, ...] | None:
+    """The only classes that can be predicted; None for all."""
+    if options.class_indices is not None or options.class_subset is None:
+        return options.class_indices
+    try:
+        return subset_classes(options.class_subset)
+    except UnknownNameError as error:
+        raise ScenarioError(
+            f"scenario {scenario.id!r}: the classes of class_subset {options.class_subset!r} are not known, only those "
+            f"of {' and '.join(SUBSETS)}; list the classes in option class_indices"
+        ) from error
+
+
 def _linear_weights(path: Path, width: int) -> tuple[Tensor, Tensor]:
+    """The only two tensors of a file, ``weight`` and ``bias``, under one prefix or none."""
     tensors = read_tensors(path)
-    weights = [tensor for name, tensor in tensors.items() if name.rpartition(".")[2] == "weight"]
-    biases = [tensor for name, tensor in tensors.items() if name.rpartition(".")[2] == "bias"]
-    if len(weights) != 1 or len(biases) != 1:
-        raise DataError(f"{path} holds {sorted(tensors)}; a linear head has one weight and one bias")
-    weight, bias = weights[0].float(), biases[0].float()
+    prefix = next((name.rpartition(".")[0] for name in sorted(tensors) if name.endswith("weight")), "")
+    stem = f"{prefix}." if prefix else ""
+    wrong = sorted(set(tensors) ^ {f"{stem}weight", f"{stem}bias"})
+    if wrong:
+        raise DataError(
+            f"{path} is no linear head, which has one weight and one bias and nothing else: tensor {wrong[0]!r} is "
+            + ("foreign" if wrong[0] in tensors else "missing")
+        )
+    weight, bias = tensors[f"{stem}weight"].float(), tensors[f"{stem}bias"].float()
     if weight.dim() != 2 or weight.shape[1] != 2 * width or bias.shape != weight.shape[:1]:
         raise DataError(
             f"{path} holds weight {list(weight.shape)} and bias {list(bias.shape)}; a linear head on a backbone of "

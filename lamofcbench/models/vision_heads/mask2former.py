@@ -2,8 +2,8 @@
 
 A pixel decoder joins the levels from deep to shallow; learned queries look at one level after another, each only where
 its own mask of the step before lies, and end as a class and a mask each. The published DINOv3 segmenter puts an
-adapter between backbone and head that looks at the RGB image again, so its tail is no function of the features; this
-head's tail is.
+adapter between backbone and head that looks at the RGB image again, so its tail is no function of the features (see
+`lamofcbench.models.vision_heads.dinov3_segmentor`); this head's tail is.
 """
 
 from __future__ import annotations
@@ -361,6 +361,6 @@ def _sizes(tensors: Mapping[str, Tensor], path: Path) -> dict[str, int]:
     except (KeyError, ValueError, IndexError) as error:
         raise DataError(
             f"{path} holds no image-free Mask2Former head (no tensor {error}); the published weights of DINOv3's "
-            "segmenter, whose adapter needs the image beside the features, cannot be used"
+            "segmenter, whose adapter needs the image beside the features, go with head 'dinov3-segmentor'"
         ) from error
     return {"queries": queries, "hidden": hidden, "classes": classes, "mask_channels": mask_channels}

@@ -178,7 +178,8 @@ def test_heads_are_read_without_running_their_code(vit_folder: Path, tmp_path: P
     for content, message in (
         (Pwned(), "cannot read"),
         ([1, 2], "holds a list"),
-        ({"weight": tensors["weight"]}, "one weight and one bias"),
+        ({"weight": tensors["weight"]}, "one weight and one bias.*'bias' is missing"),
+        ({**tensors, "scale": tensors["bias"]}, "'scale' is foreign"),
         ({"weight": tensors["weight"][:, 1:], "bias": tensors["bias"]}, r"\[K, 64\]"),
     ):
         torch.save(content, tmp_path / "head.pth")
@@ -191,8 +192,11 @@ def test_classes_are_checked_against_the_head(vit_folder: Path) -> None:
         load_model(vit_scenario(vit_folder, classes=1000))
     with pytest.raises(ScenarioError, match=r"class_indices must lie in 0\.\.9"):
         load_model(vit_scenario(vit_folder, class_indices=[3, 10]))
-    with pytest.raises(ScenarioError, match="list the classes in option class_indices"):
+    with pytest.raises(ScenarioError, match=r"'imagenet-v2' are not known.*list the classes in option class_indices"):
+        load_model(vit_scenario(vit_folder, class_subset="imagenet-v2"))
+    with pytest.raises(ScenarioError, match=r"must lie in 0\.\.9: \[11, 13"):  # the head has ten
         load_model(vit_scenario(vit_folder, class_subset="imagenet-a"))
+    assert load_model(vit_scenario(vit_folder, class_subset="of my own", class_indices=[3])).full(IMAGE) == 3
     assert load_model(vit_scenario(vit_folder, class_indices=[3])).full(IMAGE) == 3
 
 
