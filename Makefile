@@ -8,7 +8,7 @@ export HF_HUB_DISABLE_TELEMETRY ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo small small-data test check bench bench-small bench-speed bench-hostile readme card train-mini clean
+.PHONY: help venv demo small small-data test check ablation bench bench-small bench-speed bench-hostile readme card train-mini clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -75,6 +75,15 @@ bench-small: small-data ## twelve codecs at five rates on the small edition, all
 	$(BIN)/python hub_cards/edition_leaderboard.py results/bench-small
 	$(BIN)/python hub_cards/small_findings.py results/bench-small
 	$(BIN)/python tests/readme_tables.py
+
+# What each ingredient of klt brings: its variants on some scenarios of different kinds.
+ABLATION := mini-cvu-depth mini-clu-facts mini-clu-arithmetic mini-cau-commands-clean mini-ctti-shapes-latent
+KLT_VARIANTS := Whole EachTensorAlone KeysAsRotated NoDictionary NoTransformOverPlaces NoPlaces NoTransform
+
+ablation: venv ## what each ingredient of the codec klt brings: the table of docs/transform-coding.md; half an hour; resumes
+	$(BIN)/lamofcbench run --scenarios $(ABLATION) --codecs $(addprefix ./benchmarks/klt_variants.py:,$(KLT_VARIANTS)) \
+		--limit 64 --num-processes 2 --verify-samples 0 --results results/ablation
+	$(BIN)/python hub_cards/klt_figures.py --variants results/ablation
 
 bench-speed: venv ## speed benchmarks: storage, harness overhead, bootstrap draws, codecs
 	$(BIN)/python benchmarks/storage_read.py

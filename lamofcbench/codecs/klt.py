@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from lamofcbench.codecs.transform.blocks import Block, BlockState
 from lamofcbench.codecs.transform.choice import cheapest
 from lamofcbench.codecs.transform.classes import MAGNITUDES, UNCODED, TableCounts, classes_of, quantised, restored
 from lamofcbench.codecs.transform.fitting import Fitted, block_state, fit_groups
+from lamofcbench.codecs.transform.ingredients import EVERYTHING, Ingredients
 from lamofcbench.codecs.transform.outliers import Outliers
 from lamofcbench.codecs.transform.profiles import rows_of
 from lamofcbench.codecs.transform.rows import RowGroup, row_groups
@@ -60,13 +61,15 @@ class KltCodec(Codec):
     """
 
     Params = KltParams
+    ingredients: ClassVar[Ingredients] = EVERYTHING
     rate_points = tuple({"step": step} for step in (0.1, 0.35, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.3, 16.0))
     needs_calibration = True
     paper = "https://doi.org/10.1109/79.952802"  # Goyal, Theoretical foundations of transform coding
 
     def learn(self, calibration: CalibrationSamples) -> Mapping[str, Tensor]:
         """A block a group of tensors, and the tables that all of them share."""
-        return self._learned(fit_groups(self._groups, calibration, self.params.rank))
+        fitted = fit_groups(self._groups, calibration, self.params.rank, ingredients=self.ingredients)
+        return self._learned(fitted)
 
     def _learned(self, fitted: Sequence[Fitted]) -> dict[str, Tensor]:
         """The state of fitted groups."""
@@ -115,7 +118,7 @@ class KltCodec(Codec):
 
     @functools.cached_property
     def _groups(self) -> list[RowGroup]:
-        return row_groups(self.specs)
+        return row_groups(self.specs, self.ingredients)
 
     @functools.cached_property
     def _blocks(self) -> list[Block]:

@@ -63,7 +63,9 @@ class Estimate:
     weighting: Weighting | None = None
 
 
-def estimate(centred: Sequence[Matrix], index: Sequence[Index], count: int, profiles: Profiles, rank: int) -> Estimate:
+def estimate(
+    centred: Sequence[Matrix], index: Sequence[Index], count: int, profiles: Profiles, rank: int, *, across: bool = True
+) -> Estimate:
     """Fits a transform to the rows of calibration samples.
 
     Args:
@@ -72,18 +74,19 @@ def estimate(centred: Sequence[Matrix], index: Sequence[Index], count: int, prof
         count: P, the number of profiles.
         profiles: of the places of rows.
         rank: the most directions that the transform keeps.
+        across: whether a second transform runs over places.
     """
     width = centred[0].shape[1]
     rank = max(min(rank, width), 0)
     analysis = _directions(centred, width, rank)
-    row_transform = _row_transform(centred, profiles)
+    row_transform = _row_transform(centred, profiles) if across else None
     coefficients: list[Matrix] = [np.zeros((0, len(analysis)), np.float32)] * len(centred)
     residual_squares, residual_rows, kept = np.zeros(width), 0, []
     folds = min(FOLDS, len(centred))
     for fold in range(folds):
         others = [rows for number, rows in enumerate(centred) if number % folds != fold]
         held_out = _directions(others, width, rank) if folds > 1 else analysis
-        across = _row_transform(others, profiles) if folds > 1 else row_transform
+        over_places = _row_transform(others, profiles) if across and folds > 1 else row_transform
         for number in range(fold, len(centred), folds):
             values = _product(centred[number], held_out.T)
             if len(held_out) < width:
@@ -91,7 +94,7 @@ def estimate(centred: Sequence[Matrix], index: Sequence[Index], count: int, prof
                 residual_squares += np.square(left, dtype=np.float64).sum(0)
                 residual_rows += len(left)
                 kept.append(left[:: max(len(left) // 64, 1)])
-            coefficients[number] = transform_rows(_padded(values, len(analysis)), across, profiles)
+            coefficients[number] = transform_rows(_padded(values, len(analysis)), over_places, profiles)
     deviations, of_others = profile_deviations(coefficients, index, count, profiles)
     return Estimate(
         analysis,

@@ -25,6 +25,7 @@ from lamofcbench.codecs.transform.dictionary import (
     level_of,
 )
 from lamofcbench.codecs.transform.estimate import Estimate, estimate, scaled, untransformed
+from lamofcbench.codecs.transform.ingredients import EVERYTHING, Ingredients
 from lamofcbench.codecs.transform.means import Means, profile_means
 from lamofcbench.codecs.transform.profiles import FIRST, LAST, MIDDLE, Profiles, find_profiles
 from lamofcbench.codecs.transform.rows import RowGroup
@@ -70,6 +71,7 @@ def fit_groups(
     calibration: Iterable[FeatureSet],
     rank: int | None,
     sensitivity: Sensitivity | None = None,
+    ingredients: Ingredients = EVERYTHING,
 ) -> list[Fitted]:
     """Fits a transform to each group of tensors.
 
@@ -80,8 +82,10 @@ def fit_groups(
         calibration: feature sets; iterated as often as there are groups, so that one group is in memory at a time.
         rank: of each transform; None for what fits `STATE_VALUES`.
         sensitivity: of the tail, for transforms in its metric; None for transforms of features alone.
+        ingredients: what transforms of features alone are made of.
     """
-    key = (tuple(groups), rank, _digest(calibration), digest_of(sensitivity.groups) if sensitivity else "")
+    known = digest_of(sensitivity.groups) if sensitivity else ""
+    key = (tuple(groups), rank, _digest(calibration), known, ingredients)
     kept = _LAST[0]  # read and replaced as a whole: another thread may fit something else meanwhile
     if kept is not None and kept[0] == key:
         return kept[1]
@@ -89,14 +93,14 @@ def fit_groups(
     squares = sum(group.width**2 for group in groups)
     most = [STATE_VALUES * group.width // max(squares, 1) if rank is None else rank for group in groups]
     if sensitivity is None:
-        fitted = [_fit(group, calibration, bound) for group, bound in zip(groups, most, strict=True)]
+        fitted = [_fit(group, calibration, bound, ingredients) for group, bound in zip(groups, most, strict=True)]
     else:
         fitted = _fit_in_metric(groups, calibration, rank, sensitivity)
     _LAST[0] = key, fitted
     return fitted
 
 
-_Key = tuple[tuple[RowGroup, ...], int | None, bytes, str]
+_Key = tuple[tuple[RowGroup, ...], int | None, bytes, str, Ingredients]
 _LAST: list[tuple[_Key, list[Fitted]] | None] = [None]
 
 
@@ -146,17 +150,17 @@ def block_state(
     )
 
 
-def _fit(group: RowGroup, calibration: Iterable[FeatureSet], rank: int) -> Fitted:
-    fitted, rows = _prepare(group, calibration)
-    return replace(fitted, candidates=_plain(rows, rank))
+def _fit(group: RowGroup, calibration: Iterable[FeatureSet], rank: int, ingredients: Ingredients) -> Fitted:
+    fitted, rows = _prepare(group, calibration, ingredients)
+    return replace(fitted, candidates=_plain(rows, rank, ingredients))
 
 
-def _plain(rows: Prepared, rank: int) -> tuple[Estimate, Estimate]:
+def _plain(rows: Prepared, rank: int, ingredients: Ingredients = EVERYTHING) -> tuple[Estimate, ...]:
     """A transform of features alone, and none."""
-    return (
-        estimate(rows.centred, rows.index, rows.count, rows.profiles, rank),
-        untransformed(rows.centred, rows.index, rows.count, rows.profiles),
-    )
+    none = untransformed(rows.centred, rows.index, rows.count, rows.profiles)
+    if not ingredients.transform:
+        return (none,)
+    return estimate(rows.centred, rows.index, rows.count, rows.profiles, rank, across=ingredients.across), none
 
 
 def _fit_in_metric(
@@ -210,14 +214,18 @@ def _in_units(fitted: Fitted, size: float) -> Fitted:
     )
 
 
-def _prepare(group: RowGroup, calibration: Iterable[FeatureSet]) -> tuple[Fitted, Prepared]:
+def _prepare(
+    group: RowGroup, calibration: Iterable[FeatureSet], ingredients: Ingredients = EVERYTHING
+) -> tuple[Fitted, Prepared]:
     """What stands before a transform, which is yet to be fitted; and the rows to fit it to."""
     shapes, samples = [], []
     for features in calibration:
         shapes.append(group.row_shape({name: tuple(tensor.shape) for name, tensor in features.tensors.items()}))
         samples.append(group.gather(features))
     profiles = find_profiles(shapes, [isinstance(axis, Axis) for axis in group.row_axes])
-    repetition = find_repetition(group, samples) if not profiles.places else None
+    repetition = find_repetition(group, samples) if ingredients.dictionary and not profiles.places else None
+    if not ingredients.places:
+        profiles = Profiles(0)
     means = profile_means(samples, profiles)
     centred = [_unseen(rows, means) for rows in samples]
     squares = sum(np.square(rows, dtype=np.float64).sum(0) for rows in centred)

@@ -30,6 +30,7 @@ from torch import Tensor
 
 from lamofcbench.codecs.calibration import as_float32, ragged_dims
 from lamofcbench.codecs.rotary import with_positions, without_positions
+from lamofcbench.codecs.transform.ingredients import EVERYTHING, Ingredients
 from lamofcbench.features import FeatureSet
 from lamofcbench.scenarios.base import Axis, FeatureSpecs, TensorSpec
 
@@ -88,12 +89,13 @@ class RowGroup:
         return tensors
 
 
-def row_groups(specs: FeatureSpecs) -> list[RowGroup]:
+def row_groups(specs: FeatureSpecs, ingredients: Ingredients = EVERYTHING) -> list[RowGroup]:
     """The groups of a scenario's tensors, by the order of their first tensors."""
     groups: dict[tuple[str, tuple[int | Axis, ...]], list[TensorSpec]] = {}
-    for spec in specs.tensors:
+    for spec in (specs if ingredients.unrotated else specs.as_stored()).tensors:
         sizes = tuple(spec.shape[d] for d in row_dims(spec))
-        groups.setdefault((_family(spec), sizes), []).append(spec)
+        family = _family(spec) if ingredients.joined else spec.name
+        groups.setdefault((family, sizes), []).append(spec)
     return [RowGroup(tuple(members), sizes) for (_, sizes), members in groups.items()]
 
 

@@ -1,0 +1,115 @@
+"""What `klt` and `klt-task` reach and what each ingredient of `klt` brings: the tables in ``docs/transform-coding.md``.
+
+    make ablation
+    python hub_cards/klt_figures.py [--variants results/ablation] [--rates results/bench]
+
+The first runs `benchmarks/klt_variants.py` on a few scenarios and makes their table. The second takes rates of the
+codecs below on whole scenarios from any results. The figures are kept in ``mini/klt.json``; without results only the
+page is made anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edition_card import markdown_table
+
+from harness.report.compile import compile_summary
+from lamofcbench.atomic import write_json, write_text
+from lamofcbench.errors import LaMoFCBenchError
+
+FIGURES = Path(__file__).parent / "mini" / "klt.json"
+PAGE = Path(__file__).parents[1] / "docs" / "transform-coding.md"
+WHOLE = "whole"
+VARIANTS = {
+    WHOLE: "all of `klt`",
+    "each-tensor-alone": "each tensor alone",
+    "keys-as-rotated": "keys as rotated",
+    "no-dictionary": "no dictionary",
+    "no-transform-over-places": "no transform over places",
+    "no-places": "nor means of places",
+    "no-transform": "no transform at all",
+}
+CODECS = ("uniform", "channel", "klt", "klt-task")
+
+
+def rates(results: Path, names: Sequence[str]) -> dict[str, Any]:
+    """EBPFP@95 of each codec on each scenario that all of them ran on, as plain JSON values.
+
+    Raises:
+        LaMoFCBenchError: if there is no such scenario.
+    """
+    found: dict[str, Any] = {"samples": {}, "ebpfp": {}}
+    for part in compile_summary(results, resamples=0, bound=False).scenarios:
+        known = {codec.name: codec.retained[0] for codec in part.codecs if codec.role == "codec"}
+        if all(name in known and known[name].ebpfp.value is not None for name in names):
+            found["samples"][part.scenario] = part.samples
+            found["ebpfp"][part.scenario] = {name: known[name].model_dump(include={"ebpfp", "bound"}) for name in names}
+    if not found["samples"]:
+        raise LaMoFCBenchError(f"{results} has no scenario with results of {', '.join(names)}")
+    return found
+
+
+def variants_table(found: dict[str, Any]) -> str:
+    """A row a variant: its rates, and how many times the whole's it is in the geometric mean."""
+    scenarios = list(found["ebpfp"])
+    rows = [["", *(f"`{name}`" for name in scenarios), "times all of it"]]
+    for variant, title in VARIANTS.items():
+        own = [found["ebpfp"][scenario][variant] for scenario in scenarios]
+        whole = [found["ebpfp"][scenario][WHOLE] for scenario in scenarios]
+        factors = [one["ebpfp"]["value"] / all_["ebpfp"]["value"] for one, all_ in zip(own, whole, strict=True)]
+        rows.append([title, *map(_shown, own), f"{_geometric_mean(factors):.2f}"])
+    return markdown_table(rows[0], rows[1:])
+
+
+def rates_table(found: dict[str, Any]) -> str:
+    """A row a scenario, and the geometric means."""
+    rows = [(f"`{scenario}`", *(_shown(known[name]) for name in CODECS)) for scenario, known in found["ebpfp"].items()]
+    means = [_geometric_mean([known[name]["ebpfp"]["value"] for known in found["ebpfp"].values()]) for name in CODECS]
+    mean = ("**geometric mean**", *(f"**{value:.3g}**" for value in means))
+    return markdown_table(("EBPFP@95", *(f"`{name}`" for name in CODECS)), [*rows, mean])
+
+
+def _shown(reached: dict[str, Any]) -> str:
+    sign = {"at most": "≤ ", "never": "never "}.get(reached["bound"], "")
+    return f"{sign}{reached['ebpfp']['value']:.3g}"
+
+
+def _geometric_mean(values: Sequence[float]) -> float:
+    return math.exp(math.fsum(map(math.log, values)) / len(values))
+
+
+def page(text: str) -> str:
+    """The page with its tables made anew."""
+    found = json.loads(FIGURES.read_text(encoding="utf-8"))
+    for name, made in (("rates", rates_table(found["rates"])), ("ablation", variants_table(found["variants"]))):
+        pattern = rf"(<!-- table: {name} -->\n).*?(<!-- end -->)"
+        text, count = re.subn(pattern, lambda m, made=made: f"{m[1]}{made}\n{m[2]}", text, flags=re.DOTALL)
+        if count != 1:
+            raise LaMoFCBenchError(f"{PAGE.name} has {count} tables {name!r}")
+    return text
+
+
+def main() -> None:
+    """Writes figures and page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--variants", type=Path, metavar="DIR", help="results of `make ablation`")
+    parser.add_argument("--rates", type=Path, metavar="DIR", help=f"results of {', '.join(CODECS)}")
+    args = parser.parse_args()
+    found = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.is_file() else {}
+    for name, results, names in (("variants", args.variants, tuple(VARIANTS)), ("rates", args.rates, CODECS)):
+        if results is not None:
+            found[name] = rates(results, names)
+    write_json(FIGURES, found)
+    if {"variants", "rates"} <= found.keys():
+        write_text(PAGE, page(PAGE.read_text(encoding="utf-8")))
+
+
+if __name__ == "__main__":
+    main()
