@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
     print(args.output, directory, sep="\n")
 
 
-def _tail_of(codec, scenario, args):  # type: ignore[no-untyped-def]  # imported late
+def _tail_of(codec, scenario, args):
     """What tells a codec of the tail's sensitivity, kept in the cache folder; None where it does not ask."""
     if not codec.needs_sensitivity or codec.state:
         return None

@@ -36,6 +36,8 @@ from lamofcbench.scenarios.base import Axis
 STATE_VALUES = 2**24
 """Values that the transforms of a codec have together where no rank is stated; two bytes each."""
 
+METRIC_VALUES = 2**22
+"""The same of transforms in the tail's metric, of which each kind of rows has two; two bytes each."""
 LEAST_WEIGHT = 1e-9
 """Of the mean weight of all columns: what a column has at least."""
 
@@ -177,7 +179,7 @@ def _fit_in_metric(
     plain = in_metric = 0.0
     for group, known in zip(groups, sensitivity.groups, strict=True):
         fitted, rows = _prepare(group, calibration)
-        bound = STATE_VALUES * group.width // max(values, 1) if rank is None else rank
+        bound = METRIC_VALUES * group.width // max(values, 1) if rank is None else rank
         found, weight = weighted(rows, known, bound, floor)
         energy = _energy(rows.centred)
         plain += energy
