@@ -12,6 +12,7 @@ the features nor the encoder.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -76,15 +78,46 @@ def check_codec(codec_class: type[Codec], params: Mapping[str, Any] | None = Non
     Raises:
         ConformanceError: saying what broke.
     """
-    check_unfitted(codec_class, params)
-    check_params(codec_class)
-    check_odd_specs(codec_class, params)
-    codec = fitted(codec_class, params)
-    for check in CHECKS:
-        check(codec)
-    with tempfile.TemporaryDirectory() as folder:
-        check_tampering(codec, Path(folder) / "tampered")
-        check_elsewhere({"codec": codec}, Path(folder) / "elsewhere")
+    for case in cases(codec_class, params):
+        case.run()
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing that a codec is held to.
+
+    Attributes:
+        title: what, in a sentence.
+        run: raises where it does not hold.
+    """
+
+    title: str
+    run: Callable[[], None]
+
+
+def cases(codec_class: type[Codec], params: Mapping[str, Any] | None = None) -> list[Case]:
+    """All that one point of a codec is held to, in this process and in another, one after the other."""
+    codec = functools.cache(lambda: fitted(codec_class, params))  # not before the first case that needs it
+
+    def in_folder(check: Callable[[Path], None]) -> Callable[[], None]:
+        def run() -> None:
+            with tempfile.TemporaryDirectory() as folder:
+                check(Path(folder) / "codecs")
+
+        return run
+
+    return [
+        Case(_title(check_unfitted), lambda: check_unfitted(codec_class, params)),
+        Case(_title(check_params), lambda: check_params(codec_class)),
+        Case(_title(check_odd_specs), lambda: check_odd_specs(codec_class, params)),
+        *(Case(_title(check), lambda check=check: check(codec())) for check in CHECKS),  # type: ignore[misc]
+        Case(_title(check_tampering), in_folder(lambda folder: check_tampering(codec(), folder))),
+        Case(_title(check_elsewhere), in_folder(lambda folder: check_elsewhere({"codec": codec()}, folder))),
+    ]
+
+
+def _title(check: Callable[..., None]) -> str:
+    return (check.__doc__ or "").partition("\n")[0]
 
 
 def fitted(codec_class: type[Codec], params: Mapping[str, Any] | None = None, specs: FeatureSpecs = SPECS) -> Codec:
