@@ -27,6 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--points", type=int, metavar="N", help="only N rate points of each ladder, evenly from its first to its last"
     )
+    parser.add_argument(
+        "--ladders", type=Path, metavar="DIR",
+        help="rate points of codecs that are named without parameters, as `lamofcbench ladder` laid them out",
+    )  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="estimate time, memory and disk; write no results")
     parser.add_argument("--num-processes", type=int, default=1, metavar="N", help="processes on this machine")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of every random generator (default: 0)")
@@ -91,7 +95,9 @@ def _check(args: argparse.Namespace):  # type: ignore[no-untyped-def]
     scenarios = selection.select_scenarios(args.scenarios)
     for scenario in _metric_options.with_options(scenarios, args.metric_options):
         scoring.make_metric(scenario)
-        codecs = selection.select_codecs(args.codecs, scenario, trust_code=args.trust_code, points=args.points)
+        codecs = selection.select_codecs(
+            args.codecs, scenario, trust_code=args.trust_code, points=args.points, ladders=args.ladders
+        )
         plans.append((scenario, codecs))
     return plans
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TypeAlias
 
 from harness.results.result import ANCHOR, FLOOR
+from harness.running.ladder import ladder_of
 from harness.running.responses import has_response
 from lamofcbench.codecs.base import Codec
-from lamofcbench.codecs.registry import CODECS, make_codecs
+from lamofcbench.codecs.registry import CODECS, make_codecs, parse_codec_spec
 from lamofcbench.errors import CodecError, LaMoFCBenchError
 from lamofcbench.scenarios.base import SCENARIOS, Scenario
 
@@ -52,7 +54,12 @@ def select_scenarios(names: Iterable[str]) -> list[Scenario]:
 
 
 def select_codecs(
-    codecs: Iterable[CodecLike], scenario: Scenario, *, trust_code: bool = False, points: int | None = None
+    codecs: Iterable[CodecLike],
+    scenario: Scenario,
+    *,
+    trust_code: bool = False,
+    points: int | None = None,
+    ladders: Path | None = None,
 ) -> list[Codec]:
     """The codecs of SPECs, classes (their ladder) and objects, for one scenario; each configuration once.
 
@@ -62,6 +69,8 @@ def select_codecs(
         scenario: for whose tensors.
         trust_code: allow a saved codec to run the Python source that came with it.
         points: how many rate points of each ladder to keep; None for all.
+        ladders: a folder of `lamofcbench ladder`; codecs that have one for this scenario run its points in place of
+            their own. None for their own.
 
     Raises:
         LaMoFCBenchError: for a wrong name or parameter, or a codec made for other tensors.
@@ -70,7 +79,7 @@ def select_codecs(
         raise LaMoFCBenchError(f"points is {points}; at least 1 rate point is needed")
     found: dict[bytes, Codec] = {}
     for like in _expanded(codecs, scenario):
-        for codec in _thinned(_codecs_of(like, scenario, trust_code), points):
+        for codec in _thinned(_codecs_of(like, scenario, trust_code, ladders), points):
             found.setdefault(codec.fingerprint, codec)
     return list(found.values())
 
@@ -106,16 +115,26 @@ def _thinned(ladder: Sequence[Codec], points: int | None) -> list[Codec]:
     return [ladder[round(index * (len(ladder) - 1) / (points - 1))] for index in range(points)]
 
 
-def _codecs_of(like: CodecLike, scenario: Scenario, trust_code: bool) -> Sequence[Codec]:
+def _codecs_of(like: CodecLike, scenario: Scenario, trust_code: bool, ladders: Path | None) -> Sequence[Codec]:
     if isinstance(like, str):
-        return make_codecs(like, scenario.specs, trust_code=trust_code)
+        codecs = make_codecs(like, scenario.specs, trust_code=trust_code)
+        if ladders is not None and parse_codec_spec(like).params is None and codecs and not codecs[0].state:
+            return _on_ladder(type(codecs[0]), scenario, ladders) or codecs
+        return codecs
     if isinstance(like, type) and issubclass(like, Codec):
-        return [like(scenario.specs, like.make_params(point)) for point in like.rate_points]
+        found = None if ladders is None else _on_ladder(like, scenario, ladders)
+        return found or [like(scenario.specs, like.make_params(point)) for point in like.rate_points]
     if isinstance(like, Codec):
         if like.specs.as_stored() != scenario.specs.as_stored():
             raise CodecError(f"codec {like!r} was made for other tensors than those of {scenario.id}")
         return [like]
     raise CodecError(f"{like!r} is no codec: give a SPEC, a Codec class or a Codec")
+
+
+def _on_ladder(codec_class: type[Codec], scenario: Scenario, ladders: Path) -> list[Codec] | None:
+    """The codec at the points of its ladder file; None where it has none on this scenario."""
+    points = ladder_of(ladders, scenario, codec_class)
+    return None if points is None else [codec_class(scenario.specs, codec_class.make_params(p)) for p in points]
 
 
 def anchor_and_floor(scenario: Scenario) -> tuple[Codec, Codec]:

@@ -40,6 +40,7 @@ class AvifCodec(ImageCodec):
     name = "avif"
     Params = AvifParams
     rate_points = tuple({"quality": quality} for quality in (97, 88, 80, 70, 58, 40, 20, 3))
+    rate_step = 8
     requires = ("imagecodecs", "av")
     paper = "https://aomediacodec.github.io/av1-spec/"
 

@@ -64,6 +64,8 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
             of ``_ . + -`` behind the first, at most 64 bytes.
         Params: a frozen dataclass of parameters; `lamofcbench.codecs.params` says what its fields may be.
         rate_points: the ladder of parameters that a curve runs when the user names none.
+        rate_step: of a rate parameter that is a logarithm already, such as QP, decibels or bits: by how much it moves
+            from one point of a ladder to the next; None for one that moves by factors.
         lossless: True where decoding returns every bit, NaN and infinities included.
         needs_calibration: True where `learn` must run before coding.
         needs_sensitivity: True where `learn` reads ``calibration.sensitivity``: how the tail's response depends on the
@@ -77,6 +79,7 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
     name: ClassVar[str]
     Params: ClassVar[type] = NoParams
     rate_points: ClassVar[Sequence[Mapping[str, Any]]] = ({},)
+    rate_step: ClassVar[float | None] = None
     lossless: ClassVar[bool] = False
     needs_calibration: ClassVar[bool] = False
     needs_sensitivity: ClassVar[bool] = False

@@ -45,6 +45,7 @@ class HevcCodec(ImageCodec):
     name = "hevc"
     Params = HevcParams
     rate_points = tuple({"qp": qp} for qp in (8, 18, 23, 27, 31, 36, 42, 47))
+    rate_step = 4
     requires = ("av",)
     paper = "https://www.itu.int/rec/T-REC-H.265"
 

@@ -46,6 +46,7 @@ class Jpeg2000Codec(ImageCodec):
     name = "jpeg2000"
     Params = Jpeg2000Params
     rate_points = tuple({"psnr": psnr} for psnr in (55.0, 47.0, 42.0, 38.0, 35.0, 32.0, 29.0, 25.0))
+    rate_step = 4
     requires = ("imagecodecs",)
     paper = "https://www.itu.int/rec/T-REC-T.800"
 

@@ -44,6 +44,7 @@ class QuarotCodec(GroupedCodec):
 
     Params = QuarotParams
     rate_points = tuple({"bits": bits} for bits in (8, 4, 3, 2))
+    rate_step = 1
     paper = "https://arxiv.org/abs/2404.00456"
 
     def arrange(self, view: TokenView, tokens: Values) -> Values:

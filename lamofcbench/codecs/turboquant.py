@@ -47,6 +47,7 @@ class TurboquantCodec(GroupedCodec):
 
     Params = TurboquantParams
     rate_points = tuple({"bits": bits} for bits in (8, 6, 5, 4, 3, 2, 1))
+    rate_step = 1
     paper = "https://arxiv.org/abs/2504.19874"
 
     def arrange(self, view: TokenView, tokens: Values) -> Values:

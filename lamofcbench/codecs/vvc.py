@@ -79,6 +79,7 @@ class VvcCodec(ImageCodec):
     name = "vvc"
     Params = VvcParams
     rate_points = tuple({"qp": qp} for qp in (8, 18, 23, 27, 31, 36, 42, 47))
+    rate_step = 4
     extra = "vvc"
     paper = "https://www.itu.int/rec/T-REC-H.266"
 

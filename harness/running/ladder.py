@@ -1,0 +1,252 @@
+"""Ladders: the rate points of a codec on a scenario, laid out by calibration scores and one rule for every codec.
+
+The rate parameter runs over a grid, by factors of the square root of two or, where it is a logarithm already such as
+QP or decibels, by steps that the codec states (`Codec.rate_step`). From the middle of the codec's own ladder the grid
+is walked towards higher rates until more than 99.5 % of the score is kept, and towards lower ones until less than 90 %
+is, or until nothing changes any more. Where that gives few points, one is put between each two. Test samples have no
+say.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from harness.running.calibration_scores import CalibrationScore
+from lamofcbench.atomic import write_json
+from lamofcbench.codecs.base import Codec
+from lamofcbench.errors import CodecError, DataError
+from lamofcbench.identity import identity_of
+from lamofcbench.scenarios.base import Scenario
+
+RULE = 1
+"""Raised when the same scores would give another ladder."""
+HIGHEST_RETENTION, LOWEST_RETENTION = 0.995, 0.9
+MOST_POINTS = 24
+"""On either side of the middle."""
+LEAST_POINTS = 5
+_DIGITS = 4
+MAX_FILE_BYTES = 2**20
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class LadderPoint(_Strict):
+    """A rate point and what it came to on calibration samples."""
+
+    params: dict[str, Any]
+    ebpfp: float = Field(gt=0)
+    score: float
+    retention: float
+
+
+class Ladder(_Strict):
+    """The rate points of a codec on a scenario: what a ladder file holds."""
+
+    schema_version: Literal[1] = 1
+    rule: int = RULE
+    codec: str
+    codec_identity: str
+    parameter: str
+    identity: dict[str, Any] = Field(description="of the scenario, its data, and how many samples were scored")
+    points: list[LadderPoint] = Field(min_length=1, description="from the highest rate to the lowest")
+    open_ends: list[Literal["highest", "lowest"]] = Field(
+        description="ends at which the parameter ran out before retention left the range"
+    )
+
+
+def rate_parameter(codec_class: type[Codec]) -> str:
+    """The one parameter in which a codec's own rate points differ.
+
+    Raises:
+        CodecError: if there is none or several, or it is no number.
+    """
+    points = list(codec_class.rate_points)
+    names = {name for point in points for name in point}
+    varying = sorted(name for name in names if len({repr(point.get(name)) for point in points}) > 1)
+    if len(varying) != 1:
+        what = f"differ in {' and '.join(varying)}" if varying else "are a single one"
+        raise CodecError(f"codec {codec_class.name!r} has no one rate parameter: its rate points {what}; name points")
+    (name,) = varying
+    if not all(isinstance(point.get(name), (int, float)) for point in points):
+        raise CodecError(f"codec {codec_class.name!r}: rate parameter {name!r} is no number in every rate point")
+    return name
+
+
+class Grid:
+    """The values of a rate parameter, by number: number 0 is the middle of the codec's own ladder.
+
+    Numbers rise towards lower rates, which is where the last of the codec's own rate points is.
+
+    Args:
+        codec_class: whose.
+
+    Example:
+        >>> from lamofcbench.codecs.base import CODECS
+        >>> grid = Grid(CODECS.get("channel"))
+        >>> [grid.value(number) for number in (-2, -1, 0, 1)]
+        [1.0, 1.414, 2.0, 2.828]
+    """
+
+    def __init__(self, codec_class: type[Codec]) -> None:
+        self.name = rate_parameter(codec_class)
+        points = list(codec_class.rate_points)
+        first, middle, last = (points[at][self.name] for at in (0, len(points) // 2, -1))
+        self._whole = all(isinstance(point[self.name], int) for point in points)
+        self._sign = 1 if last > first else -1
+        self._step = codec_class.rate_step
+        self._others = {name: value for name, value in points[0].items() if name != self.name}
+        self._origin = middle if self._step else 2 ** (round(2 * math.log2(middle)) / 2)
+
+    def value(self, number: float) -> float:
+        """The parameter at a number of the grid, or half way between two; integers where the codec's own are."""
+        moved = self._sign * number
+        found = self._origin + moved * self._step if self._step else self._origin * 2 ** (moved / 2)
+        return round(found) if self._whole else float(f"{found:.{_DIGITS}g}")
+
+    def params(self, number: float) -> dict[str, Any]:
+        """All parameters that the rate point names."""
+        return {**self._others, self.name: self.value(number)}
+
+
+def lay_out(
+    codec_class: type[Codec],
+    scenario: Scenario,
+    score: Callable[[Codec], CalibrationScore],
+    identity: Mapping[str, Any],
+) -> Ladder:
+    """Walks the grid.
+
+    Args:
+        codec_class: whose ladder.
+        scenario: on which.
+        score: of a codec on calibration samples.
+        identity: what decides that, beside the codec.
+
+    Raises:
+        CodecError: if the codec has no one rate parameter, or fails.
+    """
+    grid = Grid(codec_class)
+    found: dict[float, LadderPoint] = {}
+
+    def measured(number: float) -> LadderPoint | None:
+        """The point at a number; None where the codec refuses the parameter, or it is the one next to it."""
+        params = grid.params(number)
+        if any(point.params == params for point in found.values()):
+            return None
+        try:
+            codec = codec_class(scenario.specs, codec_class.make_params(params))
+        except CodecError:
+            return None
+        known = score(codec)
+        point = LadderPoint(params=params, ebpfp=known.ebpfp, score=known.score, retention=known.retention)
+        found[number] = point
+        return point
+
+    open_ends: list[Literal["highest", "lowest"]] = []
+    middle = measured(0)
+    if middle is None:
+        raise CodecError(f"codec {codec_class.name!r} refuses {grid.params(0)}, the middle of its own ladder")
+    if not _walk(measured, middle, -1, lambda point: point.retention > HIGHEST_RETENTION):
+        open_ends.append("highest")
+    if not _walk(measured, middle, 1, lambda point: point.retention < LOWEST_RETENTION):
+        open_ends.append("lowest")
+    for number in _superfluous([(number, found[number]) for number in sorted(found)]):
+        del found[number]
+    if len(found) < LEAST_POINTS:
+        for number in sorted(found)[:-1]:
+            measured(number + 0.5)
+    return Ladder(
+        codec=codec_class.name,
+        codec_identity=identity_of(codec_class),
+        parameter=grid.name,
+        identity=dict(identity),
+        points=[found[number] for number in sorted(found)],
+        open_ends=open_ends,
+    )
+
+
+def _superfluous(points: Sequence[tuple[float, LadderPoint]]) -> list[float]:
+    """The numbers beyond the first that is out of range on either side: the middle may have been out of it."""
+    high = [number for number, point in points if point.retention > HIGHEST_RETENTION]
+    low = [number for number, point in points if point.retention < LOWEST_RETENTION]
+    first = max((n for n in high if all(other in high for other, _ in points if other <= n)), default=-math.inf)
+    last = min((n for n in low if all(other in low for other, _ in points if other >= n)), default=math.inf)
+    return [number for number, _ in points if not first <= number <= last]
+
+
+def _walk(
+    measured: Callable[[int], LadderPoint | None],
+    middle: LadderPoint,
+    direction: int,
+    is_beyond: Callable[[LadderPoint], bool],
+) -> bool:
+    """Measures points from the middle in a direction, up to the first that is beyond; whether one was."""
+    point: LadderPoint | None = middle
+    for number in range(1, MOST_POINTS + 1):
+        if point is not None and is_beyond(point):
+            return True
+        following = measured(direction * number)
+        if following is None:  # whole numbers may come twice on a fine grid; a refused one is the end
+            following = measured(direction * (number + 1)) if number < MOST_POINTS else None
+            if following is None:
+                return False
+        if point is not None and following.ebpfp == point.ebpfp:
+            return False
+        point = following
+    return point is not None and is_beyond(point)
+
+
+# ---------------------------------------------------------------------------------------------------------------- files
+
+
+def ladder_path(directory: Path, scenario: Scenario, codec: str) -> Path:
+    """Where a ladder is kept."""
+    return directory / scenario.ref / f"{codec}.json"
+
+
+def write_ladder(path: Path, ladder: Ladder) -> None:
+    """Writes a ladder, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, ladder.model_dump(mode="json"))
+
+
+def read_ladder(path: Path) -> Ladder:
+    """A ladder from its file.
+
+    Raises:
+        DataError: if it is none.
+    """
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise DataError(f"{path} is no ladder: it is larger than {MAX_FILE_BYTES} bytes")
+        return Ladder.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise DataError(f"{path} is no ladder; `lamofcbench ladder` writes one") from error
+
+
+def is_of(ladder: Ladder, codec_class: type[Codec], identity: Mapping[str, Any]) -> bool:
+    """Whether the same code and data, and as many samples, would give it again."""
+    code = (RULE, identity_of(codec_class), dict(identity))
+    return (ladder.rule, ladder.codec_identity, ladder.identity) == code
+
+
+def ladder_of(directory: Path, scenario: Scenario, codec_class: type[Codec]) -> list[dict[str, Any]] | None:
+    """The rate points of a codec on a scenario by its ladder file; None where there is none.
+
+    Raises:
+        DataError: if the file is damaged, or was made for another declaration of the scenario or other codec's code.
+    """
+    path = ladder_path(directory, scenario, codec_class.name)
+    if not path.is_file():
+        return None
+    ladder = read_ladder(path)
+    if ladder.identity.get("scenario_digest") != scenario.digest or ladder.codec_identity != identity_of(codec_class):
+        raise DataError(f"{path} is of other code or another declaration; run `lamofcbench ladder` again")
+    return [point.params for point in ladder.points]

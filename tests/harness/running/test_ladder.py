@@ -1,0 +1,181 @@
+"""Ladders: laid out by scores on calibration samples, by one rule."""
+
+import itertools
+import json
+import math
+
+import numpy as np
+import pytest
+
+from harness.cli import main
+from harness.running import ladder, selection
+from harness.running.calibration_scores import CalibrationScore, CalibrationScores
+from harness.running.ladder import Grid, lay_out, rate_parameter
+from lamofcbench.codecs.base import CODECS, Codec
+from lamofcbench.errors import CodecError, DataError
+from lamofcbench.models.loading import load_model
+from lamofcbench.storage import open_split
+
+STEPS = CODECS.get("uniform")
+
+
+def by_step(knee):
+    """Scores that fall off around a step; the rate is 8 at step 1, and a bit less an octave."""
+
+    def score(codec):
+        kept = 1 / (1 + (codec.params.step / knee) ** 2)
+        return CalibrationScore(max(8 - math.log2(codec.params.step), 0.01), kept, kept)
+
+    return score
+
+
+class TestGrid:
+    def test_values_are_a_factor_of_the_root_of_two_apart_and_rise_towards_lower_rates(self):
+        grid = Grid(STEPS)
+        values = [grid.value(number) for number in range(-3, 4)]
+        assert values == sorted(values)
+        assert [b / a for a, b in itertools.pairwise(values)] == pytest.approx([2**0.5] * 6, rel=1e-3)
+
+    def test_a_parameter_that_falls_with_the_rate_runs_the_other_way(self):
+        grid = Grid(CODECS.get("jpeg2000"))
+        assert grid.value(-1) - grid.value(0) == grid.value(0) - grid.value(1) == 4
+
+    def test_whole_numbers_stay_whole(self):
+        assert all(isinstance(Grid(CODECS.get("kmeans")).value(number), int) for number in range(-4, 5))
+
+    @pytest.mark.parametrize("name", ["zstd", "kivi"])
+    def test_a_codec_with_no_or_two_rate_parameters_has_none(self, name):
+        with pytest.raises(CodecError, match="no one rate parameter"):
+            rate_parameter(CODECS.get(name))
+
+    def test_every_other_codec_has_one_and_takes_what_the_grid_gives(self, toy):
+        for name in CODECS.names():
+            codec_class = CODECS.get(name)
+            try:
+                grid = Grid(codec_class)
+            except CodecError:
+                continue
+            if codec_class.unavailable() is None and "lmbda" not in grid.name:  # networks are trained for their own
+                codec_class(toy.specs, codec_class.make_params(grid.params(0)))
+
+
+class TestWalk:
+    def test_it_ends_where_retention_leaves_the_range_on_either_side(self, toy):
+        found = lay_out(STEPS, toy, by_step(knee=2.0), {})
+        kept = [point.retention for point in found.points]
+        assert kept == sorted(kept, reverse=True)
+        assert kept[0] > 0.995 >= kept[1]
+        assert kept[-1] < 0.9 <= kept[-2]
+        assert found.open_ends == []
+
+    @pytest.mark.parametrize("knee", [0.03, 300.0])
+    def test_it_goes_beyond_the_codecs_own_ladder_where_it_must(self, toy, knee):
+        kept = [point.retention for point in lay_out(STEPS, toy, by_step(knee), {}).points]
+        assert kept[0] > 0.995
+        assert kept[-1] < 0.9
+
+    def test_between_few_points_others_are_put(self, toy):
+        def cliff(codec):
+            kept = 1.0 if codec.params.step < 2.1 else 0.5
+            return CalibrationScore(8 / codec.params.step, kept, kept)
+
+        found = lay_out(STEPS, toy, cliff, {})
+        steps = [point.params["step"] for point in found.points]
+        assert 3 <= len(steps) <= 2 * ladder.LEAST_POINTS
+        assert steps == sorted(steps)
+
+    def test_an_end_where_the_parameter_runs_out_is_named(self, toy):
+        def never(codec):
+            return CalibrationScore(float(codec.params.points), 1.0, 1.0)
+
+        assert lay_out(CODECS.get("kmeans"), toy, never, {}).open_ends == ["lowest"]
+
+
+@pytest.fixture(scope="module")
+def scores(toy, toy_data):
+    return CalibrationScores(toy, lambda: load_model(toy), toy_data)
+
+
+class TestScores:
+    def test_uncoded_features_keep_everything_and_means_nothing(self, scores, toy):
+        assert scores.of(CODECS.get("identity")(toy.specs)).retention == 1
+        assert scores.of(CODECS.get("mean")(toy.specs)).retention == 0
+
+    def test_no_codec_is_scored_on_a_sample_that_it_was_fitted_to(self, scores, toy, toy_data):
+        seen = []
+
+        class Watching(Codec):
+            name = "watching"
+            needs_calibration = True
+
+            def learn(self, calibration):
+                seen.extend(features for features in calibration)
+                return {"nothing": 0.0}
+
+            def encode_tensor(self, spec, tensor):
+                coded.append(tensor.float().numpy().tobytes())
+                return tensor.float().numpy().tobytes()
+
+            def decode_tensor(self, spec, payload, shape):
+                return np.frombuffer(payload, np.float32).reshape(shape).copy()
+
+        coded = []
+        scores.of(Watching(toy.specs))
+        fitted = {tensor.float().numpy().tobytes() for features in seen for tensor in features.tensors.values()}
+        assert fitted.isdisjoint(coded)
+        assert len(seen) == -(-len(open_split(toy, "calibration", toy_data)) // 2)
+
+    def test_test_samples_are_not_opened(self, toy, toy_data, monkeypatch):
+        from harness.running import calibration_scores
+
+        opened = []
+
+        def watched(scenario, split, data=None):
+            opened.append(split)
+            return open_split(scenario, split, data)
+
+        monkeypatch.setattr(calibration_scores, "open_split", watched)
+        CalibrationScores(toy, lambda: load_model(toy), toy_data).of(STEPS(toy.specs))
+        assert opened == ["calibration"]
+
+
+class TestCommand:
+    def test_ladders_are_written_kept_and_run(self, toy, toy_file, toy_data, tmp_path, capsys):
+        arguments = [
+            "ladder",
+            str(toy_file),
+            "--codecs",
+            "uniform",
+            "--ladders",
+            str(tmp_path),
+            "--data",
+            str(toy_data),
+        ]
+        assert main(arguments) == 0
+        path = ladder.ladder_path(tmp_path, toy, "uniform")
+        assert capsys.readouterr().out.splitlines()[-1] == str(path)
+        written = path.read_bytes()
+        assert main(arguments) == 0
+        assert path.read_bytes() == written
+        assert capsys.readouterr().out.splitlines() == [str(path)]  # nothing was measured again
+        codecs = selection.select_codecs(["uniform"], toy, ladders=tmp_path)
+        assert [codec.params.step for codec in codecs] == [p["params"]["step"] for p in json.loads(written)["points"]]
+        named = selection.select_codecs(["uniform:step=0.3", "channel"], toy, ladders=tmp_path)
+        assert [codec.params.step for codec in named] == [0.3, *(p["step"] for p in CODECS.get("channel").rate_points)]
+
+    def test_a_ladder_of_another_declaration_or_damaged_is_refused(self, toy, tmp_path):
+        path = ladder.ladder_path(tmp_path, toy, "uniform")
+        ladder.write_ladder(path, lay_out(STEPS, toy, by_step(2.0), {"scenario_digest": "other"}))
+        with pytest.raises(DataError, match="lamofcbench ladder"):
+            selection.select_codecs(["uniform"], toy, ladders=tmp_path)
+        path.write_text("{}")
+        with pytest.raises(DataError, match="is no ladder"):
+            selection.select_codecs(["uniform"], toy, ladders=tmp_path)
+
+    def test_a_codec_without_a_rate_parameter_is_told_before_anything_is_computed(self, toy_file, tmp_path, capsys):
+        assert main(["ladder", str(toy_file), "--codecs", "zstd", "--ladders", str(tmp_path)]) == 1
+        assert "no one rate parameter" in capsys.readouterr().err
+
+    def test_a_limit_of_nothing_is_refused(self, toy_file, tmp_path, capsys):
+        assert main(["ladder", str(toy_file), "--codecs", "uniform", "--limit", "0"]) == 1
+        assert "--limit" in capsys.readouterr().err
