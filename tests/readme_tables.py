@@ -157,9 +157,12 @@ def board_table(
     cells = rate_cells(figures)
     heads, small_cells = edition_columns(small) if small else ([], {})
     measures = ["never", "at most", "BD-rate, score", "above the bound", "verified"]
+    # Boards from before classes of knowledge were told apart do not say.
+    classes = ["trained on", "in class"] if all(row.get("trained_on") for row in board["codecs"]) else []
+    measures += classes
     lines = [
         f"| codec | {' | '.join([*KINDS, 'all', *measures, *heads])} |",
-        f"|---|{'---:|' * (len(KINDS) + 6 + len(heads))}",
+        f"|---|{'---:|' * (len(KINDS) + 1 + len(measures) + len(heads))}",
     ]
     for row in board["codecs"]:
         codec = row["codec"]
@@ -168,6 +171,7 @@ def board_table(
         bd_rate, gap = row["bd_rate_score"]["percent"]["value"], row["bound_gap"]["value"]
         measured = ["-" if bd_rate is None else f"{bd_rate:+.0f} %", "-" if gap is None else f"{gap:.2f}"]
         measured.append(str(row.get("verified_samples") or "no"))
+        measured += [str(row[name] or "-") for name in ("trained_on", "class_rank")] if classes else []
         own = small_cells.get(codec, ["-"] * len(heads))
         mark = f" {EARLIER}" if earlier and codec in earlier else ""
         lines.append(f"| `{codec}`{mark} | {' | '.join([*cells[codec], *counts, *measured, *own])} |")

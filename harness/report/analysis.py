@@ -18,6 +18,7 @@ from harness.report.faithful import faithful_rate
 from harness.report.fronts import with_fronts
 from harness.report.origins import role_of
 from harness.report.points import median_speeds, rate_point, speeds_of
+from harness.report.ranks import ranks
 from harness.report.run_facts import shared_facts
 from harness.report.scored import Draws, Scored, estimate, score, set_retention
 from harness.report.spectra import Spectra
@@ -37,6 +38,7 @@ from harness.report.summary import (
 from harness.results.result import FLOOR, Result
 from harness.statistics import curves
 from harness.statistics.bootstrap import resample_indices
+from lamofcbench.codecs.knowledge import most
 from lamofcbench.errors import LaMoFCBenchError
 from lamofcbench.scenarios.base import Scenario
 from lamofcbench.scenarios.kinds import kind_of
@@ -123,6 +125,7 @@ def analyse_scenario(
     codecs, bound, bound_reason = _with_bound(codecs, entries, scenario, floor, find_spectra, draws)
     ranking_percent = 95 if first.samples < RANKING_SAMPLES else 99
     codecs.sort(key=lambda codec: _rank(codec, ranking_percent))
+    codecs = _with_ranks(codecs, ranking_percent)
     summary = ScenarioSummary(
         scenario=first.scenario,
         version=first.scenario_version,
@@ -188,7 +191,6 @@ def _codec_summary(
     draws: CodecDraws,
 ) -> CodecSummary:
     records = [entry.item.result.codec for entry in entries]
-    order = ("nothing", "calibration", "other data")
     none = BDRateRecord(percent=None, overlap=None, reason="")
     rate, draws.faithful = faithful_rate(entries)
     speeds = {}
@@ -203,7 +205,7 @@ def _codec_summary(
         identity=records[0].identity,
         role=role_of(entries[0].item),
         lossless=all(record.lossless for record in records),
-        trained_on=max((record.trained_on for record in records), key=order.index),
+        trained_on=most(record.trained_on for record in records),
         state_bytes=max(record.state_bytes for record in records),
         retained=retained,
         faithful=rate if isinstance(rate, FaithfulRate) else None,
@@ -268,6 +270,19 @@ def _with_bound(
 
 def _score_of(codecs: Iterable[CodecSummary], role: str) -> Estimate:
     return next((codec.points[0].score for codec in codecs if codec.role == role), Estimate(value=None))
+
+
+def _with_ranks(codecs: list[CodecSummary], percent: int) -> list[CodecSummary]:
+    """Codecs that stand in their order, with their ranks among all and in their class."""
+    ranked = [
+        codec.role == "codec" and any(r.percent == percent and r.ebpfp.value is not None for r in codec.retained)
+        for codec in codecs
+    ]
+    found = ranks([codec.trained_on for codec in codecs], ranked)
+    return [
+        codec.model_copy(update={"rank": rank, "class_rank": class_rank})
+        for codec, (rank, class_rank) in zip(codecs, found, strict=True)
+    ]
 
 
 def _rank(codec: CodecSummary, percent: int) -> tuple:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from harness.report import text
 from harness.report.summary import GAP_NMSES, OverallRow, ScenarioSummary
+from lamofcbench.codecs.knowledge import CLASSES
 
 
 def findings(overall: Sequence[OverallRow], winners: Sequence[str | None], ranking_percent: int) -> list[str]:
@@ -18,7 +19,7 @@ def findings(overall: Sequence[OverallRow], winners: Sequence[str | None], ranki
         ranking_percent: by which EBPFP@p the best is the best.
     """
     compression = _compression(overall, str(ranking_percent), len(winners))
-    found = [compression, _wins(winners), _bound(overall), _speed(overall)]
+    found = [compression, _wins(winners), _bound(overall), _speed(overall), _classes(overall, str(ranking_percent))]
     return [sentence for sentence in found if sentence]
 
 
@@ -38,6 +39,17 @@ def _compression(overall: Sequence[OverallRow], percent: str, count: int) -> str
     where = "" if count == 1 else f" over {count} scenarios (geometric mean)"
     size = text.times(best.compression[percent])
     return f"{text.shown(best.codec)} compresses most: {sign}{size} at {percent} % of the score{where}."
+
+
+def _classes(overall: Sequence[OverallRow], percent: str) -> str:
+    """The best codec of each class of knowledge, where there are several."""
+    best = {row.trained_on: row for row in overall if row.class_rank == 1}
+    named = [
+        f"{text.shown(best[knowledge].codec)} ({knowledge}, {text.times(best[knowledge].compression[percent])})"
+        for knowledge in CLASSES
+        if knowledge in best
+    ]
+    return f"The best by what they were trained on: {', '.join(named)}." if len(named) > 1 else ""
 
 
 def _wins(winners: Sequence[str | None]) -> str:

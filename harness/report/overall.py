@@ -9,6 +9,7 @@ import numpy as np
 
 from harness.report.analysis import CodecDraws, ScenarioAnalysis
 from harness.report.fronts import log_speed, on_front
+from harness.report.ranks import ranks
 from harness.report.scored import Draws, estimate
 from harness.report.summary import (
     GAP_NMSES,
@@ -19,6 +20,7 @@ from harness.report.summary import (
     OverallRow,
 )
 from harness.statistics import curves
+from lamofcbench.codecs.knowledge import most
 
 
 def overall_rows(analyses: Sequence[ScenarioAnalysis], ranking_percent: int) -> list[OverallRow]:
@@ -32,13 +34,19 @@ def overall_rows(analyses: Sequence[ScenarioAnalysis], ranking_percent: int) -> 
 
 
 def ranked(rows: Sequence[OverallRow], ranking_percent: int) -> list[OverallRow]:
-    """The rows with the best first, and which of them are on the front of rate and speed."""
+    """The rows with the best first, their ranks, and which of them are on the front of rate and speed."""
 
     def rank(row: OverallRow) -> tuple[bool, float, int]:
         value = row.compression[str(ranking_percent)].value
         return (value is None, -(value or 0.0), len(row.missing))
 
-    return _with_front(sorted(rows, key=rank), ranking_percent)
+    ordered = sorted(rows, key=rank)
+    found = ranks([row.trained_on for row in ordered], [not rank(row)[0] for row in ordered])
+    placed = [
+        row.model_copy(update={"rank": place, "class_rank": class_place})
+        for row, (place, class_place) in zip(ordered, found, strict=True)
+    ]
+    return _with_front(placed, ranking_percent)
 
 
 def _row(name: str, analyses: Sequence[ScenarioAnalysis]) -> OverallRow:
@@ -83,6 +91,7 @@ def _row(name: str, analyses: Sequence[ScenarioAnalysis]) -> OverallRow:
         codec=name,
         name=found[0].name,
         identity=found[0].identity,
+        trained_on=most(codec.trained_on for codec in found),
         missing=missing,
         ebpfp=ebpfp,
         compression=compression,

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from harness.statistics.curves import Bound
+from lamofcbench.codecs.knowledge import Knowledge
 from lamofcbench.scenarios.kinds import Kind
 
 LINKS_MBIT_PER_S = (1, 10, 100)
@@ -177,7 +178,9 @@ class CodecSummary(_Strict):
     identity: str = Field(description="of its code, see lamofcbench.identity; empty in results of schema 1")
     role: Literal["codec", "anchor", "floor"]
     lossless: bool = Field(description="every bit comes back")
-    trained_on: Literal["nothing", "calibration", "other data"]
+    trained_on: Knowledge = Field(description="its class of knowledge, see lamofcbench.codecs.knowledge")
+    rank: int | None = Field(default=None, description="among all codecs, by the ranking EBPFP@p; null for no figure")
+    class_rank: int | None = Field(default=None, description="the same among the codecs of its class")
     state_bytes: int = Field(description="learned parameters, not counted as rate; the largest of its points")
     retained: list[RetainedRate]
     faithful: FaithfulRate | None = Field(description="null where the model shows no responses that are logits")
@@ -298,6 +301,11 @@ class OverallRow(_Strict):
     codec: str = Field(description="what the report calls it, see CodecSummary")
     name: str = Field(description="the codec's own")
     identity: str = Field(description="of its code, the same on all scenarios")
+    trained_on: Knowledge | None = Field(
+        default=None, description="its class of knowledge, the most of its results; null in older leaderboards"
+    )
+    rank: int | None = Field(default=None, description="among all codecs of the edition; null for no mean")
+    class_rank: int | None = Field(default=None, description="the same among the codecs of its class")
     missing: list[str] = Field(description="scenarios without a figure; the means are null unless this is empty")
     ebpfp: dict[str, Estimate] = Field(description="by percent: geometric mean of EBPFP@p")
     compression: dict[str, Estimate] = Field(description="by percent: geometric mean of 32 / EBPFP@p")

@@ -20,6 +20,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lamofcbench.codecs.knowledge import Knowledge
+
 SCHEMA_VERSION: Literal[2] = 2
 ANCHOR = "identity"
 """The codec whose score is that of uncoded features."""
@@ -85,7 +87,7 @@ class CodecRecord(_Strict):
     params: dict[str, Any]
     fingerprint: str = Field(pattern=r"^[0-9a-f]{64}$", description="sha256 of identity, params, specs, state, source")
     state_bytes: int = Field(ge=0, description="size of learned parameters, which are not counted as rate")
-    trained_on: Literal["nothing", "calibration", "other data"]
+    trained_on: Knowledge = Field(description="its class of knowledge, see lamofcbench.codecs.knowledge")
     lossless: bool
 
 

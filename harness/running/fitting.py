@@ -14,6 +14,7 @@ from harness.running.sensitivity import TailSensitivity
 from lamofcbench import identity
 from lamofcbench.atomic import replacing, write_json
 from lamofcbench.codecs.base import Codec
+from lamofcbench.codecs.knowledge import Knowledge
 from lamofcbench.codecs.registry import CODECS, load_saved
 from lamofcbench.codecs.saved_source import source_record
 from lamofcbench.codecs.saving import CONFIG_FILE, read_config
@@ -102,6 +103,22 @@ def save(codec: Codec, directory: Path, record: dict[str, Any]) -> None:
     with replacing(directory) as temporary:
         codec.save(temporary)
         write_json(temporary / store.FIT_FILE, record)
+
+
+def knowledge_of(codec: Codec, directory: Path) -> Knowledge:
+    """What a fitted codec has learned from.
+
+    Args:
+        codec: as it is used.
+        directory: where it is saved with what it was fitted on. A codec that came with its state was fitted nobody
+            knows on what, which may be anything.
+    """
+    try:
+        record = json.loads((directory / store.FIT_FILE).read_text())
+        brought = bool(codec.state) and record["unfitted_fingerprint"] == codec.fingerprint.hex()
+    except (OSError, ValueError, KeyError, TypeError):
+        brought = bool(codec.state)
+    return "other data" if brought else codec.trained_on
 
 
 def load_again(codec: Codec, directory: Path) -> Codec:

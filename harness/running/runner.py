@@ -402,7 +402,7 @@ class ScenarioRunner:
                 params=to_plain(codec.params),
                 fingerprint=codec.fingerprint.hex(),
                 state_bytes=codec.state_bytes,
-                trained_on="calibration" if codec.needs_calibration else "nothing",
+                trained_on=fitting.knowledge_of(codec, folder.codec_path),
                 lossless=codec.lossless,
             ),
             samples=self.samples,

@@ -31,6 +31,7 @@ from torch import Tensor
 from lamofcbench.bitstream import BitstreamReader, BitstreamWriter
 from lamofcbench.codecs import params as codec_params
 from lamofcbench.codecs import returned, saving
+from lamofcbench.codecs.knowledge import Knowledge
 from lamofcbench.codecs.params import NoParams
 from lamofcbench.codecs.sensitivity import Sensitivity
 from lamofcbench.errors import BitstreamError, CodecError, NonFiniteError, PluginError, shown
@@ -296,6 +297,13 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
     def state_bytes(self) -> int:
         """Size of the learned parameters, which are not counted as rate but reported."""
         return sum(t.numel() * t.element_size() for t in self.state.values())
+
+    @property
+    def trained_on(self) -> Knowledge:
+        """What a fitted codec has learned from; overridden by one that brings what was learned from other data."""
+        if self.needs_sensitivity:
+            return "tail"
+        return "calibration" if self.needs_calibration else "nothing"
 
     def __repr__(self) -> str:
         return f"{self.name}({', '.join(f'{k}={v}' for k, v in codec_params.to_plain(self.params).items())})"

@@ -29,6 +29,7 @@ from lamofcbench.codecs.entropy import (
     frequencies_from_weights,
     least_bytes,
 )
+from lamofcbench.codecs.knowledge import Knowledge
 from lamofcbench.codecs.published_tables import read_published_tables
 from lamofcbench.codecs.sensitivity import Sensitivity
 from lamofcbench.errors import CodecError
@@ -137,6 +138,11 @@ class KmeansCodec(Codec):
             name: torch.from_numpy(quantiser.points[quantiser.indices(tensor).reshape(-1)]).reshape(tensor.shape)
             for (name, tensor), (quantiser, _) in zip(features.tensors.items(), self._coders, strict=True)
         }
+
+    @property
+    def trained_on(self) -> Knowledge:
+        """The calibration samples, or what published tables were made from."""
+        return "other data" if self.params.tables else "calibration"
 
     def _published_points(self) -> Points:
         if self.params.tables.startswith("sha256:"):

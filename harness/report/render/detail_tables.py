@@ -8,6 +8,7 @@ from harness.report.deployment import REQUIRED_RETENTION
 from harness.report.fronts import SPEED_NOISE
 from harness.report.render.tables import (
     CODEC_COLUMN,
+    KNOWLEDGE_COLUMN,
     POINT_COLUMN,
     ROLE_NAMES,
     Cell,
@@ -181,7 +182,7 @@ def codec_table(scenario: ScenarioSummary) -> Table:
     columns = [
         CODEC_COLUMN,
         Column("lossless", numeric=False),
-        Column("trained on", numeric=False),
+        KNOWLEDGE_COLUMN,
         Column("learned bytes"),
         Column("code", "where it comes from, and which version of it", numeric=False),
         Column("verified samples", "the fewest of its rate points"),
@@ -199,6 +200,9 @@ def codec_table(scenario: ScenarioSummary) -> Table:
     ]
     notes = [
         "Learned parameters are known to both sides and not counted as rate.",
+        "Trained on: nothing; features of the calibration split; these and how the tail responds to them (tail); or "
+        "other data, which may be anything. Ranks are told apart by these classes, because a codec that knows the tail "
+        "approaches sending the answer.",
         "Verified: so many samples of each rate point were decoded in another process, from the saved codec and the "
         "bytes alone, to the bits that were scored.",
     ]

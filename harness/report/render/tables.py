@@ -75,6 +75,11 @@ def estimate_cell(value: Estimate) -> Cell:
     return Cell(text.estimate(value), value.value)
 
 
+def rank_cell(rank: int | None, *, strong: bool = False) -> Cell:
+    """A place among codecs, or a dash."""
+    return Cell(text.NOTHING if rank is None else str(rank), rank, strong)
+
+
 def verified_cell(samples: int) -> Cell:
     """How many samples were verified."""
     return Cell(str(samples) if samples else "no", samples)
@@ -89,6 +94,8 @@ def unverified_notes(codecs: Iterable[str]) -> list[str]:
 
 
 CODEC_COLUMN = Column("codec", numeric=False)
+KNOWLEDGE_COLUMN = Column("trained on", "what the codec has learned from, beside what everybody knows", numeric=False)
+CLASS_RANK_COLUMN = Column("in class", "rank among the codecs that were trained on the same kind of data")
 SCENARIO_COLUMN = Column("scenario", numeric=False)
 POINT_COLUMN = Column("rate point", numeric=False)
 
@@ -148,6 +155,8 @@ def overall_table(summary: Summary) -> Table:
     columns = [
         Column("rank"),
         CODEC_COLUMN,
+        KNOWLEDGE_COLUMN,
+        CLASS_RANK_COLUMN,
         Column(f"compression at {percent} %", f"geometric mean over scenarios of 32 / EBPFP@{percent}"),
         *(Column(f"EBPFP@{p}", f"{_EBPFP_HINT.format(p)}; geometric mean over scenarios") for p in RETAINED_PERCENTS),
         *(replace(c, hint=f"{c.hint}; geometric mean over scenarios") for c in map(_FAITHFUL.__getitem__, kinds)),
@@ -159,14 +168,16 @@ def overall_table(summary: Summary) -> Table:
         Column("decode MB/s", _SPEED_HINT + "; geometric mean over scenarios"),
     ]
     rows = []
-    for rank, row in enumerate(summary.overall, start=1):
+    for row in summary.overall:
         compression = row.compression[percent]
         ranked = compression.value is not None
         hint = f"no figure for {', '.join(map(text.shown, row.missing))}" if row.missing else ""
         sign = "≥ " if row.at_least[percent] and ranked else ""
         cells = [
-            Cell(str(rank), rank) if ranked else Cell(text.NOTHING),
-            name_cell(row.codec, strong=rank == 1 and ranked),
+            rank_cell(row.rank),
+            name_cell(row.codec, strong=row.rank == 1),
+            Cell(row.trained_on or text.NOTHING),
+            rank_cell(row.class_rank, strong=row.class_rank == 1),
         ]
         cells.append(Cell(sign + text.times(compression), compression.value, True, hint))
         for p in map(str, RETAINED_PERCENTS):
@@ -249,6 +260,9 @@ def headline_table(summary: Summary, scenario: ScenarioSummary | None = None) ->
     columns = [
         *([] if scenario else [SCENARIO_COLUMN]),
         CODEC_COLUMN,
+        KNOWLEDGE_COLUMN,
+        Column("rank", "by the EBPFP@p in bold"),
+        CLASS_RANK_COLUMN,
         *(Column(f"EBPFP@{percent}", _EBPFP_HINT.format(percent)) for percent in RETAINED_PERCENTS),
         *map(_FAITHFUL.__getitem__, kinds),
         Column("BD-rate, score", f"mean rate difference to {reference} at equal score"),
@@ -294,6 +308,11 @@ def _headline(
     joined: bool,
 ) -> list[Cell]:
     cells = [
+        Cell(codec.trained_on),
+        rank_cell(codec.rank),
+        rank_cell(codec.class_rank, strong=codec.class_rank == 1),
+    ]
+    cells += [
         Cell(text.reached_rate(retained), retained.ebpfp.value, retained.percent == scenario.ranking_percent)
         for retained in codec.retained
     ]

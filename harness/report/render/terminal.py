@@ -39,6 +39,7 @@ _DROPPED_BRIEF = (
         "above joint bound",
         "EBPFP@99",
     ),
+    *("trained on", "in class"),
 )
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from lamofcbench.codecs.base import Codec
 from lamofcbench.codecs.kmeans import FIT_SAMPLES, Assignment, collect_values, kmeans_points
+from lamofcbench.codecs.knowledge import Knowledge
 from lamofcbench.codecs.learned.checkpoints import find_checkpoint, load_network
 from lamofcbench.codecs.learned.folding import Packing
 from lamofcbench.codecs.learned.latent_coders import LatentCoder, make_coder
@@ -110,6 +111,11 @@ class LearnedCodec(Codec):
         if tuple(points.shape) != (len(self.specs.tensors), LEVELS) or not ascending:
             raise CodecError(f"codec {self.name!r} has no {LEVELS} ascending points for each tensor")
         _ = self._coder
+
+    @property
+    def trained_on(self) -> Knowledge:
+        """What the network was trained on: samples of other scenarios too, as far as anybody knows."""
+        return "other data"
 
     @functools.cached_property
     def _planes(self) -> IndexPlanes:

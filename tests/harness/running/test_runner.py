@@ -7,7 +7,7 @@ import torch
 
 from harness.results.result import SAMPLE_COLUMNS, TIMING_COLUMNS
 from lamofcbench.codecs.identity import IdentityCodec
-from lamofcbench.codecs.registry import load_saved, make_codecs
+from lamofcbench.codecs.registry import CODECS, load_saved, make_codecs
 from lamofcbench.errors import BitstreamError, DataError, LaMoFCBenchError, PluginError, ScenarioError
 
 # ------------------------------------------------------------------------------------------------ files and figures
@@ -93,6 +93,16 @@ def test_anchor_and_floor_come_first_and_only_once(make_runner, toy, computed_ba
     # A lossless codec reproduces the anchor in all but the rate.
     zstd, anchor = evaluation.points[2].result, evaluation.anchor.result
     assert (zstd.score, zstd.mse) == (anchor.score, 0.0)
+
+
+def test_a_result_says_what_kind_of_data_its_codec_has_learned_from(make_runner, toy, tmp_path):
+    runner = make_runner()
+    fitted = runner.run_codec(make_codecs("uniform:step=1.0", toy.specs)[0])
+    saved = load_saved(fitted.folder / "codec")
+    elsewhere = make_runner(results=tmp_path / "elsewhere").run_codec(saved)
+    # Who brings a codec with its state may have fitted it on anything.
+    assert [f.result.codec.trained_on for f in (fitted, elsewhere)] == ["calibration", "other data"]
+    assert CODECS.get("klt-task")(toy.specs).trained_on == "tail"
 
 
 def test_codecs_learn_from_the_calibration_split_alone(make_runner, toy, monkeypatch):
