@@ -31,6 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ladders", type=Path, metavar="DIR",
         help="rate points of codecs that are named without parameters, as `lamofcbench ladder` laid them out",
     )  # fmt: skip
+    parser.add_argument(
+        "--fit-on", metavar="SCENARIO",
+        help="fit codecs on this scenario's calibration samples in place of those that they code; of the same backbone",
+    )  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="estimate time, memory and disk; write no results")
     parser.add_argument("--num-processes", type=int, default=1, metavar="N", help="processes on this machine")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of every random generator (default: 0)")
@@ -82,18 +86,34 @@ def _settings(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # RunS
         trust_code=args.trust_code,
         progress=not args.quiet,
         argv=tuple(args.argv),
+        fit_on=_source(args),
     )
+
+
+def _source(args: argparse.Namespace):  # type: ignore[no-untyped-def]
+    """The scenario of ``--fit-on``; None where it is not given."""
+    from harness.running import selection
+    from lamofcbench.errors import LaMoFCBenchError
+
+    if args.fit_on is None:
+        return None
+    found = selection.select_scenarios([args.fit_on])
+    if len(found) != 1:
+        raise LaMoFCBenchError(f"--fit-on {args.fit_on} stands for {len(found)} scenarios; name one")
+    return found[0]
 
 
 def _check(args: argparse.Namespace):  # type: ignore[no-untyped-def]
     """The runs asked for; what is wrong with any of them shows before the first one starts."""
     from harness.results import scoring
-    from harness.running import selection
+    from harness.running import selection, transfer
 
-    _settings(args)
+    settings = _settings(args)
     plans = []
     scenarios = selection.select_scenarios(args.scenarios)
     for scenario in _metric_options.with_options(scenarios, args.metric_options):
+        if settings.fit_on is not None:
+            transfer.require_same_backbone(settings.fit_on, scenario)
         scoring.make_metric(scenario)
         codecs = selection.select_codecs(
             args.codecs, scenario, trust_code=args.trust_code, points=args.points, ladders=args.ladders

@@ -14,6 +14,7 @@ from harness.report.origins import Origin, is_ours, labelled, labels_of, origin_
 from harness.report.overall import overall_rows
 from harness.report.spectra import Spectra, read_spectra
 from harness.report.summary import Summary
+from harness.report.transfers import at_home, transfers
 from harness.results.result import Result
 from harness.statistics import bootstrap
 from lamofcbench.errors import LaMoFCBenchError, UnknownNameError
@@ -52,7 +53,8 @@ def compile_summary(
         LaMoFCBenchError: if results of several codecs are of that name.
     """
     declared = {scenario.id: scenario for scenario in scenarios}
-    evidence, warnings = read_results(Path(results_dir), declared)
+    found, warnings = read_results(Path(results_dir), declared)
+    evidence, elsewhere = at_home(found)
     groups, left_out = comparable(evidence)
     labels = labels_of(origin_of(item) for group in groups.values() for item in group)
     groups, reference = labelled(groups, labels), _reference(reference, labels)
@@ -74,6 +76,9 @@ def compile_summary(
         findings=[],
         overall=overall_rows(analyses, ranking_percent),
         scenarios=[analysis.summary for analysis in analyses],
+        transfers=transfers(
+            [analysis.summary for analysis in analyses], evidence, elsewhere, resamples, seed, declared
+        ),
         warnings=[*warnings, *left_out, *(line for analysis in analyses for line in analysis.warnings)],
     )
     return summary.model_copy(update={"findings": _findings(summary)})

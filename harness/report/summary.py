@@ -335,6 +335,15 @@ class OverallRow(_Strict):
     verified_samples: int = Field(default=0, description="the fewest of its results; 0: one at least is not verified")
 
 
+class Transfer(_Strict):
+    """What a codec reaches on a scenario when it was fitted on one."""
+
+    codec: str = Field(description="as the report calls it")
+    fitted_on: str = Field(description="the id of the scenario whose calibration samples it has learned from")
+    coded: str = Field(description="the id of the scenario that it codes")
+    retained: RetainedRate = Field(description="at the percent that ranks codecs there")
+
+
 class Summary(_Strict):
     """The whole report."""
 
@@ -348,4 +357,7 @@ class Summary(_Strict):
     findings: list[str] = Field(description="what the figures say, in sentences")
     overall: list[OverallRow] = Field(description="edition by edition, best first")
     scenarios: list[ScenarioSummary]
+    transfers: list[Transfer] = Field(
+        default=[], description="codecs that were fitted on other scenarios too, beside their figures at home"
+    )
     warnings: list[Text]

@@ -89,6 +89,9 @@ class CodecRecord(_Strict):
     state_bytes: int = Field(ge=0, description="size of learned parameters, which are not counted as rate")
     trained_on: Knowledge = Field(description="its class of knowledge, see lamofcbench.codecs.knowledge")
     lossless: bool
+    fitted_on: str | None = Field(
+        default=None, description="the id of another scenario, on whose calibration split it was fitted"
+    )
 
 
 class RateRecord(_Strict):

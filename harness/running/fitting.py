@@ -72,6 +72,20 @@ def fit_record(
     }
 
 
+def fitted_on(directory: Path, scenario: Scenario) -> str | None:
+    """The id of another scenario than the one that is coded, on which a codec was fitted; None where there is none.
+
+    Args:
+        directory: where the codec is saved with what it was fitted on.
+        scenario: that it codes.
+    """
+    try:
+        source, _, _ = json.loads((directory / store.FIT_FILE).read_text())["scenario"].rpartition("@")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return source if source and source != scenario.id else None
+
+
 def find_fitted(directory: Path, codec: Codec, record: dict[str, Any]) -> Codec | None:
     """The codec that an earlier run fitted in the same way, from one of its result folders; None if there is none."""
     for path in sorted(directory.glob(f"[!.]*/{store.CODEC_DIRECTORY}/{store.FIT_FILE}")):

@@ -20,6 +20,7 @@ that it may hold the lock on a fit; nobody waits for a fit while holding a folde
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import functools
 import logging
@@ -34,7 +35,7 @@ from harness.results import scoring, store
 from harness.results.journal import JournalEntry, JournalWriter
 from harness.results.record import to_json
 from harness.results.result import PROTOCOL_VERSION, CodecRecord, Result, VerificationRecord
-from harness.running import environment, fitting, plan, sensitivity, verification
+from harness.running import environment, fitting, plan, sensitivity, transfer, verification
 from harness.running.decoding_process import DecodingProcess
 from harness.running.fidelity import Fidelity
 from harness.running.launch import Team
@@ -147,9 +148,16 @@ class ScenarioRunner:
     @functools.cached_property
     def calibration(self) -> Calibration:
         """The calibration samples, the only ones that codecs may learn from."""
-        calibration = Calibration(self.scenario, self.settings.data)
-        self._require_one_build((calibration.data_revision, calibration.builder_identity))
+        calibration = Calibration(self._source, self.settings.data)
+        if self._source is self.scenario:
+            self._require_one_build((calibration.data_revision, calibration.builder_identity))
         return calibration
+
+    @functools.cached_property
+    def _source(self) -> Scenario:
+        """The scenario whose calibration samples codecs are fitted on."""
+        source = self.settings.fit_on
+        return self.scenario if source is None or source.id == self.scenario.id else source
 
     @functools.cached_property
     def model(self) -> SplitModel:
@@ -175,10 +183,13 @@ class ScenarioRunner:
 
     @functools.cached_property
     def _tail_sensitivity(self) -> TailSensitivity:
-        folder = self.settings.results / sensitivity.FOLDER
-        return TailSensitivity(
-            self.scenario, self.settings.data, lambda: self.model, folder, self.settings.seed, self.device
+        from lamofcbench.models.loading import load_model
+
+        folder, source = self.settings.results / sensitivity.FOLDER, self._source
+        model = functools.cache(
+            lambda: self.model if source is self.scenario else load_model(source, device=self.device)
         )
+        return TailSensitivity(source, self.settings.data, model, folder, self.settings.seed, self.device)
 
     def _tail_of(self, codec: Codec) -> TailSensitivity | None:
         """What tells a codec of the tail's sensitivity; None where it does not ask.
@@ -206,9 +217,19 @@ class ScenarioRunner:
             self.team.from_leader(lambda: check_references(self.test, self.scenario, self.metric))
             build = self.team.from_leader(lambda: (self.test.data_revision, self.test.builder_identity))
             self.team.together(lambda: self._require_one_build(build))
-            anchor, floor = (self.run_codec(codec) for codec in anchor_and_floor(self.scenario))
+            anchor, floor = (self._at_home().run_codec(codec) for codec in anchor_and_floor(self.scenario))
             self._check_headroom(anchor.result, floor.result)
             return Evaluation(self.scenario, anchor, floor, [self.run_codec(codec) for codec in codecs])
+
+    def _at_home(self) -> ScenarioRunner:
+        """This runner with codecs fitted on the scenario itself, as anchor and floor always are."""
+        if self._source is self.scenario:
+            return self
+        own = copy.copy(self)
+        own.settings = dataclasses.replace(self.settings, fit_on=None)
+        for name in ("calibration", "_source", "_tail_sensitivity"):
+            own.__dict__.pop(name, None)
+        return own
 
     def run_codec(self, codec: Codec) -> Finished:
         """The result of one codec, computed as far as it is not there yet."""
@@ -288,19 +309,22 @@ class ScenarioRunner:
         needs_fit = codec.needs_calibration and not codec.state
         data = self.calibration if needs_fit else self.test
         tail = self._tail_of(codec) if needs_fit else None
-        record = fitting.fit_record(codec, self.scenario, data, self.settings.seed, tail)
+        record = fitting.fit_record(codec, self._source if needs_fit else self.scenario, data, self.settings.seed, tail)
         fitted = self._find_fitted(directory, codec, record) if needs_fit else codec
         if fitted is None and turn is not None:
             file = store.lock_file(self.settings.results, *directory.parts[-2:], f"fit-{store.config_hash(record)}")
             turn.enter_context(locked(file, f"fitting {codec!r} on {self.scenario.ref}"))
             fitted = self._find_fitted(directory, codec, record)
         if fitted is None:
-            fitted = fitting.fit(codec, self.calibration, self.settings.seed, tail)
+            if self._source is self.scenario or not needs_fit:
+                fitted = fitting.fit(codec, self.calibration, self.settings.seed, tail)
+            else:
+                fitted = transfer.fit_elsewhere(codec, self._source, self.calibration, self.settings.seed, tail)
         return fitted, store.ResultFolder(directory / store.config_hash(self._config(fitted))), record
 
     def _is_yet_to_be_fitted(self, codec: Codec) -> bool:
         directory = store.codec_directory(self.settings.results, self.scenario.ref, codec.name)
-        record = fitting.fit_record(codec, self.scenario, self.calibration, self.settings.seed, self._tail_of(codec))
+        record = fitting.fit_record(codec, self._source, self.calibration, self.settings.seed, self._tail_of(codec))
         return self._find_fitted(directory, codec, record) is None
 
     def _find_fitted(self, directory: Path, codec: Codec, record: dict[str, Any]) -> Codec | None:
@@ -403,6 +427,7 @@ class ScenarioRunner:
                 fingerprint=codec.fingerprint.hex(),
                 state_bytes=codec.state_bytes,
                 trained_on=fitting.knowledge_of(codec, folder.codec_path),
+                fitted_on=fitting.fitted_on(folder.codec_path, self.scenario),
                 lossless=codec.lossless,
             ),
             samples=self.samples,

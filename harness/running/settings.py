@@ -30,6 +30,8 @@ class RunSettings:
         trust_code: allow a saved codec to run the Python source that came with it.
         progress: show progress bars on stderr.
         argv: the command line, for ``run.json``.
+        fit_on: another scenario of the same backbone, on whose calibration samples codecs are fitted; None for the
+            scenario that they code.
     """
 
     results: Path
@@ -44,6 +46,7 @@ class RunSettings:
     trust_code: bool = False
     progress: bool = True
     argv: tuple[str, ...] = ()
+    fit_on: Scenario | None = None
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:

@@ -48,7 +48,8 @@ def render(summary: Summary, figures: Mapping[str, str], overview: str) -> str:
             "",
         ]
     lines += [*(f"- {escape(finding)}" for finding in summary.findings), ""]
-    for table in (*tables.overall_tables(summary), *tables.matrix_tables(summary), tables.headline_table(summary)):
+    overall = (*tables.overall_tables(summary), *tables.matrix_tables(summary), *tables.transfer_tables(summary))
+    for table in (*overall, tables.headline_table(summary)):
         lines += _table(table)
     lines += [f"![Score over rate, all scenarios]({overview})", ""]
     for scenario in summary.scenarios:

@@ -57,7 +57,7 @@ def render(summary: Summary, styles: Mapping[str, Style]) -> str:
             for answer in recommend.recommend(summary, recommend.Question())
         ],
         editions=_editions(summary, styles),
-        matrices=tables.matrix_tables(summary) if several else [],
+        matrices=[*(tables.matrix_tables(summary) if several else []), *tables.transfer_tables(summary)],
         sections=[_section(number, summary, scenario, styles) for number, scenario in enumerate(summary.scenarios)],
     )
 

@@ -138,6 +138,33 @@ def matrix_tables(summary: Summary) -> list[Table]:
     return _by_edition(summary, matrix_table)
 
 
+def transfer_tables(summary: Summary) -> list[Table]:
+    """A matrix a codec that was fitted on other scenarios too: what it was fitted on by what it codes."""
+    made = []
+    for codec in sorted({transfer.codec for transfer in summary.transfers}):
+        own = [transfer for transfer in summary.transfers if transfer.codec == codec]
+        sources, coded = ([*sorted({getattr(t, name) for t in own})] for name in ("fitted_on", "coded"))
+        known = {(transfer.fitted_on, transfer.coded): transfer.retained for transfer in own}
+        columns = [Column("fitted on", numeric=False), *(Column(text.shown(name)) for name in coded)]
+        rows = []
+        for source in sources:
+            cells = [known.get((source, name)) for name in coded]
+            rows.append(
+                [
+                    name_cell(source),
+                    *(
+                        Cell(text.NOTHING)
+                        if kept is None
+                        else Cell(text.reached_rate(kept), kept.ebpfp.value, here == source)
+                        for kept, here in zip(cells, coded, strict=True)
+                    ),
+                ]
+            )
+        note = "The rate of scenarios in columns, of a codec fitted on those in rows; bold where both are the same."
+        made.append(Table(f"Fitted elsewhere: {text.shown(codec)}, EBPFP that keeps the task", columns, rows, [note]))
+    return made
+
+
 def _by_edition(summary: Summary, make: Callable[[Summary], Table]) -> list[Table]:
     made = {edition: make(part) for edition, part in by_edition(summary).items()}
     if len(made) == 1:

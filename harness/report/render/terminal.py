@@ -57,7 +57,7 @@ def terminal_table(summary: Summary, file: IO[str] | None = None, *, points: boo
     for warning in summary.warnings:
         console.print(_text(console, f"warning: {text.shown(warning, text.MAX_LINE)}", "yellow"))
     overall = tables.overall_tables(summary) if len(summary.scenarios) > 1 else []
-    chosen = [*overall, tables.headline_table(summary)]
+    chosen = [*overall, tables.headline_table(summary), *tables.transfer_tables(summary)]
     for table in chosen:
         console.print(_rich(console, table, drop=drop, brief=brief))
         for note in table.notes:

@@ -1,0 +1,78 @@
+"""Transfers: codecs that were fitted on one scenario and code another, beside what they reach at home.
+
+Their results are no points of the codec's curve: what it knows is another thing. They are told in a matrix of their
+own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+
+from harness.report.analysis import analyse_scenario
+from harness.report.collect import Evidence
+from harness.report.contexts import comparable
+from harness.report.origins import labelled, labels_of, origin_of, role_of
+from harness.report.summary import CodecSummary, RetainedRate, ScenarioSummary, Transfer
+from lamofcbench.scenarios.base import Scenario
+
+
+def at_home(evidence: Iterable[Evidence]) -> tuple[list[Evidence], list[Evidence]]:
+    """The results of codecs that were fitted on what they code, if on anything; and those of others."""
+    own, elsewhere = [], []
+    for item in evidence:
+        (own if item.result.codec.fitted_on is None else elsewhere).append(item)
+    return own, elsewhere
+
+
+def transfers(
+    scenarios: Sequence[ScenarioSummary],
+    evidence: Sequence[Evidence],
+    elsewhere: Sequence[Evidence],
+    resamples: int,
+    seed: int,
+    declared: Mapping[str, Scenario],
+) -> list[Transfer]:
+    """What each codec reaches on each scenario, fitted on each that there are results of.
+
+    Args:
+        scenarios: what was found of codecs at home.
+        evidence: their results, anchor and floor among them.
+        elsewhere: results of codecs that were fitted on other scenarios.
+        resamples: bootstrap draws; 0 leaves the intervals out.
+        seed: of the draws.
+        declared: scenarios from users' own files.
+    """
+    ends = [item for item in evidence if role_of(item) != "codec"]
+    found = []
+
+    def source_of(item: Evidence) -> str:
+        return item.result.codec.fitted_on or ""
+
+    for source, items in groupby(sorted(elsewhere, key=source_of), source_of):
+        own = list(items)
+        coded = {item.result.scenario for item in own}
+        groups, _ = comparable([*(item for item in ends if item.result.scenario in coded), *own])
+        labels = labels_of(origin_of(item) for group in groups.values() for item in group)
+        for group in labelled(groups, labels).values():
+            summary = analyse_scenario(group, reference=None, resamples=resamples, seed=seed, declared=declared).summary
+            found += _of(summary, source)
+    codecs = {transfer.codec for transfer in found}
+    sources = {transfer.fitted_on for transfer in found}
+    met = {transfer.coded for transfer in found} | sources
+    for summary in scenarios:
+        if summary.scenario in met:
+            found += [transfer for transfer in _of(summary, summary.scenario) if transfer.codec in codecs]
+    return sorted(found, key=lambda transfer: (transfer.codec, transfer.fitted_on, transfer.coded))
+
+
+def _of(summary: ScenarioSummary, source: str) -> list[Transfer]:
+    return [
+        Transfer(codec=codec.codec, fitted_on=source, coded=summary.scenario, retained=_ranking(codec, summary))
+        for codec in summary.codecs
+        if codec.role == "codec"
+    ]
+
+
+def _ranking(codec: CodecSummary, summary: ScenarioSummary) -> RetainedRate:
+    return next(part for part in codec.retained if part.percent == summary.ranking_percent)
