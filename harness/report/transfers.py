@@ -19,7 +19,8 @@ from lamofcbench.scenarios.base import Scenario
 
 def at_home(evidence: Iterable[Evidence]) -> tuple[list[Evidence], list[Evidence]]:
     """The results of codecs that were fitted on what they code, if on anything; and those of others."""
-    own, elsewhere = [], []
+    own: list[Evidence] = []
+    elsewhere: list[Evidence] = []
     for item in evidence:
         (own if item.result.codec.fitted_on is None else elsewhere).append(item)
     return own, elsewhere
