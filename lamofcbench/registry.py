@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
-from lamofcbench.errors import PluginError, UnknownNameError
+from lamofcbench.errors import PluginError, UnknownNameError, shown
 from lamofcbench.identity import identity_of
 from lamofcbench.user_files.closure import SourceTree, read_tree
 from lamofcbench.user_files.modules import run_tree
@@ -120,10 +120,22 @@ class Registry(Generic[T]):
             return self._from_file(path, attribute)
         plugins = self._plugins()
         if name not in plugins:
+            if name.endswith(".py") and Path(name).is_file():
+                raise PluginError(self._choice(name))
             raise UnknownNameError(
                 self.kind, name, plugins, f"(your own: path/to/file.py:NAME, or entry point {self.group})"
             )
         return plugins[name]
+
+    def _choice(self, file: str) -> str:
+        """What to name in place of a file alone: the plugins that it holds."""
+        module = load_file(Path(file))
+        found = [name for name, value in vars(module).items() if self._is_plugin(value) and not name.startswith("_")]
+        own = [name for name in found if not self.classes or getattr(module, name).__module__ == module.__name__]
+        if not own:
+            return f"{shown(file)} holds no {self.kind}; one is named as {shown(file)}:NAME"
+        names = " or ".join(shown(f"{file}:{name}") for name in own)
+        return f"{shown(file)} holds {len(own)} {self.kind}{'s' if len(own) > 1 else ''}; name {names}"
 
     def _from_file(self, path: Path, attribute: str) -> T:
         return self._held_by(load_file(path), path, attribute)

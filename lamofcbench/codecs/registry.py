@@ -92,7 +92,7 @@ def make_codecs(text: str, specs: FeatureSpecs, *, trust_code: bool = False) -> 
         trust_code: allow a saved codec that comes with its own Python source to run it.
     """
     spec = parse_codec_spec(text)
-    if is_file_reference(spec.id) or spec.id in CODECS.names():
+    if is_file_reference(spec.id) or spec.id.endswith(".py") or spec.id in CODECS.names():
         codec_class = CODECS.get(spec.id)
         codec_class.require_available()  # before anything runs, not at the first sample
         points = codec_class.rate_points if spec.params is None else (spec.params,)

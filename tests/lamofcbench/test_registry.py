@@ -209,3 +209,32 @@ def test_source_is_what_was_run_even_if_the_file_changes(animal_file):
     animal_file.write_text("")
     assert sources_of(horse) == {"my_animals.py": before}
     assert sources_of(Dog) is None
+
+
+def test_a_file_alone_is_answered_with_what_it_holds(tmp_path):
+    from lamofcbench.codecs.base import CODECS
+
+    file = tmp_path / "own.py"
+    file.write_text(
+        textwrap.dedent(
+            """
+            from lamofcbench.codecs.base import Codec
+            from lamofcbench.codecs.identity import IdentityCodec  # not the file's own
+
+
+            class One(Codec):
+                pass
+
+
+            class Two(Codec):
+                pass
+            """
+        )
+    )
+    with pytest.raises(PluginError, match=r"holds 2 codecs; name .*own.py:One' or .*own.py:Two'"):
+        CODECS.get(str(file))
+    file.write_text("")
+    with pytest.raises(PluginError, match="holds no codec"):
+        CODECS.get(str(file))
+    with pytest.raises(UnknownNameError):
+        CODECS.get(str(tmp_path / "absent.py"))
