@@ -1,11 +1,11 @@
 """What `klt` and `klt-task` reach and what each ingredient of `klt` brings: the tables in ``docs/transform-coding.md``.
 
     make ablation
-    python hub_cards/klt_figures.py [--variants results/ablation] [--rates results/bench]
+    python hub_cards/klt_figures.py [--variants results/ablation] [--rates results/bench] [--transfers results/bench]
 
 The first runs `benchmarks/klt_variants.py` on a few scenarios and makes their table. The second takes rates of the
-codecs below on whole scenarios from any results. The figures are kept in ``mini/klt.json``; without results only the
-page is made anew.
+codecs below on whole scenarios from any results, and those of codecs that were fitted elsewhere. The figures are kept
+in ``mini/klt.json``; without results only the page is made anew.
 """
 
 from __future__ import annotations
@@ -56,6 +56,32 @@ def rates(results: Path, names: Sequence[str]) -> dict[str, Any]:
     return found
 
 
+def transfers(results: Path) -> dict[str, Any]:
+    """EBPFP@95 of each codec by what it was fitted on and what it codes, as plain JSON values.
+
+    Raises:
+        LaMoFCBenchError: if nothing was fitted elsewhere.
+    """
+    found: dict[str, Any] = {}
+    for one in compile_summary(results, resamples=0, bound=False).transfers:
+        reached = one.retained.model_dump(include={"ebpfp", "bound"})
+        found.setdefault(one.codec, {}).setdefault(one.fitted_on, {})[one.coded] = reached
+    if not found:
+        raise LaMoFCBenchError(f"{results} has no codec that was fitted elsewhere; see `run --fit-on`")
+    return found
+
+
+def transfers_table(found: dict[str, Any]) -> str:
+    """A row a codec and scenario that it was fitted on, a column a scenario that it codes."""
+    rows = []
+    for codec, matrix in found.items():
+        coded = sorted({name for row in matrix.values() for name in row})
+        for source, row in matrix.items():
+            cells = [_shown(row[name]) if name in row else "-" for name in coded]
+            rows.append((f"`{codec}`", f"`{source}`", *cells))
+    return markdown_table(("", "fitted on", *(f"`{name}`" for name in coded)), rows)
+
+
 def variants_table(found: dict[str, Any]) -> str:
     """A row a variant: its rates, and how many times the whole's it is in the geometric mean."""
     scenarios = list(found["ebpfp"])
@@ -88,7 +114,12 @@ def _geometric_mean(values: Sequence[float]) -> float:
 def page(text: str) -> str:
     """The page with its tables made anew."""
     found = json.loads(FIGURES.read_text(encoding="utf-8"))
-    for name, made in (("rates", rates_table(found["rates"])), ("ablation", variants_table(found["variants"]))):
+    tables = {
+        "rates": rates_table(found["rates"]),
+        "ablation": variants_table(found["variants"]),
+        "transfers": transfers_table(found["transfers"]),
+    }
+    for name, made in tables.items():
         pattern = rf"(<!-- table: {name} -->\n).*?(<!-- end -->)"
         text, count = re.subn(pattern, lambda m, made=made: f"{m[1]}{made}\n{m[2]}", text, flags=re.DOTALL)
         if count != 1:
@@ -101,13 +132,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--variants", type=Path, metavar="DIR", help="results of `make ablation`")
     parser.add_argument("--rates", type=Path, metavar="DIR", help=f"results of {', '.join(CODECS)}")
+    parser.add_argument("--transfers", type=Path, metavar="DIR", help="results with codecs that were fitted elsewhere")
     args = parser.parse_args()
     found = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.is_file() else {}
     for name, results, names in (("variants", args.variants, tuple(VARIANTS)), ("rates", args.rates, CODECS)):
         if results is not None:
             found[name] = rates(results, names)
+    if args.transfers is not None:
+        found["transfers"] = transfers(args.transfers)
     write_json(FIGURES, found)
-    if {"variants", "rates"} <= found.keys():
+    if {"variants", "rates", "transfers"} <= found.keys():
         write_text(PAGE, page(PAGE.read_text(encoding="utf-8")))
 
 
