@@ -145,7 +145,7 @@ def rates_table(rates: Rates) -> str:
         rows.append(
             (
                 f"`{codec}`",
-                *(_shown(rates.faithful_on(codec, scenario)) for scenario in rates.scenarios),
+                *(shown(rates.faithful_on(codec, scenario)) for scenario in rates.scenarios),
                 _number(one),
                 _factor(rates.faithful("uniform"), one),
                 _number(rates.kept(codec)),
@@ -208,7 +208,8 @@ def outliers_table(found: Mapping[str, Any]) -> str:
     return markdown_table(head, rows)
 
 
-def _shown(reached: Mapping[str, Any] | None) -> str:
+def shown(reached: Mapping[str, Any] | None) -> str:
+    """A rate, with a sign where it is a bound; a dash for none."""
     if reached is None or reached["ebpfp"]["value"] is None:
         return "-"
     return {"at most": "≤ ", "never": "never "}.get(reached["bound"], "") + _number(reached["ebpfp"]["value"])

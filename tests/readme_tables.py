@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,28 @@ from lamofcbench.codecs.registry import CODECS
 from lamofcbench.scenarios.base import SCENARIOS
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "hub_cards"))
+
+from small_findings import FINDINGS, Rates  # noqa: E402  # found once the path is set
+from small_findings import shown as shown_rate  # noqa: E402
+
 README = ROOT / "README.md"
 FACTS = ROOT / "hub_cards" / "mini" / "facts.json"
 LEADERBOARD = ROOT / "hub_cards" / "mini" / "leaderboard.json"
 SMALL_LEADERBOARD = ROOT / "hub_cards" / "small" / "leaderboard.json"
+
+
+def real_table() -> str:
+    """A row a codec of the small edition, the best first: its rates on a real model's features."""
+    rates = Rates(json.loads(FINDINGS.read_text()), json.loads(LEADERBOARD.read_text()))
+    head = ["codec", *(name.removeprefix("small-clu-") for name in rates.scenarios), "all", "`uniform` over it"]
+    rows = [f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(head) - 1)}"]
+    uniform = rates.faithful("uniform")
+    for codec in rates.codecs:
+        own = rates.faithful(codec)
+        cells = [shown_rate(rates.faithful_on(codec, name)) for name in rates.scenarios]
+        rows.append(f"| {' | '.join([f'`{codec}`', *cells, f'{own:.3g}', f'{uniform / own:.2f}'])} |")
+    return "\n".join(rows)
 
 
 def mini_table() -> str:
@@ -236,6 +255,7 @@ def geometric_mean(values: Sequence[float]) -> float:
 
 
 TABLES = {
+    "real": real_table,
     "mini": mini_table,
     "codecs": codec_table,
     "checkpoints": checkpoint_table,
