@@ -104,7 +104,7 @@ def odd_source(name: str) -> Source:
 def _source(codec_class: type[Codec], layout_name: str, point: Mapping[str, object]) -> Source:
     layout = layouts()[layout_name]
     calibration = [made_up_features(layout.specs, sizes, 100) for sizes in layout.sizes]
-    codec = codec_class(layout.specs, codec_class.make_params(point)).fit(calibration)
+    codec = conformance.fit(codec_class(layout.specs, codec_class.make_params(point)), calibration)
     features = [made_up_features(layout.specs, sizes, 1) for sizes in layout.sizes]
     if layout_name == "odd":
         features.append(conformance_samples.make_sample("extreme", 9, 1))
