@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lamofcbench.codecs import conformance_samples
+from lamofcbench.codecs import conformance, conformance_samples
 from lamofcbench.codecs.base import CODECS, Codec
 from lamofcbench.features import TORCH_DTYPES, FeatureSet
 from lamofcbench.scenarios.base import SCENARIOS, FeatureSpecs
