@@ -13,7 +13,9 @@ HELP = "which codec to take, at which parameters, for a budget of rate, link or 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument("--results", type=Path, required=True, metavar="DIR", help="the results folder")
+    parser.add_argument(
+        "--results", type=Path, default=Path("results"), metavar="DIR", help="the results folder (default: results)"
+    )
     parser.add_argument(
         "--keep", type=float, default=95, metavar="PERCENT", help="of the score, on every scenario (default: 95)"
     )

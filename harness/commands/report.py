@@ -12,7 +12,9 @@ HELP = "report on results: tables, summary.json, curves, an HTML page"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument("--results", type=Path, required=True, metavar="DIR", help="the results folder")
+    parser.add_argument(
+        "--results", type=Path, default=Path("results"), metavar="DIR", help="the results folder (default: results)"
+    )
     parser.add_argument("--output", type=Path, metavar="DIR", help="where the report goes (default: RESULTS/report)")
     parser.add_argument(
         "--reference", metavar="CODEC", help="what BD-rates refer to (default: uniform, where there are results of it)"

@@ -20,7 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="ID[:key=value,...]; ID is a name, path/to/file.py:Class, a saved folder or org/name; "
         "without parameters the ladder of rate points runs; all: every registered codec",
     )  # fmt: skip
-    parser.add_argument("--results", type=Path, required=True, metavar="DIR", help="where results are kept")
+    parser.add_argument(
+        "--results", type=Path, default=Path("results"), metavar="DIR", help="where results are kept (default: results)"
+    )
     _common.add_data_argument(parser)
     _metric_options.add_argument(parser)
     parser.add_argument("--limit", type=int, metavar="N", help="report the first N samples only")

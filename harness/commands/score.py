@@ -24,7 +24,9 @@ HELP = "score finished results again, with no model; --decode also checks their 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument("--results", type=Path, required=True, metavar="DIR", help="the results folder")
+    parser.add_argument(
+        "--results", type=Path, default=Path("results"), metavar="DIR", help="the results folder (default: results)"
+    )
     parser.add_argument(
         "--scenarios", nargs="+", default=[], metavar="FILE:NAME", help="scenarios of your own that results are of"
     )
