@@ -13,10 +13,12 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import shutil
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -101,7 +103,8 @@ def main() -> None:
         for number in range(args.rounds + 1):  # the first fills the page cache
             alone = timed(lambda: decompression_alone(scenario, source))
             output = Path(folder) / f"out-{number}"
-            whole = timed(lambda: import_published(scenario, source, output, processes=args.processes))
+            whole = timed(partial(import_published, scenario, source, output, processes=args.processes))
+            shutil.rmtree(output)
             if number:
                 rounds["decompression"].append(alone)
                 rounds["import"].append(whole)

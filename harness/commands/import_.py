@@ -44,6 +44,8 @@ def run(args: argparse.Namespace) -> None:
     (scenario, *others) = select_scenarios([args.scenario])
     if others:
         raise LaMoFCBenchError(f"{args.scenario} means several scenarios; each is imported from a folder of its own")
+    if scenario.edition in ("mini", "small"):
+        raise LaMoFCBenchError(f"{scenario.id} is not a scenario of the full edition, of which features were published")
     with pinned_threads(1):
         imported = import_published(
             scenario,

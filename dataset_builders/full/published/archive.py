@@ -140,7 +140,7 @@ class TorchArchive:
         if self._directory is None:
             total = self._content.wait_for_end()
             try:
-                with zipfile.ZipFile(_Window(self._content, 0, total)) as archive:  # type: ignore[arg-type]
+                with zipfile.ZipFile(_Window(self._content, 0, total)) as archive:
                     listed = archive.infolist()
                     if any(entry.compress_type != zipfile.ZIP_STORED for entry in listed):
                         raise DataError("holds compressed records, which torch.save does not write")

@@ -6,59 +6,59 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-FIGURES = ("bpfp", "ebpfp", "mse")
-NAMES = ("arch", "handler")
+NAMES = ("arch", "handler", "strategy", "transform_type")
+FIGURES = ("bit_depth", "bpfp", "ebpfp", "mse")
+TENSOR_FIGURES = ("ori_numel", "ori_bytes", "enc_bytes", "quant_mse", "final_mse")
 STRINGS = "enc_strings"
-MAX_NODES = 100_000
+MAX_TENSORS = 1000
+MAX_STRINGS = 100_000
 
 
 def coding_facts(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts of one sample, as JSON has them.
+    """The facts of one sample, as JSON has them; None for what the file does not say.
 
     Args:
-        metadata: of the published file; what it does not say is None.
+        metadata: of the published file: names and figures of the sample, and a dict for each tensor.
 
     Returns:
-        ``arch`` and ``handler``; ``bpfp``, ``ebpfp`` and ``mse`` by their codec; ``payload_bytes``, the sum of all
-        coded strings, which is what the published rates count.
+        `NAMES` and `FIGURES` as they are; ``payload_bytes``, the sum of what the tensors' coded strings take, which is
+        all that the published rates count; ``tensors``, their `TENSOR_FIGURES` by the published names.
     """
     facts: dict[str, Any] = {name: _text(metadata.get(name)) for name in NAMES}
     facts.update((name, _number(metadata.get(name))) for name in FIGURES)
-    facts["payload_bytes"] = _payload_bytes(metadata)
-    return facts
+    parts = {str(name): part for name, part in metadata.items() if isinstance(part, dict)}
+    tensors = {name: _of_tensor(parts[name]) for name in list(parts)[:MAX_TENSORS]}
+    sizes = [tensor["enc_bytes"] for tensor in tensors.values()]
+    facts["payload_bytes"] = None if not sizes or None in sizes else sum(sizes)
+    return {**facts, "tensors": tensors}
+
+
+def _of_tensor(part: Mapping[str, Any]) -> dict[str, Any]:
+    figures = {name: _number(part.get(name)) for name in TENSOR_FIGURES}
+    if figures["enc_bytes"] is None and STRINGS in part:
+        figures["enc_bytes"] = _string_bytes(part[STRINGS])
+    return figures
 
 
 def _text(value: Any) -> str | None:
     return value[:200] if isinstance(value, str) else None
 
 
-def _number(value: Any) -> Any:
-    """A finite number, or a dict or list of such; None for anything else."""
-    if isinstance(value, bool):
+def _number(value: Any) -> int | float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 2**63:
         return None
-    if isinstance(value, int | float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {
-            str(key): _number(item) for key, item in list(value.items())[:1000] if not isinstance(item, dict | list)
-        }
-    if isinstance(value, list | tuple):
-        return [_number(item) for item in value[:1000] if not isinstance(item, dict | list | tuple)]
-    return None
+    return value if math.isfinite(value) else None
 
 
-def _payload_bytes(metadata: Mapping[str, Any]) -> int | None:
-    """The bytes under every ``enc_strings``, at whatever depth; None where there is none."""
-    waiting: list[tuple[Any, bool]] = [(metadata, False)]
-    total, found = 0, False
-    for _ in range(MAX_NODES):
+def _string_bytes(strings: Any) -> int | None:
+    """The bytes of coded strings, which are lists of lists of them; None where they are too many to count."""
+    waiting, total = [strings], 0
+    for _ in range(MAX_STRINGS):
         if not waiting:
-            break
-        node, coded = waiting.pop()
+            return total
+        node = waiting.pop()
         if isinstance(node, bytes):
-            total, found = total + len(node) * coded, found or coded
-        elif isinstance(node, dict):
-            waiting += [(item, coded or key == STRINGS) for key, item in node.items()]
+            total += len(node)
         elif isinstance(node, list | tuple):
-            waiting += [(item, coded) for item in node]
-    return total if found else None
+            waiting += node[:MAX_STRINGS]
+    return None

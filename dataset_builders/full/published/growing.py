@@ -20,7 +20,7 @@ class GrowingBytes:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.view = memoryview(np.empty(limit, np.uint8)).cast("B")
+        self.view = np.empty(limit, np.uint8).data.cast("B")
         self.restart()
 
     def restart(self) -> None:

@@ -155,7 +155,7 @@ def import_published(
                 done[task] = outcome
         rows = [(task, done[task]) for task in tasks if task in done]
         coded = _publish(scenario, output, work, rows)
-    counts = {split: sum(task.split == split for task, _ in rows) for split in folders}
+    counts: dict[str, int] = {split: sum(task.split == split for task, _ in rows) for split in folders}
     widened = ", ".join(sorted({row["widened"] for _, row in rows} - {""}))
     return Imported(output / scenario.id, counts, tuple(skipped), taken_over, widened, coded)
 

@@ -10,15 +10,17 @@ tensor                    spellings; an item of a list or tuple is ``.0``, ``.1`
 ``ssm_state.0``, ...      ``ssm_state.0``, ``layer.0.ssm_state``
 ``hidden``                ``output``, ``layer.4.output``, ``model.layers.4.0``
 ``clip_l.pooled.*``, ...  ``text_encoder-item0.clip_pooled_prompt_embeds`` or ``.clip_pooled``
-``vae_encoder.0``         ``vae.encoder.vae.encoder_f0``, ``vae.encoder-item6.vae.encoder_f0``, ``vae.encoder_f0``
+``vae_encoder.0``         ``vae.encoder.vae.encoder_f0``, ``vae.encoder_f0``
 ``latent``                ``vae.decoder``
 ========================  ==========================================================================================
 
-Files of features before coding are such a tree; those after coding hold it as ``features``, beside ``metadata``.
+A number may follow on ``vae.encoder`` and ``vae.decoder``, as ``-item6``. Files of features before coding are such a
+tree; those after coding hold it as ``features``, beside ``metadata``.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -33,6 +35,7 @@ MAX_NODES = 100_000
 MAX_DEPTH = 8
 
 _SHORTER = (torch.float16, torch.bfloat16)
+_NUMBERED_VAE = re.compile(r"^(vae\.(?:en|de)coder)-item\d+")
 _BLOCKS = ("backbone.blocks", "encoder.backbone.blocks", "segmentation_model.0.backbone.blocks", "layer")
 _LAYERS = ("layer", "layers", "model.layers")
 _CACHES = {"key": ("k_cache", 0), "value": ("v_cache", 1)}
@@ -74,7 +77,11 @@ def read_tree(tree: Any, scenario: Scenario) -> PublishedSample:
         if not isinstance(metadata, dict):
             raise DataError("holds metadata that are no dict")
         tree = tree["features"]
-    leaves = dict(_leaves(tree))
+    leaves: dict[str, TensorRecord] = {}
+    for path, record in _leaves(tree):
+        path = _NUMBERED_VAE.sub(r"\1", path)
+        if leaves.setdefault(path, record) is not record:
+            raise DataError(f"holds {shown(path)} twice")
     found = {spec.name: _find(spec, scenario, leaves) for spec in scenario.tensors}
     sizes: dict[str, int] = {}
     return PublishedSample({spec.name: _fitting(spec, found[spec.name], sizes) for spec in scenario.tensors}, metadata)
@@ -105,7 +112,8 @@ def spellings(name: str, split: int) -> Iterator[str]:
         yield name
         yield f"layer.{last}.{stem}"
     elif stem == "vae_encoder":
-        yield from (f"{key}vae.encoder_f{last}" for key in ("", "vae.encoder.", "vae.encoder-item6."))
+        yield f"vae.encoder.vae.encoder_f{last}"
+        yield f"vae.encoder_f{last}"
     elif name.count(".") == 2:
         encoder, kind, prompt = name.split(".")
         pattern, items = _ENCODERS[encoder]

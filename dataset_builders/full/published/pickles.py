@@ -34,6 +34,8 @@ _STORAGES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
+_DTYPES = {str(dtype).removeprefix("torch.") for dtype in _STORAGES.values()}
+"""Features after coding tell the dtypes that they had before; a text is enough of them here."""
 _NUMPY_KINDS = {"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"}
 
 
@@ -223,6 +225,8 @@ def _named(module: str, attribute: str) -> Any:
     if module == "torch" and attribute in _STORAGES:
         return _StorageType(_STORAGES[attribute])
     name = f"{module}.{attribute}"
+    if module == "torch" and attribute in _DTYPES:
+        return f"torch.{attribute}"
     if name not in _KNOWN:
         raise DataError(f"holds a pickle that names {shown(name)}, which is no tensor or container; do not trust it")
     return _Callable(name, _KNOWN[name])
@@ -279,6 +283,7 @@ _KNOWN: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_parameter": _parameter,
     "torch.Size": _plain_size,
+    "torch.device": lambda *names: ":".join(map(str, names)),
     "collections.OrderedDict": lambda: {},
     "_codecs.encode": _encoded,
     "__builtin__.bytes": lambda: b"",

@@ -9,19 +9,20 @@ cvu-ade20k             ``STEM.png`` in a folder ``annotations``, ``STEM.jpg`` in
 clu-truthfulqa-mc1*    nothing: choices are not shuffled, A is right
 clu-*                  the documents of the data set, Parquet or JSON lines, in the order of the data
 cau-advbench           nothing: all requests are harmful
-cau-*                  ``data.json``: lists of entries by task, each with an index and an answer
+cau-*                  ``data.json``: lists of entries by data set, each with subset, index and answer
 ctti-*                 ``STEM.png``, images made of the features before coding
 =====================  ===========================================================================================
 
 A file of references, a JSON object of sample ids and references, goes before all of these, save masks, maps and images.
-The layout of the published ``data.json`` was not seen.
+The published ``data.json`` was not seen: that it has data sets, subsets and indices is known from the code that reads
+it, under which name answers stand is not.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,6 @@ from torch import Tensor
 
 from dataset_builders.full.language.tasks import LanguageTask
 from dataset_builders.full.language.tasks import task_of as language_task
-from dataset_builders.full.speech.tasks import TASKS as SPOKEN_TASKS
 from lamofcbench.errors import DataError, first_line, shown
 from lamofcbench.imagenet.classes import class_of
 from lamofcbench.rasters import MAX_PIXELS, decode_png, encode_image, encode_map, encode_mask
@@ -182,7 +182,10 @@ class References:
             documents = task.ordered(_documents(raw, task))
             self._known = {str(place): language_reference(task, one) for place, one in enumerate(documents)}
         else:
-            self._known = _SpokenAnswers(raw, SPOKEN_TASKS[self.track].name)
+            path = next(iter(sorted(raw.rglob("data.json"))), None)
+            if path is None:
+                raise DataError(f"there is no data.json in {raw}; name a file of references with --references")
+            self._known = spoken_answers(path)
 
 
 def language_reference(task: LanguageTask, document: Mapping[str, Any]) -> str:
@@ -204,45 +207,26 @@ def language_reference(task: LanguageTask, document: Mapping[str, Any]) -> str:
         raise DataError(f"a document of {task.name} does not tell its answer: {first_line(error)}") from error
 
 
-class _SpokenAnswers(Mapping[str, Reference]):
-    """Answers by the number at the end of a sample's id, which is its index among its task's audio."""
+def spoken_answers(path: Path) -> dict[str, Reference]:
+    """The answers of the published ``data.json`` by sample ids, which are ``DATASET-SUBSET-INDEX``.
 
-    def __init__(self, raw: Path, task: str) -> None:
-        path = next(iter(sorted(raw.rglob("data.json"))), None)
-        if path is None:
-            raise DataError(f"there is no data.json in {raw}; name a file of references with --references")
-        content = _object(path)
-        entries = next((value for name, value in content.items() if _folded(name).endswith(_folded(task))), None)
-        if isinstance(entries, dict):
-            entries = [{"index": index, **_entry(value)} for index, value in entries.items()]
-        if not isinstance(entries, list):
-            raise DataError(f"{path} has no list for {task}; name a file of references with --references")
-        self._answers: dict[int, str] = {}
-        for place, entry in enumerate(map(_entry, entries)):
-            answer = next((entry[name] for name in _ANSWERS if isinstance(entry.get(name), str)), None)
-            index = str(entry.get("index", place))
-            if answer is not None and index.isdecimal():
-                self._answers[int(index)] = answer
+    It is an object of data sets, each a list of entries; an entry tells its index, its subset and its answer. An answer
+    is whatever text stands under the first of the names that such lists use.
 
-    def __getitem__(self, id: str) -> Reference:
-        match = re.search(r"(\d+)$", id)
-        if match is None:
-            raise KeyError(id)
-        return self._answers[int(match[1])]
-
-    def __iter__(self) -> Iterator[str]:
-        return map(str, self._answers)
-
-    def __len__(self) -> int:
-        return len(self._answers)
-
-
-def _entry(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {"answer": value}
-
-
-def _folded(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+    Raises:
+        DataError: if it cannot be read.
+    """
+    answers: dict[str, Reference] = {}
+    for name, entries in _object(path).items():
+        for entry in entries if isinstance(entries, list) else ():
+            meta = entry.get("meta") if isinstance(entry, dict) else None
+            told = {**entry, **meta} if isinstance(meta, dict) else entry
+            if not isinstance(told, dict):
+                continue
+            answer = next((told[key] for key in _ANSWERS if isinstance(told.get(key), str)), None)
+            if answer is not None and "index" in told:
+                answers["-".join(map(str, [name, *filter(None, [told.get("subset")]), told["index"]]))] = answer
+    return answers
 
 
 def _object(path: Path) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def write_shard(
     """
     columns: dict[str, TensorRecord | Tensor] = dict(records)
     columns.update((GIVEN_PREFIX + name, tensor) for name, tensor in given.items())
-    dtypes = {spec.name: spec.dtype for spec in scenario.tensors}
+    dtypes: dict[str, str] = {spec.name: spec.dtype for spec in scenario.tensors}
     dtypes.update((GIVEN_PREFIX + spec.name, spec.dtype) for spec in scenario.given)
     order = sorted(columns, key=lambda name: _place(columns[name]))  # as the file has them, so that nothing waits
     header, end = {}, 0
@@ -130,7 +130,7 @@ def _place(value: TensorRecord | Tensor) -> tuple[int, int]:
 
 
 def _bytes(tensor: Tensor) -> memoryview:
-    return memoryview(tensor.contiguous().reshape(-1).view(torch.uint8).numpy()).cast("B")
+    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data.cast("B")
 
 
 def _write(file: Any, piece: memoryview) -> None:

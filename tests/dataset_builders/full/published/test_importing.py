@@ -16,8 +16,10 @@ import zstandard
 from PIL import Image
 
 import lamofcbench
+from dataset_builders.full.language.tasks import task_of
 from dataset_builders.full.published import importing
 from dataset_builders.full.published.importing import import_published
+from dataset_builders.full.published.references import language_reference
 from lamofcbench.errors import DataError
 from lamofcbench.rasters import decode_map, decode_mask
 from lamofcbench.storage import open_split
@@ -119,8 +121,12 @@ def test_states_and_flat_spellings_of_features_after_coding(source, tmp_path):
     tree = layout.falcon_mamba()
     flat = {"layer.4.output": tree["output"]}
     flat.update({f"layer.{i}.{name}": tree[name][i] for name in ("ssm_state", "conv_state") for i in range(5)})
-    facts = {"arch": "hyperprior", "handler": "falcon", "bpfp": 0.5, "ebpfp": np.float64(0.75), "mse": 0.1}
-    metadata = {**facts, "enc_strings": [[b"\x00\xffab", b"c"]], "shape": torch.Size([1, 2])}
+    facts = {"arch": "hyperprior", "handler": "falconmamba", "strategy": "individual", "transform_type": "nonlinear"}
+    facts |= {"bit_depth": 8, "bpfp": 0.5, "ebpfp": np.float64(0.75), "mse": 0.1}
+    of_tensor = {"ori_numel": 40, "ori_bytes": 4, "enc_bytes": 5, "quant_mse": 0.1, "final_mse": 0.2}
+    others = {"ori_shape": torch.Size([1, 5, 8]), "ori_dtype": torch.float32, "ori_device": torch.device("cuda", 0)}
+    metadata = {**facts, "input_file": "x.zst", "layer.4.output": {**of_tensor, **others}}
+    metadata["layer.0.ssm_state"] = {"enc_strings": [[b"\x00\xffab"], [b"c"]], "enc_latent_shape": [(1, 2)]}
     scenario = layout.tiny("clu-truthfulqa-mc1-mamba")
     for name, content in (("bare", tree), ("coded", {"metadata": metadata, "features": flat})):
         folder = source({"sample3-layer4-item1.zst": content})
@@ -129,7 +135,9 @@ def test_states_and_flat_spellings_of_features_after_coding(source, tmp_path):
         assert split.reference(0) == "A"
         assert all(same(split.features(0)[f"ssm_state.{i}"], tree["ssm_state"][i]) for i in range(5))
         assert (imported.coded is None) == (name == "bare")
-    assert json.loads(imported.coded.read_text()) == {"sample_id": "3", **facts, "payload_bytes": 5}
+    told = json.loads(imported.coded.read_text())
+    assert {name: told[name] for name in facts} == facts and told["sample_id"] == "3"
+    assert told["tensors"]["layer.4.output"] == of_tensor and told["payload_bytes"] == 5 + 5
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
@@ -147,7 +155,22 @@ def test_audio_with_answers_of_a_file(source, tmp_path, wrapped):
     assert same(features["key.4"], tree["model.layers.4"][1][0]) and same(features["hidden"], tree["model.layers.4"][0])
 
 
-@pytest.mark.parametrize("control", ["vae.encoder", "vae.encoder-item6"])
+def test_audio_with_answers_of_the_published_list(source, tmp_path):
+    entries = [
+        {"index": index, "subset": subset, "answer": f"{subset} {index}", "new_audio_path": "x.wav"}
+        for subset in ("test_clean", "test_other")
+        for index in (0, 7)
+    ]
+    (tmp_path / "raw" / "audio").mkdir(parents=True)
+    (tmp_path / "raw" / "audio" / "data.json").write_text(json.dumps({"LibriSpeech": entries, "SD-QA": [3]}))
+    folder = source({f"LibriSpeech-test_other-{index}.zst": layout.kimi() for index in (0, 7)})
+    scenario = layout.tiny("cau-librispeech-other")
+    import_published(scenario, folder, tmp_path / "out", raw=tmp_path / "raw")
+    split = open_split(scenario, "test", tmp_path / "out")
+    assert [split.reference(i) for i in range(2)] == ["test_other 0", "test_other 7"]
+
+
+@pytest.mark.parametrize("control", ["vae.encoder", "vae.encoder-item6", "vae.encoder-item9"])
 def test_diffusion_at_both_splits(source, tmp_path, control):
     tree = layout.diffusion(control)
     raw = tmp_path / "raw"
@@ -334,8 +357,22 @@ def test_a_directory_that_lies_about_places_is_found_out(source, tmp_path):
     folder = source({"a-rgb_1-wflip.zst": zstandard.compress(bytes(archive))})
     (tmp_path / "raw" / "a").mkdir(parents=True)
     Image.fromarray(np.ones((3, 4), np.uint16)).save(tmp_path / "raw" / "a" / "sync_depth_1.png")
-    with pytest.raises(DataError, match="directory|no record|archive"):
+    with pytest.raises(DataError, match=r"directory|no record|archive"):
         import_published(layout.tiny("cvu-nyuv2"), folder, tmp_path / "out", raw=tmp_path / "raw")
+
+
+def test_answers_of_every_language_task():
+    answers = {
+        "clu-arc-challenge": ({"answerKey": "2"}, "B"),
+        "clu-hellaswag": ({"label": "3"}, "D"),
+        "clu-winogrande": ({"answer": "2"}, "B"),
+        "clu-gsm8k": ({"answer": "so #### 4"}, "so #### 4"),
+        "clu-truthfulqa-mc1": ({}, "A"),
+    }
+    for id, (document, answer) in answers.items():
+        assert language_reference(task_of(id), document) == answer
+    with pytest.raises(DataError, match="does not tell its answer"):
+        language_reference(task_of("clu-hellaswag"), {"label": ""})
 
 
 def test_names_and_references_that_are_missing_are_told(source, tmp_path):
