@@ -178,12 +178,13 @@ class _Window(io.RawIOBase):
         return self.position
 
     def read(self, count: int = -1) -> bytes:
-        left = max(self._length - self.position, 0)
-        count = left if count < 0 else min(count, left)
+        left = self._length - self.position
+        if count < 0 or count > left:
+            count = max(left, 0)
         start = self._start + self.position
         self._content.wait(start + count)
         self.position += count
-        return bytes(self._content.view[start : start + count])
+        return self._content.view[start : start + count].tobytes()
 
     def readline(self, size: int | None = -1) -> bytes:
         line = bytearray()

@@ -10,7 +10,7 @@ import zstandard
 from dataset_builders.full.published.growing import GrowingBytes
 from lamofcbench.errors import DataError, first_line
 
-STEP_BYTES = 2**22
+STEP_BYTES = 2**20
 READ_BYTES = 2**20
 MAX_WINDOW_BYTES = 2**27
 """What zstd itself agrees to without being asked; a frame may demand as much memory beside the buffer."""

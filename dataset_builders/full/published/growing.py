@@ -49,6 +49,8 @@ class GrowingBytes:
         Raises:
             DataError: if they never will be, or whatever else ended the filling.
         """
+        if self.available >= stop:
+            return
         with self._changed:
             self._changed.wait_for(lambda: self.available >= stop or self._ended)
             if self._error is not None:

@@ -218,8 +218,14 @@ class _Worker:
             "widened": written.widened,
             "coded": None if sample.metadata is None else coding_facts(sample.metadata),
         }
-        write_json(self.work / f"{task.name}.json", record)
+        self._keep(task, record)
         return record
+
+    def _keep(self, task: Task, record: dict[str, Any]) -> None:
+        """Lets another import take the sample over. What the disk has not got yet is found out by the shard's hash."""
+        temporary = self.work / f"{task.name}.new"
+        temporary.write_text(json.dumps(record), encoding="utf-8")
+        temporary.replace(self.work / f"{task.name}.json")
 
 
 _worker: _Worker | None = None
@@ -277,7 +283,7 @@ def _finished(work: Path, task: Task) -> dict[str, Any] | None:
     except (DataError, LookupError):
         return None
     shard = work / f"{task.name}.safetensors"
-    whole = shard.is_file() and shard.stat().st_size == record["size_bytes"]
+    whole = shard.is_file() and file_sha256(shard) == record["sha256"]
     return record if whole and (not record["reference_file"] or (work / record["reference_file"]).is_file()) else None
 
 

@@ -19,8 +19,8 @@ from lamofcbench.features import TORCH_DTYPES
 from lamofcbench.scenarios.base import Scenario
 from lamofcbench.storage.columns import GIVEN_PREFIX
 
-PIECE_BYTES = 2**22
-_WAITING_PIECES = 8
+PIECE_BYTES = 2**20
+_WAITING_PIECES = 32
 _NAMES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64", "int32": "I32", "uint8": "U8"}
 
 
