@@ -23,7 +23,8 @@ EXIT_INTERRUPTED = 130
 def find_commands() -> dict[str, ModuleType]:
     """The commands by name; see `harness.commands` for what a command module holds."""
     names = sorted(info.name for info in pkgutil.iter_modules(commands.__path__) if not info.name.startswith("_"))
-    return {name.replace("_", "-"): importlib.import_module(f"{commands.__name__}.{name}") for name in names}
+    modules = {name: importlib.import_module(f"{commands.__name__}.{name}") for name in names}
+    return {name.rstrip("_").replace("_", "-"): module for name, module in modules.items()}
 
 
 def make_parser() -> argparse.ArgumentParser:

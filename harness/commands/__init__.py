@@ -1,6 +1,7 @@
 """The commands of the command line, one a file.
 
-A module here is a command. Its name is the module's, with ``-`` for ``_``, and it holds
+A module here is a command. Its name is the module's, with ``-`` for ``_`` and without one at the end,
+which keeps it from being a word of Python's; and it holds
 
 - ``HELP``: one line for ``lamofcbench --help``;
 - ``add_arguments(parser)``: declares the command's arguments on an ``argparse.ArgumentParser``;

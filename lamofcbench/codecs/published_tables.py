@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lamofcbench.errors import CodecError, UnknownNameError
+from lamofcbench.errors import CodecError, UnknownNameError, shown
 
 POINTS = 256
 MAX_FILE_BYTES = 2**20
@@ -27,6 +29,11 @@ _NUMBERED = {
     "conv_state": "layer.{}.conv_state",
     "vae_encoder": "vae.encoder_f{}",
 }
+# Behind these the published names go on, in the files of features always, in the mapping not for all.
+_REST = ("", "_embeds", "_prompt_embeds")
+_MISSPELT = ("clip_g.pooled.negative", "clip_g.hidden.negative")
+"""Of which the published mapping has the names with a slip, which its own code passes over by looking for parts."""
+_NEAR = 0.85
 _TEXT = {
     "clip_l.pooled.positive": "text_encoder-item0.clip_pooled",
     "clip_l.hidden.positive": "text_encoder-item0.clip_prompt",
@@ -65,21 +72,38 @@ def read_published_tables(mapping: Path, backbone: str, names: Iterable[str]) ->
 
 
 def _file_of(name: str, files: Mapping[str, Any], mapping: Path) -> str:
-    for alias in _aliases(name):
-        for key in sorted(files):
-            if (key == alias or key.startswith(f"{alias}_")) and isinstance(files[key], str):
-                return str(files[key])
+    for key in _names(name):
+        if isinstance(files.get(key), str):
+            return str(files[key])
     if name == "hidden":
         outputs = [key for key in files if key == "output" or re.fullmatch(r"layer\.\d+\.output", key)]
         if len(outputs) == 1 and isinstance(files[outputs[0]], str):
             return str(files[outputs[0]])
+    near = _misspelt(name, files)
+    if near is not None:
+        warnings.warn(f"{mapping} has {name!r} under the misspelt name {shown(near)}, which is taken", stacklevel=4)
+        return str(files[near])
     raise CodecError(f"{mapping} has no table for tensor {name!r}; it has {', '.join(sorted(files))}")
 
 
-def _aliases(name: str) -> Iterator[str]:
+def _misspelt(name: str, files: Mapping[str, Any]) -> str | None:
+    """The only name like that of one of the two tensors that is the name of no other."""
+    if name not in _MISSPELT:
+        return None
+    known = {key for other in _TEXT for key in _names(other)}
+    unclaimed = [key for key in files if key not in known and isinstance(files[key], str)]
+    likeness = {key: max(SequenceMatcher(None, key, one).ratio() for one in _names(name)) for key in unclaimed}
+    (other,) = (one for one in _MISSPELT if one != name)
+    rival = {key: max(SequenceMatcher(None, key, one).ratio() for one in _names(other)) for key in unclaimed}
+    near = [key for key, ratio in likeness.items() if ratio >= _NEAR and ratio > rival[key]]
+    return near[0] if len(near) == 1 else None
+
+
+def _names(name: str) -> Iterator[str]:
+    """The names in the mapping that mean one of our tensors, exactly."""
     yield name
     if name in _TEXT:
-        yield _TEXT[name]
+        yield from (_TEXT[name] + rest for rest in _REST)
     stem, _, number = name.rpartition(".")
     if stem in _NUMBERED and number.isdecimal():
         yield _NUMBERED[stem].format(number)

@@ -183,14 +183,7 @@ class DatasetWriter:
             given=self.scenario.given,
             splits=records,
         )
-        (self._folder / MANIFEST_FILE).write_text(manifest.sealed(), encoding="utf-8")
-        place = self.output / self.scenario.id
-        former = self._folder.with_name(f"{self._folder.name}{_FORMER}")
-        if place.exists():  # a folder cannot be renamed onto a full one
-            place.rename(former)
-        self._folder.rename(place)
-        shutil.rmtree(former, ignore_errors=True)
-        write_card(self.output)
+        put_in_place(self._folder, self.output, manifest)
 
     def _remove_leftovers(self) -> None:
         """Removes what killed builds of this scenario on this machine left behind, and puts back what one took away."""
@@ -294,6 +287,24 @@ class _SplitWriter:
                         row[tensor]["file"] = f"{self.scenario_id}/{names[int(row[tensor]['file'])]}"
                 index.write_table(pa.Table.from_pylist(rows, schema=self.schema))
         self.provisional.unlink()
+
+
+def put_in_place(folder: Path, output: Path, manifest: Manifest) -> None:
+    """Makes a folder that holds a scenario's shards and indices the dataset of that scenario, in place of any other.
+
+    Args:
+        folder: beside its final place; gone afterwards.
+        output: the dataset folder.
+        manifest: of the folder's files.
+    """
+    (folder / MANIFEST_FILE).write_text(manifest.sealed(), encoding="utf-8")
+    place = output / manifest.scenario
+    former = folder.with_name(f"{folder.name}{_FORMER}")
+    if place.exists():  # a folder cannot be renamed onto a full one
+        place.rename(former)
+    folder.rename(place)
+    shutil.rmtree(former, ignore_errors=True)
+    write_card(output)
 
 
 def write_card(folder: Path) -> None:

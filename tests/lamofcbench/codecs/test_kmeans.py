@@ -178,6 +178,44 @@ def test_published_names_of_all_backbones_are_known(tmp_path, ours, theirs):
     assert len(read_published_tables(tmp_path / "mapping.json", "b", [ours])[ours]) == 256
 
 
+def numbered_tables(folder, names):
+    """A mapping whose tables begin with their places."""
+    for place in range(len(names)):
+        (folder / f"{place}.json").write_text(json.dumps([place, *[1000] * 255]))
+    content = {"b": {name: f"{place}.json" for place, name in enumerate(names)}}
+    (folder / "mapping.json").write_text(json.dumps(content))
+    return folder / "mapping.json"
+
+
+def test_names_of_the_published_mapping_are_exact(tmp_path):
+    mapping = numbered_tables(tmp_path, ["layer.39", "layer.3", "layer.0.k_cache_old", "layer.0.k_cache"])
+    tables = read_published_tables(mapping, "b", ["block.3", "block.39", "key.0"])
+    assert [table[0] for table in tables.values()] == [1, 0, 3]
+    with pytest.raises(CodecError, match="no table"):
+        read_published_tables(numbered_tables(tmp_path, ["layer.0.k_cache_old"]), "b", ["key.0"])
+
+
+@pytest.mark.parametrize("slip", ["text_encoder_2-itme4", "text_encoder-item4", "text_encoder_2_item4"])
+def test_the_two_misspelt_names_are_found_and_told(tmp_path, slip):
+    right = [
+        f"text_encoder{encoder}-item{item}.{kind}"
+        for encoder, item in (("", 0), ("_2", 1), ("", 3))
+        for kind in ("clip_pooled", "clip_prompt")
+    ]
+    mapping = numbered_tables(tmp_path, [*right, f"{slip}.clip_pooled", f"{slip}.clip_prompt"])
+    with pytest.warns(UserWarning, match="misspelt") as told:
+        tables = read_published_tables(
+            mapping, "b", ["clip_l.pooled.negative", "clip_g.pooled.negative", "clip_g.hidden.negative"]
+        )
+    assert [table[0] for table in tables.values()] == [4, 6, 7] and len(told) == 2
+
+
+def test_no_other_tensors_table_is_taken_for_a_misspelt_one(tmp_path):
+    mapping = numbered_tables(tmp_path, ["text_encoder_2-item1.clip_pooled", "text_encoder-item3.clip_pooled"])
+    with pytest.raises(CodecError, match="no table"):
+        read_published_tables(mapping, "b", ["clip_g.pooled.negative"])
+
+
 def test_codec_with_published_tables_runs_from_a_spec(mapping):
     [codec] = make_codecs(f"kmeans:tables={mapping},backbone=qwen", specs())
     fitted = codec.fit([noise(s) for s in range(3)])

@@ -1,0 +1,393 @@
+"""Published features as a dataset: one shard a sample, made by any number of processes, and one index.
+
+Samples are dealt out by their places among the files, each becomes a shard and a record beside it, and the same files
+give the same dataset whatever the number of processes. Everything is made in a hidden folder, whose finished samples an
+import that is started again takes over; the dataset's own folder is put in place by renaming when all are there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import secrets
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dataset_builders.full.published.archive import TorchArchive
+from dataset_builders.full.published.coded import coding_facts
+from dataset_builders.full.published.decompression import decompress
+from dataset_builders.full.published.growing import GrowingBytes
+from dataset_builders.full.published.naming import read_tree
+from dataset_builders.full.published.references import References, sample_id
+from dataset_builders.full.published.sample_shard import write_shard
+from dataset_builders.full.published.sources import most_bytes, published_files
+from lamofcbench.atomic import write_errors, write_json, write_text
+from lamofcbench.builders import Split
+from lamofcbench.errors import DataError, LaMoFCBenchError, first_line
+from lamofcbench.references import check_sample
+from lamofcbench.scenarios.base import Scenario
+from lamofcbench.storage.building import building
+from lamofcbench.storage.columns import SIDE_PREFIX, Columns
+from lamofcbench.storage.integrity import file_sha256
+from lamofcbench.storage.layout import (
+    REFERENCE_TYPES,
+    FileRecord,
+    Manifest,
+    ShardRecord,
+    SplitRecord,
+    index_name,
+    index_schema,
+    shard_name,
+)
+from lamofcbench.storage.writer import INDEX_ROWS, put_in_place
+
+VERSION = 1
+"""Raised when the same files are to give another dataset."""
+
+OnError = Literal["stop", "skip"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One file to import.
+
+    Attributes:
+        split: where it goes.
+        number: its place among the split's files.
+        path: the file.
+    """
+
+    split: Split
+    number: int
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Of what is made of it, in the working folder."""
+        return f"{self.split}-{self.number:06d}"
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import came to.
+
+    Attributes:
+        folder: the dataset's.
+        samples: how many it holds, by split.
+        skipped: a line for each file that was left out.
+        taken_over: samples that an earlier import had finished.
+        widened: 16-bit types in the files that are stored as float32, which is exact.
+        coded: the file with the figures of features after coding; None for features before.
+    """
+
+    folder: Path
+    samples: Mapping[str, int]
+    skipped: tuple[str, ...]
+    taken_over: int
+    widened: str
+    coded: Path | None
+
+
+def import_published(
+    scenario: Scenario,
+    source: Path,
+    output: Path,
+    *,
+    calibration: Path | None = None,
+    raw: Path | None = None,
+    references: Path | None = None,
+    on_error: OnError = "stop",
+    processes: int = 1,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Imported:
+    """Writes published features as ``output/<scenario id>/``.
+
+    Args:
+        scenario: a full one.
+        source: the folder of ``.zst`` files, or one above it.
+        output: the dataset folder; other scenarios in it stay.
+        calibration: the same for the calibration split; None for a dataset without one.
+        raw: the raw data, for references, and images that the tail is given.
+        references: JSON object of sample ids and references, instead of the raw data's.
+        on_error: whether a file that cannot be imported ends all or is left out.
+        processes: how many work at the same time.
+        tell: takes the line of each file that is left out.
+
+    Raises:
+        DataError: if files or references cannot be found, or one cannot be imported and ``on_error`` is ``stop``; the
+            message begins with the file.
+    """
+    folders: dict[Split, Path] = {"test": source}
+    if calibration is not None:
+        folders["calibration"] = calibration
+    tasks = [
+        Task(split, number, path)
+        for split, folder in folders.items()
+        for number, path in enumerate(published_files(scenario, folder))
+    ]
+    found = References(scenario, raw, references)
+    work = output / f".{scenario.id}.importing"
+    with building(output, scenario.id), write_errors(output / scenario.id, work):
+        stamp = _stamp(scenario, raw, references)
+        _keep_only(work, stamp)
+        done = {task: record for task in tasks if (record := _finished(work, task)) is not None}
+        taken_over, skipped = len(done), []
+        left = [task for task in tasks if task not in done]
+        for task, outcome in _outcomes(_Worker(scenario, found, work), left, processes):
+            if isinstance(outcome, str):
+                line = f"{task.path}: {outcome}"
+                if on_error == "stop":
+                    raise DataError(line)
+                skipped.append(line)
+                tell(line)
+            else:
+                done[task] = outcome
+        rows = [(task, done[task]) for task in tasks if task in done]
+        coded = _publish(scenario, output, work, rows)
+    counts: dict[str, int] = {split: sum(task.split == split for task, _ in rows) for split in folders}
+    widened = ", ".join(sorted({row["widened"] for _, row in rows} - {""}))
+    return Imported(output / scenario.id, counts, tuple(skipped), taken_over, widened, coded)
+
+
+class _Worker:
+    """Imports files one after the other in one process, with one buffer."""
+
+    def __init__(self, scenario: Scenario, references: References, work: Path) -> None:
+        self.scenario, self.references, self.work = scenario, references, work
+        self._content: GrowingBytes | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_content": None}
+
+    def run(self, task: Task) -> dict[str, Any] | str:
+        """The record of the sample, or what is wrong with its file."""
+        try:
+            return self._import(task)
+        except LaMoFCBenchError as error:
+            if isinstance(error, OSError):  # nothing else can be written either
+                raise
+            return str(error)
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # hostile files find ways that nobody thought of
+            return f"cannot be imported: {type(error).__name__}: {first_line(error)}"
+
+    def _import(self, task: Task) -> dict[str, Any]:
+        id = sample_id(self.scenario, task.path.name.removesuffix(".zst"))
+        state = _state(task.path)
+        if self._content is None:
+            self._content = GrowingBytes(most_bytes(self.scenario))
+        content = self._content
+        content.restart()
+        filling = threading.Thread(target=decompress, args=(task.path, content), daemon=True)
+        filling.start()
+        try:
+            archive = TorchArchive(content)
+            sample = read_tree(archive.tree(), self.scenario)
+            answer = self.references.of(id)
+            id, reference = check_sample(self.scenario.prediction, id, answer.reference, task.path.name)
+            shard = self.work / f"{task.name}.safetensors"
+            written = write_shard(shard, self.scenario, sample.tensors, archive, answer.given)
+        finally:
+            content.unwanted.set()
+            filling.join()
+        reference_file = None
+        if isinstance(reference, bytes):
+            reference_file = f"{task.name}.reference"
+            (self.work / reference_file).write_bytes(reference)
+        record = {
+            "state": state,
+            "sample_id": id,
+            "reference": None if reference_file else reference,
+            "reference_file": reference_file,
+            "side": dict(answer.side),
+            "size_bytes": written.size_bytes,
+            "sha256": written.sha256,
+            "tensors": written.tensors,
+            "widened": written.widened,
+            "coded": None if sample.metadata is None else coding_facts(sample.metadata),
+        }
+        self._keep(task, record)
+        return record
+
+    def _keep(self, task: Task, record: dict[str, Any]) -> None:
+        """Lets another import take the sample over. What the disk has not got yet is found out by the shard's hash."""
+        temporary = self.work / f"{task.name}.new"
+        temporary.write_text(json.dumps(record), encoding="utf-8")
+        temporary.replace(self.work / f"{task.name}.json")
+
+
+_worker: _Worker | None = None
+
+
+def _outcomes(worker: _Worker, tasks: list[Task], processes: int) -> Iterator[tuple[Task, dict[str, Any] | str]]:
+    """Records and complaints, in the tasks' order with one process, else as they come."""
+    if processes <= 1 or len(tasks) <= 1:
+        yield from ((task, worker.run(task)) for task in tasks)
+        return
+    context = multiprocessing.get_context("spawn")  # threads of this process must not be copied
+    with ProcessPoolExecutor(min(processes, len(tasks)), context, initializer=_start, initargs=(worker,)) as pool:
+        futures = {pool.submit(_run, task): task for task in tasks}
+        try:
+            yield from ((futures[future], future.result()) for future in as_completed(futures))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _start(worker: _Worker) -> None:
+    global _worker
+    _worker = worker
+
+
+def _run(task: Task) -> dict[str, Any] | str:
+    assert _worker is not None
+    return _worker.run(task)
+
+
+# ----------------------------------------------------------------------------------------------------- taking over
+
+
+def _stamp(scenario: Scenario, raw: Path | None, references: Path | None) -> dict[str, Any]:
+    """What must be the same for an earlier import's samples to be taken over."""
+    known = None if references is None else file_sha256(references)
+    place = None if raw is None else str(raw.resolve())
+    return {"version": VERSION, "scenario": scenario.digest, "raw": place, "references": known}
+
+
+def _keep_only(work: Path, stamp: dict[str, Any]) -> None:
+    """Makes the working folder, or empties one that another import left behind."""
+    file = work / "stamp.json"
+    if _json(file) != stamp:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        write_json(file, stamp)
+
+
+def _finished(work: Path, task: Task) -> dict[str, Any] | None:
+    """The record of a sample whose file has not changed since it was imported."""
+    record = _json(work / f"{task.name}.json")
+    try:
+        if not isinstance(record, dict) or record["state"] != _state(task.path):
+            return None
+    except (DataError, LookupError):
+        return None
+    shard = work / f"{task.name}.safetensors"
+    whole = shard.is_file() and file_sha256(shard) == record["sha256"]
+    return record if whole and (not record["reference_file"] or (work / record["reference_file"]).is_file()) else None
+
+
+def _state(path: Path) -> list[Any]:
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise DataError(f"cannot be read: {first_line(error)}") from error
+    return [str(path.resolve()), state.st_size, state.st_mtime_ns]
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+# ----------------------------------------------------------------------------------------------------- publishing
+
+
+def _publish(scenario: Scenario, output: Path, work: Path, rows: list[tuple[Task, dict[str, Any]]]) -> Path | None:
+    """Moves the shards into a folder with an index and a manifest, and that into its place."""
+    if not any(task.split == "test" for task, _ in rows):
+        raise DataError(f"{scenario.id}: no file could be imported, so there is no dataset to write")
+    _check_one_kind(scenario, rows)
+    folder = output / f".{scenario.id}.building-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    folder.mkdir()
+    try:
+        columns = Columns.of(scenario)
+        reference = REFERENCE_TYPES[type(_reference(work, rows[0][1]))]
+        schema = index_schema(columns, reference)
+        digest = hashlib.sha256(f"published {VERSION}".encode())
+        splits: dict[Split, SplitRecord] = {}
+        for split in dict.fromkeys(task.split for task, _ in rows):
+            own = [(task, row) for task, row in rows if task.split == split]
+            shards, entries = [], []
+            for number, (task, row) in enumerate(own):
+                name = shard_name(split, number, len(own), row["sha256"])
+                (work / f"{task.name}.safetensors").rename(folder / name)
+                shards.append(ShardRecord(name=name, size_bytes=row["size_bytes"], sha256=row["sha256"], samples=1))
+                entries.append((name, row))
+            index = folder / index_name(split)
+            with pq.ParquetWriter(index, schema) as writer:
+                for start in range(0, len(entries), INDEX_ROWS):
+                    table = [_index_row(scenario, work, *entry) for entry in entries[start : start + INDEX_ROWS]]
+                    for one in table:
+                        said = hashlib.sha256(repr(one["reference"]).encode()).hexdigest()
+                        digest.update(f"{split} {one['sample_id']} {one['content_sha256']} {said}\n".encode())
+                    writer.write_table(pa.Table.from_pylist(table, schema=schema))
+            record = FileRecord(name=index.name, size_bytes=index.stat().st_size, sha256=file_sha256(index))
+            splits[split] = SplitRecord(samples=len(own), index=record, shards=tuple(shards))
+        manifest = Manifest(
+            scenario=scenario.id,
+            scenario_version=scenario.version,
+            scenario_digest=scenario.digest,
+            data_revision=digest.hexdigest(),
+            builder=f"published-features@{VERSION}",
+            reference=reference,
+            features=scenario.specs,
+            given=scenario.given,
+            splits=splits,
+        )
+        coded = _write_coded(scenario, output, rows)
+        put_in_place(folder, output, manifest)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(work, ignore_errors=True)
+    return coded
+
+
+def _check_one_kind(scenario: Scenario, rows: list[tuple[Task, dict[str, Any]]]) -> None:
+    """Refuses ids that repeat, and features before and after coding in one dataset."""
+    owners: dict[tuple[str, str], Task] = {}
+    for task, row in rows:
+        first = owners.setdefault((task.split, row["sample_id"]), task)
+        if first is not task:
+            raise DataError(f"{task.path} and {first.path} are both sample {row['sample_id']!r} of {scenario.id}")
+    kinds = {row["coded"] is None: task for task, row in rows if task.split == "test"}
+    if len(kinds) > 1:
+        raise DataError(
+            f"{kinds[True].path} holds features before coding, {kinds[False].path} after; import them apart"
+        )
+
+
+def _reference(work: Path, row: Mapping[str, Any]) -> Any:
+    return (work / row["reference_file"]).read_bytes() if row["reference_file"] else row["reference"]
+
+
+def _index_row(scenario: Scenario, work: Path, shard: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    columns = {
+        name: {"file": f"{scenario.id}/{shard}", "key": name, "dtype": dtype, "shape": shape}
+        for name, (dtype, shape) in row["tensors"].items()
+    }
+    side = {SIDE_PREFIX + name: value for name, value in row["side"].items()}
+    sample = {"sample_id": row["sample_id"], "content_sha256": row["sha256"], "reference": _reference(work, row)}
+    return {**sample, **side, **columns}
+
+
+def _write_coded(scenario: Scenario, output: Path, rows: list[tuple[Task, dict[str, Any]]]) -> Path | None:
+    """The figures of features after coding, a line a sample, beside the dataset."""
+    lines = [json.dumps({"sample_id": row["sample_id"], **row["coded"]}) for _, row in rows if row["coded"] is not None]
+    if not lines:
+        return None
+    path = output / f"{scenario.id}.coded.jsonl"
+    write_text(path, "\n".join(lines) + "\n")
+    return path
