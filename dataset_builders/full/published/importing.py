@@ -243,7 +243,9 @@ def _outcomes(worker: _Worker, tasks: list[Task], processes: int) -> Iterator[tu
         try:
             yield from ((futures[future], future.result()) for future in as_completed(futures))
         except BrokenProcessPool as error:
-            raise DataError("a process was killed, for lack of memory perhaps; with fewer processes the same command goes on where it was") from error
+            raise DataError(
+                "a process was killed, perhaps for lack of memory; the same command goes on with what is left"
+            ) from error
         finally:
             pool.shutdown(cancel_futures=True)
 
