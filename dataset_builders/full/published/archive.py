@@ -25,6 +25,8 @@ MAX_PICKLE_BYTES = 2**26
 """Of a pickle; files of features after coding also hold the coded strings in it."""
 _PICKLE = "/data.pkl"
 _HEADER = struct.Struct("<4s5H3I2H")
+_OTHER_RECORDS, _RECORD_BYTES = 1024, 1024
+"""How many records an archive may have beside the tensors', and what one may take beside a tensor's values."""
 _BETWEEN_BYTES = 4096
 """Within so many bytes after a record the next one is looked for; small ones of the format stand in between."""
 
@@ -56,6 +58,9 @@ class TorchArchive:
         window = _Window(self._content, start, min(MAX_PICKLE_BYTES, self._content.limit - start))
         tree = read_pickle(window, self._storages)
         self._next = start + window.position
+        records = len(self._storages) + _OTHER_RECORDS
+        tensors = sum(storage.nbytes for storage in self._storages.values())
+        self._content.expect(self._next + tensors + records * _RECORD_BYTES)
         return tree
 
     def wait(self, stop: int) -> memoryview:

@@ -52,7 +52,7 @@ def _declared_bytes(file: BinaryIO) -> int | None:
     if not head:
         raise DataError("is empty")
     size = zstandard.get_frame_parameters(head).content_size
-    return None if size == _UNKNOWN else size
+    return None if size in (_UNKNOWN, 0) else size  # a frame to be skipped may stand before the content
 
 
 def _fill(file: BinaryIO, into: GrowingBytes) -> None:
@@ -60,12 +60,12 @@ def _fill(file: BinaryIO, into: GrowingBytes) -> None:
         file, read_size=READ_BYTES, read_across_frames=True, closefd=False
     )
     while not into.unwanted.is_set():
-        start = into.available
-        if start == into.limit:
-            if reader.read(1):
-                raise DataError(f"holds more than {into.limit} bytes, the most that a sample of this scenario takes")
+        start, limit = into.available, into.limit  # the limit falls once the archive has told what it holds
+        if start >= limit:
+            if start > limit or reader.read(1):
+                raise DataError(f"holds more than {limit} bytes, the most that its tensors or this scenario's take")
             return
-        count = reader.readinto(into.view[start : start + STEP_BYTES])
+        count = reader.readinto(into.view[start : min(start + STEP_BYTES, limit)])
         if not count:
             return
         if start == 0 and bytes(into.view[: min(count, 4)]) != FIRST_BYTES[: min(count, 4)]:

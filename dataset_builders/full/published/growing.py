@@ -15,21 +15,25 @@ class GrowingBytes:
     Memory is taken from the system as it is written to, not when the buffer is made.
 
     Args:
-        limit: the most bytes that there may be.
+        capacity: the most bytes that there may be in any file.
     """
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.view = np.empty(limit, np.uint8).data.cast("B")
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.view = np.empty(capacity, np.uint8).data.cast("B")
         self.restart()
 
     def restart(self) -> None:
         """Forgets the content, for another file; memory that was written to stays taken."""
-        self.available = 0
+        self.available, self.limit = 0, self.capacity
         self._ended = False
         self._error: Exception | None = None
         self._changed = threading.Condition()
         self.unwanted = threading.Event()
+
+    def expect(self, most: int) -> None:
+        """Lowers the limit for this file, of which it has become known how long it can be."""
+        self.limit = min(self.limit, most)
 
     def advance(self, count: int) -> None:
         """Tells that so many more bytes have been written."""

@@ -17,6 +17,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -241,6 +242,10 @@ def _outcomes(worker: _Worker, tasks: list[Task], processes: int) -> Iterator[tu
         futures = {pool.submit(_run, task): task for task in tasks}
         try:
             yield from ((futures[future], future.result()) for future in as_completed(futures))
+        except BrokenProcessPool as error:
+            raise DataError(
+                "a process was killed, perhaps for lack of memory; the same command goes on with what is left"
+            ) from error
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -301,6 +301,17 @@ def nested_lists():
     return {"features": node}
 
 
+def followed_by_zeros(count):
+    """A whole archive, and then a bomb, of undeclared size."""
+    archive = zstandard.ZstdDecompressor().decompress(layout.saved(layout.depth()))
+    out = io.BytesIO()
+    with zstandard.ZstdCompressor().stream_writer(out, closefd=False) as writer:
+        writer.write(archive)
+        for _ in range(count // 2**24):
+            writer.write(bytes(2**24))
+    return out.getvalue()
+
+
 GOOD = layout.saved(layout.depth())
 HOSTILE = {
     "a pickle that runs code": (zipped(pickle.dumps({"a": Hostile()}, 2)), r"names 'posix\.mkdir'|names 'nt\.mkdir'"),
@@ -323,6 +334,7 @@ HOSTILE = {
     "tokens that differ": (layout.saved({f"layer.{b}": layout.values(2, b, 8) for b in (9, 19, 29, 39)}), r"\[2, 19"),
     "two spellings": (layout.saved({**layout.depth(), **layout.depth(prefix="layer")}), "twice"),
     "a declared bomb": (compressed_zeros(2**27, True), "declares 134217728 bytes"),
+    "a bomb behind an archive": (followed_by_zeros(2**25), "holds more than 10[0-9]{5} bytes"),
     "an undeclared bomb": (compressed_zeros(2**27, False), "no archive of torch.save|holds more than|data.pkl"),
 }
 
@@ -373,6 +385,17 @@ def test_answers_of_every_language_task():
         assert language_reference(task_of(id), document) == answer
     with pytest.raises(DataError, match="does not tell its answer"):
         language_reference(task_of("clu-hellaswag"), {"label": ""})
+
+
+def test_frames_in_several_pieces_are_one_file(source, tmp_path):
+    tree = layout.classified()
+    archive = zstandard.ZstdDecompressor().decompress(layout.saved(tree))
+    skipped = b"\x50\x2a\x4d\x18" + (4).to_bytes(4, "little") + b"note"
+    frames = skipped + zstandard.compress(archive[:1000]) + zstandard.compress(archive[1000:])
+    scenario = layout.tiny("cvu-imagenet-val")
+    import_published(scenario, source({"n01440764-a.zst": frames}), tmp_path / "out")
+    stored = open_split(scenario, "test", tmp_path / "out").features(0)["block.39"]
+    assert same(stored, tree["backbone.blocks.39"][0])
 
 
 def test_names_and_references_that_are_missing_are_told(source, tmp_path):
