@@ -35,6 +35,7 @@ from harness.report.origins import labelled, labels_of, origin_of
 from harness.report.points import median_speeds, params_label, speeds_of
 from harness.report.scored import metric_of
 from harness.report.summary import RETAINED_PERCENTS
+from harness.report.transfers import at_home
 from harness.results.result import ANCHOR, FLOOR
 from harness.statistics import bootstrap, curves
 from lamofcbench.errors import LaMoFCBenchError
@@ -114,9 +115,12 @@ def compare_runs(
     groups, warnings = [], []
     for run in (run_a, run_b):
         evidence, unusable = read_results(run, declared)
-        group, left_out = comparable(evidence)
+        own, elsewhere = at_home(evidence)
+        group, left_out = comparable(own)
         groups.append(group)
         warnings += [f"{run}: {line}" for line in (*unusable, *left_out)]
+        if elsewhere:
+            warnings.append(f"{run}: left out {len(elsewhere)} results of codecs fitted on other scenarios")
     labels = labels_of(origin_of(item) for group in groups for items in group.values() for item in items)
     groups = [labelled(group, labels) for group in groups]
     pairings, pairs = [], []

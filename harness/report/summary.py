@@ -341,7 +341,7 @@ class Transfer(_Strict):
     codec: str = Field(description="as the report calls it")
     fitted_on: str = Field(description="the id of the scenario whose calibration samples it has learned from")
     coded: str = Field(description="the id of the scenario that it codes")
-    retained: RetainedRate = Field(description="at the percent that ranks codecs there")
+    retained: RetainedRate = Field(description="EBPFP@95 of every scenario")
 
 
 class Summary(_Strict):

@@ -13,8 +13,11 @@ from harness.report.analysis import analyse_scenario
 from harness.report.collect import Evidence
 from harness.report.contexts import comparable
 from harness.report.origins import labelled, labels_of, origin_of, role_of
-from harness.report.summary import CodecSummary, RetainedRate, ScenarioSummary, Transfer
+from harness.report.summary import RETAINED_PERCENTS, ScenarioSummary, Transfer
 from lamofcbench.scenarios.base import Scenario
+
+PERCENT = RETAINED_PERCENTS[0]
+"""One for all scenarios, so that the rates of a matrix compare."""
 
 
 def at_home(evidence: Iterable[Evidence]) -> tuple[list[Evidence], list[Evidence]]:
@@ -69,11 +72,32 @@ def transfers(
 
 def _of(summary: ScenarioSummary, source: str) -> list[Transfer]:
     return [
-        Transfer(codec=codec.codec, fitted_on=source, coded=summary.scenario, retained=_ranking(codec, summary))
+        Transfer(
+            codec=codec.codec,
+            fitted_on=source,
+            coded=summary.scenario,
+            retained=next(part for part in codec.retained if part.percent == PERCENT),
+        )
         for codec in summary.codecs
         if codec.role == "codec"
     ]
 
 
-def _ranking(codec: CodecSummary, summary: ScenarioSummary) -> RetainedRate:
-    return next(part for part in codec.retained if part.percent == summary.ranking_percent)
+def matrices(found: Iterable[Transfer]) -> list[list[Transfer]]:
+    """The transfers codec by codec, and of each codec those together that are linked: tasks of one backbone.
+
+    Example:
+        >>> from harness.report.summary import RetainedRate
+        >>> made = [("klt", "a", "b"), ("klt", "x", "y"), ("klt", "b", "b")]
+        >>> rate = RetainedRate(percent=95, ebpfp={"value": 1.0}, bound="exact", compression=32.0)
+        >>> parts = [Transfer(codec=codec, fitted_on=on, coded=of, retained=rate) for codec, on, of in made]
+        >>> [[(part.fitted_on, part.coded) for part in matrix] for matrix in matrices(parts)]
+        [[('a', 'b'), ('b', 'b')], [('x', 'y')]]
+    """
+    made: list[list[Transfer]] = []
+    for transfer in sorted(found, key=lambda transfer: (transfer.codec, transfer.fitted_on, transfer.coded)):
+        ends = {transfer.fitted_on, transfer.coded}
+        linked = [m for m in made if m[0].codec == transfer.codec and any(ends & {t.fitted_on, t.coded} for t in m)]
+        made = [m for m in made if not any(m is one for one in linked)]
+        made.append([*(one for matrix in linked for one in matrix), transfer])
+    return sorted(made, key=lambda m: (m[0].codec, min(min(t.fitted_on, t.coded) for t in m)))

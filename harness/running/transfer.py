@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from harness.running import fitting
 from harness.running.sensitivity import TailSensitivity
 from lamofcbench.codecs.base import Codec
-from lamofcbench.errors import LaMoFCBenchError
+from lamofcbench.errors import CodecError, LaMoFCBenchError
 from lamofcbench.models.loading import weights_directory
-from lamofcbench.scenarios.base import Axis, FeatureSpecs, Scenario
+from lamofcbench.scenarios.base import Axis, FeatureSpecs, Scenario, TensorSpec
 from lamofcbench.storage.calibration import Calibration
 
 
@@ -27,8 +28,13 @@ def require_same_backbone(source: Scenario, scenario: Scenario) -> None:
         LaMoFCBenchError: saying what differs.
     """
     refused = f"a codec for {scenario.id} cannot be fitted on {source.id}"
-    if _shapes(source.specs) != _shapes(scenario.specs):
-        raise LaMoFCBenchError(f"{refused}: their tensors differ in name, role, dtype or width")
+    difference = _difference(source.specs, scenario.specs)
+    if difference:
+        raise LaMoFCBenchError(f"{refused}: their tensors differ, {difference}")
+    if source.splits != scenario.splits:
+        raise LaMoFCBenchError(
+            f"{refused}: their backbones are split after block {_listed(source.splits)} and {_listed(scenario.splits)}"
+        )
     if _weights(source) != _weights(scenario):
         raise LaMoFCBenchError(f"{refused}: their backbones have other weights")
 
@@ -38,15 +44,39 @@ def fit_elsewhere(
 ) -> Codec:
     """The codec with what one of its class and parameters has learned on another scenario."""
     learned = fitting.fit(type(codec)(source.specs, codec.params), calibration, seed, tail)
-    return type(codec)(codec.specs, codec.params, learned.state)
+    try:
+        # Fitting replaces the path of published tables or weights by their hash.
+        return type(codec)(codec.specs, learned.params, learned.state)
+    except CodecError as error:
+        raise CodecError(f"what was learned on {source.id} does not serve these tensors: {error}") from error
 
 
-def _shapes(specs: FeatureSpecs) -> tuple[Any, ...]:
-    tensors = [
-        (spec.name, spec.role, spec.dtype, tuple(n.name if isinstance(n, Axis) else n for n in spec.shape))
-        for spec in specs.tensors
-    ]
-    return tuple(tensors), specs.side
+def _difference(source: FeatureSpecs, specs: FeatureSpecs) -> str:
+    """The first thing but the limits of ragged axes in which specs differ, in words; empty where there is none."""
+    if source.side != specs.side:
+        return f"in side information: {_listed(source.side)} there, {_listed(specs.side)} here"
+    theirs, ours = ([spec.name for spec in part.tensors] for part in (source, specs))
+    if theirs != ours:
+        only = [f"{_listed(n for n in a if n not in b)} only {where}" for a, b, where in
+                ((theirs, ours, "there"), (ours, theirs, "here")) if set(a) - set(b)]  # fmt: skip
+        return " and ".join(only) or "in their order"
+    for there, here in zip(source.tensors, specs.tensors, strict=True):
+        for name in ("role", "dtype", "rotary_base"):
+            if getattr(there, name) != getattr(here, name):
+                return f"{name} of {here.name}: {getattr(there, name)} there, {getattr(here, name)} here"
+        if _shape(there) != _shape(here):
+            return f"shape of {here.name}: {_shape(there)} there, {_shape(here)} here"
+    return ""
+
+
+def _listed(values: Iterable[Any], most: int = 3) -> str:
+    names = [str(value) for value in values]
+    return (", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")) or "none"
+
+
+def _shape(spec: TensorSpec) -> str:
+    """The sizes of a tensor, and the names of ragged axes without their limits."""
+    return f"[{', '.join(n.name if isinstance(n, Axis) else str(n) for n in spec.shape)}]"
 
 
 def _weights(scenario: Scenario) -> tuple[Any, ...]:

@@ -23,7 +23,10 @@ from harness.report.summary import (
     RatePoint,
     ScenarioSummary,
     Summary,
+    Transfer,
 )
+from harness.report.transfers import matrices
+from harness.statistics.curves import geometric_mean
 
 if TYPE_CHECKING:
     from lamofcbench.models.base import ResponseKind
@@ -139,30 +142,35 @@ def matrix_tables(summary: Summary) -> list[Table]:
 
 
 def transfer_tables(summary: Summary) -> list[Table]:
-    """A matrix a codec that was fitted on other scenarios too: what it was fitted on by what it codes."""
-    made = []
-    for codec in sorted({transfer.codec for transfer in summary.transfers}):
-        own = [transfer for transfer in summary.transfers if transfer.codec == codec]
-        sources, coded = ([*sorted({getattr(t, name) for t in own})] for name in ("fitted_on", "coded"))
-        known = {(transfer.fitted_on, transfer.coded): transfer.retained for transfer in own}
-        columns = [Column("fitted on", numeric=False), *(Column(text.shown(name)) for name in coded)]
-        rows = []
-        for source in sources:
-            cells = [known.get((source, name)) for name in coded]
-            rows.append(
-                [
-                    name_cell(source),
-                    *(
-                        Cell(text.NOTHING)
-                        if kept is None
-                        else Cell(text.reached_rate(kept), kept.ebpfp.value, here == source)
-                        for kept, here in zip(cells, coded, strict=True)
-                    ),
-                ]
-            )
-        note = "The rate of scenarios in columns, of a codec fitted on those in rows; bold where both are the same."
-        made.append(Table(f"Fitted elsewhere: {text.shown(codec)}, EBPFP that keeps the task", columns, rows, [note]))
-    return made
+    """The matrices of codecs that were fitted on other scenarios too: what they were fitted on by what they code."""
+    return [_transfer_table(matrix) for matrix in matrices(summary.transfers)]
+
+
+def _transfer_table(matrix: Sequence[Transfer]) -> Table:
+    sources, coded = (sorted({getattr(transfer, name) for transfer in matrix}) for name in ("fitted_on", "coded"))
+    known = {(transfer.fitted_on, transfer.coded): transfer.retained for transfer in matrix}
+    rows = [
+        [
+            name_cell(source),
+            *(
+                Cell(text.reached_rate(kept), kept.ebpfp.value, source == name)
+                if (kept := known.get((source, name))) is not None
+                else Cell(text.NOTHING)
+                for name in coded
+            ),
+        ]
+        for source in sources
+    ]
+    notes = ["EBPFP of scenarios in columns, of the codec fitted on those in rows; bold where both are the same."]
+    rates = [kept.ebpfp.value for (source, name), kept in known.items() if source != name]
+    means = [rate for rate in rates if rate is not None]
+    if means and len(means) == len(rates):
+        mean, geometric = (text.number(float(value)) for value in (sum(means) / len(means), geometric_mean(means)))
+        pairs = f"{len(means)} ordered pair{'s' if len(means) > 1 else ''}"
+        notes.append(f"Fitted on one and run on another: {mean} in the mean over {pairs}, geometrically {geometric}.")
+    columns = [Column("fitted on", numeric=False), *(Column(text.shown(name)) for name in coded)]
+    title = f"Fitted elsewhere: {text.shown(matrix[0].codec)}, EBPFP@{matrix[0].retained.percent}"
+    return Table(title, columns, rows, notes)
 
 
 def _by_edition(summary: Summary, make: Callable[[Summary], Table]) -> list[Table]:

@@ -1,13 +1,19 @@
 """Fitted on one scenario, run on another: what is recorded, what is refused, what the report makes of it."""
 
 import json
+from dataclasses import dataclass
 
 import pytest
 import torch
 
 from harness.cli import main
+from harness.report import text
+from harness.report.compare import compare_runs
 from harness.report.compile import compile_summary
-from harness.running.transfer import require_same_backbone
+from harness.report.render.tables import transfer_tables
+from harness.report.summary import Estimate, RetainedRate
+from harness.running.transfer import fit_elsewhere, require_same_backbone
+from lamofcbench.codecs.identity import IdentityCodec
 from lamofcbench.codecs.registry import CODECS, load_saved
 from lamofcbench.errors import LaMoFCBenchError
 from lamofcbench.scenarios.base import SCENARIOS
@@ -81,13 +87,76 @@ def test_scenarios_of_one_backbone_serve_each_other():
     ("source", "coded", "told"),
     [
         ("mini-clu-arithmetic", "mini-clu-facts", "other weights"),
-        ("mini-clu-facts-mamba", "mini-clu-facts", "tensors differ"),
-        ("mini-cvu-digits-shallow", DIGITS, "tensors differ"),
+        (
+            "mini-clu-facts-mamba",
+            "mini-clu-facts",
+            "tensors differ, ssm_state.0, .* only there and key.0, .* only here",
+        ),
+        ("mini-cvu-digits-shallow", DIGITS, "tensors differ, block.1 only there and block.7 only here"),
     ],
 )
 def test_between_backbones_it_is_refused(source, coded, told):
     with pytest.raises(LaMoFCBenchError, match=told):
         require_same_backbone(SCENARIOS.get(source), SCENARIOS.get(coded))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"dtype": "float16"}, "dtype of key.0: float16 there, bfloat16 here"),
+        ({"rotary_base": 5e5}, "rotary_base of key.0: 500000.0 there, 10000.0 here"),
+        ({"shape": (4, 32)}, r"shape of key.0: \[4, 32\] there, \[2, tokens, 32\] here"),
+    ],
+)
+def test_it_says_what_differs(change, told):
+    coded = SCENARIOS.get("mini-clu-facts")
+    first, *others = coded.tensors
+    source = coded.model_copy(update={"id": "other", "tensors": (first.model_copy(update=change), *others)})
+    with pytest.raises(LaMoFCBenchError, match=told):
+        require_same_backbone(source, coded)
+
+
+def test_a_split_at_another_place_is_refused():
+    coded = SCENARIOS.get("mini-clu-facts")
+    with pytest.raises(LaMoFCBenchError, match="split after block 3 and 4"):
+        require_same_backbone(coded.model_copy(update={"id": "other", "splits": (3,)}), coded)
+
+
+def test_what_fitting_made_of_the_parameters_is_kept(toy, toy_data):
+    class Renamed(IdentityCodec):
+        """Replaces a path by what it found there, as codecs with published tables do."""
+
+        @dataclass(frozen=True)
+        class Params:
+            tables: str = ""
+
+        needs_calibration = True
+
+        def fit(self, calibration, sensitivity=None):
+            return type(self)(self.specs, {"tables": "sha256:0"}, {"count": torch.tensor([1.0])})
+
+    codec = Renamed(toy.specs, {"tables": "/somewhere"})
+    assert fit_elsewhere(codec, toy, Calibration(toy, toy_data), 0, None).params.tables == "sha256:0"
+
+
+def test_a_comparison_of_runs_leaves_them_out(results):
+    found = compare_runs(results, results, resamples=10, speeds=False)
+    assert sum("left out 2 results of codecs fitted on other scenarios" in line for line in found.warnings) == 2
+    assert not any("replaced" in line for line in found.warnings)
+
+
+def test_each_backbone_has_a_matrix_with_the_mean_over_its_pairs(results):
+    summary = compile_summary(results, resamples=0, bound=False)
+    made = []
+    for source, coded, rate in [("a", "b", 1.0), ("b", "a", 4.0), ("a", "a", 0.5), ("x", "y", 9.0)]:
+        retained = RetainedRate(percent=95, ebpfp=Estimate(value=rate), bound="exact", compression=32 / rate)
+        changed = {"fitted_on": source, "coded": coded, "retained": retained}
+        made.append(summary.transfers[0].model_copy(update=changed))
+    first, second = transfer_tables(summary.model_copy(update={"transfers": made}))
+    assert [column.name for column in first.columns] == ["fitted on", "a", "b"]
+    assert [[cell.text for cell in row] for row in first.rows] == [["a", "0.500", "1.00"], ["b", "4.00", text.NOTHING]]
+    assert "2.50 in the mean over 2 ordered pairs, geometrically 2.00" in first.notes[1]
+    assert [column.name for column in second.columns] == ["fitted on", "y"]
 
 
 def test_the_command_refuses_it_in_one_line_before_anything_runs(tmp_path, capsys):
