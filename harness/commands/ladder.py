@@ -20,7 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--ladders", type=Path, default=Path("ladders"), metavar="DIR",
-        help="where ladders are kept, for `run --ladders`; those that are there stay (default: ladders)",
+        help="where ladders are kept, for `run --ladders`; what is measured there is not measured again "
+        "(default: ladders)",
     )  # fmt: skip
     _common.add_data_argument(parser)
     parser.add_argument("--limit", type=int, metavar="N", help="score N calibration samples at most")
@@ -54,12 +55,13 @@ def run(args: argparse.Namespace) -> None:
             )
             for codec_class in classes:
                 path = ladder.ladder_path(args.ladders, scenario, codec_class.name)
-                if path.is_file() and ladder.is_of(ladder.read_ladder(path), codec_class, scores.identity):
-                    print(path, flush=True)
-                    continue
-                found = ladder.lay_out(codec_class, scenario, scores.of, scores.identity)
-                ladder.write_ladder(path, found)
-                _tell(scenario.id, found)
+                found = ladder.measured_before(path, codec_class, scores.identity)
+                if found is None or not found.complete:
+                    seen = found.seen if found is not None else ()
+                    keep = functools.partial(ladder.write_ladder, path)
+                    found = ladder.lay_out(codec_class, scenario, scores.of, scores.identity, seen, keep)
+                    keep(found)
+                    _tell(scenario.id, found)
                 print(path, flush=True)
 
 

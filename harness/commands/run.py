@@ -89,6 +89,7 @@ def _settings(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # RunS
         progress=not args.quiet,
         argv=tuple(args.argv),
         fit_on=_source(args),
+        ladders=args.ladders,
     )
 
 

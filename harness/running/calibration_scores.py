@@ -24,7 +24,7 @@ from harness.running.sensitivity import TailSensitivity
 from lamofcbench import rates
 from lamofcbench.codecs.base import CODECS, Codec
 from lamofcbench.codecs.sensitivity import Sensitivity
-from lamofcbench.errors import DataError
+from lamofcbench.errors import DataError, ScenarioError
 from lamofcbench.features import FeatureSet
 from lamofcbench.models.base import SplitModel
 from lamofcbench.scenarios.base import Scenario
@@ -38,7 +38,7 @@ class CalibrationScore:
     Attributes:
         ebpfp: the rate.
         score: of the task.
-        retention: between floor (0) and anchor (1).
+        retention: between floor (0) and anchor (1), both of the same samples.
     """
 
     ebpfp: float
@@ -105,12 +105,16 @@ class CalibrationScores:
         """The rate and the score of a codec, which is fitted here where it needs to be."""
         anchor, floor = self._anchor_and_floor()
         ebpfp, score = self._measured(codec)
-        span = anchor - floor
-        return CalibrationScore(ebpfp, score, (score - floor) / span if span else math.nan)
+        return CalibrationScore(ebpfp, score, (score - floor) / (anchor - floor))
 
     def _anchor_and_floor(self) -> tuple[float, float]:
         if self._ends is None:
             anchor, floor = (self._measured(CODECS.get(name)(self.scenario.specs))[1] for name in (ANCHOR, FLOOR))
+            if anchor == floor or not math.isfinite(anchor - floor):
+                raise ScenarioError(
+                    f"{self.scenario.id}: uncoded features and their mean score {anchor:.4g} and {floor:.4g} on "
+                    f"{self.samples} calibration samples, which tells no codecs apart; score more of them"
+                )
             self._ends = anchor, floor
         return self._ends
 

@@ -14,6 +14,7 @@ from harness.running.decoding_process import DecodingProcess
 from harness.running.runner import ScenarioRunner
 from harness.running.selection import CodecLike, select_codecs
 from harness.running.settings import Overwrite, RunSettings
+from harness.running.transfer import require_same_backbone
 from lamofcbench.codecs.base import Codec
 from lamofcbench.scenarios.base import SCENARIOS, Scenario
 
@@ -61,6 +62,8 @@ def evaluate(
     verify_samples: int = 3,
     trust_code: bool = False,
     progress: bool = True,
+    fit_on: str | Scenario | None = None,
+    ladders: str | Path | None = None,
 ) -> Curve:
     """The curve of a codec on a scenario, with its anchor and floor.
 
@@ -81,6 +84,8 @@ def evaluate(
         verify_samples: how many samples of each result another process decodes and compares; see `RunSettings`.
         trust_code: allow a saved codec to run the Python source that came with it.
         progress: show progress bars on stderr.
+        fit_on: another scenario of the same backbone, on whose calibration samples codecs are fitted.
+        ladders: a folder of ``lamofcbench ladder``, whose rate points run in place of the codecs' own.
 
     Raises:
         LaMoFCBenchError: with one clear line about what is wrong.
@@ -88,7 +93,11 @@ def evaluate(
     if isinstance(scenario, str):
         scenario = SCENARIOS.get(scenario)
     likes: Iterable[CodecLike] = [codec] if isinstance(codec, (str, type, Codec)) else codec
-    codecs = select_codecs(likes, scenario, trust_code=trust_code)
+    source = SCENARIOS.get(fit_on) if isinstance(fit_on, str) else fit_on
+    if source is not None:
+        require_same_backbone(source, scenario)
+    chosen = Path(ladders) if ladders is not None else None
+    codecs = select_codecs(likes, scenario, trust_code=trust_code, ladders=chosen)
     team = launch.join()
     temporary: tempfile.TemporaryDirectory | None = None
     if results is None and team.leads:
@@ -107,6 +116,8 @@ def evaluate(
             verify_samples=verify_samples,
             trust_code=trust_code,
             progress=progress,
+            fit_on=source,
+            ladders=chosen,
         )
         with DecodingProcess() as decoder:
             if team.leads and verify_samples:

@@ -9,6 +9,7 @@ say.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -59,6 +60,13 @@ class Ladder(_Strict):
     open_ends: list[Literal["highest", "lowest"]] = Field(
         description="ends at which the parameter ran out before retention left the range"
     )
+    seen: list[LadderPoint] = Field(default_factory=list, description="all that was measured, in that order")
+    complete: bool = Field(default=True, description="false of one that was interrupted; the same command goes on")
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits over everything that the file holds."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
 
 def rate_parameter(codec_class: type[Codec]) -> str:
@@ -120,6 +128,8 @@ def lay_out(
     scenario: Scenario,
     score: Callable[[Codec], CalibrationScore],
     identity: Mapping[str, Any],
+    seen: Sequence[LadderPoint] = (),
+    keep: Callable[[Ladder], None] = lambda ladder: None,
 ) -> Ladder:
     """Walks the grid.
 
@@ -128,12 +138,27 @@ def lay_out(
         scenario: on which.
         score: of a codec on calibration samples.
         identity: what decides that, beside the codec.
+        seen: what an interrupted walk has measured, which is not measured again.
+        keep: gets the unfinished ladder after each point that is measured.
 
     Raises:
         CodecError: if the codec has no one rate parameter, or fails.
     """
     grid = Grid(codec_class)
     found: dict[float, LadderPoint] = {}
+    scored = list(seen)
+
+    def made(points: Sequence[LadderPoint], ends: Sequence[Literal["highest", "lowest"]], *, complete: bool) -> Ladder:
+        return Ladder(
+            codec=codec_class.name,
+            codec_identity=identity_of(codec_class),
+            parameter=grid.name,
+            identity=dict(identity),
+            points=list(points),
+            open_ends=list(ends),
+            seen=scored,
+            complete=complete,
+        )
 
     def measured(number: float) -> LadderPoint | None:
         """The point at a number; None where the codec refuses the parameter, or it is the one next to it."""
@@ -144,8 +169,12 @@ def lay_out(
             codec = codec_class(scenario.specs, codec_class.make_params(params))
         except CodecError:
             return None
-        known = score(codec)
-        point = LadderPoint(params=params, ebpfp=known.ebpfp, score=known.score, retention=known.retention)
+        point = next((point for point in scored if point.params == params), None)
+        if point is None:
+            known = score(codec)
+            point = LadderPoint(params=params, ebpfp=known.ebpfp, score=known.score, retention=known.retention)
+            scored.append(point)
+            keep(made(scored, (), complete=False))
         found[number] = point
         return point
 
@@ -162,14 +191,7 @@ def lay_out(
     if len(found) < LEAST_POINTS:
         for number in sorted(found)[:-1]:
             measured(number + 0.5)
-    return Ladder(
-        codec=codec_class.name,
-        codec_identity=identity_of(codec_class),
-        parameter=grid.name,
-        identity=dict(identity),
-        points=[found[number] for number in sorted(found)],
-        open_ends=open_ends,
-    )
+    return made([found[number] for number in sorted(found)], open_ends, complete=True)
 
 
 def _superfluous(points: Sequence[tuple[float, LadderPoint]]) -> list[float]:
@@ -237,6 +259,27 @@ def is_of(ladder: Ladder, codec_class: type[Codec], identity: Mapping[str, Any])
     return (ladder.rule, ladder.codec_identity, ladder.identity) == code
 
 
+def measured_before(path: Path, codec_class: type[Codec], identity: Mapping[str, Any]) -> Ladder | None:
+    """The ladder of a file, finished or not, where the same code and data would give it again; None for any other."""
+    try:
+        ladder = read_ladder(path)
+    except (DataError, OSError):
+        return None
+    return ladder if is_of(ladder, codec_class, identity) else None
+
+
+def described(codec: Codec, scenario: Scenario, directory: Path | None) -> str:
+    """By what a rate point was chosen: a ladder file, with rule and digest, the codec's own ladder, or a name."""
+    codec_class = type(codec)
+    path = None if directory is None else ladder_path(directory, scenario, codec_class.name)
+    if path is not None and path.is_file():
+        ladder = read_ladder(path)
+        if any(codec_class.make_params(point.params) == codec.params for point in ladder.points):
+            return f"rule {ladder.rule}, {ladder.digest}"
+    own = any(codec_class.make_params(point) == codec.params for point in codec_class.rate_points)
+    return "the codec's own" if own else "named"
+
+
 def ladder_of(directory: Path, scenario: Scenario, codec_class: type[Codec]) -> list[dict[str, Any]] | None:
     """The rate points of a codec on a scenario by its ladder file; None where there is none.
 
@@ -249,4 +292,6 @@ def ladder_of(directory: Path, scenario: Scenario, codec_class: type[Codec]) -> 
     ladder = read_ladder(path)
     if ladder.identity.get("scenario_digest") != scenario.digest or ladder.codec_identity != identity_of(codec_class):
         raise DataError(f"{path} is of other code or another declaration; run `lamofcbench ladder` again")
+    if not ladder.complete:
+        raise DataError(f"{path} is unfinished; run the same `lamofcbench ladder` again, which goes on with it")
     return [point.params for point in ladder.points]

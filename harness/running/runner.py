@@ -35,7 +35,7 @@ from harness.results import scoring, store
 from harness.results.journal import JournalEntry, JournalWriter
 from harness.results.record import to_json
 from harness.results.result import PROTOCOL_VERSION, CodecRecord, Result, VerificationRecord
-from harness.running import environment, fitting, plan, sensitivity, transfer, verification
+from harness.running import environment, fitting, ladder, plan, sensitivity, transfer, verification
 from harness.running.decoding_process import DecodingProcess
 from harness.running.fidelity import Fidelity
 from harness.running.launch import Team
@@ -390,6 +390,7 @@ class ScenarioRunner:
             "argv": list(self.settings.argv),
             "started": started,
             "finished": _now("seconds"),
+            "ladder": ladder.described(codec, self.scenario, self.settings.ladders),
             store.ASKED: _now("microseconds"),
         }
         if pins := pins_of(self.scenario):

@@ -32,6 +32,8 @@ class RunSettings:
         argv: the command line, for ``run.json``.
         fit_on: another scenario of the same backbone, on whose calibration samples codecs are fitted; None for the
             scenario that they code.
+        ladders: a folder of ``lamofcbench ladder`` from which rate points were chosen, which results record; None where
+            none was used.
     """
 
     results: Path
@@ -47,6 +49,7 @@ class RunSettings:
     progress: bool = True
     argv: tuple[str, ...] = ()
     fit_on: Scenario | None = None
+    ladders: Path | None = None
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:

@@ -12,7 +12,7 @@ from harness.running import ladder, selection
 from harness.running.calibration_scores import CalibrationScore, CalibrationScores
 from harness.running.ladder import Grid, lay_out, rate_parameter
 from lamofcbench.codecs.base import CODECS, Codec
-from lamofcbench.errors import CodecError, DataError
+from lamofcbench.errors import CodecError, DataError, ScenarioError
 from lamofcbench.models.loading import load_model
 from lamofcbench.storage import open_split
 
@@ -84,6 +84,27 @@ class TestWalk:
         assert 3 <= len(steps) <= 2 * ladder.LEAST_POINTS
         assert steps == sorted(steps)
 
+    def test_what_was_measured_is_not_measured_again(self, toy):
+        calls, kept = [], []
+        score = by_step(knee=2.0)
+
+        def counted(codec):
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            calls.append(codec.params.step)
+            return score(codec)
+
+        with pytest.raises(KeyboardInterrupt):
+            lay_out(STEPS, toy, counted, {}, keep=kept.append)
+        assert [point.params["step"] for point in kept[-1].seen] == calls
+        assert not kept[-1].complete
+        again = []
+        found = lay_out(STEPS, toy, lambda codec: again.append(codec.params.step) or score(codec), {}, kept[-1].seen)
+        assert set(again).isdisjoint(calls)
+        whole = lay_out(STEPS, toy, score, {})
+        assert found == whole
+        assert found.complete
+
     def test_an_end_where_the_parameter_runs_out_is_named(self, toy):
         def never(codec):
             return CalibrationScore(float(codec.params.points), 1.0, 1.0)
@@ -100,6 +121,12 @@ class TestScores:
     def test_uncoded_features_keep_everything_and_means_nothing(self, scores, toy):
         assert scores.of(CODECS.get("identity")(toy.specs)).retention == 1
         assert scores.of(CODECS.get("mean")(toy.specs)).retention == 0
+
+    def test_samples_that_tell_no_codecs_apart_are_said_in_one_line(self, toy, toy_data, monkeypatch):
+        scores = CalibrationScores(toy, lambda: load_model(toy), toy_data, limit=1)
+        monkeypatch.setattr(scores, "_measured", lambda codec: (1.0, 0.5))
+        with pytest.raises(ScenarioError, match="on 1 calibration samples, which tells no codecs apart"):
+            scores.of(STEPS(toy.specs))
 
     def test_no_codec_is_scored_on_a_sample_that_it_was_fitted_to(self, scores, toy, toy_data):
         seen = []
@@ -162,6 +189,40 @@ class TestCommand:
         assert [codec.params.step for codec in codecs] == [p["params"]["step"] for p in json.loads(written)["points"]]
         named = selection.select_codecs(["uniform:step=0.3", "channel"], toy, ladders=tmp_path)
         assert [codec.params.step for codec in named] == [0.3, *(p["step"] for p in CODECS.get("channel").rate_points)]
+
+    def test_an_unfinished_ladder_is_gone_on_with_and_not_run(self, toy, toy_file, toy_data, tmp_path):
+        path = ladder.ladder_path(tmp_path, toy, "uniform")
+        arguments = [
+            "ladder",
+            str(toy_file),
+            "--codecs",
+            "uniform",
+            "--ladders",
+            str(tmp_path),
+            "--data",
+            str(toy_data),
+        ]
+        assert main(arguments) == 0
+        whole = ladder.read_ladder(path)
+        begun = {"points": whole.seen[:2], "seen": whole.seen[:2], "open_ends": [], "complete": False}
+        ladder.write_ladder(path, whole.model_copy(update=begun))
+        with pytest.raises(DataError, match="is unfinished"):
+            selection.select_codecs(["uniform"], toy, ladders=tmp_path)
+        assert main(arguments) == 0
+        assert ladder.read_ladder(path) == whole
+
+    def test_results_say_which_ladder_chose_their_rate_point(self, toy, tmp_path, make_runner):
+        path = ladder.ladder_path(tmp_path / "ladders", toy, "uniform")
+        made = lay_out(STEPS, toy, by_step(2.0), {"scenario_digest": toy.digest})
+        ladder.write_ladder(path, made)
+        runner = make_runner(ladders=tmp_path / "ladders", verify_samples=0)
+        step = made.points[0].params["step"]
+        named = {f"uniform:step={step}": f"rule 1, {made.digest}", "uniform:step=0.35": "the codec's own",
+                 "uniform:step=0.123": "named"}  # fmt: skip
+        for spec, told in named.items():
+            (codec,) = selection.select_codecs([spec], toy)
+            run = json.loads((runner.run_codec(codec).folder / "run.json").read_text())
+            assert run["ladder"] == told
 
     def test_a_ladder_of_another_declaration_or_damaged_is_refused(self, toy, tmp_path):
         path = ladder.ladder_path(tmp_path, toy, "uniform")
