@@ -7,6 +7,7 @@ import pytest
 from safetensors import safe_open
 
 from harness import cli
+from harness.results.result import PROTOCOL_VERSION
 from harness.results.store import find_results
 from harness.running.pipeline import Pipeline
 from harness.running.selection import select_codecs, select_scenarios
@@ -222,13 +223,11 @@ def test_scoring_again_prints_the_folders_and_checks_them(lamofcbench, run_toy, 
 def test_scoring_leaves_out_results_of_another_protocol(lamofcbench, run_toy, toy_file, tmp_path):
     old, *rest = run_toy()[1]
     file = Path(old) / "result.json"
-    file.write_text(file.read_text().replace('"protocol_version": 2', '"protocol_version": 1'))
+    file.write_text(file.read_text().replace(f'"protocol_version": {PROTOCOL_VERSION}', '"protocol_version": 1'))
     status, lines, errors = lamofcbench("score", "--results", tmp_path / "results", "--scenarios", toy_file)
     assert status == 0 and sorted(lines) == sorted(rest)
-    assert (
-        f"{old} is left out: it was made by another protocol (1, this version has 2); run it again, then remove it"
-        in errors
-    )
+    known = f"1, this version has {PROTOCOL_VERSION}"
+    assert f"{old} is left out: it was made by another protocol ({known}); run it again, then remove it" in errors
 
 
 def test_building_prints_the_folder_of_the_data(lamofcbench, toy_file, tmp_path):

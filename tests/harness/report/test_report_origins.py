@@ -13,6 +13,7 @@ from harness.report.origins import labels_of
 from harness.report.render import page
 from harness.report.render.styles import styles_of
 from harness.report.summary import Summary
+from harness.results.result import PROTOCOL_VERSION
 from lamofcbench.errors import LaMoFCBenchError
 
 OLD, NEW = "file:mine.py:Mine#00000000000000aa", "file:mine.py:Mine#00000000000000bb"
@@ -170,6 +171,8 @@ def test_a_curve_of_states_that_were_fitted_here_and_elsewhere_is_said(writer):
 
 # ------------------------------------------------------------------------------------------------------ other protocol
 
+KNOWN = f"(1; this version has {PROTOCOL_VERSION})"
+
 
 def _of_schema_1(writer: Writer) -> None:
     """Makes what was written so far results as an older version left them."""
@@ -194,7 +197,7 @@ def test_results_of_another_protocol_are_left_out_in_one_line(writer):
     assert len(_codecs(summary)["uniform"].points) == 2
     assert summary.scenarios[0].current
     [warning] = summary.warnings
-    assert "left out 4 results (identity, mean, uniform) of another protocol (1; this version has 2)" in warning
+    assert f"left out 4 results (identity, mean, uniform) of another protocol {KNOWN}" in warning
     assert "then remove them" in warning
 
 
@@ -207,7 +210,7 @@ def test_where_there_are_no_others_results_of_another_protocol_are_shown_as_such
     assert not scenario.current
     assert [codec.role for codec in scenario.codecs] == ["codec", "anchor", "floor"]
     assert summary.reference == "uniform"
-    assert "of another protocol (1; this version has 2); run them again" in summary.warnings[0]
+    assert f"of another protocol {KNOWN}; run them again" in summary.warnings[0]
     shown = io.StringIO()
     terminal_table(summary, shown)
     for text in (page.render(summary, styles_of(summary)), shown.getvalue()):
@@ -274,4 +277,4 @@ def test_runs_of_different_protocols_are_not_compared(tmp_path):
     _of_schema_1(before)
     comparison = compare_runs(before.root, after.root, resamples=50)
     assert comparison.pairs == []
-    assert any("not compared, the runs are of protocols 1 and 2" in warning for warning in comparison.warnings)
+    assert any(f"are of protocols 1 and {PROTOCOL_VERSION}" in warning for warning in comparison.warnings)

@@ -14,7 +14,7 @@ from harness.results.rescoring import (
     record_verification,
     rescore,
 )
-from harness.results.result import VerificationRecord
+from harness.results.result import PROTOCOL_VERSION, VerificationRecord
 from harness.results.store import ResultFolder, config_hash, find_results
 from lamofcbench.codecs.registry import make_codecs
 from lamofcbench.errors import ResultsError
@@ -135,7 +135,9 @@ def test_a_result_that_a_run_has_replaced_is_called_superseded(result, toy, othe
 def test_a_result_of_another_protocol_is_not_scored(result, toy):
     old = result.read_result().model_copy(update={"protocol_version": 1})
     (result.path / "result.json").write_text(old.model_dump_json())
-    with pytest.raises(ResultsError, match="made by protocol 1; this version has protocol 2, so run it again"):
+    with pytest.raises(
+        ResultsError, match=f"made by protocol 1; this version has protocol {PROTOCOL_VERSION}, so run it again"
+    ):
         rescore(result, toy)
 
 
