@@ -1,4 +1,4 @@
-"""The tables of README.md, made from what they describe; ``make readme`` writes them, a test compares them."""
+"""The tables of README.md and docs/, made from what they describe; ``make readme`` writes them, a test compares them."""
 
 import json
 import math
@@ -22,6 +22,7 @@ from small_findings import FINDINGS, Rates  # noqa: E402  # found once the path 
 from small_findings import shown as shown_rate  # noqa: E402
 
 README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 FACTS = ROOT / "hub_cards" / "mini" / "facts.json"
 LEADERBOARD = ROOT / "hub_cards" / "mini" / "leaderboard.json"
 SMALL_LEADERBOARD = ROOT / "hub_cards" / "small" / "leaderboard.json"
@@ -265,13 +266,18 @@ TABLES = {
 
 
 def with_tables(text: str) -> str:
-    """README text with every table made anew."""
+    """A page with every table of these made anew; others, that another script makes, stay."""
     for name, make in TABLES.items():
         pattern = rf"(<!-- table: {name} -->\n).*?(<!-- end -->)"
-        text, count = re.subn(pattern, lambda m, make=make: f"{m[1]}{make()}\n{m[2]}", text, flags=re.DOTALL)
-        assert count == 1, f"README has {count} tables {name!r}"
+        text = re.sub(pattern, lambda m, make=make: f"{m[1]}{make()}\n{m[2]}", text, flags=re.DOTALL)
     return text
 
 
+def pages_of(name: str) -> list[Path]:
+    """The pages that show a table."""
+    return [page for page in PAGES if f"<!-- table: {name} -->" in page.read_text()]
+
+
 if __name__ == "__main__":
-    README.write_text(with_tables(README.read_text()))
+    for page in PAGES:
+        page.write_text(with_tables(page.read_text()))

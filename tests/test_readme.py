@@ -1,4 +1,4 @@
-"""The README is true: its tables match what they describe, and its examples run as they stand."""
+"""The README and the pages are true: tables match what they describe, links lead somewhere, examples run as they stand."""
 
 import os
 import re
@@ -7,22 +7,34 @@ import sys
 from pathlib import Path
 
 import pytest
-from readme_tables import README, board_table, on_earlier_data, with_tables
+from readme_tables import PAGES, README, TABLES, board_table, on_earlier_data, pages_of, with_tables
 
-TEXT = README.read_text()
 BLOCK = re.compile(r"<!-- (file: (?P<file>[\w.]+)|run|test) -->\n```(?P<language>\w+)\n(?P<body>.*?)```", re.DOTALL)
+EXAMPLES = [page for page in PAGES if BLOCK.search(page.read_text())]
+LINKS = [(page, link) for page in PAGES for link in re.findall(r"\]\(((?!http)[^)#]+)[^)]*\)", page.read_text())]
 
 
-def test_tables_match_what_they_describe():
-    assert with_tables(TEXT) == TEXT, "README tables are out of date; `make readme` writes them"
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tables_match_what_they_describe(page):
+    assert with_tables(page.read_text()) == page.read_text(), "tables are out of date; `make readme` writes them"
 
 
-def test_the_examples_run_one_after_the_other(tmp_path):
-    """In an empty folder, as a newcomer would: files are saved, commands run, Python executed."""
+@pytest.mark.parametrize("table", TABLES)
+def test_each_table_stands_on_one_page(table):
+    assert len(pages_of(table)) == 1
+
+
+@pytest.mark.parametrize("page", EXAMPLES, ids=lambda page: page.name)
+def test_the_examples_run_one_after_the_other(page, tmp_path):
+    """In an empty folder, as a newcomer would: files are saved, commands run, Python executed.
+
+    A page beside the README goes on with the files that the README told to save.
+    """
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    blocks = list(BLOCK.finditer(TEXT))
-    assert {block["language"] for block in blocks} == {"python", "sh"} and len(blocks) >= 6
-    for block in blocks:
+    for block in BLOCK.finditer(README.read_text()):
+        if block["file"]:
+            (tmp_path / block["file"]).write_text(block["body"])
+    for block in BLOCK.finditer(page.read_text()):
         if block["file"]:
             (tmp_path / block["file"]).write_text(block["body"])
             continue
@@ -32,9 +44,14 @@ def test_the_examples_run_one_after_the_other(tmp_path):
         assert done.returncode == 0, f"{block['body']}\n{done.stdout}\n{done.stderr}"
 
 
-@pytest.mark.parametrize("target", re.findall(r"\]\(((?!http)[^)#]+)\)", TEXT))
-def test_links_lead_somewhere(target):
-    assert (README.parent / target).exists()
+def test_the_readme_shows_commands_and_python_that_run():
+    languages = [block["language"] for block in BLOCK.finditer(README.read_text())]
+    assert set(languages) == {"python", "sh"} and len(languages) >= 6
+
+
+@pytest.mark.parametrize(("page", "target"), LINKS, ids=lambda part: getattr(part, "name", part))
+def test_links_lead_somewhere(page, target):
+    assert (page.parent / target).exists()
 
 
 def test_the_small_edition_is_a_group_of_columns_of_its_own():
