@@ -1,4 +1,4 @@
-"""The tables of README.md and docs/, made from what they describe; ``make readme`` writes them, a test compares them."""
+"""The tables of README.md and docs/, made from what they describe; ``make readme`` writes them, a test compares."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""The README and the pages are true: tables match what they describe, links lead somewhere, examples run as they stand."""
+"""README and pages are true: tables match what they describe, links lead somewhere, examples run as they stand."""
 
 import os
 import re
