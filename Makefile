@@ -8,7 +8,7 @@ export HF_HUB_DISABLE_TELEMETRY ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo small small-data test check ablation bench bench-small bench-speed bench-hostile readme card train-mini clean
+.PHONY: help venv demo small small-data test check ablation bench bench-small bench-speed bench-hostile readme wheel-check card train-mini clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -95,8 +95,22 @@ bench-speed: venv ## speed benchmarks: storage, harness overhead, bootstrap draw
 bench-hostile: venv ## a million mutated bitstreams and ten thousand mutated files: about an hour; resumes
 	$(BIN)/python benchmarks/hostile_input.py
 
-readme: venv ## write the tables of README.md anew
+readme: venv ## write the tables of README.md and docs/ anew
 	$(BIN)/python tests/readme_tables.py
+
+# Away from the clone, in an environment that has nothing else: WHEEL_PYTHON picks the interpreter.
+WHEEL_PYTHON ?= $(PYTHON)
+WHEEL := build/wheel-check
+
+wheel-check: venv ## build the wheel, install it in an empty environment, run and report one scenario from an empty folder
+	rm -rf $(WHEEL) && mkdir -p $(WHEEL)/away
+	$(BIN)/python -m build --quiet --wheel --outdir $(WHEEL) .
+	$(WHEEL_PYTHON) -m venv $(WHEEL)/venv
+	$(WHEEL)/venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(WHEEL)/venv/bin/python -m pip install --quiet --disable-pip-version-check $(WHEEL)/*.whl
+	cd $(WHEEL)/away && LAMOFCBENCH_CACHE=$$PWD/cache ../venv/bin/lamofcbench run --scenarios mini-clu-facts \
+		--codecs uniform channel --points 3 --limit 32
+	cd $(WHEEL)/away && LAMOFCBENCH_CACHE=$$PWD/cache ../venv/bin/lamofcbench report
 
 card: venv ## measure the mini edition and write its dataset card
 	$(BIN)/python hub_cards/mini_card.py

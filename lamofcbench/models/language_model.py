@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import inspect
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
     from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
 
 Model = TypeVar("Model", bound="SplitLanguageModel")
+
+CACHE_KEYWORDS = ("cache", "past_key_values", "cache_params")
+"""What transformers calls a decoder's cache: the first since release 5.24, the others before, the last in Mamba."""
 
 
 class DecoderOptions(AdapterOptions):
@@ -95,6 +99,21 @@ class PaddedBatch:
         return (self.mask.cumsum(-1) - 1).clamp(min=0)
 
 
+def keyword_of_cache(layer: nn.Module) -> str:
+    """The keyword by which a decoder's layers, and with them the model and its output, call the cache.
+
+    Raises:
+        ScenarioError: if the layer takes no cache by a name that is known.
+    """
+    taken = inspect.signature(layer.forward).parameters
+    for keyword in CACHE_KEYWORDS:
+        if keyword in taken:
+            return keyword
+    raise ScenarioError(
+        f"{type(layer).__name__} takes no cache as {', '.join(CACHE_KEYWORDS)}; a decoder is split where its layers do"
+    )
+
+
 class RestoredLayer(StandIn):
     """Stands in for a front layer: at its first call it restores what the layer would have left; later it is the layer.
 
@@ -137,7 +156,8 @@ class SplitLanguageModel(SplitModel):
 
     Attributes:
         memory_names: what a layer leaves in the cache; the features are named ``<name>.<layer>``.
-        cache_keyword: the keyword by which the model and its layers are given the cache.
+        cache_keyword: the keyword by which the model and its layers are given the cache; it differs between families
+            and releases of transformers.
         takes_positions: whether the model is to be told the tokens' positions.
         takes_tokens_together: whether the cache takes several tokens at a time, as those of attention do.
 
@@ -159,7 +179,6 @@ class SplitLanguageModel(SplitModel):
     """
 
     memory_names: ClassVar[tuple[str, ...]]
-    cache_keyword: ClassVar[str] = "past_key_values"
     takes_positions: ClassVar[bool] = True
     takes_tokens_together: ClassVar[bool] = True
     response_kind = "logits"
@@ -191,6 +210,7 @@ class SplitLanguageModel(SplitModel):
         self.rules = rules
         self._decoder: Any = model.get_decoder()
         self._check_split()
+        self.cache_keyword = keyword_of_cache(self.layers[0])
         require_fixed_rotary(model)
         self._stop_tokens = _stop_tokens(model)
         self._set_generation(max_new_tokens)
@@ -333,7 +353,7 @@ class SplitLanguageModel(SplitModel):
             settings = {"return_dict_in_generate": True, "output_logits": True}
             output = self.generate(settings, **self.prefill_inputs(padded))
         texts = self.text(self.new_tokens(output.sequences))
-        cache = output.past_key_values
+        cache = getattr(output, self.cache_keyword)
         if not all(type(layer) is DynamicLayer for layer in cache.layers):  # a window has forgotten what it would need
             return texts, self.response(batch)
         cache.crop(padded.mask.shape[1] - cache.get_seq_length())  # less than nothing: so many tokens go

@@ -39,7 +39,6 @@ class MambaSplitModel(SplitLanguageModel):
 
     name = "falcon-mamba-decoder"
     memory_names = ("ssm_state", "conv_state")
-    cache_keyword = "cache_params"
     takes_positions = False
     takes_tokens_together = False
 

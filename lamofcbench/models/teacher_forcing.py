@@ -38,7 +38,7 @@ class Continuing(Protocol):
     """What is asked of a split decoder; see `lamofcbench.models.language_model.SplitLanguageModel`."""
 
     device: torch.device
-    cache_keyword: ClassVar[str]
+    cache_keyword: str
     takes_tokens_together: ClassVar[bool]
 
     def forward(self, **inputs: Any) -> Any:

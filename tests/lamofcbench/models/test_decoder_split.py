@@ -13,6 +13,7 @@ from lamofcbench.errors import PluginError, ScenarioError
 from lamofcbench.features import FeatureSet, check_features
 from lamofcbench.models.decoder import DecoderSplitModel
 from lamofcbench.models.injection import StandIn
+from lamofcbench.models.language_model import keyword_of_cache
 from lamofcbench.scenarios.base import Axis, FeatureSpecs, TensorSpec
 
 PROMPTS = ["12+7=?", "", "how many apples are 3 and 14?", "9"]
@@ -213,6 +214,18 @@ def test_a_prompt_without_tokens_is_an_error(decoder: DecoderSplitModel) -> None
     with pytest.raises(ScenarioError, match="without tokens"):
         features = decoder.front("9")
         decoder.tail([FeatureSet({name: tensor[..., :0, :] for name, tensor in features.tensors.items()})])
+
+
+@pytest.mark.parametrize("keyword", ["cache", "past_key_values", "cache_params"])
+def test_the_cache_goes_by_the_name_that_the_library_has_for_it(keyword: str) -> None:
+    """Releases of transformers differ in it, and so do families."""
+    forward = eval(f"lambda self, hidden_states, {keyword}=None: hidden_states")
+    assert keyword_of_cache(type("Layer", (torch.nn.Module,), {"forward": forward})()) == keyword
+
+
+def test_a_layer_without_a_cache_is_refused() -> None:
+    with pytest.raises(ScenarioError, match="Linear takes no cache as cache, past_key_values, cache_params"):
+        keyword_of_cache(torch.nn.Linear(1, 1))
 
 
 def test_models_that_cannot_be_split_are_refused(make_decoder: Any, tokenizer: Any) -> None:
