@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.report.findings import findings
+from harness.report.kind_findings import kind_findings
 from harness.report.origins import Origin, labels_of
 from harness.report.overall import ranked
 from harness.report.summary import OverallRow, Summary
@@ -92,7 +93,20 @@ def leaderboard(results: Path, before: Board | None = None) -> Board:
     winners = [winner(board, scenario) for scenario in board["scenarios"]]
     return board | {
         "codecs": [row.model_dump() for row in rows],
-        "findings": findings(rows, winners, PERCENT),
+        "findings": [*findings(rows, winners, PERCENT), *kind_findings(summary.scenarios, _rates(board), PERCENT)],
+    }
+
+
+def _rates(board: Board) -> dict[str, dict[str, float]]:
+    """EBPFP@95 of each codec on the scenarios of whose present data it has one."""
+    return {
+        codec: {
+            name: part["ebpfp"]["value"]
+            for name, part in found.items()
+            if part["ebpfp"]["value"] is not None and name not in board["earlier_data"].get(codec, {})
+        }
+        for codec, found in board["retained"].items()
+        if codec not in (ANCHOR, FLOOR)
     }
 
 

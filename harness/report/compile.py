@@ -10,6 +10,7 @@ from harness.report.collect import read_results
 from harness.report.contexts import comparable
 from harness.report.editions import by_edition
 from harness.report.findings import findings, winner
+from harness.report.kind_findings import kind_findings, rates_of
 from harness.report.origins import Origin, is_ours, labelled, labels_of, origin_of
 from harness.report.overall import overall_rows
 from harness.report.spectra import Spectra, read_spectra
@@ -89,7 +90,10 @@ def _findings(summary: Summary) -> list[str]:
     return [
         line if len(parts) == 1 else f"{edition} edition: {line}"
         for edition, part in parts.items()
-        for line in findings(part.overall, [winner(scenario) for scenario in part.scenarios], part.ranking_percent)
+        for line in (
+            *findings(part.overall, [winner(scenario) for scenario in part.scenarios], part.ranking_percent),
+            *kind_findings(part.scenarios, rates_of(part.scenarios, part.ranking_percent), part.ranking_percent),
+        )
     ]
 
 

@@ -295,9 +295,10 @@ def test_findings_name_the_winners_in_sentences(summary):
     assert compression.startswith("channel compresses most: ")
     assert "over 2 scenarios" in compression
     assert wins == "channel has the lowest rate on every scenario."
-    speed, classes = others  # no bound, so nothing is closest to it
+    speed, classes, kind, _ = others  # no bound, so nothing is closest to it
     assert speed.split()[1] == "decodes"
     assert classes.startswith("The best by what they were trained on: zstd (nothing, ")
+    assert kind.startswith("KV caches: channel keeps 95 % of the score at an EBPFP of ")
 
 
 def test_that_no_codec_wins_everywhere_is_said(tmp_path):
