@@ -63,6 +63,15 @@ def repository() -> Path:
 
 
 @pytest.fixture
+def hub(tmp_path):
+    """A Hub on the loopback device that the client of this process talks to, as user ``owner``; see loopback_hub.py."""
+    from loopback_hub import LoopbackHub, connected
+
+    with connected(LoopbackHub(), tmp_path / "hub-cache") as found:
+        yield found
+
+
+@pytest.fixture
 def file_size_limit():
     """Makes writing fail where a file would become larger, as a full disk does; Python ignores the signal for it."""
     resource = pytest.importorskip("resource")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 SESSION = Path(__file__).with_name("hub_session.py")
+TESTS = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +23,7 @@ def seen(words, words_name, words_builder, words_folder, tmp_path_factory):
         words_builder.build(words, tmp_path / "other", progress=False)
     environment = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "LAMOFCBENCH_CACHE": str(tmp_path / "cache")}
     environment |= {"HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH"))))
     command = [sys.executable, str(SESSION), str(words_folder), str(tmp_path / "other"), words_name]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
     assert done.returncode == 0, done.stderr
