@@ -14,8 +14,14 @@ from lamofcbench.errors import one_line
 def add_data_argument(parser: argparse.ArgumentParser) -> None:
     """``--data``."""
     parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="dataset folder (default: built once into the cache, or the Hub's)"
-    )
+        "--data", type=data_place, metavar="DIR",
+        help="dataset folder, or hf://datasets/org/name[@revision] (default: built once into the cache)",
+    )  # fmt: skip
+
+
+def data_place(text: str) -> str | Path:
+    """The value of ``--data``: a folder, or the name of a dataset repository as it stands."""
+    return text if text.startswith("hf://") else Path(text)
 
 
 def add_trust_argument(parser: argparse.ArgumentParser) -> None:

@@ -59,7 +59,7 @@ def compile_summary(
     groups, left_out = comparable(evidence)
     labels = labels_of(origin_of(item) for group in groups.values() for item in group)
     groups, reference = labelled(groups, labels), _reference(reference, labels)
-    find_spectra = _spectra_finder(Path(results_dir), Path(data) if data is not None else None) if bound else None
+    find_spectra = _spectra_finder(Path(results_dir), data) if bound else None
     analyses = [
         analyse_scenario(
             group, reference=reference, resamples=resamples, seed=seed, declared=declared, find_spectra=find_spectra
@@ -117,7 +117,7 @@ def _reference(named: str | None, labels: Mapping[Origin, str]) -> str | None:
     return found[0]
 
 
-def _spectra_finder(results_dir: Path, data: Path | None) -> FindSpectra:
+def _spectra_finder(results_dir: Path, data: str | Path | None) -> FindSpectra:
     def find(scenario: Scenario, result: Result, floor: Result | None) -> Spectra:
         return read_spectra(results_dir, scenario, result, floor, data)
 

@@ -89,7 +89,7 @@ class _Cached(_Strict):
 
 
 def read_spectra(
-    results_dir: Path, scenario: Scenario, result: Result, floor: Result | None, data: Path | None = None
+    results_dir: Path, scenario: Scenario, result: Result, floor: Result | None, data: str | Path | None = None
 ) -> Spectra:
     """The spectra over the calibration split that the results' data revision has.
 
@@ -166,7 +166,7 @@ def _read_cache(path: Path) -> _Cached | None:
 def _compute(
     scenario: Scenario,
     result: Result,
-    data: Path | None,
+    data: str | Path | None,
     joined: list[RowGroup],
     weights: Mapping[str, Mapping[str, float]],
 ) -> dict[str, Any]:

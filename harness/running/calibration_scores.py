@@ -66,7 +66,7 @@ class CalibrationScores:
         self,
         scenario: Scenario,
         model: Callable[[], SplitModel],
-        data: Path | None = None,
+        data: str | Path | None = None,
         limit: int | None = None,
         seed: int = 0,
         device: str = "cpu",

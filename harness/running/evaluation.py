@@ -106,7 +106,7 @@ def evaluate(
         folder = Path(results if results is not None else team.from_leader(lambda: temporary and temporary.name) or "")
         settings = RunSettings(
             results=folder,
-            data=Path(data) if data is not None else None,
+            data=data,
             limit=limit,
             seed=seed,
             device=device,

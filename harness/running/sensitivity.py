@@ -92,7 +92,7 @@ class TailSensitivity:
     def __init__(
         self,
         scenario: Scenario,
-        data: Path | None,
+        data: str | Path | None,
         model: Callable[[], SplitModel],
         folder: Path,
         seed: int = 0,

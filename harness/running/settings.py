@@ -37,7 +37,7 @@ class RunSettings:
     """
 
     results: Path
-    data: Path | None = None
+    data: str | Path | None = None
     limit: int | None = None
     seed: int = 0
     device: str | None = None

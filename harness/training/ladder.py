@@ -76,7 +76,7 @@ class LadderSettings:
     warm_start: Path | None = None
     tuned: tuple[str, ...] = ()
     storage: StorageFormat | None = None
-    data: Path | None = None
+    data: str | Path | None = None
     progress: bool = True
 
     def __post_init__(self) -> None:

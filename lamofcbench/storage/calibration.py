@@ -28,7 +28,7 @@ class Calibration(Sequence[FeatureSet]):
         UnknownNameError: if the dataset has no calibration split.
     """
 
-    def __init__(self, scenario: Scenario, data: Path | None = None) -> None:
+    def __init__(self, scenario: Scenario, data: str | Path | None = None) -> None:
         self.scenario = scenario
         self._split = open_split(scenario, "calibration", data)
 

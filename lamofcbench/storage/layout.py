@@ -8,6 +8,8 @@ README.md                                                the card; its ``configs
                                                          files below, and a checksum of itself
 <scenario>/<split>.parquet                               the index, a row a sample
 <scenario>/<split>-00000-of-00005-<hash8>.safetensors    the tensors; a sample's tensors are always in one shard
+eval.yaml                                                on the Hub: makes the repository a benchmark
+facts.json                                               on the Hub: figures of the tensors that the card shows
 .locks/                                                  held while a scenario is built and while the card is written
 =======================================================  ==============================================================
 
@@ -45,6 +47,8 @@ MANIFEST_FILE = "manifest.json"
 MAX_MANIFEST_BYTES = 2**26
 """A manifest of 10,000 shards takes 2 MB."""
 CARD_FILE = "README.md"
+EVAL_FILE = "eval.yaml"
+FACTS_FILE = "facts.json"
 SPLITS: tuple[Split, ...] = ("test", "calibration")
 SAMPLE_COLUMNS = ("sample_id", "content_sha256", "reference")
 

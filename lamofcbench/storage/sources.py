@@ -22,6 +22,7 @@ PUBLISHING_SECONDS = 0.1
 """A folder that is replaced is away for a moment; longer than this, there is none."""
 
 _HUB_URI = re.compile(r"hf://datasets/(?P<repo>[^/@]+/[^/@]+)@(?P<commit>[0-9a-f]{40})")
+_HUB_DATASET = re.compile(r"hf://datasets/(?P<repo>[^/@\s]+/[^/@\s]+)(@(?P<revision>[^@\s]+))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -102,7 +103,7 @@ def find_source(
 
     Args:
         scenario: whose data.
-        data_dir: a dataset folder on disk.
+        data_dir: a dataset folder on disk, or ``hf://datasets/org/name``, at a revision ``@REVISION`` or the newest.
         repo: a dataset repository on the Hub, ``org/name``.
         revision: branch, tag or commit of the repository; resolved to a commit here, once.
 
@@ -114,6 +115,8 @@ def find_source(
         raise DataError("pass either data_dir (a folder) or repo (a Hub repository), not both")
     if revision is not None and repo is None:
         raise DataError("revision is a commit, tag or branch of a Hub repository; pass repo='org/name' with it")
+    if data_dir is not None and str(data_dir).startswith("hf:"):
+        repo, revision, data_dir = *_repository(str(data_dir)), None
     if repo is not None:
         return Source(f"hf://datasets/{repo}@{_commit(repo, scenario, revision)}")
     if data_dir is not None:
@@ -127,6 +130,14 @@ def find_source(
         f"the features of {scenario.id!r} are not built on demand; pass data_dir='FOLDER' (made by "
         "`lamofcbench build`) or repo='org/name' (a Hub dataset)"
     )
+
+
+def _repository(uri: str) -> tuple[str, str | None]:
+    """The repository and revision of ``hf://datasets/org/name[@revision]``."""
+    match = _HUB_DATASET.fullmatch(uri)
+    if match is None:
+        raise DataError(f"{shown(uri)} names no dataset repository; write hf://datasets/org/name or .../name@REVISION")
+    return match["repo"], match["revision"]
 
 
 def locate(uri: str) -> str | Path:

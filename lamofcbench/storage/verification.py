@@ -21,6 +21,8 @@ from lamofcbench.storage.index import SplitIndex
 from lamofcbench.storage.integrity import verify_afresh
 from lamofcbench.storage.layout import (
     CARD_FILE,
+    EVAL_FILE,
+    FACTS_FILE,
     MANIFEST_FILE,
     FileRecord,
     Manifest,
@@ -56,7 +58,7 @@ def verify_dataset(folder: Path, audit: Audit) -> None:
                 audit.note(path, "is hidden and left alone; a build that was killed leaves such folders")
         elif (path / MANIFEST_FILE).is_file():
             manifests[path.name] = _verify_scenario(path, audit)
-        elif path.name != CARD_FILE:
+        elif path.name not in (CARD_FILE, EVAL_FILE, FACTS_FILE):
             audit.note(path, "is named by no manifest")
     _verify_card(folder / CARD_FILE, {name: found for name, found in manifests.items() if found is not None}, audit)
 
