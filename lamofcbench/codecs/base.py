@@ -25,12 +25,13 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import torch
-from huggingface_hub import ModelHubMixin
+from huggingface_hub import ModelCard, ModelHubMixin
 from torch import Tensor
 
 from lamofcbench.bitstream import BitstreamReader, BitstreamWriter
 from lamofcbench.codecs import params as codec_params
 from lamofcbench.codecs import returned, saving
+from lamofcbench.codecs.card import codec_card
 from lamofcbench.codecs.knowledge import Knowledge
 from lamofcbench.codecs.params import NoParams
 from lamofcbench.codecs.sensitivity import Sensitivity
@@ -319,6 +320,22 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
     def _save_pretrained(self, save_directory: Path) -> None:
         saving.write_folder(self, save_directory)
 
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Pushes the saved codec and its card to a model repository, made where it is not there.
+
+        ``lamofcbench push`` adds curves and results.
+
+        Args:
+            repo_id: ``org/name``.
+            options: ``private``, ``commit_message`` and whatever else the mixin's own takes.
+        """
+        options["model_card_kwargs"] = {"repo": repo_id, **(options.get("model_card_kwargs") or {})}
+        return super().push_to_hub(repo_id, **options)
+
+    def generate_model_card(self, *args: Any, repo: str = "ORG/NAME", **kwargs: Any) -> ModelCard:
+        """The card that the mixin's ``push_to_hub`` writes; see `lamofcbench.codecs.card.codec_card`."""
+        return ModelCard(codec_card(self, repo, **kwargs))
+
     @classmethod
     def from_pretrained(  # not by way of the mixin's own, which reads a config before anything is checked
         cls, pretrained_model_name_or_path: str | Path, *, trust_code: bool = False, **download: Any
@@ -326,16 +343,17 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         """The codec of a saved folder or a Hub repository.
 
         Args:
-            pretrained_model_name_or_path: the folder, or ``org/name``.
-            trust_code: allow the folder's own source to run, for a codec that came from a user's file.
+            pretrained_model_name_or_path: the folder, ``org/name``, or ``org/name@revision``.
+            trust_code: allow the folder's own source to run, for a codec that came from a user's file; of a repository
+                at a commit that is named.
             download: ``revision``, ``token``, ``cache_dir``, ``local_files_only`` and whatever else
                 `huggingface_hub.snapshot_download` takes.
 
         Raises:
             CodecError: if there is no saved codec, it is damaged, or it needs ``trust_code``.
         """
-        directory = saving.find_folder(str(pretrained_model_name_or_path), **download)
-        return saving.load_folder(directory, CODECS, trust_code=trust_code)
+        found = saving.find_folder(str(pretrained_model_name_or_path), **download)
+        return saving.load_found(found, CODECS, trust_code=trust_code)
 
     @classmethod
     def from_config(cls: type[C], config: Mapping[str, Any], directory: Path) -> C:

@@ -22,7 +22,7 @@ __all__ = ["CODECS", "CodecSpec", "load_saved", "make_codecs", "parse_codec_spec
 
 _PARAMETERS = re.compile(r":(?=[^:/\\]*=)")
 """The colon before the first parameter: no other colon, and no path, stands between it and an equals sign."""
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w.-]+)?")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class CodecSpec:
     """A parsed codec SPEC.
 
     Attributes:
-        id: registered name, ``file.py:Class``, saved folder or Hub id.
+        id: registered name, ``file.py:Class``, saved folder, or Hub id, ``org/name`` or ``org/name@revision``.
         params: the named parameters as text, or None where the ladder is meant.
     """
 
@@ -98,7 +98,8 @@ def make_codecs(text: str, specs: FeatureSpecs, *, trust_code: bool = False) -> 
         points = codec_class.rate_points if spec.params is None else (spec.params,)
         return [codec_class(specs, codec_class.make_params(point)) for point in points]
     if saving.folder_of(spec.id) is None and not _HUB_ID.fullmatch(spec.id):
-        raise UnknownNameError("codec", spec.id, CODECS.names(), "(or path/to/file.py:Class, a saved folder, org/name)")
+        others = "(or path/to/file.py:Class, a saved folder, org/name[@commit])"
+        raise UnknownNameError("codec", spec.id, CODECS.names(), others)
     if spec.params is not None:
         raise CodecError(f"{spec.id} is a saved codec whose parameters are fixed; name it without parameters")
     codec = Codec.from_pretrained(spec.id, trust_code=trust_code)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
@@ -135,11 +136,28 @@ def folder_of(text: str) -> Path | None:
         return None
 
 
-def find_folder(model_id: str, **download: Any) -> Path:
+@dataclass(frozen=True)
+class FoundFolder:
+    """Where a saved codec is.
+
+    Attributes:
+        folder: on this machine.
+        hub_id: of the repository that it was downloaded from; empty for a folder.
+        commit: of that repository.
+        pinned: whether that commit was asked for, and not what a branch points to today.
+    """
+
+    folder: Path
+    hub_id: str = ""
+    commit: str = ""
+    pinned: bool = True
+
+
+def find_folder(model_id: str, **download: Any) -> FoundFolder:
     """A folder of this path or, where there is none, a download of the Hub repository of this id.
 
     Args:
-        model_id: path or ``org/name``.
+        model_id: path, ``org/name``, or ``org/name@revision``.
         download: passed to `huggingface_hub.snapshot_download`.
 
     Raises:
@@ -147,13 +165,32 @@ def find_folder(model_id: str, **download: Any) -> Path:
     """
     folder = folder_of(model_id)
     if folder is not None:
-        return folder
+        return FoundFolder(folder)
+    hub_id, at, revision = model_id.partition("@")
+    if at:
+        download["revision"] = revision
     try:
         patterns = [CONFIG_FILE, STATE_FILE, f"{SOURCE_FOLDER}/*"]
-        return Path(snapshot_download(model_id, allow_patterns=patterns, **download))
+        place = Path(snapshot_download(hub_id, allow_patterns=patterns, **download))
     except (OSError, ValueError) as error:  # which the Hub's own errors are
         reason = first_line(error)
         raise CodecError(f"{shown(model_id)} is no folder, nor can it be had from the Hub: {reason}") from error
+    commit = place.name  # the client names the folder so
+    return FoundFolder(place, hub_id, commit, download.get("revision") == commit)
+
+
+def load_found(found: FoundFolder, codecs: Registry[type[C]], *, trust_code: bool) -> C:
+    """The codec of a saved folder, or of a repository; source from the Hub runs only at a commit that was named.
+
+    Raises:
+        CodecError: as `load_folder`, or if source is to run that may be another tomorrow.
+    """
+    if trust_code and not found.pinned and read_config(found.folder)["codec_source"] is not None:
+        raise CodecError(
+            f"{shown(found.hub_id)} runs its own source, which is trusted at one commit only; read what it is today, "
+            f"then name it {found.hub_id}@{found.commit}"
+        )
+    return load_folder(found.folder, codecs, trust_code=trust_code)
 
 
 def load_folder(directory: Path, codecs: Registry[type[C]], *, trust_code: bool) -> C:

@@ -1,0 +1,1 @@
+"""A codec with what it reached, as a model repository on the Hub."""

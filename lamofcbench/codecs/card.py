@@ -1,0 +1,99 @@
+"""The card of a codec's repository on the Hub: what it is, how to use it, what it was fitted on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import yaml
+
+from lamofcbench.codecs import params as codec_params
+from lamofcbench.features import tensor_bytes
+from lamofcbench.identity import identity_of
+from lamofcbench.user_files.modules import tree_of
+
+if TYPE_CHECKING:
+    from lamofcbench.codecs.base import Codec
+
+LICENCE = "apache-2.0"
+KNOWLEDGE = {
+    "nothing": "nothing",
+    "calibration": "features of a scenario's calibration split",
+    "tail": "features of a scenario's calibration split, and how the model's tail responds to them",
+    "other data": "other data than the benchmark's",
+}
+"""The classes of knowledge in words."""
+
+
+def codec_card(codec: Codec, repo: str, *, licence: str = LICENCE, sections: Sequence[str] = ()) -> str:
+    """The text of ``README.md``.
+
+    Args:
+        codec: as it is saved in the repository.
+        repo: ``org/name``.
+        licence: an identifier of the Hub's.
+        sections: markdown to go between use and tensors, such as curves.
+    """
+    head = {
+        "library_name": "lamofcbench",
+        "license": licence,
+        "tags": ["lamofcbench", "feature-coding", "codec"],
+    }
+    source = tree_of(type(codec))
+    parts = [
+        f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
+        f"# {_one_line(codec.name)}, a codec for features of large models",
+        _table([("", ""), *_facts(codec)]),
+        "## Use",
+        _use(repo, trusted=source is not None),
+        *(["It comes with its own source, in `source/`; read it before you trust it."] if source is not None else []),
+        *sections,
+        "## Tensors that it codes",
+        _table([("tensor", "role", "shape", "dtype"), *_tensors(codec)]),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _facts(codec: Codec) -> list[tuple[str, str]]:
+    state_bytes = sum(len(tensor_bytes(tensor)) for tensor in codec.state.values())
+    parameters = json.dumps(codec_params.to_plain(codec.params), ensure_ascii=False)
+    return [
+        ("code", f"`{identity_of(codec)}`"),
+        ("parameters", f"`{_one_line(parameters)}`"),
+        ("fitted on", KNOWLEDGE[codec.trained_on]),
+        ("state", f"{state_bytes:,} bytes, which no rate counts"),
+        ("lossless", "yes" if codec.lossless else "no"),
+        ("fingerprint", f"`{codec.fingerprint.hex()[:16]}`"),
+    ]
+
+
+def _use(repo: str, *, trusted: bool) -> str:
+    trust = ", trust_code=True" if trusted else ""
+    return f"""```python
+from lamofcbench.codecs.base import Codec
+
+codec = Codec.from_pretrained("{repo}", revision="COMMIT"{trust})
+data = codec.encode(features)  # a FeatureSet of the tensors below, to bytes
+features = codec.decode(data)  # and back, here or anywhere else
+```"""
+
+
+def _tensors(codec: Codec) -> list[tuple[str, ...]]:
+    return [
+        (f"`{spec.name}`", spec.role, " by ".join(map(_axis, spec.shape)) or "-", spec.dtype)
+        for spec in codec.specs.tensors
+    ]
+
+
+def _axis(axis: object) -> str:
+    return str(axis) if isinstance(axis, int) else f"{getattr(axis, 'name', axis)}"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).replace("`", "'")

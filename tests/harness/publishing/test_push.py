@@ -1,0 +1,139 @@
+"""A codec as a repository: whole, with what it reached on its card, and run by name and commit."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harness.cli import main
+from harness.publishing.eval_results import DatasetCommit
+from harness.publishing.push import push
+from lamofcbench.codecs.base import Codec
+from lamofcbench.codecs.registry import load_saved, make_codecs
+from lamofcbench.errors import CodecError, LaMoFCBenchError
+from lamofcbench.hub import HubError
+from lamofcbench.scenarios.base import SCENARIOS
+
+REPO, SCENARIO = "me/my-codec", "mini-cvu-digits-hard"
+COMMIT = "0123456789" * 4
+MINE = """
+import zlib
+
+from lamofcbench.codecs.base import Codec
+
+
+class Mine(Codec):
+    name = "mine"
+
+    def encode_tensor(self, spec, tensor):
+        return zlib.compress((tensor.float() / 1000).round().char().numpy().tobytes())
+
+    def decode_tensor(self, spec, payload, shape):
+        import torch
+
+        return torch.frombuffer(bytearray(zlib.decompress(payload)), dtype=torch.int8).reshape(shape) * 1000.0
+"""
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    arguments = ["--codecs", "uniform:step=1", "uniform:step=4", "--verify-samples", "0", "--results", str(folder)]
+    assert main(["run", "--scenarios", SCENARIO, *arguments]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def saved(results):
+    return next(iter(sorted(results.glob(f"{SCENARIO}@*/uniform/*/codec"))))
+
+
+@pytest.fixture
+def mine(tmp_path):
+    (tmp_path / "mine.py").write_text(MINE)
+    (codec,) = make_codecs(f"{tmp_path / 'mine.py'}:Mine", SCENARIOS.get(SCENARIO).specs)
+    return codec
+
+
+def files(hub):
+    return {path: blob.content for path, blob in hub.files(REPO, kind="model").items()}
+
+
+def test_the_repository_holds_codec_card_curves_and_results(saved, results, hub):
+    push(load_saved(saved), REPO, results=results, dataset=DatasetCommit("org/features", COMMIT))
+    found = files(hub)
+    for name in ("config.json", "model.safetensors"):
+        assert found[name] == (saved / name).read_bytes()
+    assert set(found) == {"config.json", "model.safetensors", "README.md", f"curves/{SCENARIO}.png",
+                          ".eval_results/lamofcbench.yaml"}  # fmt: skip
+    assert found[f"curves/{SCENARIO}.png"].startswith(b"\x89PNG")
+    card = found["README.md"].decode()
+    assert f"![{SCENARIO}](curves/{SCENARIO}.png)" in card and "features of a scenario's calibration split" in card
+    head = yaml.safe_load(card.split("---")[1])
+    assert (head["license"], head["library_name"]) == ("apache-2.0", "lamofcbench")
+
+
+def test_the_results_file_has_an_entry_a_scenario_and_the_headline_at_the_datasets_commit(saved, results, hub):
+    push(load_saved(saved), REPO, results=results, dataset=DatasetCommit("org/features", COMMIT))
+    from huggingface_hub import parse_eval_result_entries
+
+    entries = parse_eval_result_entries(yaml.safe_load(files(hub)[".eval_results/lamofcbench.yaml"]))
+    assert [entry.task_id for entry in entries] == [SCENARIO, "overall"]
+    assert {(entry.dataset_id, entry.dataset_revision) for entry in entries} == {("org/features", COMMIT)}
+    assert entries[0].value == pytest.approx(entries[1].value) and 0 < entries[0].value < 32
+
+
+def test_a_pushed_codec_comes_back_by_name_and_runs(saved, hub, tmp_path):
+    push(load_saved(saved), REPO)
+    assert Codec.from_pretrained(REPO).fingerprint == load_saved(saved).fingerprint
+    commit = hub.repositories["model", REPO].refs["main"]
+    arguments = ["--limit", "8", "--verify-samples", "0", "--results", str(tmp_path / "results")]
+    assert main(["run", "--scenarios", SCENARIO, "--codecs", f"{REPO}@{commit}", *arguments]) == 0
+
+
+def test_the_mixins_own_push_writes_the_card_too(saved, hub):
+    load_saved(saved).push_to_hub(REPO)
+    card = files(hub)["README.md"].decode()
+    assert f'Codec.from_pretrained("{REPO}", revision="COMMIT")' in card
+    assert set(files(hub)) == {"config.json", "model.safetensors", "README.md"}
+
+
+def test_source_from_the_hub_runs_only_where_it_is_trusted_by_name_and_commit(mine, hub):
+    push(mine, REPO)
+    commit = hub.repositories["model", REPO].refs["main"]
+    assert "trust_code=True" in files(hub)["README.md"].decode() and "source/mine.py" in files(hub)
+    with pytest.raises(CodecError, match="runs its own source"):
+        Codec.from_pretrained(f"{REPO}@{commit}")
+    with pytest.raises(CodecError, match=f"trusted at one commit only; .* name it {REPO}@{commit}"):
+        Codec.from_pretrained(REPO, trust_code=True)
+    assert Codec.from_pretrained(f"{REPO}@{commit}", trust_code=True).fingerprint == mine.fingerprint
+
+
+def test_results_of_another_codec_or_of_a_part_of_the_test_split_are_refused(mine, saved, hub, tmp_path, results):
+    with pytest.raises(LaMoFCBenchError, match="none of them"):
+        push(mine, REPO, results=results)
+    arguments = ["--limit", "8", "--verify-samples", "0", "--results", str(tmp_path / "part")]
+    assert main(["run", "--scenarios", SCENARIO, "--codecs", "uniform:step=1", *arguments]) == 0
+    with pytest.raises(LaMoFCBenchError, match="only on parts of test splits"):
+        push(load_saved(saved), REPO, results=tmp_path / "part")
+
+
+def test_the_command_says_what_is_amiss_and_prints_the_commit(saved, hub, capsys):
+    command = ["push", str(saved), "--repo", REPO]
+    assert main([*command, "--dataset", f"org/features@{COMMIT}"]) == 1
+    assert "name their folder with --results" in capsys.readouterr().err
+    assert main(command) == 0
+    assert f"{hub.endpoint}/{REPO}/commit/" in capsys.readouterr().out
+
+
+def test_a_dataset_is_named_with_its_commit():
+    assert DatasetCommit.parse(f"org/features@{COMMIT}") == DatasetCommit("org/features", COMMIT)
+    with pytest.raises(LaMoFCBenchError, match="write org/name@<40 hex digits>"):
+        DatasetCommit.parse("org/features@main")
+
+
+def test_a_hub_that_refuses_is_one_line(saved, hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_nobody")
+    with pytest.raises(HubError) as caught:
+        push(load_saved(saved), REPO)
+    assert "\n" not in str(caught.value) and not Path(REPO).exists()
