@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import ClassVar, Protocol
 
 import yaml
 
 from lamofcbench.codecs import params as codec_params
+from lamofcbench.codecs.knowledge import Knowledge
+from lamofcbench.codecs.saving import SavableCodec
 from lamofcbench.features import tensor_bytes
 from lamofcbench.identity import identity_of
 from lamofcbench.user_files.modules import tree_of
-
-if TYPE_CHECKING:
-    from lamofcbench.codecs.base import Codec
 
 LICENCE = "apache-2.0"
 KNOWLEDGE = {
@@ -26,7 +25,17 @@ KNOWLEDGE = {
 """The classes of knowledge in words."""
 
 
-def codec_card(codec: Codec, repo: str, *, licence: str = LICENCE, sections: Sequence[str] = ()) -> str:
+class PresentableCodec(SavableCodec, Protocol):
+    """What a card needs of a codec; `lamofcbench.codecs.base.Codec` has it."""
+
+    lossless: ClassVar[bool]
+
+    @property
+    def trained_on(self) -> Knowledge:
+        """Its class of knowledge."""
+
+
+def codec_card(codec: PresentableCodec, repo: str, *, licence: str = LICENCE, sections: Sequence[str] = ()) -> str:
     """The text of ``README.md``.
 
     Args:
@@ -55,7 +64,7 @@ def codec_card(codec: Codec, repo: str, *, licence: str = LICENCE, sections: Seq
     return "\n\n".join(parts) + "\n"
 
 
-def _facts(codec: Codec) -> list[tuple[str, str]]:
+def _facts(codec: PresentableCodec) -> list[tuple[str, str]]:
     state_bytes = sum(len(tensor_bytes(tensor)) for tensor in codec.state.values())
     parameters = json.dumps(codec_params.to_plain(codec.params), ensure_ascii=False)
     return [
@@ -79,7 +88,7 @@ features = codec.decode(data)  # and back, here or anywhere else
 ```"""
 
 
-def _tensors(codec: Codec) -> list[tuple[str, ...]]:
+def _tensors(codec: PresentableCodec) -> list[tuple[str, ...]]:
     return [
         (f"`{spec.name}`", spec.role, " by ".join(map(_axis, spec.shape)) or "-", spec.dtype)
         for spec in codec.specs.tensors
