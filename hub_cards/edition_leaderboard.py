@@ -18,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from harness.report.editions import tracks
 from harness.report.findings import findings
 from harness.report.kind_findings import kind_findings
 from harness.report.origins import Origin, labels_of
@@ -67,7 +68,8 @@ def leaderboard(results: Path, before: Board | None = None) -> Board:
         "reference": summary.reference,
         "confidence": summary.confidence,
         "scenarios": {
-            part.scenario: {"version": part.version, "data_revision": part.data_revision} for part in summary.scenarios
+            part.scenario: {"version": part.version, "data_revision": part.data_revision}
+            for part in tracks(summary.scenarios)
         },
         "retained": {row.codec: _retained(summary, row.codec) for row in summary.overall},
         "runs": _runs(results, summary),
@@ -93,7 +95,10 @@ def leaderboard(results: Path, before: Board | None = None) -> Board:
     winners = [winner(board, scenario) for scenario in board["scenarios"]]
     return board | {
         "codecs": [row.model_dump() for row in rows],
-        "findings": [*findings(rows, winners, PERCENT), *kind_findings(summary.scenarios, _rates(board), PERCENT)],
+        "findings": [
+            *findings(rows, winners, PERCENT),
+            *kind_findings(tracks(summary.scenarios), _rates(board), PERCENT),
+        ],
     }
 
 
@@ -186,7 +191,7 @@ def _retained(summary: Summary, name: str) -> dict[str, Any]:
     """A codec's EBPFP@95 on each scenario."""
     return {
         scenario.scenario: retained.model_dump(include={"ebpfp", "bound"})
-        for scenario in summary.scenarios
+        for scenario in tracks(summary.scenarios)
         for codec in scenario.codecs
         for retained in codec.retained
         if codec.codec == name and retained.percent == PERCENT

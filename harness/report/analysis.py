@@ -132,6 +132,7 @@ def analyse_scenario(
         title=scenario.title if scenario else first.scenario,
         edition=scenario.edition if scenario else "user",
         mirrors=scenario.mirrors if scenario else None,
+        variant_of=scenario.variant_of if scenario else None,
         features=kind_of(scenario.specs) if scenario else None,
         metric=first.metric,
         direction=first.direction,

@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.report.analysis import FindSpectra, analyse_scenario
 from harness.report.collect import read_results
 from harness.report.contexts import comparable
-from harness.report.editions import by_edition
+from harness.report.editions import by_edition, tracks
 from harness.report.findings import findings, winner
 from harness.report.kind_findings import kind_findings, rates_of
 from harness.report.origins import Origin, is_ours, labelled, labels_of, origin_of
@@ -91,8 +91,10 @@ def _findings(summary: Summary) -> list[str]:
         line if len(parts) == 1 else f"{edition} edition: {line}"
         for edition, part in parts.items()
         for line in (
-            *findings(part.overall, [winner(scenario) for scenario in part.scenarios], part.ranking_percent),
-            *kind_findings(part.scenarios, rates_of(part.scenarios, part.ranking_percent), part.ranking_percent),
+            *findings(part.overall, [winner(scenario) for scenario in tracks(part.scenarios)], part.ranking_percent),
+            *kind_findings(
+                tracks(part.scenarios), rates_of(tracks(part.scenarios), part.ranking_percent), part.ranking_percent
+            ),
         )
     ]
 

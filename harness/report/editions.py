@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from harness.report.summary import Summary
+from collections.abc import Sequence
+
+from harness.report.summary import ScenarioSummary, Summary
 
 
 def by_edition(summary: Summary) -> dict[str, Summary]:
@@ -16,3 +18,8 @@ def by_edition(summary: Summary) -> dict[str, Summary]:
         )
         for edition in dict.fromkeys(scenario.edition for scenario in summary.scenarios)
     }
+
+
+def tracks(scenarios: Sequence[ScenarioSummary]) -> list[ScenarioSummary]:
+    """Those that means run over: all but variants, which have results of their own; variants where they are alone."""
+    return [scenario for scenario in scenarios if scenario.variant_of is None] or list(scenarios)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from harness.report.analysis import CodecDraws, ScenarioAnalysis
+from harness.report.editions import tracks
 from harness.report.fronts import log_speed, on_front
 from harness.report.ranks import ranks
 from harness.report.scored import Draws, estimate
@@ -24,10 +25,12 @@ from lamofcbench.codecs.knowledge import most
 
 
 def overall_rows(analyses: Sequence[ScenarioAnalysis], ranking_percent: int) -> list[OverallRow]:
-    """A row for each edition's codecs but anchor and floor; the best first, those without a figure last."""
+    """A row for each edition's codecs on its tracks, without anchor and floor; best first, those without a figure last."""
     rows = []
     for edition in dict.fromkeys(analysis.summary.edition for analysis in analyses):
-        own = [analysis for analysis in analyses if analysis.summary.edition == edition]
+        among = [analysis for analysis in analyses if analysis.summary.edition == edition]
+        counted = {scenario.scenario for scenario in tracks([analysis.summary for analysis in among])}
+        own = [analysis for analysis in among if analysis.summary.scenario in counted]
         names = {codec.codec for part in own for codec in part.summary.codecs if codec.role == "codec"}
         rows += ranked([_row(name, own) for name in sorted(names)], ranking_percent)
     return rows

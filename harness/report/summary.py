@@ -256,6 +256,9 @@ class ScenarioSummary(_Strict):
     title: str
     edition: str = Field(description="'user' too where the declaration is not known here")
     mirrors: str | None = Field(description="the full scenario that a mini one stands for")
+    variant_of: str | None = Field(
+        default=None, description="the scenario that this one is a variant of, split elsewhere; it is in no mean"
+    )
     features: Kind | None = Field(
         default=None, description="the kind of features; null where the declaration is not known here"
     )

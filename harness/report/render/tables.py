@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from harness.report import text
-from harness.report.editions import by_edition
+from harness.report.editions import by_edition, tracks
 from harness.report.summary import (
     FAITHFUL_ERROR,
     FAITHFUL_NATS,
@@ -241,15 +241,17 @@ def overall_table(summary: Summary) -> Table:
 
 def _over_some(value: Estimate, scenarios: int, summary: Summary) -> Cell:
     """A mean over so many scenarios, which says so where they are not all."""
-    some = scenarios < len(summary.scenarios) and value.value is not None
-    return Cell(text.estimate(value) + (f" ({scenarios} of {len(summary.scenarios)})" if some else ""), value.value)
+    count = len(tracks(summary.scenarios))
+    some = scenarios < count and value.value is not None
+    return Cell(text.estimate(value) + (f" ({scenarios} of {count})" if some else ""), value.value)
 
 
 def _overall_bd_rate(record: OverallBDRate, row: OverallRow, summary: Summary) -> Cell:
     if row.codec == summary.reference:
         return Cell("reference", 0.0)
-    some = 0 < record.scenarios < len(summary.scenarios)
-    mark = f" ({record.scenarios} of {len(summary.scenarios)})" if some else ""
+    count = len(tracks(summary.scenarios))
+    some = 0 < record.scenarios < count
+    mark = f" ({record.scenarios} of {count})" if some else ""
     return Cell(text.rate_change(record.percent) + mark, record.percent.value)
 
 

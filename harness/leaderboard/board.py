@@ -1,0 +1,117 @@
+"""What the leaderboard shows: the schema of its JSON export, from which the page is drawn too.
+
+Keys are written in the order of the fields. Figures are the report's own (`harness.report.summary`), rounded for a
+reader; curves are lists, because a page for a hundred codecs must stay small.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from harness.statistics.curves import Bound
+from lamofcbench.codecs.knowledge import Knowledge
+from lamofcbench.scenarios.kinds import Kind
+
+FORMAT_VERSION: Literal[1] = 1
+DIGITS = 4
+"""Significant digits of a figure."""
+
+Level = Literal["verified", "consistent", "not verified"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Rate(_Strict):
+    """EBPFP@p, or a mean of them; lower is better, 32 is uncoded."""
+
+    value: float
+    low: float | None = Field(default=None, description="lower end of the 95 % interval")
+    high: float | None = Field(default=None, description="upper end of the interval")
+    bound: Bound | None = Field(
+        default=None, description="'at most': even the lowest rate point keeps p %; 'never': none does, counted as 32"
+    )
+
+
+class CurvePoint(_Strict):
+    """One rate point."""
+
+    label: str = Field(description="the parameters in which the codec's points differ")
+    ebpfp: float
+    score: float
+    retention: float | None = Field(description="(score - floor) / (anchor - floor)")
+
+
+class Row(_Strict):
+    """One codec on the scenarios of one edition."""
+
+    codec: str = Field(description="as it is shown, unique in its edition")
+    name: str = Field(description="the codec's own")
+    organisation: str = ""
+    link: str | None = Field(default=None, description="where its code is; https only")
+    commit: str | None = Field(default=None, description="of that code, 40 hex digits")
+    licence: str = ""
+    submission: str = Field(default="", description="its name; empty for a results folder")
+    level: Level
+    checked_on: str = Field(default="", description="the day of its verdict")
+    trained_on: Knowledge
+    state_bytes: int = Field(description="the largest of its points; in no rate")
+    encode_mb_per_s: float | None
+    decode_mb_per_s: float | None
+    overall: Rate | None = Field(description="geometric mean over all scenarios of the edition; null where one lacks")
+    categories: dict[str, Rate] = Field(description="the same over a category's, where it has them all")
+    kinds: dict[str, Rate] = Field(description="the same over those of a kind of features")
+    scenarios: dict[str, Rate] = Field(description="EBPFP@p of each")
+    curves: dict[str, list[CurvePoint]] = Field(description="by scenario, in the order of rising rate")
+    rank: int | None = Field(default=None, description="among all codecs; null where a scenario lacks")
+    class_rank: int | None = Field(default=None, description="the same among those of its class of knowledge")
+
+
+class BoardScenario(_Strict):
+    """One scenario of an edition."""
+
+    id: str
+    title: str
+    category: str
+    features: Kind | None
+    metric: str
+    direction: Literal["up", "down"]
+    samples: int
+    version: int
+    data_revision: str
+    anchor: float = Field(description="score with uncoded features")
+    floor: float = Field(description="score with the calibration mean")
+
+
+class Edition(_Strict):
+    """The scenarios that are ranked together, and the codecs on them."""
+
+    name: str
+    percent: int = Field(description="by which EBPFP@p its codecs are ranked")
+    scenarios: list[BoardScenario]
+    rows: list[Row] = Field(description="best first; those that lack scenarios last")
+
+
+class Refused(_Strict):
+    """A submission that is not shown."""
+
+    submission: str
+    reason: str
+
+
+class Board(_Strict):
+    """All that the leaderboard says."""
+
+    format_version: Literal[1] = FORMAT_VERSION
+    lamofcbench_version: str
+    protocol_version: int
+    source: str = Field(description="what it was made of, as the user named it")
+    editions: list[Edition]
+    refused: list[Refused]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, without what is empty."""
+        return self.model_dump(mode="json", exclude_defaults=True) | {"format_version": self.format_version}
