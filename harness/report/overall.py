@@ -25,7 +25,7 @@ from lamofcbench.codecs.knowledge import most
 
 
 def overall_rows(analyses: Sequence[ScenarioAnalysis], ranking_percent: int) -> list[OverallRow]:
-    """A row for each edition's codecs on its tracks, without anchor and floor; best first, those without a figure last."""
+    """A row for each codec of an edition on its tracks, the best first; those without a figure last."""
     rows = []
     for edition in dict.fromkeys(analysis.summary.edition for analysis in analyses):
         among = [analysis for analysis in analyses if analysis.summary.edition == edition]
