@@ -29,12 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-bound", action="store_true", help="leave out the Gaussian bound, which reads calibration data"
     )
     _common.add_data_argument(parser)
+    parser.add_argument("--full", action="store_true", help="every table and rate point, for a wide terminal")
     parser.add_argument("--quiet", action="store_true", help="no tables, only the paths")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Runs the command; prints the tables, then the bare paths of markdown, figure and page."""
-    from harness.report import terminal_table, write_report
+    """Runs the command; prints what it found, then the bare paths of markdown, figure and page."""
+    from harness.report import terminal_brief, terminal_table, write_report
     from harness.running.selection import select_scenarios
     from lamofcbench.errors import LaMoFCBenchError
 
@@ -51,6 +52,6 @@ def run(args: argparse.Namespace) -> None:
         data=args.data,
     )
     if not args.quiet:
-        terminal_table(paths.summary)
+        (terminal_table if args.full else terminal_brief)(paths.summary)
     for path in (paths.markdown, paths.overview, paths.page):
         print(path, flush=True)

@@ -16,11 +16,17 @@ from typing import TYPE_CHECKING
 from lamofcbench.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from harness.report.render.terminal import terminal_table
+    from harness.report.render.terminal import terminal_brief, terminal_table
     from harness.report.write import ReportPaths, write_report
 
-__all__ = ["ReportPaths", "terminal_table", "write_report"]
+__all__ = ["ReportPaths", "terminal_brief", "terminal_table", "write_report"]
 
 __getattr__, __dir__ = lazy_exports(
-    __name__, {"ReportPaths": "write", "terminal_table": "render.terminal", "write_report": "write"}
+    __name__,
+    {
+        "ReportPaths": "write",
+        "terminal_brief": "render.terminal",
+        "terminal_table": "render.terminal",
+        "write_report": "write",
+    },
 )

@@ -38,7 +38,17 @@ def _compression(overall: Sequence[OverallRow], percent: str, count: int) -> str
     sign = "at least " if best.at_least[percent] else ""
     where = "" if count == 1 else f" over {count} scenarios (geometric mean)"
     size = text.times(best.compression[percent])
-    return f"{text.shown(best.codec)} compresses most: {sign}{size} at {percent} % of the score{where}."
+    lead = _lead(overall, percent)
+    return f"{text.shown(best.codec)} compresses most: {sign}{size} at {percent} % of the score{where}{lead}."
+
+
+def _lead(overall: Sequence[OverallRow], percent: str) -> str:
+    """By how much the first is ahead of the second."""
+    rows = [row for row in overall if row.compression[percent].value is not None]
+    if len(rows) < 2:
+        return ""
+    first, second = (row.compression[percent].value or 0.0 for row in rows[:2])
+    return f", {text.number(first / second)} times as much as the next, {text.shown(rows[1].codec)}"
 
 
 def _classes(overall: Sequence[OverallRow], percent: str) -> str:
@@ -69,12 +79,15 @@ def _bound(overall: Sequence[OverallRow]) -> str:
     if not complete:
         return ""
     best = min(complete, key=_gap)
-    where = "below" if _gap(best) < 0 else "above"
-    bits = text.number(abs(_gap(best)))
+    joint = "" if best.joint_bound_gap is None else f", and {_distance(best.joint_bound_gap)} the joint one"
     return (
-        f"Closest to the Gaussian bound is {text.shown(best.codec)}: {bits} bits a feature point {where} it at "
-        f"NMSE {GAP_NMSES[0]:g}."
+        f"Closest to the Gaussian bound of tensors one by one is {text.shown(best.codec)}: {_distance(_gap(best))} it "
+        f"at NMSE {GAP_NMSES[0]:g}{joint}."
     )
+
+
+def _distance(gap: float) -> str:
+    return f"{text.number(abs(gap))} bits a feature point {'below' if gap < 0 else 'above'}"
 
 
 def _gap(row: OverallRow) -> float:

@@ -216,6 +216,18 @@ def lines(answer: Answer, question: Question) -> list[tuple[str, str, list[str]]
     return rows
 
 
+def over_link(answer: Answer, question: Question) -> str:
+    """What to take for the link, in a sentence."""
+    link = f"{question.link_mbit_per_s:g} Mbit/s"
+    kept = f"{question.keep_percent:g} % of the task"
+    uncoded = text.duration(answer.uncoded_seconds)
+    if answer.soonest is None:
+        return f"Over {link} no point that keeps {kept} everywhere arrives sooner than uncoded features ({uncoded})."
+    point = answer.soonest
+    faster = "" if point.speedup is None else f", {text.number(point.speedup)} times sooner than uncoded ({uncoded})"
+    return f"Over {link} take {text.shown(point.codec)}: it keeps {kept} and arrives first{faster}."
+
+
 def reasons(point: OperatingPoint, answer: Answer, question: Question) -> list[str]:
     """What speaks for an operating point, in figures."""
     found = [

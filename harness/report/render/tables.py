@@ -153,7 +153,7 @@ def _transfer_table(matrix: Sequence[Transfer]) -> Table:
         [
             name_cell(source),
             *(
-                Cell(text.reached_rate(kept), kept.ebpfp.value, source == name)
+                Cell(text.reached_rate(kept) + (" (own)" if source == name else ""), kept.ebpfp.value)
                 if (kept := known.get((source, name))) is not None
                 else Cell(text.NOTHING)
                 for name in coded
@@ -161,7 +161,7 @@ def _transfer_table(matrix: Sequence[Transfer]) -> Table:
         ]
         for source in sources
     ]
-    notes = ["EBPFP of scenarios in columns, of the codec fitted on those in rows; bold where both are the same."]
+    notes = ["EBPFP of scenarios in columns, of the codec fitted on those in rows."]
     rates = [kept.ebpfp.value for (source, name), kept in known.items() if source != name]
     means = [rate for rate in rates if rate is not None]
     if means and len(means) == len(rates):
@@ -212,9 +212,9 @@ def overall_table(summary: Summary) -> Table:
             rank_cell(row.rank),
             name_cell(row.codec, strong=row.rank == 1),
             Cell(row.trained_on or text.NOTHING),
-            rank_cell(row.class_rank, strong=row.class_rank == 1),
+            rank_cell(row.class_rank),
         ]
-        cells.append(Cell(sign + text.times(compression), compression.value, True, hint))
+        cells.append(Cell(sign + text.times(compression), compression.value, row.rank == 1, hint))
         for p in map(str, RETAINED_PERCENTS):
             sign = "≤ " if row.at_least[p] and row.ebpfp[p].value is not None else ""
             cells.append(Cell(sign + text.estimate(row.ebpfp[p]), row.ebpfp[p].value, hint=hint))
@@ -230,7 +230,8 @@ def overall_table(summary: Summary) -> Table:
         rows.append([*cells, estimate_cell(row.encode_mb_per_s), estimate_cell(row.decode_mb_per_s)])
     notes = [
         *unverified_notes(row.codec for row in summary.overall if not row.verified_samples),
-        f"Ranked by the compression at {percent} % of the score. Brackets hold intervals; (n of m) counts scenarios.",
+        f"Ranked by the compression at {percent} % of the score; bold: the first. Brackets hold intervals; (n of m) "
+        "counts scenarios.",
     ]
     incomplete = [row for row in summary.overall if row.missing]
     if incomplete:
@@ -281,7 +282,7 @@ def matrix_table(summary: Summary) -> Table:
         rows.append([*cells, Cell(str(wins), wins)])
     percents = sorted({s.ranking_percent for s in scenarios})
     shown = " or ".join(f"@{percent}" for percent in percents)
-    return Table("Who wins where", columns, rows, [f"EBPFP{shown}: lower is better. Bold: the lowest of its scenario."])
+    return Table("Who wins where", columns, rows, [f"EBPFP{shown}: lower is better. Bold: the first of its scenario."])
 
 
 def _ranking(codec: CodecSummary, scenario: ScenarioSummary) -> float | None:
@@ -298,7 +299,7 @@ def headline_table(summary: Summary, scenario: ScenarioSummary | None = None) ->
         *([] if scenario else [SCENARIO_COLUMN]),
         CODEC_COLUMN,
         KNOWLEDGE_COLUMN,
-        Column("rank", "by the EBPFP@p in bold"),
+        Column("rank", f"by EBPFP@95 with fewer than {RANKING_SAMPLES} samples, by EBPFP@99 from there on"),
         CLASS_RANK_COLUMN,
         *(Column(f"EBPFP@{percent}", _EBPFP_HINT.format(percent)) for percent in RETAINED_PERCENTS),
         *map(_FAITHFUL.__getitem__, kinds),
@@ -347,10 +348,14 @@ def _headline(
     cells = [
         Cell(codec.trained_on),
         rank_cell(codec.rank),
-        rank_cell(codec.class_rank, strong=codec.class_rank == 1),
+        rank_cell(codec.class_rank),
     ]
     cells += [
-        Cell(text.reached_rate(retained), retained.ebpfp.value, retained.percent == scenario.ranking_percent)
+        Cell(
+            text.reached_rate(retained),
+            retained.ebpfp.value,
+            codec.rank == 1 and retained.percent == scenario.ranking_percent,
+        )
         for retained in codec.retained
     ]
     for rate in (_faithful(codec, kind) for kind in kinds):
@@ -367,9 +372,9 @@ def _headline(
 
 def _headline_notes(summary: Summary) -> list[str]:
     notes = [
-        f"EBPFP: lower is better; bold ranks, which is @95 with fewer than {RANKING_SAMPLES} samples and @99 from "
-        "there on. ≤: even the lowest rate point keeps that share of the score. never: no rate point does, which "
-        "counts as 32."
+        f"EBPFP: lower is better; @95 ranks with fewer than {RANKING_SAMPLES} samples and @99 from there on. Bold: the "
+        "first. ≤: even the lowest rate point keeps that share of the score. never: no rate point does, which counts "
+        "as 32."
     ]
     if summary.reference:
         bound = f"{100 * text.LOW_OVERLAP:.0f} %"

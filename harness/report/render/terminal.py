@@ -11,6 +11,7 @@ from harness.report import recommend, text
 from harness.report.comparison import Comparison
 from harness.report.recommend import Answer, Question
 from harness.report.render import comparison_tables, detail_tables, tables
+from harness.report.render.brief_tables import brief_tables
 from harness.report.summary import Summary
 
 if TYPE_CHECKING:
@@ -24,16 +25,18 @@ PIPE_WIDTH = 200
 BRIEF_BELOW = 140
 """A narrower terminal gets fewer columns, and figures without their intervals."""
 
+BRIEF_WIDTH = 80
+"""What the brief report fits, terminal or pipe."""
+
 MAX_NAME_WIDTH = 32
 
-_DROPPED = ("BPFP", "NMSE", "front", "verified")
+_DROPPED = ("BPFP", "MSE", "BD-rate, MSE", "front", "verified")
 _DROPPED_BRIEF = (
     *_DROPPED,
     *(
-        "MSE",
+        "NMSE",
         "KL, nats",
         "response error",
-        "BD-rate, MSE",
         "bits above joint bound",
         "above bound",
         "above joint bound",
@@ -41,6 +44,37 @@ _DROPPED_BRIEF = (
     ),
     *("trained on", "in class"),
 )
+
+
+def terminal_brief(summary: Summary, file: IO[str] | None = None) -> None:
+    """Prints what a report says in 80 columns: who wins, the findings, what to take for a link, one compact table.
+
+    Args:
+        summary: what to show.
+        file: stdout where absent.
+    """
+    console = _console(file)
+    console.width = min(console.width, BRIEF_WIDTH)
+    for warning in summary.warnings:
+        console.print(_text(console, f"warning: {text.shown(warning, text.MAX_LINE)}", "yellow"))
+    for finding in summary.findings:
+        _bullet(console, finding)
+    answers = recommend.recommend(summary, Question())
+    if answers:
+        _bullet(console, recommend.over_link(answers[0], Question()))
+    console.print()
+    for table in brief_tables(summary):
+        console.print(_rich(console, table, drop=(), brief=True, title=table.title))
+        for note in table.notes:
+            console.print(_text(console, note, "dim"))
+
+
+def _bullet(console: Console, sentence: str) -> None:
+    """A sentence behind a dash; what does not fit on the line stands below it."""
+    import textwrap
+
+    wrapped = textwrap.wrap(sentence, console.width - 2, break_long_words=False, break_on_hyphens=False)
+    console.print(_text(console, "- " + "\n  ".join(wrapped)))
 
 
 def terminal_table(summary: Summary, file: IO[str] | None = None, *, points: bool = True) -> None:

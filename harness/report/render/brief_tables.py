@@ -1,0 +1,66 @@
+"""One compact table an edition, narrow enough for 80 columns: rates, speeds and what each codec has learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.report import text
+from harness.report.editions import by_edition, tracks
+from harness.report.render.tables import Cell, Column, Table
+from harness.report.summary import CodecSummary, Estimate, OverallRow, ScenarioSummary, Summary
+
+MAX_NAME = 24
+_COLUMNS = ("codec", "trained on", "", "smaller", "encode MB/s", "decode MB/s")
+
+
+def brief_tables(summary: Summary) -> list[Table]:
+    """A table an edition: of its one scenario, or of the means over several."""
+    parts = by_edition(summary)
+    return [_table(edition if len(parts) > 1 else "", part) for edition, part in parts.items()]
+
+
+def _table(edition: str, summary: Summary) -> Table:
+    counted = tracks(summary.scenarios)
+    percent = min(scenario.ranking_percent for scenario in counted)
+    rows = list(_of_one(counted[0], percent) if len(counted) == 1 else _of_several(summary, percent))
+    where = text.shown(counted[0].scenario) if len(counted) == 1 else f"{len(counted)} scenarios, geometric means"
+    columns = [Column(name or f"EBPFP@{percent}", numeric=number > 1) for number, name in enumerate(_COLUMNS)]
+    notes = [
+        f"EBPFP@{percent}: bits a feature point, where 32 is uncoded, at which {percent} % of the score is kept; "
+        "lower is better. Bold: the first."
+    ]
+    if any(cell[2].text == text.NOTHING for cell in rows):
+        notes.append("A dash: no figure for every scenario.")
+    return Table(f"{edition} edition, {where}".removeprefix(" edition, "), columns, rows, notes)
+
+
+def _of_one(scenario: ScenarioSummary, percent: int) -> Iterator[list[Cell]]:
+    for codec in scenario.codecs:
+        if codec.role == "codec":
+            rate = next(part for part in codec.retained if part.percent == percent)
+            shown = text.reached_rate(rate).partition(" [")[0]
+            yield _row(codec, shown, rate.ebpfp.value, rate.compression)
+
+
+def _of_several(summary: Summary, percent: int) -> Iterator[list[Cell]]:
+    key = str(percent)
+    for row in summary.overall:
+        sign = "≤ " if row.at_least[key] and row.ebpfp[key].value is not None else ""
+        yield _row(row, sign + text.number(row.ebpfp[key].value), row.ebpfp[key].value, row.compression[key].value)
+
+
+def _row(row: CodecSummary | OverallRow, rate: str, value: float | None, compression: float | None) -> list[Cell]:
+    first = row.rank == 1
+    smaller = text.NOTHING if compression is None else f"{text.number(compression)} {text.TIMES}"
+    return [
+        Cell(text.shown(row.codec, MAX_NAME), row.codec, first),
+        Cell(row.trained_on or text.NOTHING),
+        Cell(rate, value, first),
+        Cell(smaller, compression),
+        _speed(row.encode_mb_per_s),
+        _speed(row.decode_mb_per_s),
+    ]
+
+
+def _speed(estimate: Estimate) -> Cell:
+    return Cell(text.number(estimate.value), estimate.value)

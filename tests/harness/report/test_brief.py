@@ -1,0 +1,60 @@
+"""The report in the terminal fits 80 columns and begins with who wins and by how much."""
+
+import io
+
+import pytest
+from synthetic_results import Writer
+
+from harness.report import terminal_brief
+from harness.report.compile import compile_summary
+
+LONG = "a-codec-whose-name-alone-would-take-half-of-any-terminal-there-is"
+
+
+def brief(summary):
+    shown = io.StringIO()
+    terminal_brief(summary, shown)
+    return shown.getvalue()
+
+
+@pytest.fixture(scope="module")
+def summary(tmp_path_factory):
+    root = tmp_path_factory.mktemp("brief")
+    for scenario in ("mini-cvu-digits", "mini-clu-facts"):
+        writer = Writer(root, scenario=scenario, samples=30, test_samples=30)
+        writer.anchor_and_floor()
+        writer.write("best", ebpfp=1.0, score=0.98, trained_on="calibration")
+        writer.write(LONG, ebpfp=4.0, score=0.98)
+    writer.write("elsewhere", ebpfp=2.0, score=0.98)
+    return compile_summary(root, resamples=20, bound=False)
+
+
+def test_no_line_is_longer_than_80_columns(summary):
+    assert max(map(len, brief(summary).splitlines())) <= 80
+
+
+def test_it_begins_with_who_wins_and_by_how_much(summary):
+    first = brief(summary).partition("\n- ")[0].replace("\n ", "")
+    assert first.startswith("- best compresses most: at least 32.0 ") and "4.00 times as much as the next" in first
+
+
+def test_it_says_what_to_take_for_a_link(summary):
+    words = " ".join(brief(summary).split())
+    assert "Over 10 Mbit/s take best: it keeps 95 % of the task and arrives first" in words
+
+
+def test_one_table_has_every_codec_and_a_dash_for_what_lacks_a_scenario(summary):
+    lines = brief(summary).splitlines()
+    rows = {line.split()[0]: line for line in lines if line.startswith((" best", " a-codec", " elsewhere"))}
+    assert len(rows) == 3 and "1.00" in rows["best"]
+    assert rows["elsewhere"].split()[2] == "\N{EN DASH}"
+    assert "A dash: no figure for every scenario." in lines
+
+
+def test_one_scenario_is_told_by_its_name_and_its_bounds(tmp_path):
+    writer = Writer(tmp_path, scenario="mini-cvu-digits", samples=30, test_samples=30)
+    writer.anchor_and_floor()
+    writer.write("held", ebpfp=1.0, score=0.98)
+    writer.write("lost", ebpfp=1.0, score=0.2)
+    shown = brief(compile_summary(tmp_path, resamples=0, bound=False))
+    assert "mini-cvu-digits" in shown and "\N{LESS-THAN OR EQUAL TO} 1.00" in shown and "never" in shown
