@@ -18,6 +18,7 @@ from harness.report.faithful import faithful_rate
 from harness.report.fronts import with_fronts
 from harness.report.origins import role_of
 from harness.report.points import median_speeds, rate_point, speeds_of
+from harness.report.prompts import prompt_bytes
 from harness.report.ranks import ranks
 from harness.report.run_facts import shared_facts
 from harness.report.scored import Draws, Scored, estimate, score, set_retention
@@ -141,6 +142,7 @@ def analyse_scenario(
         ranking_percent=ranking_percent,
         elements_per_sample=first.rate.elements / first.samples,
         raw_bytes_per_sample=raw_bytes,
+        prompt_bytes_per_sample=prompt_bytes(scenario, first.rate.elements / first.samples),
         given_bytes_per_sample=first.given_bytes / first.samples,
         anchor=_score_of(codecs, "anchor"),
         floor=_score_of(codecs, "floor"),

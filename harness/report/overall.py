@@ -95,6 +95,7 @@ def _row(name: str, analyses: Sequence[ScenarioAnalysis]) -> OverallRow:
         name=found[0].name,
         identity=found[0].identity,
         trained_on=most(codec.trained_on for codec in found),
+        state_bytes=max(codec.state_bytes for codec in found),
         missing=missing,
         ebpfp=ebpfp,
         compression=compression,

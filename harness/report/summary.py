@@ -269,6 +269,9 @@ class ScenarioSummary(_Strict):
     ranking_percent: int = Field(description="which EBPFP@p ranks codecs here")
     elements_per_sample: float = Field(description="feature points, mean over samples")
     raw_bytes_per_sample: float = Field(description="uncoded in the stored dtypes, mean over samples")
+    prompt_bytes_per_sample: float | None = Field(
+        default=None, description="of the prompt as token ids of 2 bytes, mean; null where the input is no text"
+    )
     given_bytes_per_sample: float = Field(description="what the tail is handed besides, uncoded and in no rate; mean")
     anchor: Estimate = Field(description="score with uncoded features")
     floor: Estimate = Field(description="score with the calibration mean")
@@ -309,6 +312,9 @@ class OverallRow(_Strict):
     )
     rank: int | None = Field(default=None, description="among all codecs of the edition; null for no mean")
     class_rank: int | None = Field(default=None, description="the same among the codecs of its class")
+    state_bytes: int | None = Field(
+        default=None, description="learned parameters, the largest of its scenarios; null in older leaderboards"
+    )
     missing: list[str] = Field(description="scenarios without a figure; the means are null unless this is empty")
     ebpfp: dict[str, Estimate] = Field(description="by percent: geometric mean of EBPFP@p")
     compression: dict[str, Estimate] = Field(description="by percent: geometric mean of 32 / EBPFP@p")

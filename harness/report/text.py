@@ -163,3 +163,13 @@ def duration(seconds: float | None) -> str:
 def size(bytes_: float) -> str:
     """Bytes with thousands separators, one decimal below a thousand."""
     return f"{bytes_:,.0f}" if bytes_ >= 1000 else f"{bytes_:.1f}".removesuffix(".0")
+
+
+def megabytes(bytes_: float) -> str:
+    """A size in 10^6 bytes.
+
+    Example:
+        >>> megabytes(10_812_000), megabytes(0)
+        ('10.8 MB', '0')
+    """
+    return f"{number(bytes_ / 1e6)} MB" if bytes_ else "0"

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from harness.report import text
 from harness.report.deployment import REQUIRED_RETENTION
 from harness.report.summary import (
+    FAITHFUL_ERROR,
+    FAITHFUL_NATS,
     BoundRecord,
     CodecSummary,
     Estimate,
@@ -83,6 +85,14 @@ class Level:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """A vertical line at a rate that is no codec's."""
+
+    x: float
+    label: str
+
+
+@dataclass(frozen=True)
 class Limit:
     """A curve that is no codec's.
 
@@ -101,6 +111,8 @@ class Panel:
     """One plot.
 
     Attributes:
+        references: rates to compare with.
+        named: each mark bears its codec's name, where there is room.
         bytes_per_rate: bytes a sample for each unit of the x axis, for a second scale; None where x is no rate.
         empty: what to say instead, where there is nothing to show.
     """
@@ -111,6 +123,8 @@ class Panel:
     series: Sequence[Series] = field(default=())
     levels: Sequence[Level] = field(default=())
     limits: Sequence[Limit] = field(default=())
+    references: Sequence[Reference] = field(default=())
+    named: bool = False
     bytes_per_rate: float | None = None
     empty: str = ""
 
@@ -137,7 +151,67 @@ def score_panel(scenario: ScenarioSummary) -> Panel:
     values = [end for part in series for m in part.marks for end in (m.y, m.low, m.high) if end is not None]
     arrow = "higher is better" if up else "lower is better"
     axis = linear_axis(f"{text.metric_name(scenario.metric)} ({arrow})", [*values, *(level.y for level in levels)])
-    return Panel("Score over rate", rate_axis(scenario), axis, series, levels, (), _bytes_per_rate(scenario))
+    return Panel(
+        "Score over rate",
+        rate_axis(scenario),
+        axis,
+        series,
+        levels,
+        references=_references(scenario),
+        bytes_per_rate=_bytes_per_rate(scenario),
+    )
+
+
+def fidelity_panel(scenario: ScenarioSummary) -> Panel | None:
+    """How far responses are from those to uncoded features, over rate; None where no model shows any."""
+    codecs = [(codec, _responses(codec)) for codec in _codecs(scenario)]
+    values = [figure.value for _, found in codecs for _, _, figure in found if figure.value]
+    if not values:
+        return None
+    of_logits = any(point.divergence_nats.value is not None for codec in _codecs(scenario) for point in codec.points)
+    name, faithful = ("KL, nats", FAITHFUL_NATS) if of_logits else ("response error", FAITHFUL_ERROR)
+    series = [
+        Series(
+            codec.codec,
+            [
+                Mark(rate, figure.value, _described(codec, point), figure.low or None, figure.high)
+                for point, rate, figure in found
+                if figure.value  # responses that are the same to the last bit have no place on a logarithmic axis
+            ],
+        )
+        for codec, found in codecs
+    ]
+    levels = [Level(faithful, f"faithful: {faithful:g}", True, True)]
+    y = log_axis(f"{name} (lower is better)", [*values, faithful])
+    x = rate_axis(scenario)
+    return Panel(
+        "Fidelity over rate", x, y, series, levels, references=_references(scenario),
+        bytes_per_rate=_bytes_per_rate(scenario),
+    )  # fmt: skip
+
+
+def _responses(codec: CodecSummary) -> list[tuple[RatePoint, float, Estimate]]:
+    """The points that have a rate and a distance of responses, with both."""
+    found = []
+    for point in codec.points:
+        figure = point.divergence_nats if point.divergence_nats.value is not None else point.response_error
+        if point.ebpfp is not None and figure.value is not None:
+            found.append((point, point.ebpfp, figure))
+    return found
+
+
+def _references(scenario: ScenarioSummary) -> list[Reference]:
+    """The prompt itself, where the input is text."""
+    rate = _prompt_rate(scenario)
+    if rate is None or scenario.prompt_bytes_per_sample is None:
+        return []
+    return [Reference(rate, f"the prompt, {text.size(scenario.prompt_bytes_per_sample)} B")]
+
+
+def _prompt_rate(scenario: ScenarioSummary) -> float | None:
+    if scenario.prompt_bytes_per_sample is None or not scenario.raw_bytes_per_sample:
+        return None
+    return UNCODED_EBPFP * scenario.prompt_bytes_per_sample / scenario.raw_bytes_per_sample
 
 
 def error_panel(scenario: ScenarioSummary, measure: str = "nmse") -> Panel:
@@ -160,7 +234,7 @@ def error_panel(scenario: ScenarioSummary, measure: str = "nmse") -> Panel:
     limits = _limits(scenario.bound, measure, x.low, min(values))
     values += [error for limit in limits for error in limit.ys]
     y = log_axis(f"{name} (lower is better)", [*values, *(level.y for level in levels)])
-    return Panel(f"{name} over rate", x, y, series, levels, limits, _bytes_per_rate(scenario))
+    return Panel(f"{name} over rate", x, y, series, levels, limits, bytes_per_rate=_bytes_per_rate(scenario))
 
 
 def _limits(bound: BoundRecord | None, measure: str, lowest_rate: float, lowest_error: float) -> list[Limit]:
@@ -224,7 +298,7 @@ def overall_panel(summary: Summary, stage: str) -> Panel:
     x = log_axis(f"compression at {percent} % of the score (higher is better)", [m.x for m in marks] or [1.0, 10.0])
     y = log_axis(f"{stage} MB/s (higher is better)", [m.y for m in marks] or [1.0, 10.0])
     empty = "" if marks else "no codec has figures for every scenario"
-    return Panel(f"Compression and {stage} speed", x, y, series, empty=empty)
+    return Panel(f"Compression and {stage} speed", x, y, series, named=True, empty=empty)
 
 
 def _codecs(scenario: ScenarioSummary) -> list[CodecSummary]:
@@ -262,6 +336,7 @@ def _described(codec: CodecSummary, point: RatePoint) -> str:
 def rate_axis(scenario: ScenarioSummary) -> Axis:
     """EBPFP in octaves down from 32, which is uncoded."""
     rates = [p.ebpfp for codec in _codecs(scenario) for p in codec.points if p.ebpfp is not None]
+    rates += [rate] if (rate := _prompt_rate(scenario)) is not None else []
     low = min([*rates, UNCODED_EBPFP / 2]) * 2**-MARGIN_OCTAVES
     high = max([*rates, UNCODED_EBPFP]) * 2**MARGIN_OCTAVES
     octaves = range(math.floor(math.log2(high)), math.ceil(math.log2(low)) - 1, -1)

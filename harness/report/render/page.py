@@ -79,7 +79,13 @@ def _editions(summary: Summary, styles: Mapping[str, Style]) -> list[dict[str, A
 
 def _section(number: int, summary: Summary, scenario: ScenarioSummary, styles: Mapping[str, Style]) -> dict[str, Any]:
     """What the template needs of one scenario."""
-    panels = [figures.score_panel(scenario), figures.error_panel(scenario), figures.speed_panel(scenario)]
+    drawn = (
+        figures.score_panel(scenario),
+        figures.fidelity_panel(scenario),
+        figures.error_panel(scenario),
+        figures.speed_panel(scenario),
+    )
+    panels = [panel for panel in drawn if panel is not None]
     codecs = [codec for codec in scenario.codecs if codec.role == "codec"]
     breakdowns = [_breakdown(codec, detail_tables.working_point(codec)) for codec in codecs]
     return {
@@ -90,7 +96,7 @@ def _section(number: int, summary: Summary, scenario: ScenarioSummary, styles: M
         "mse_figure": _figure(figures.error_panel(scenario, "mse"), styles, f"s{number}-mse"),
         "headline": tables.headline_table(summary, scenario),
         "front": detail_tables.front_table(scenario),
-        "points": tables.points_table(scenario),
+        "points": tables.without(tables.points_table(scenario), "BPFP", "MSE"),
         "deployment": detail_tables.deployment_table(scenario),
         "answers": detail_tables.deployment_answers(scenario),
         "tensor_names": [tensor.name for tensor in scenario.codecs[0].points[0].tensors],

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.report import text
-from harness.report.render.figures import Panel, bytes_ticks, error_panel, score_panel
+from harness.report.render.figures import Panel, bytes_ticks, error_panel, fidelity_panel, score_panel
 from harness.report.render.styles import COLOURS, DASHES, MARKERS, Style
 from harness.report.summary import CodecSummary, ScenarioSummary, Summary
 from lamofcbench.atomic import write_bytes
@@ -28,11 +28,11 @@ MAX_LEGEND_NAME = 32
 
 
 def scenario_figure(scenario: ScenarioSummary, styles: Mapping[str, Style]) -> Figure:
-    """Score and normalised error over rate, side by side."""
-    figure = _figure(11.0, 4.9)
-    left, right = figure.subplots(1, 2)
-    draw(left, score_panel(scenario), styles)
-    draw(right, error_panel(scenario), styles)
+    """Score, fidelity where there is one, and normalised error over rate, side by side."""
+    panels = [panel for panel in (score_panel(scenario), fidelity_panel(scenario), error_panel(scenario)) if panel]
+    figure = _figure(5.5 * len(panels), 4.9)
+    for ax, panel in zip(figure.subplots(1, len(panels)), panels, strict=True):
+        draw(ax, panel, styles)
     _plain(figure.suptitle(text.shown(scenario.title), fontsize=12, fontweight="bold"))
     _legend(figure, scenario.codecs, styles)
     return figure
@@ -87,6 +87,10 @@ def draw(ax: Axes, panel: Panel, styles: Mapping[str, Style]) -> None:
             color=INK,
             alpha=0.85,
         )
+    for reference in panel.references:
+        ax.axvline(reference.x, color=INK, linestyle=":", linewidth=1, alpha=0.75, zorder=1)
+        place = {"xycoords": ("data", "axes fraction"), "xytext": (3, 0), "textcoords": "offset points"}
+        ax.annotate(reference.label, (reference.x, 0.03), fontsize=8, color=INK, alpha=0.85, **place)
     for axis, bare in ((panel.x, ax.xaxis), (panel.y, ax.yaxis)):
         _scale(bare, axis.log, axis.low, axis.high, axis.ticks)
     ax.set_xlabel(panel.x.label)

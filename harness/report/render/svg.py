@@ -9,10 +9,13 @@ from collections.abc import Mapping
 from html import escape
 
 from harness.report.render.figures import Axis, Mark, Panel, Series, bytes_ticks
+from harness.report.render.labels import placed
 from harness.report.render.styles import DASH_ARRAYS, MARKER_PATHS, Style
+from harness.report.text import shown
 
 WIDTH, HEIGHT = 440, 330
 LEFT, RIGHT, TOP, BOTTOM = 56, 10, 34, 44
+MAX_LABEL = 18
 PLOT_WIDTH, PLOT_HEIGHT = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 
 
@@ -49,6 +52,11 @@ def render(panel: Panel, styles: Mapping[str, Style], name: str) -> str:
         parts.append(f'<polyline class="{kind}" points="{line}"><title>{escape(limit.label)}</title></polyline>')
     parts += [_series(panel, series, styles[series.codec]) for series in panel.series if series.marks]
     parts.append("</g>")
+    for reference in panel.references:
+        x = _x(panel, reference.x)
+        parts.append(f'<path class="level dotted" d="M{x:.1f} {TOP}v{PLOT_HEIGHT}"/>')
+        parts.append(_text(x + 4, TOP + PLOT_HEIGHT - 8, reference.label, "start", "small"))
+    parts += _names(panel) if panel.named else []
     for row, limit in enumerate(reversed(panel.limits)):
         label = limit.label if limit.shaded else f"{limit.label} (dashed)"
         parts.append(_text(LEFT + 8, TOP + PLOT_HEIGHT - 8 - 12 * row, label, "start", "small limit-name"))
@@ -91,6 +99,12 @@ def _mark(panel: Panel, mark: Mark, style: Style) -> str:
     kind = f' class="{names}"' if names else ""
     place = f"translate({_x(panel, mark.x):.1f} {_y(panel, mark.y):.1f})"
     return f'<path{kind} transform="{place}" d="{MARKER_PATHS[style.marker]}"><title>{escape(mark.text)}</title></path>'
+
+
+def _names(panel: Panel) -> list[str]:
+    """The codecs' names beside their marks, as far as there is room."""
+    marks = [(_x(panel, m.x), _y(panel, m.y), shown(s.codec, MAX_LABEL)) for s in panel.series for m in s.marks]
+    return [_text(label.x, label.y, label.text, "start", "small") for label in placed(marks, WIDTH, TOP + PLOT_HEIGHT)]
 
 
 def swatch(style: Style) -> str:

@@ -83,6 +83,18 @@ def rank_cell(rank: int | None, *, strong: bool = False) -> Cell:
     return Cell(text.NOTHING if rank is None else str(rank), rank, strong)
 
 
+def state_cell(state_bytes: int | None) -> Cell:
+    """The size of what a codec has learned, or a dash where it is not known."""
+    return Cell(text.NOTHING if state_bytes is None else text.megabytes(state_bytes), state_bytes)
+
+
+def without(table: Table, *names: str) -> Table:
+    """A table without the columns of these names."""
+    kept = [position for position, column in enumerate(table.columns) if column.name not in names]
+    rows = [[row[position] for position in kept] for row in table.rows]
+    return replace(table, columns=[table.columns[position] for position in kept], rows=rows)
+
+
 def verified_cell(samples: int) -> Cell:
     """How many samples were verified."""
     return Cell(str(samples) if samples else "no", samples)
@@ -98,6 +110,7 @@ def unverified_notes(codecs: Iterable[str]) -> list[str]:
 
 CODEC_COLUMN = Column("codec", numeric=False)
 KNOWLEDGE_COLUMN = Column("trained on", "what the codec has learned from, beside what everybody knows", numeric=False)
+STATE_COLUMN = Column("state", "learned parameters that both sides hold, in no rate; the largest of its points")
 CLASS_RANK_COLUMN = Column("in class", "rank among the codecs that were trained on the same kind of data")
 SCENARIO_COLUMN = Column("scenario", numeric=False)
 POINT_COLUMN = Column("rate point", numeric=False)
@@ -123,10 +136,10 @@ _DIVERGENCE: dict[ResponseKind, Column] = {
         "squared error of the responses over the energy of those to uncoded features about their means",
     ),
 }
-_GAP_HINT = f"bits per feature point above the Gaussian bound at NMSE {GAP_NMSES[0]:g}"
+_GAP_HINT = f"bits per feature point above the Gaussian bound of tensors one by one, at NMSE {GAP_NMSES[0]:g}"
 _JOINT_GAP = "bits above joint bound"
 _JOINT_GAP_HINT = (
-    f"{_GAP_HINT.replace('Gaussian', 'joint Gaussian')}, which takes tensors that share rows as one source"
+    f"bits per feature point above the Gaussian bound at NMSE {GAP_NMSES[0]:g} of tensors that share rows, together"
 )
 _SPEED_HINT = "10^6 raw bytes a second, median over samples and rate points"
 
@@ -192,6 +205,7 @@ def overall_table(summary: Summary) -> Table:
         CODEC_COLUMN,
         KNOWLEDGE_COLUMN,
         CLASS_RANK_COLUMN,
+        STATE_COLUMN,
         Column(f"compression at {percent} %", f"geometric mean over scenarios of 32 / EBPFP@{percent}"),
         *(Column(f"EBPFP@{p}", f"{_EBPFP_HINT.format(p)}; geometric mean over scenarios") for p in RETAINED_PERCENTS),
         *(replace(c, hint=f"{c.hint}; geometric mean over scenarios") for c in map(_FAITHFUL.__getitem__, kinds)),
@@ -213,6 +227,7 @@ def overall_table(summary: Summary) -> Table:
             name_cell(row.codec, strong=row.rank == 1),
             Cell(row.trained_on or text.NOTHING),
             rank_cell(row.class_rank),
+            state_cell(row.state_bytes),
         ]
         cells.append(Cell(sign + text.times(compression), compression.value, row.rank == 1, hint))
         for p in map(str, RETAINED_PERCENTS):
@@ -301,6 +316,7 @@ def headline_table(summary: Summary, scenario: ScenarioSummary | None = None) ->
         KNOWLEDGE_COLUMN,
         Column("rank", f"by EBPFP@95 with fewer than {RANKING_SAMPLES} samples, by EBPFP@99 from there on"),
         CLASS_RANK_COLUMN,
+        STATE_COLUMN,
         *(Column(f"EBPFP@{percent}", _EBPFP_HINT.format(percent)) for percent in RETAINED_PERCENTS),
         *map(_FAITHFUL.__getitem__, kinds),
         Column("BD-rate, score", f"mean rate difference to {reference} at equal score"),
@@ -349,6 +365,7 @@ def _headline(
         Cell(codec.trained_on),
         rank_cell(codec.rank),
         rank_cell(codec.class_rank),
+        state_cell(codec.state_bytes),
     ]
     cells += [
         Cell(

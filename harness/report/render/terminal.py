@@ -42,7 +42,7 @@ _DROPPED_BRIEF = (
         "above joint bound",
         "EBPFP@99",
     ),
-    *("trained on", "in class"),
+    *("trained on", "in class", "state"),
 )
 
 

@@ -14,7 +14,7 @@ from harness.cli import main
 from harness.report import ReportPaths, terminal_table, write_report
 from harness.report.summary import Summary
 
-COLUMNS = {4, 5, 6, 7, 8, 9, 10, 11, 13, 15}
+COLUMNS = {4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16}
 """How many borders a row of each table in markdown has."""
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&|`$\\frac{${{ 7*7 }}_*\x1b[2J\n"

@@ -1,0 +1,110 @@
+"""What the page draws and says: names on marks, fidelity beside score, the prompt as a reference, what is learned."""
+
+import re
+
+import pytest
+from synthetic_results import Writer
+
+from harness.report.compile import compile_summary
+from harness.report.prompts import prompt_bytes
+from harness.report.render import figures, page, tables
+from harness.report.render.labels import placed
+from harness.report.render.styles import styles_of
+from harness.report.summary import Estimate
+from lamofcbench.scenarios.base import SCENARIOS
+
+
+@pytest.fixture(scope="module")
+def summary(tmp_path_factory):
+    root = tmp_path_factory.mktemp("page")
+    for scenario in ("mini-clu-facts", "mini-cvu-digits"):
+        writer = Writer(root, scenario=scenario, samples=30, test_samples=30)
+        writer.anchor_and_floor()
+        writer.write("first", ebpfp=1.0, score=0.98, trained_on="calibration")
+        writer.write("second", ebpfp=4.0, score=0.98)
+    return compile_summary(root, resamples=20, bound=False)
+
+
+@pytest.fixture(scope="module")
+def html(summary):
+    return page.render(summary, styles_of(summary))
+
+
+def test_names_stand_beside_marks_and_never_on_each_other():
+    marks = [(100.0 + 3 * n, 100.0, f"codec-{n}") for n in range(30)]
+    labels = placed(marks, 440, 286)
+    assert 3 <= len(labels) < 30
+    boxes = [(label.x, label.y - 9, label.x + 6 * len(label.text), label.y + 2) for label in labels]
+    for number, (left, top, right, bottom) in enumerate(boxes):
+        assert left >= 0 and right <= 440
+        for other_left, other_top, other_right, other_bottom in boxes[:number]:
+            apart = right <= other_left or other_right <= left or bottom <= other_top or other_bottom <= top
+            assert apart
+
+
+def test_the_overall_figure_names_its_codecs(html):
+    figure = html[html.index("Compression and decode speed") :].partition("</svg>")[0]
+    assert all(re.search(rf">{name}</text>", figure) for name in ("first", "second"))
+
+
+def test_a_scenario_of_text_shows_what_the_prompt_itself_would_take(summary, html):
+    facts, digits = summary.scenarios
+    assert facts.prompt_bytes_per_sample is not None and digits.prompt_bytes_per_sample is None
+    assert html.count("The dotted upright line is the prompt itself") == 1
+    [reference] = figures.score_panel(facts).references
+    assert reference.x == pytest.approx(32 * facts.prompt_bytes_per_sample / facts.raw_bytes_per_sample)
+    assert figures.score_panel(digits).references == []
+
+
+def test_tokens_are_counted_where_a_state_of_fixed_size_stands_beside():
+    mamba = SCENARIOS.get("mini-clu-facts-mamba")
+    fixed = sum(
+        spec.sized({}).numel() if hasattr(spec.sized({}), "numel") else _product(spec.shape)
+        for spec in mamba.specs.tensors
+        if all(isinstance(size, int) for size in spec.shape)
+    )
+    hidden = next(spec for spec in mamba.specs.tensors if not all(isinstance(size, int) for size in spec.shape))
+    width = _product([size for size in hidden.shape if isinstance(size, int)])
+    assert prompt_bytes(mamba, fixed + 20 * width) == 40
+
+
+def _product(sizes):
+    product = 1
+    for size in sizes:
+        product *= size
+    return product
+
+
+def test_fidelity_is_drawn_where_responses_are_known(summary):
+    scenario = summary.scenarios[0]
+    assert figures.fidelity_panel(scenario) is None
+    codec, *others = scenario.codecs
+    points = [point.model_copy(update={"divergence_nats": Estimate(value=0.2)}) for point in codec.points]
+    known = scenario.model_copy(update={"codecs": [codec.model_copy(update={"points": points}), *others]})
+    panel = figures.fidelity_panel(known)
+    assert [mark.y for mark in panel.series[0].marks] == [0.2] and panel.levels[0].y == 0.03
+
+
+def test_what_a_codec_has_learned_stands_beside_its_rank(summary):
+    for table in (tables.overall_table(summary), tables.headline_table(summary)):
+        names = [column.name for column in table.columns]
+        assert names.index("state") - names.index("in class") == 1 and "trained on" in names
+
+
+def test_no_bars_are_promised_that_are_not_there(html, summary):
+    joined = [c.model_copy(update={"points": [_joined(p) for p in c.points]}) for c in summary.scenarios[0].codecs]
+    part = summary.scenarios[0].model_copy(update={"codecs": joined})
+    alone = summary.model_copy(update={"scenarios": [part]})
+    assert "its share of the payload" in html
+    assert "its share of the payload" not in page.render(alone, styles_of(alone))
+
+
+def _joined(point):
+    return point.model_copy(update={"tensors": [t.model_copy(update={"payload_share": None}) for t in point.tensors]})
+
+
+def test_the_table_of_rate_points_has_what_fits_a_page(summary):
+    table = tables.without(tables.points_table(summary.scenarios[0]), "BPFP", "MSE")
+    names = [column.name for column in table.columns]
+    assert "NMSE" in names and not {"BPFP", "MSE"} & set(names)
+    assert all(len(row) == len(names) for row in table.rows)
