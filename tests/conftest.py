@@ -64,7 +64,7 @@ def repository() -> Path:
 
 @pytest.fixture
 def hub(tmp_path):
-    """A Hub on the loopback device that the client of this process talks to, as user ``owner``; see loopback_hub.py."""
+    """A Hub on the loopback device that the client of this process talks to, as user ``owner``."""
     from loopback_hub import LoopbackHub, connected
 
     with connected(LoopbackHub(), tmp_path / "hub-cache") as found:

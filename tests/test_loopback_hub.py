@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from huggingface_hub import CommitOperationAdd, HfApi, hf_hub_download
+from huggingface_hub import CommitOperationAdd, HfApi, constants, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
-from loopback_hub import failing
+from loopback_hub import cutting, failing
 
 NAME, KIND = "org/data", {"repo_type": "dataset"}
 
@@ -67,6 +67,37 @@ def test_it_fails_when_told_to(api, hub):
     with pytest.raises(HfHubHTTPError, match="500"):
         commit(api, {"a": b"1"})
     commit(api, {"a": b"1"})
+
+
+def test_the_second_commit_fails_when_told_to(api, hub):
+    hub.faults.append(failing(1, lambda request: "/commit/" in request.path, 500, after=1))
+    commit(api, {"a": b"1"})
+    with pytest.raises(HfHubHTTPError, match="500"):
+        commit(api, {"a": b"2"})
+
+
+def test_a_download_that_was_cut_off_goes_on_where_it_stopped(api, hub, monkeypatch):
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 500)  # what the client keeps is whole chunks
+    commit(api, {"x.safetensors": bytes(3000)})
+    hub.faults.append(cutting(1, lambda request: request.method == "GET" and "/resolve/" in request.path, 1000))
+    path = hf_hub_download(NAME, "x.safetensors", **KIND)
+    assert Path(path).read_bytes() == bytes(3000)
+    assert hub.fetched_bytes["x.safetensors"] == 3000
+
+
+def test_what_is_sent_is_counted_by_file(api, hub):
+    commit(api, {"x.safetensors": bytes(3000), "README.md": b"hello"})
+    assert sorted(hub.sent_bytes.values()) == [5, 3000] and hub.sent_bytes["README.md"] == 5
+
+
+def test_commits_are_listed_and_discussions_closed(api):
+    commit(api, {"a": b"1"})
+    newest = commit(api, {"a": b"2"}).oid
+    assert api.list_repo_commits(NAME, **KIND)[0].commit_id == newest
+    num = api.create_discussion(NAME, "A question", **KIND).num
+    assert not api.get_discussion_details(NAME, num, **KIND).is_pull_request
+    api.change_discussion_status(NAME, num, "closed", **KIND)
+    assert not list(api.get_repo_discussions(NAME, discussion_status="open", **KIND))
 
 
 def test_writing_takes_a_token(api, hub, monkeypatch):

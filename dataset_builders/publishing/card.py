@@ -98,10 +98,7 @@ _SPLITS = ("test", "calibration")
 
 
 def _spread_table(scenario: str, figures: Figures) -> str:
-    rows = [
-        _HEADS,
-        *((f"`{tensor}`", *(_shown(found.get(name)) for name in _FIGURES)) for tensor, found in figures.items()),
-    ]
+    rows = ((f"`{tensor}`", *(_shown(found.get(name)) for name in _FIGURES)) for tensor, found in figures.items())
     return f"### `{scenario}`\n\n{_table([_HEADS, *rows])}"
 
 

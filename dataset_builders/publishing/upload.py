@@ -115,7 +115,7 @@ class _Upload:
             size = sum(record.size_bytes for _, record in batch)
             self.tell(f"sending {len(batch)} files, {size / 1e6:.0f} MB ({number} of {len(batches)})")
             self._commit(
-                [self._add(path, self.folder / path) for path, _ in batch], f"Shards ({number} of {len(batches)})"
+                [self._add_verified(path, record) for path, record in batch], f"Shards ({number} of {len(batches)})"
             )
         self._commit(self._last(), f"Publish {', '.join(sorted(self.manifests))}")
         files = sum(1 for _ in self._shards())
@@ -123,7 +123,7 @@ class _Upload:
         return Published(url, self.head, len(missing), files - len(missing))
 
     def _shards(self) -> Iterator[tuple[str, FileRecord]]:
-        """Every shard, then every index, by its path."""
+        """Every shard, by its path."""
         splits = [
             (name, split) for name, manifest in sorted(self.manifests.items()) for split in manifest.splits.values()
         ]
@@ -148,8 +148,10 @@ class _Upload:
         named = {path for path, _ in self._shards()}
         operations: list[CommitOperationAdd | CommitOperationDelete] = []
         for name, manifest in sorted(self.manifests.items()):
-            own = [*(f"{name}/{split.index.name}" for split in manifest.splits.values()), f"{name}/{MANIFEST_FILE}"]
-            operations += [self._add(path, self.folder / path) for path in own]
+            indices = {f"{name}/{split.index.name}": split.index for split in manifest.splits.values()}
+            own = [*indices, f"{name}/{MANIFEST_FILE}"]
+            operations += [self._add_verified(path, record) for path, record in indices.items()]
+            operations += [self._add(own[-1], self.folder / own[-1])]
             former = [path for path in self.present if path.startswith(f"{name}/") and path not in {*named, *own}]
             operations += [CommitOperationDelete(path) for path in former if not self._is_folder(path)]
         return operations + [self._add(path, text.encode()) for path, text in contents.items()]
@@ -173,9 +175,11 @@ class _Upload:
             return {}
         try:
             found = json.loads(self._fetched(FACTS_FILE).read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise HubError(f"{FACTS_FILE} of {self.repo} is no JSON ({first_line(error)}); remove it there") from error
-        return {name: figures for name, figures in found.items() if isinstance(figures, dict)}
+        if not isinstance(found, dict):
+            return {}
+        return {name: figures for name, figures in found.items() if _are_figures(figures)}
 
     def _fetched(self, path: str) -> Path:
         from huggingface_hub import hf_hub_download
@@ -192,6 +196,13 @@ class _Upload:
         count = min(len(reader), STATISTICS_SAMPLES)
         samples = (reader.features(index) for index in range(count))
         return figures_of(tensor_statistics(samples, SCENARIOS.get(name).specs, count))
+
+    def _add_verified(self, path: str, record: FileRecord) -> CommitOperationAdd:
+        """A file to send, if it still is what was verified: the client hashes it anyway."""
+        operation = self._add(path, self.folder / path)
+        if operation.upload_info.sha256.hex() != record.sha256:
+            raise DataError(f"{self.folder / path} has changed since it was verified; build the dataset again")
+        return operation
 
     def _add(self, path: str, content: Path | bytes) -> CommitOperationAdd:
         from huggingface_hub import CommitOperationAdd
@@ -211,6 +222,14 @@ class _Upload:
                 "command, which sends nothing again that is there"
             ) from error
         self.head = done.oid
+
+
+def _are_figures(found: object) -> bool:
+    """Whether somebody's facts of a scenario are what the card shows: numbers of tensors by name."""
+    return isinstance(found, dict) and all(
+        isinstance(tensor, dict) and all(isinstance(figure, int | float | None) for figure in tensor.values())
+        for tensor in found.values()
+    )
 
 
 def _batches(files: Sequence[tuple[str, FileRecord]]) -> Iterator[list[tuple[str, FileRecord]]]:

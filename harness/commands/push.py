@@ -16,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "codec", metavar="FOLDER", help="a saved codec, such as results/<scenario>/<codec>/<hash>/codec"
     )
     parser.add_argument("--repo", required=True, metavar="ORG/NAME", help="a model repository; made if there is none")
-    parser.add_argument("--results", type=Path, metavar="DIR", help="results of the codec on whole test splits")
+    parser.add_argument(
+        "--results", type=Path, metavar="DIR", help="its results on whole test splits: curves, and all rate points"
+    )
     parser.add_argument(
         "--dataset", metavar="ORG/NAME@COMMIT", help="the dataset that they are of: adds .eval_results/lamofcbench.yaml"
     )

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 
 import yaml
 
-from dataset_builders.publishing.eval_yaml import OVERALL
+from dataset_builders.publishing.eval_yaml import OVERALL, read_tasks
 from harness.report import text
 from harness.report.summary import OverallRow, RetainedRate, ScenarioSummary
-from lamofcbench.errors import LaMoFCBenchError, shown
+from lamofcbench.errors import LaMoFCBenchError, one_line, shown
+from lamofcbench.scenarios.base import SCENARIOS
+from lamofcbench.storage.layout import EVAL_FILE, MANIFEST_FILE, read_manifest
+from lamofcbench.storage.sources import Source
 
-EVAL_RESULTS_FILE = ".eval_results/lamofcbench.yaml"
 _DATASET = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)@(?P<commit>[0-9a-f]{40})")
 
 
@@ -40,6 +42,32 @@ class DatasetCommit:
             raise LaMoFCBenchError(f"{shown(reference)} names no dataset at a commit; write org/name@<40 hex digits>")
         return cls(match["repo"], match["commit"])
 
+    def __str__(self) -> str:
+        return f"{self.repo}@{self.commit}"
+
+    @property
+    def _source(self) -> Source:
+        return Source(f"hf://datasets/{self}")
+
+    def tasks(self) -> tuple[str, ...]:
+        """The scenarios that the dataset has tasks for.
+
+        Raises:
+            DataError: if it is no benchmark, or cannot be had.
+        """
+        return read_tasks(self._source.path_of(EVAL_FILE))
+
+    def check_revision(self, scenario: ScenarioSummary) -> None:
+        """Raises LaMoFCBenchError unless the results of a scenario are of the data that are there."""
+        manifest = read_manifest(self._source.path_of(f"{scenario.scenario}/{MANIFEST_FILE}"))
+        there = (manifest.scenario_version, manifest.data_revision)
+        if there != (scenario.version, scenario.data_revision):
+            raise LaMoFCBenchError(
+                f"the results of {scenario.scenario}@{scenario.version} are of data revision "
+                f"{scenario.data_revision[:16]}; {self} holds version {there[0]} and {one_line(there[1][:16])}: run on "
+                f"its data (--data hf://datasets/{self}), or name the commit that has those"
+            )
+
 
 def eval_results(
     scenarios: Sequence[ScenarioSummary], overall: OverallRow | None, codec: str, percent: int, dataset: DatasetCommit
@@ -47,26 +75,44 @@ def eval_results(
     """The text of the file.
 
     Args:
-        scenarios: on whose whole test splits the codec has results.
-        overall: its row over all scenarios of their edition; None where there is none.
+        scenarios: on whose whole test splits the codec has results; those that the dataset has no task for are passed
+            over.
+        overall: its row over those of them that count in the mean; None where there is none.
         codec: as the report calls it.
         percent: by which EBPFP@p the edition ranks.
-        dataset: whose features these are of.
+        dataset: whose features these are of. It is asked which tasks it has, and of which revision its data are.
+
+    Raises:
+        LaMoFCBenchError: if the dataset has a task for none of the scenarios, or other data than they were run on.
     """
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
+    tasks = dataset.tasks()
+    told = [scenario for scenario in scenarios if scenario.scenario in tasks]
+    if not told:
+        raise LaMoFCBenchError(f"{dataset} has no task for any scenario of the results; it has {_some(tasks)}")
+    for scenario in told:
+        dataset.check_revision(scenario)
     entries = [
         EvalResultEntry(dataset.repo, scenario.scenario, rate.ebpfp.value, dataset.commit, notes=_notes(rate))
-        for scenario in scenarios
+        for scenario in told
         for rate in _retained(scenario, codec)
         if rate.percent == scenario.ranking_percent and rate.ebpfp.value is not None
     ]
-    if overall is not None and overall.ebpfp[str(percent)].value is not None:
-        count = f"EBPFP@{percent}, geometric mean over {len(scenarios)} scenarios; lower is better"
-        entries.append(
-            EvalResultEntry(dataset.repo, OVERALL, overall.ebpfp[str(percent)].value, dataset.commit, notes=count)
-        )
+    averaged = {scenario.scenario for scenario in scenarios if scenario.variant_of is None}
+    mean = None if overall is None else overall.ebpfp[str(percent)].value
+    if mean is not None and averaged == {task for task in tasks if not _is_variant(task)}:
+        count = f"EBPFP@{percent}, geometric mean over {len(averaged)} scenarios; lower is better"
+        entries.append(EvalResultEntry(dataset.repo, OVERALL, mean, dataset.commit, notes=count))
     return yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False, width=120)
+
+
+def _is_variant(task: str) -> bool:
+    return task in SCENARIOS.names() and SCENARIOS.get(task).variant_of is not None
+
+
+def _some(names: Sequence[str]) -> str:
+    return one_line(", ".join(names[:5]) or "none") + (", ..." if len(names) > 5 else "")
 
 
 def _retained(scenario: ScenarioSummary, codec: str) -> Iterator[RetainedRate]:

@@ -7,21 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.publishing.eval_results import EVAL_RESULTS_FILE, DatasetCommit, eval_results
+from harness.publishing.eval_results import DatasetCommit, eval_results
 from harness.report import text
 from harness.report.compile import compile_summary
 from harness.report.render import plots
 from harness.report.render.styles import styles_of
 from harness.report.summary import CodecSummary, OverallRow, ScenarioSummary, Summary
+from harness.results.store import CODEC_DIRECTORY
 from lamofcbench.atomic import write_text
 from lamofcbench.codecs.base import Codec
-from lamofcbench.codecs.card import LICENCE, codec_card
+from lamofcbench.codecs.card import CURVES_FOLDER, EVAL_RESULTS_FILE, LICENCE, REPLACED_FILES, codec_card
+from lamofcbench.codecs.saving import POINTS_FOLDER, copy_folder
 from lamofcbench.errors import LaMoFCBenchError
 from lamofcbench.hub import hub_errors, signed_in
 from lamofcbench.identity import identity_of
 from lamofcbench.storage.layout import CARD_FILE
-
-CURVES_FOLDER = "curves"
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,14 @@ class Reached:
     """What a codec reached, as far as it may be published: on whole test splits.
 
     Attributes:
+        folder: of the results.
         summary: of the results folder.
         name: what the report calls the codec.
         scenarios: with the codec, anchor and floor alone.
         left_out: scenarios on a part of whose test split it ran.
     """
 
+    folder: Path
     summary: Summary
     name: str
     scenarios: Sequence[ScenarioSummary]
@@ -61,13 +63,14 @@ def push(
     Args:
         codec: fitted.
         repo: ``org/name``; made where it is not there.
-        results: a folder with results of the codec on whole test splits; None for a card without curves.
+        results: a folder with results of the codec on whole test splits, all of whose rate points are pushed too;
+            None for the codec and a card without curves.
         dataset: whose features these were, for the file that benchmarks read; None leaves it out.
         licence: of the codec, an identifier of the Hub's.
         private: whether a repository that is made is private.
 
     Raises:
-        LaMoFCBenchError: if the folder has no results of this codec.
+        LaMoFCBenchError: if the folder has no results of this codec, or they are of other data than the dataset's.
         HubError: if the Hub refuses or cannot be reached.
     """
     reached = reached_by(codec, results) if results is not None else None
@@ -76,7 +79,12 @@ def push(
         write_repository(codec, repo, Path(place), reached, dataset, licence)
         with hub_errors(f"cannot push to the model repository {repo}"):
             api.create_repo(repo, private=private, exist_ok=True)
-            done = api.upload_folder(repo_id=repo, folder_path=place, commit_message=f"Push {codec.name}")
+            done = api.upload_folder(
+                repo_id=repo,
+                folder_path=place,
+                commit_message=f"Push {codec.name}",
+                delete_patterns=list(REPLACED_FILES),
+            )
     return done.commit_url
 
 
@@ -85,7 +93,9 @@ def write_repository(
 ) -> None:
     """Everything that the repository is to hold, into an empty folder."""
     codec.save(folder)
-    sections = [] if reached is None else _sections(reached, folder)
+    if reached is not None:
+        _save_points(reached, folder)
+    sections = [] if reached is None else _sections(codec, reached, folder)
     write_text(folder / CARD_FILE, codec_card(codec, repo, licence=licence, sections=sections))
     if reached is not None and dataset is not None:
         percent = reached.summary.ranking_percent
@@ -117,18 +127,42 @@ def reached_by(codec: Codec, results: Path) -> Reached:
         raise LaMoFCBenchError(
             f"{results} has results of {identity} {why}; run it without --limit, or leave --results out"
         )
-    return Reached(summary, name, kept, left_out)
+    return Reached(results, summary, name, kept, left_out)
 
 
-def _sections(reached: Reached, folder: Path) -> list[str]:
-    """Curves as pictures beside the card, and a table."""
+def _save_points(reached: Reached, folder: Path) -> None:
+    """The saved codec of every rate point, so that whoever names the repository runs the same curves."""
+    for scenario in reached.scenarios:
+        curve = scenario.codecs[0].points
+        digits = len(str(len(curve)))
+        for number, point in enumerate(curve, start=1):
+            place = folder / POINTS_FOLDER / f"{scenario.scenario}@{scenario.version}"
+            copy_folder(reached.folder / point.folder / CODEC_DIRECTORY, place / f"{number:0{digits}}")
+
+
+def _sections(codec: Codec, reached: Reached, folder: Path) -> list[str]:
+    """Curves as pictures beside the card, a table, and which points there are."""
     styles = styles_of(reached.summary)
     pictures = []
     for scenario in reached.scenarios:
         path = folder / CURVES_FOLDER / f"{scenario.scenario}.png"
         plots.save_png(plots.scenario_figure(scenario, styles), path)
         pictures.append(f"![{scenario.scenario}]({CURVES_FOLDER}/{path.name})")
-    return ["## What it reached", _table(reached), *pictures]
+    return ["## What it reached", _table(reached), _points(codec, reached), *pictures]
+
+
+def _points(codec: Codec, reached: Reached) -> str:
+    count = sum(len(scenario.codecs[0].points) for scenario in reached.scenarios)
+    own = [
+        f"The codec at the top of the repository is one of them: `{scenario.scenario}` at "
+        f"{text.number(point.ebpfp)} EBPFP, where {text.percent(point.retention)} % of the score is kept."
+        for scenario in reached.scenarios
+        for point in scenario.codecs[0].points
+        if point.fingerprint == codec.fingerprint.hex()
+    ]
+    found = f"`{POINTS_FOLDER}/` holds the saved codecs of all {count} rate points, fitted for the scenario that they "
+    found += "are named after; `lamofcbench run --codecs` with the name of this repository runs those of a scenario."
+    return " ".join([found, *own[:1]])
 
 
 def _table(reached: Reached) -> str:
@@ -143,7 +177,8 @@ def _table(reached: Reached) -> str:
     ]
     if reached.overall is not None:
         mean = text.estimate(reached.overall.ebpfp[str(percent)])
-        words.append(f"Over all scenarios together, EBPFP@{percent} is {mean} (geometric mean).")
+        count = sum(scenario.variant_of is None for scenario in reached.scenarios)
+        words.append(f"EBPFP@{percent} is {mean} over the {count} scenarios that are no variants (geometric mean).")
     return "\n".join(lines) + "\n\n" + " ".join(words)
 
 

@@ -12,7 +12,7 @@ from harness.results.result import ANCHOR, FLOOR
 from harness.running.ladder import ladder_of
 from harness.running.responses import has_response
 from lamofcbench.codecs.base import Codec
-from lamofcbench.codecs.registry import CODECS, make_codecs, parse_codec_spec
+from lamofcbench.codecs.registry import CODECS, make_codecs, names_saved_codec, parse_codec_spec
 from lamofcbench.errors import CodecError, LaMoFCBenchError
 from lamofcbench.scenarios.base import SCENARIOS, Scenario
 
@@ -117,8 +117,9 @@ def _thinned(ladder: Sequence[Codec], points: int | None) -> list[Codec]:
 
 def _codecs_of(like: CodecLike, scenario: Scenario, trust_code: bool, ladders: Path | None) -> Sequence[Codec]:
     if isinstance(like, str):
-        codecs = make_codecs(like, scenario.specs, trust_code=trust_code)
-        if ladders is not None and parse_codec_spec(like).params is None and codecs and not codecs[0].state:
+        codecs = make_codecs(like, scenario.specs, scenario=scenario.ref, trust_code=trust_code)
+        spec = parse_codec_spec(like)
+        if ladders is not None and spec.params is None and not names_saved_codec(spec):
             return _on_ladder(type(codecs[0]), scenario, ladders) or codecs
         return codecs
     if isinstance(like, type) and issubclass(like, Codec):

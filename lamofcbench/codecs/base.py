@@ -31,7 +31,7 @@ from torch import Tensor
 from lamofcbench.bitstream import BitstreamReader, BitstreamWriter
 from lamofcbench.codecs import params as codec_params
 from lamofcbench.codecs import returned, saving
-from lamofcbench.codecs.card import codec_card
+from lamofcbench.codecs.card import REPLACED_FILES, codec_card
 from lamofcbench.codecs.knowledge import Knowledge
 from lamofcbench.codecs.params import NoParams
 from lamofcbench.codecs.sensitivity import Sensitivity
@@ -329,6 +329,7 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
             repo_id: ``org/name``.
             options: ``private``, ``commit_message`` and whatever else the mixin's own takes.
         """
+        options.setdefault("delete_patterns", list(REPLACED_FILES))
         options["model_card_kwargs"] = {"repo": repo_id, **(options.get("model_card_kwargs") or {})}
         return super().push_to_hub(repo_id, **options)
 

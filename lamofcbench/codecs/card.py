@@ -10,12 +10,17 @@ import yaml
 
 from lamofcbench.codecs import params as codec_params
 from lamofcbench.codecs.knowledge import Knowledge
-from lamofcbench.codecs.saving import SavableCodec
+from lamofcbench.codecs.saved_source import SOURCE_FOLDER
+from lamofcbench.codecs.saving import POINTS_FOLDER, SavableCodec
 from lamofcbench.features import tensor_bytes
 from lamofcbench.identity import identity_of
 from lamofcbench.user_files.modules import tree_of
 
 LICENCE = "apache-2.0"
+CURVES_FOLDER = "curves"
+EVAL_RESULTS_FILE = ".eval_results/lamofcbench.yaml"
+REPLACED_FILES = (f"{SOURCE_FOLDER}/*", f"{POINTS_FOLDER}/*", f"{CURVES_FOLDER}/*", EVAL_RESULTS_FILE)
+"""What goes from a repository where a push does not bring it again: it belongs to a codec that is no longer there."""
 KNOWLEDGE = {
     "nothing": "nothing",
     "calibration": "features of a scenario's calibration split",

@@ -18,7 +18,7 @@ from lamofcbench.errors import CodecError, UnknownNameError, shown
 from lamofcbench.registry import is_file_reference
 from lamofcbench.scenarios.base import FeatureSpecs
 
-__all__ = ["CODECS", "CodecSpec", "load_saved", "make_codecs", "parse_codec_spec"]
+__all__ = ["CODECS", "CodecSpec", "load_saved", "make_codecs", "names_saved_codec", "parse_codec_spec"]
 
 _PARAMETERS = re.compile(r":(?=[^:/\\]*=)")
 """The colon before the first parameter: no other colon, and no path, stands between it and an equals sign."""
@@ -83,16 +83,24 @@ def _pairs(text: str) -> Iterator[str]:
         start = end + 1
 
 
-def make_codecs(text: str, specs: FeatureSpecs, *, trust_code: bool = False) -> list[Codec]:
-    """The codecs that a SPEC stands for: one, or one for each point of the ladder; not fitted yet.
+def names_saved_codec(spec: CodecSpec) -> bool:
+    """Whether a SPEC names a folder or a repository, and so a codec whose parameters and state are fixed."""
+    return not (is_file_reference(spec.id) or spec.id.endswith(".py") or spec.id in CODECS.names())
+
+
+def make_codecs(
+    text: str, specs: FeatureSpecs, *, scenario: str | None = None, trust_code: bool = False
+) -> list[Codec]:
+    """The codecs that a SPEC stands for: one, or one for each point of the ladder; not fitted yet if not saved so.
 
     Args:
         text: the SPEC.
         specs: the scenario's tensors.
+        scenario: its ``id@version``, for a saved codec that has rate points of it; None for that codec alone.
         trust_code: allow a saved codec that comes with its own Python source to run it.
     """
     spec = parse_codec_spec(text)
-    if is_file_reference(spec.id) or spec.id.endswith(".py") or spec.id in CODECS.names():
+    if not names_saved_codec(spec):
         codec_class = CODECS.get(spec.id)
         codec_class.require_available()  # before anything runs, not at the first sample
         points = codec_class.rate_points if spec.params is None else (spec.params,)
@@ -102,10 +110,18 @@ def make_codecs(text: str, specs: FeatureSpecs, *, trust_code: bool = False) -> 
         raise UnknownNameError("codec", spec.id, CODECS.names(), others)
     if spec.params is not None:
         raise CodecError(f"{spec.id} is a saved codec whose parameters are fixed; name it without parameters")
-    codec = Codec.from_pretrained(spec.id, trust_code=trust_code)
-    if codec.specs.as_stored() != specs.as_stored():
-        raise CodecError(f"saved codec {spec.id} was made for other tensors than this scenario's")
-    return [codec]
+    return _saved_codecs(spec.id, specs, scenario, trust_code)
+
+
+def _saved_codecs(place: str, specs: FeatureSpecs, scenario: str | None, trust_code: bool) -> list[Codec]:
+    """The rate points of a scenario that a folder or repository holds, or its own codec where it has none."""
+    found = saving.find_folder(place, scenario)
+    points = [] if scenario is None else saving.rate_points_of(found, scenario)
+    codecs: list[Codec] = [saving.load_found(one, CODECS, trust_code=trust_code) for one in points or [found]]
+    for codec in codecs:
+        if codec.specs.as_stored() != specs.as_stored():
+            raise CodecError(f"saved codec {place} was made for other tensors than this scenario's")
+    return codecs
 
 
 def load_saved(directory: str | Path, *, trust_code: bool = False) -> Codec:

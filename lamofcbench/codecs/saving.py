@@ -1,8 +1,9 @@
 """Saved codecs: what a folder holds, what identifies a codec, and how it comes back.
 
 A folder holds ``config.json`` (name, identity, parameters, specs, fingerprint), ``model.safetensors`` (what was
-learned) and, for a codec from a user's own file, ``source/`` with that file and the modules that it imports. Nothing
-here imports the codec contract, which calls it.
+learned) and, for a codec from a user's own file, ``source/`` with that file and the modules that it imports. Beside it
+``points/<scenario id>@<version>/<number>/`` may hold more such folders: the rate points of that scenario's curve.
+Nothing here imports the codec contract, which calls it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
@@ -32,6 +33,7 @@ from lamofcbench.user_files.modules import attribute_of, run_tree, tree_of
 
 CONFIG_FILE = "config.json"
 STATE_FILE = "model.safetensors"
+POINTS_FOLDER = "points"
 MAX_CONFIG_BYTES = 2**24
 """Far more than the config of thousands of tensors takes."""
 _KEYS = ("codec", "codec_class", "codec_identity", "codec_source", "codec_params", "feature_specs", "fingerprint")
@@ -153,11 +155,12 @@ class FoundFolder:
     pinned: bool = True
 
 
-def find_folder(model_id: str, **download: Any) -> FoundFolder:
+def find_folder(model_id: str, scenario: str | None = None, **download: Any) -> FoundFolder:
     """A folder of this path or, where there is none, a download of the Hub repository of this id.
 
     Args:
         model_id: path, ``org/name``, or ``org/name@revision``.
+        scenario: ``id@version``, whose rate points come along; None for the codec alone.
         download: passed to `huggingface_hub.snapshot_download`.
 
     Raises:
@@ -171,12 +174,25 @@ def find_folder(model_id: str, **download: Any) -> FoundFolder:
         download["revision"] = revision
     try:
         patterns = [CONFIG_FILE, STATE_FILE, f"{SOURCE_FOLDER}/*"]
+        patterns += [] if scenario is None else [f"{POINTS_FOLDER}/{scenario}/*"]
         place = Path(snapshot_download(hub_id, allow_patterns=patterns, **download))
     except (OSError, ValueError) as error:  # which the Hub's own errors are
         reason = first_line(error)
         raise CodecError(f"{shown(model_id)} is no folder, nor can it be had from the Hub: {reason}") from error
     commit = place.name  # the client names the folder so
     return FoundFolder(place, hub_id, commit, download.get("revision") == commit)
+
+
+def rate_points_of(found: FoundFolder, scenario: str) -> list[FoundFolder]:
+    """The saved codecs of a scenario's curve, in the order of their numbers; none where the folder holds one codec.
+
+    Args:
+        found: by `find_folder` with the same scenario.
+        scenario: ``id@version``.
+    """
+    place = found.folder / POINTS_FOLDER / scenario
+    folders = sorted(path for path in place.iterdir() if path.is_dir()) if place.is_dir() else []
+    return [replace(found, folder=folder) for folder in folders]
 
 
 def load_found(found: FoundFolder, codecs: Registry[type[C]], *, trust_code: bool) -> C:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from loopback_hub import failing
+from huggingface_hub import constants
+from loopback_hub import Blob, cutting, failing
 
 import lamofcbench
 from dataset_builders.publishing.card import SNIPPET
@@ -85,6 +86,19 @@ def test_an_interrupted_upload_goes_on_where_it_stopped(folder, hub):
     assert shards_sent(hub, folder) == sent and f"{SCENARIO}/test.parquet" in hub.files(REPO)
 
 
+def test_what_an_interrupted_upload_has_committed_is_not_even_asked_for_again(folder, hub, monkeypatch):
+    monkeypatch.setattr("dataset_builders.publishing.upload.COMMIT_FILES", 1)
+    hub.faults.append(failing(1, lambda request: "/commit/" in request.path, 500, after=1))
+    with pytest.raises(HubError):
+        publish(folder, REPO)
+    (there,) = hub.files(REPO)
+    done = publish(folder, REPO)
+    assert (done.sent_files, done.present_files) == (1, 1) and there in hub.files(REPO)
+    for path in shards(hub.files(REPO)):
+        blob = hub.files(REPO)[path]
+        assert hub.sent_bytes[blob.oid] == len(blob.content)
+
+
 def shards_sent(hub, folder):
     hashes = {shard.sha256 for split in read_manifest(folder / SCENARIO / "manifest.json").splits.values()
               for shard in split.shards}  # fmt: skip
@@ -113,7 +127,12 @@ def test_another_scenario_is_added_and_the_card_names_both(folder, built, hub, t
     card = hub.files(REPO)["README.md"].content.decode()
     configs = yaml.safe_load(card.split("---")[1])["configs"]
     assert [config["config_name"] for config in configs] == [SCENARIO, OTHER]
-    assert card.count("| `block.7` |") == 1 and f"### `{SCENARIO}`" in card and f"### `{OTHER}`" in card
+    assert (
+        card.count("| `block.7` |") == 1
+        and card.count("| channel spread |") == 2
+        and f"### `{SCENARIO}`" in card
+        and f"### `{OTHER}`" in card
+    )
     assert len(yaml.safe_load(hub.files(REPO)["eval.yaml"].content)["tasks"]) == 3
 
 
@@ -126,6 +145,24 @@ def test_former_shards_go_with_the_commit_that_replaces_them(folder, hub):
     hub.repository(REPO).commit("main", files)
     publish(folder, REPO)
     assert shards(hub.files(REPO)) == before
+
+
+def test_data_that_change_after_they_were_verified_are_not_published(folder, hub, monkeypatch):
+    shard = next((folder / SCENARIO).glob("test-*.safetensors"))
+
+    def meanwhile(line):
+        if line.startswith("verified"):
+            shard.write_bytes(shard.read_bytes()[:-1] + b"?")
+
+    with pytest.raises(DataError, match="has changed since it was verified"):
+        publish(folder, REPO, tell=meanwhile)
+    assert not hub.files(REPO)
+
+
+def test_facts_of_others_that_are_no_figures_do_not_reach_the_card(folder, hub):
+    hub.repository(REPO).commit("main", {"facts.json": Blob(b'{"x": [1], "y": {"t": {"median": "<script>"}}}')})
+    publish(folder, REPO)
+    assert set(json.loads(hub.files(REPO)["facts.json"].content)) == {SCENARIO}
 
 
 def test_damaged_data_are_not_sent(folder, hub):
@@ -164,6 +201,16 @@ def test_a_reader_at_the_commit_fetches_the_shards_that_it_reads(folder, hub):
     assert fetched == {path for path in hub.files(REPO) if path.startswith(f"{SCENARIO}/test-")}
     stream = lamofcbench.load_dataset(SCENARIO, "test", repo=REPO, revision=done.commit, streaming=True)
     assert next(iter(stream))["sample_id"] == reader.sample_id(0)
+
+
+def test_a_shard_whose_download_was_cut_off_is_not_fetched_from_its_beginning(folder, hub, monkeypatch):
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 500)  # what the client keeps is whole chunks
+    done = publish(folder, REPO)
+    (shard,) = [path for path in shards(hub.files(REPO)) if "/test-" in path]
+    hub.faults.append(cutting(1, lambda request: request.method == "GET" and shard in request.path, 1000))
+    reader = open_split(SCENARIO, "test", f"hf://datasets/{REPO}@{done.commit}")
+    reader.features(0)
+    assert hub.fetched_bytes[shard] == len(hub.files(REPO)[shard].content)
 
 
 def test_a_name_that_is_no_repository_is_refused():

@@ -1,10 +1,13 @@
 """A codec as a repository: whole, with what it reached on its card, and run by name and commit."""
 
+import json
 from pathlib import Path
 
 import pytest
 import yaml
+from loopback_hub import Blob
 
+from dataset_builders.publishing.eval_yaml import eval_yaml
 from harness.cli import main
 from harness.publishing.eval_results import DatasetCommit
 from harness.publishing.push import push
@@ -13,6 +16,8 @@ from lamofcbench.codecs.registry import load_saved, make_codecs
 from lamofcbench.errors import CodecError, LaMoFCBenchError
 from lamofcbench.hub import HubError
 from lamofcbench.scenarios.base import SCENARIOS
+from lamofcbench.storage.layout import Manifest, json_checksum, read_manifest
+from lamofcbench.storage.sources import find_source
 
 REPO, SCENARIO = "me/my-codec", "mini-cvu-digits-hard"
 COMMIT = "0123456789" * 4
@@ -55,17 +60,30 @@ def mine(tmp_path):
     return codec
 
 
+@pytest.fixture
+def dataset(hub):
+    """A benchmark of the data that the results are of, as far as a push asks for it."""
+    path = Path(find_source(SCENARIOS.get(SCENARIO)).uri) / SCENARIO / "manifest.json"
+    return benchmark(hub, path.read_bytes(), read_manifest(path))
+
+
+def benchmark(hub, manifest_bytes, *manifests):
+    content = {f"{SCENARIO}/manifest.json": Blob(manifest_bytes), "eval.yaml": Blob(eval_yaml(manifests).encode())}
+    return DatasetCommit("org/features", hub.repository("org/features").commit("main", content))
+
+
 def files(hub):
     return {path: blob.content for path, blob in hub.files(REPO, kind="model").items()}
 
 
-def test_the_repository_holds_codec_card_curves_and_results(saved, results, hub):
-    push(load_saved(saved), REPO, results=results, dataset=DatasetCommit("org/features", COMMIT))
+def test_the_repository_holds_codec_card_curves_and_results(saved, results, hub, dataset):
+    push(load_saved(saved), REPO, results=results, dataset=dataset)
     found = files(hub)
     for name in ("config.json", "model.safetensors"):
         assert found[name] == (saved / name).read_bytes()
-    assert set(found) == {"config.json", "model.safetensors", "README.md", f"curves/{SCENARIO}.png",
-                          ".eval_results/lamofcbench.yaml"}  # fmt: skip
+    own = {"config.json", "model.safetensors"}
+    points = {f"points/{SCENARIOS.get(SCENARIO).ref}/{number}/{name}" for number in (1, 2) for name in own}
+    assert set(found) == own | points | {"README.md", f"curves/{SCENARIO}.png", ".eval_results/lamofcbench.yaml"}
     assert found[f"curves/{SCENARIO}.png"].startswith(b"\x89PNG")
     card = found["README.md"].decode()
     assert f"![{SCENARIO}](curves/{SCENARIO}.png)" in card and "features of a scenario's calibration split" in card
@@ -73,14 +91,34 @@ def test_the_repository_holds_codec_card_curves_and_results(saved, results, hub)
     assert (head["license"], head["library_name"]) == ("apache-2.0", "lamofcbench")
 
 
-def test_the_results_file_has_an_entry_a_scenario_and_the_headline_at_the_datasets_commit(saved, results, hub):
-    push(load_saved(saved), REPO, results=results, dataset=DatasetCommit("org/features", COMMIT))
+def test_the_results_file_has_an_entry_a_scenario_and_the_headline_at_the_datasets_commit(saved, results, hub, dataset):
+    push(load_saved(saved), REPO, results=results, dataset=dataset)
     from huggingface_hub import parse_eval_result_entries
 
     entries = parse_eval_result_entries(yaml.safe_load(files(hub)[".eval_results/lamofcbench.yaml"]))
     assert [entry.task_id for entry in entries] == [SCENARIO, "overall"]
-    assert {(entry.dataset_id, entry.dataset_revision) for entry in entries} == {("org/features", COMMIT)}
+    assert {(entry.dataset_id, entry.dataset_revision) for entry in entries} == {("org/features", dataset.commit)}
     assert entries[0].value == pytest.approx(entries[1].value) and 0 < entries[0].value < 32
+
+
+def test_the_repository_runs_the_whole_curve_of_a_scenario(saved, results, hub):
+    push(load_saved(saved), REPO, results=results)
+    scenario = SCENARIOS.get(SCENARIO)
+    found = make_codecs(REPO, scenario.specs, scenario=scenario.ref)
+    measured = {load_saved(path).fingerprint for path in results.glob(f"{SCENARIO}@*/uniform/*/codec")}
+    assert {codec.fingerprint for codec in found} == measured and [codec.params.step for codec in found] == [4, 1]
+    (other,) = make_codecs(REPO, scenario.specs, scenario="mini-cvu-digits@1")
+    assert other.fingerprint == load_saved(saved).fingerprint
+    card = files(hub)["README.md"].decode()
+    assert "all 2 rate points" in card and f"is one of them: `{SCENARIO}` at" in card
+
+
+def test_what_a_codec_reached_goes_when_another_takes_its_place(saved, results, hub, mine, dataset):
+    push(load_saved(saved), REPO, results=results, dataset=dataset)
+    push(mine, REPO)
+    assert set(files(hub)) == {"config.json", "model.safetensors", "README.md", "source/mine.py"}
+    load_saved(saved).push_to_hub(REPO)
+    assert "source/mine.py" not in files(hub)
 
 
 def test_a_pushed_codec_comes_back_by_name_and_runs(saved, hub, tmp_path):
@@ -124,6 +162,34 @@ def test_the_command_says_what_is_amiss_and_prints_the_commit(saved, hub, capsys
     assert "name their folder with --results" in capsys.readouterr().err
     assert main(command) == 0
     assert f"{hub.endpoint}/{REPO}/commit/" in capsys.readouterr().out
+
+
+def test_there_is_no_headline_where_the_benchmark_has_more_than_was_run(saved, results, hub, dataset):
+    manifest = read_manifest(Path(find_source(SCENARIOS.get(SCENARIO)).uri) / SCENARIO / "manifest.json")
+    variant, other = "mini-cvu-digits-hard-shallow", "mini-clu-facts"
+    for more, expected in ((variant, [SCENARIO, "overall"]), (other, [SCENARIO])):
+        wider = benchmark(
+            hub,
+            hub.files("org/features", dataset.commit)[f"{SCENARIO}/manifest.json"].content,
+            manifest,
+            manifest.model_copy(update={"scenario": more}),
+        )
+        push(load_saved(saved), REPO, results=results, dataset=wider)
+        entries = yaml.safe_load(files(hub)[".eval_results/lamofcbench.yaml"])
+        assert [entry["dataset"]["task_id"] for entry in entries] == expected
+
+
+def test_results_of_other_data_than_the_datasets_are_not_told_as_its(saved, results, hub, dataset):
+    content = json.loads(hub.files("org/features")[f"{SCENARIO}/manifest.json"].content)
+    content["data_revision"] = "another"
+    content["checksum"] = json_checksum(content)
+    elsewhere = benchmark(hub, json.dumps(content).encode(), Manifest.model_validate(content))
+    with pytest.raises(LaMoFCBenchError, match=r"are of data revision .* holds version 2 and another: run on its data"):
+        push(load_saved(saved), REPO, results=results, dataset=elsewhere)
+    assert ("model", REPO) not in hub.repositories
+    none = Manifest.model_validate(content).model_copy(update={"scenario": "mini-clu-facts"})
+    with pytest.raises(LaMoFCBenchError, match="has no task for any scenario of the results; it has mini-clu-facts"):
+        push(load_saved(saved), REPO, results=results, dataset=benchmark(hub, b"", none))
 
 
 def test_a_dataset_is_named_with_its_commit():

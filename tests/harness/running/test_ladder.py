@@ -189,6 +189,9 @@ class TestCommand:
         assert [codec.params.step for codec in codecs] == [p["params"]["step"] for p in json.loads(written)["points"]]
         named = selection.select_codecs(["uniform:step=0.3", "channel"], toy, ladders=tmp_path)
         assert [codec.params.step for codec in named] == [0.3, *(p["step"] for p in CODECS.get("channel").rate_points)]
+        named[0].save(tmp_path / "saved")
+        (saved,) = selection.select_codecs([str(tmp_path / "saved")], toy, ladders=tmp_path)
+        assert saved.fingerprint == named[0].fingerprint
 
     def test_an_unfinished_ladder_is_gone_on_with_and_not_run(self, toy, toy_file, toy_data, tmp_path):
         path = ladder.ladder_path(tmp_path, toy, "uniform")

@@ -151,10 +151,16 @@ def test_links_into_a_store_are_read_as_the_hub_downloads_files(saved, tmp_path)
 def test_what_is_downloaded_covers_the_source(saved, monkeypatch):
     asked = {}
     monkeypatch.setattr(saving, "snapshot_download", lambda repo, **options: asked.update(options) or str(saved))
-    assert saving.find_folder("org/name") == saved
+    assert saving.find_folder("org/name").folder == saved
+    assert not any(fnmatch("points/toy@1/1/config.json", pattern) for pattern in asked["allow_patterns"])
     for path in saved.rglob("*"):
         name = path.relative_to(saved).as_posix()
         assert path.is_dir() or any(fnmatch(name, pattern) for pattern in asked["allow_patterns"]), name
+    saving.find_folder("org/name", "toy@1")
+    wanted = [
+        any(fnmatch(f"points/{name}/1/source/a.py", p) for p in asked["allow_patterns"]) for name in ("toy@1", "b@1")
+    ]
+    assert wanted == [True, False]
 
 
 @pytest.mark.parametrize(
