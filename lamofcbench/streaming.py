@@ -36,7 +36,9 @@ class _Stream:
         axes = codec.specs.axes
         if len(axes) != 1:
             named = ", ".join(repr(axis.name) for axis in axes) or "none"
-            raise CodecError(f"a stream grows along the one ragged axis of its tensors; codec {codec.name!r} has {named}")
+            raise CodecError(
+                f"a stream grows along the one ragged axis of its tensors; codec {codec.name!r} has {named}"
+            )
         fixed = next((spec.name for spec in codec.specs.tensors if axes[0] not in spec.shape), None)
         if fixed is not None:
             raise CodecError(
@@ -100,6 +102,8 @@ class StreamDecoder(_Stream):
         try:
             features = self._codec.continuing(self._tokens).decode(data)
         except BitstreamError as error:
-            raise BitstreamError(f"chunk at token {self._tokens} (chunks are decoded in their order): {error}") from error
+            raise BitstreamError(
+                f"chunk at token {self._tokens} (chunks are decoded in their order): {error}"
+            ) from error
         self._advance(features)
         return features
