@@ -71,11 +71,19 @@ TEST = [sequence(tokens, 100 + tokens) for tokens in (130, 256, 391)]
 
 
 @pytest.mark.parametrize(
-    ("name", "step"),
-    [("uniform", 0.1), ("uniform", 0.7), ("channel", 0.1), ("channel", 0.7), ("klt", 0.1), ("klt", 0.7)],
+    ("name", "params"),
+    [
+        ("uniform", {"step": 0.1}),
+        ("channel", {"step": 0.1}),
+        ("channel", {"step": 0.7}),
+        ("klt", {"step": 0.1}),
+        ("klt", {"step": 0.7}),
+        ("kvtc", {"ratio": 4.0}),
+        ("kvtc-entropy", {"ratio": 4.0}),
+    ],
 )
-def test_chunks_of_64_tokens_cost_at_most_3_percent_more_and_decode_to_the_same(name, step):
-    codec = CODECS.get(name)(SPECS, {"step": step}).fit(CALIBRATION)
+def test_chunks_of_64_tokens_cost_at_most_3_percent_more_and_decode_to_the_same(name, params):
+    codec = CODECS.get(name)(SPECS, params).fit(CALIBRATION)
     at_once = in_chunks = 0
     for features in TEST:
         whole = codec.encode(features)
@@ -84,19 +92,19 @@ def test_chunks_of_64_tokens_cost_at_most_3_percent_more_and_decode_to_the_same(
         received = joined([receiver.append(data) for data in sent])
         at_once, in_chunks = at_once + len(whole), in_chunks + sum(map(len, sent))
         expected = codec.decode(whole)
-        if name == "klt":
+        if name in ("klt", "kvtc", "kvtc-entropy"):  # matrix products of other sizes round otherwise
             assert error(features, received) == pytest.approx(error(features, expected), rel=0.02)
         else:
             assert all(equal_bits(received[n], expected[n]) for n in expected)
-    assert in_chunks <= 1.03 * at_once
+    assert in_chunks <= 1.03 * at_once, (in_chunks / at_once, params)
 
 
 def test_keys_are_turned_back_from_where_they_stand():
     codec = CODECS.get("klt")(SPECS, {"step": 0.5}).fit(CALIBRATION)
     chunk = chunks(TEST[1])[2]
-    told, untold = codec.continuing(128), codec
-    assert len(told.encode(chunk)) < 0.85 * len(untold.encode(chunk))
-    assert len(codec.continuing(64).encode(chunk)) > 1.1 * len(told.encode(chunk))
+    told, untold = codec.continuing(128), codec.continuing(64)
+    errors = [error(chunk, one.decode(one.encode(chunk))) for one in (told, untold)]
+    assert errors[1] > 2 * errors[0]
 
 
 def test_the_first_of_a_chunk_is_not_the_first_of_a_prompt():
