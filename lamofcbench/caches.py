@@ -7,8 +7,8 @@ A codec of the registry is fitted on and codes one's own caches, with no scenari
     data = codec.encode(features_of(cache))
     restored = cache_of(codec.decode(data), model.config)
 
-Tensors are named as scenarios name them, ``key.0``, ..., ``value.0``, ...: ``[H, T, D]`` for layer 0 and so on, keys with
-their rotary embedding. A cache of one sequence starts at position 0: tokens of padding on its left belong to none.
+Tensors are named as scenarios name them, ``key.0``, ..., ``value.0``, ...: ``[H, T, D]`` for layer 0 and so on, keys
+with their rotary embedding. A sequence starts at position 0: padding on its left belongs to no features.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def cache_specs(config: PretrainedConfig, dtype: DTypeName, *, tokens: int = MAX
         tokens: the limit of the ragged axis; a longer cache is refused.
 
     Raises:
-        ScenarioError: if the config does not tell heads and widths, or a layer's cache forgets tokens; make the specs of
-            a cache then, by `cache_specs_of`.
+        ScenarioError: if the config does not tell heads and widths, or a layer's cache forgets tokens; make the specs
+            of a cache then, by `cache_specs_of`.
     """
     text = _text_config(config)
     heads = getattr(text, "num_key_value_heads", None) or getattr(text, "num_attention_heads", None)
@@ -146,8 +146,8 @@ def append_to(cache: Cache, features: FeatureSet, *, device: str | None = None) 
     held = _memories(cache) if cache.get_seq_length() else []
     if held and (len(held) != layers or len(held[0][0]) != 1):
         raise ScenarioError(
-            f"the cache has {len(held)} layers and {len(held[0][0])} rows; features of {layers} layers are appended to a "
-            f"cache of as many and one row"
+            f"the cache has {len(held)} layers and {len(held[0][0])} rows; features of {layers} layers are appended to "
+            "a cache of as many and one row"
         )
     for index in range(layers):
         key, value = (features[f"{kind}.{index}"][None] for kind in ("key", "value"))
@@ -169,8 +169,8 @@ def _memories(cache: Any) -> Sequence[tuple[Tensor, Tensor]]:
     for index, layer in enumerate(layers):
         if type(layer) is not DynamicLayer:  # windows forget tokens, static layers are longer than what they hold
             raise ScenarioError(
-                f"layer {index} of the cache is a {type(layer).__name__}; features are made of DynamicLayer, which holds "
-                "keys and values of all tokens and no more"
+                f"layer {index} of the cache is a {type(layer).__name__}; features are made of DynamicLayer, which "
+                "holds keys and values of all tokens and no more"
             )
         if layer.keys is None or layer.values is None or not layer.get_seq_length():
             raise ScenarioError(f"layer {index} of the cache is empty; run the model on at least one token")

@@ -11,15 +11,19 @@ checksum; none of it costs a byte. `uniform` and `channel` decode chunks to the 
 codes the last token of a prompt as any other, because more may follow.
 
 Codecs that keep the latest tokens exact, as `kvtc` does in its window, or learn from the sample itself, work too, but
-start anew with each chunk.
+start anew with each chunk. What chunks cost over coding at once is measured in docs/library.md.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
+
 from lamofcbench.codecs.base import Codec
 from lamofcbench.errors import BitstreamError, CodecError
 from lamofcbench.features import FeatureSet
-from lamofcbench.scenarios.base import Axis
+from lamofcbench.scenarios.base import Axis, FeatureSpecs
 
 
 class _Stream:
@@ -33,19 +37,8 @@ class _Stream:
     """
 
     def __init__(self, codec: Codec) -> None:
-        axes = codec.specs.axes
-        if len(axes) != 1:
-            named = ", ".join(repr(axis.name) for axis in axes) or "none"
-            raise CodecError(
-                f"a stream grows along the one ragged axis of its tensors; codec {codec.name!r} has {named}"
-            )
-        fixed = next((spec.name for spec in codec.specs.tensors if axes[0] not in spec.shape), None)
-        if fixed is not None:
-            raise CodecError(
-                f"tensor {fixed!r} does not grow with {axes[0].name!r}, so it cannot be appended to; make specs without "
-                "it, and code it by itself"
-            )
-        self._codec, self._axis, self._tokens = codec, axes[0], 0
+        self._axis = _token_axis(codec.specs)
+        self._codec, self._tokens = codec, 0
 
     @property
     def tokens(self) -> int:
@@ -53,13 +46,8 @@ class _Stream:
         return self._tokens
 
     def _advance(self, features: FeatureSet) -> None:
-        self._tokens += token_count(self._codec, self._axis, features)
-
-
-def token_count(codec: Codec, axis: Axis, features: FeatureSet) -> int:
-    """The size of a ragged axis in features that fit a codec."""
-    spec = codec.specs.tensors[0]
-    return features[spec.name].shape[spec.shape.index(axis)]
+        spec = self._codec.specs.tensors[0]
+        self._tokens += features[spec.name].shape[spec.shape.index(self._axis)]
 
 
 class StreamEncoder(_Stream):
@@ -107,3 +95,51 @@ class StreamDecoder(_Stream):
             ) from error
         self._advance(features)
         return features
+
+
+def split_tokens(features: FeatureSet, specs: FeatureSpecs, size: int) -> list[FeatureSet]:
+    """Features as chunks of ``size`` tokens, the last one of what is left; views, and all with the side information.
+
+    Raises:
+        CodecError: naming what does not grow with the tokens.
+    """
+    dims = _token_dims(specs)
+    parts = {name: features[name].split(size, dim) for name, dim in dims.items()}
+    return [
+        FeatureSet(dict(zip(parts, tensors, strict=True)), features.side)
+        for tensors in zip(*parts.values(), strict=True)
+    ]
+
+
+def joined(chunks: Sequence[FeatureSet], specs: FeatureSpecs) -> FeatureSet:
+    """The features that chunks make together, with the side information of the first.
+
+    Raises:
+        CodecError: if there is no chunk, or naming what does not grow with the tokens.
+    """
+    if not chunks:
+        raise CodecError("there is no chunk to join")
+    dims = _token_dims(specs)
+    return FeatureSet(
+        {name: torch.cat([chunk[name] for chunk in chunks], dim) for name, dim in dims.items()}, chunks[0].side
+    )
+
+
+def _token_dims(specs: FeatureSpecs) -> dict[str, int]:
+    axis = _token_axis(specs)
+    return {spec.name: spec.shape.index(axis) for spec in specs.tensors}
+
+
+def _token_axis(specs: FeatureSpecs) -> Axis:
+    """The one ragged axis, along which all tensors grow."""
+    axes = specs.axes
+    if len(axes) != 1:
+        named = ", ".join(repr(axis.name) for axis in axes) or "none"
+        raise CodecError(f"a stream grows along the one ragged axis of its tensors; these specs have {named}")
+    fixed = next((spec.name for spec in specs.tensors if axes[0] not in spec.shape), None)
+    if fixed is not None:
+        raise CodecError(
+            f"tensor {fixed!r} does not grow with {axes[0].name!r}, so it cannot be appended to; make specs without it, "
+            "and code it by itself"
+        )
+    return axes[0]

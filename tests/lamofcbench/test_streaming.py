@@ -11,7 +11,7 @@ from lamofcbench.codecs.rotary import with_positions
 from lamofcbench.errors import BitstreamError, CodecError, NonFiniteError, ScenarioError
 from lamofcbench.features import FeatureSet, equal_bits
 from lamofcbench.scenarios.base import Axis, FeatureSpecs, TensorSpec
-from lamofcbench.streaming import StreamDecoder, StreamEncoder
+from lamofcbench.streaming import StreamDecoder, StreamEncoder, joined, split_tokens
 
 TOKENS = Axis(name="tokens", limit=4096)
 HEADS, WIDTH, LAYERS, BASE = 2, 16, 2, 1e4
@@ -53,13 +53,8 @@ def tokens_of(features: FeatureSet, start: int, stop: int) -> FeatureSet:
     return FeatureSet({name: tensor[..., start:stop, :] for name, tensor in features.tensors.items()})
 
 
-def chunks(features: FeatureSet, size: int = 64) -> list[FeatureSet]:
-    total = len(features["hidden"])
-    return [tokens_of(features, start, start + size) for start in range(0, total, size)]
-
-
-def joined(parts: list[FeatureSet]) -> FeatureSet:
-    return FeatureSet({name: torch.cat([part[name] for part in parts], dim=-2) for name in parts[0]})
+def chunks(features: FeatureSet) -> list[FeatureSet]:
+    return split_tokens(features, SPECS, 64)
 
 
 def error(features: FeatureSet, other: FeatureSet) -> float:
@@ -89,7 +84,7 @@ def test_chunks_of_64_tokens_cost_at_most_3_percent_more_and_decode_to_the_same(
         whole = codec.encode(features)
         sender, receiver = StreamEncoder(codec), StreamDecoder(codec)
         sent = [sender.append(chunk) for chunk in chunks(features)]
-        received = joined([receiver.append(data) for data in sent])
+        received = joined([receiver.append(data) for data in sent], SPECS)
         at_once, in_chunks = at_once + len(whole), in_chunks + sum(map(len, sent))
         expected = codec.decode(whole)
         if name in ("klt", "kvtc", "kvtc-entropy"):  # matrix products of other sizes round otherwise
@@ -123,11 +118,19 @@ def test_any_codec_streams(name):
     received = [receiver.append(sender.append(chunk)) for chunk in (*chunks(TEST[0]), tokens_of(TEST[0], 0, 1))]
     assert [len(part["hidden"]) for part in received] == [64, 64, 2, 1] and receiver.tokens == sender.tokens == 131
     if codec.lossless:
-        assert all(equal_bits(joined(received[:3])[name], TEST[0][name]) for name in TEST[0])
+        assert all(equal_bits(joined(received[:3], SPECS)[name], TEST[0][name]) for name in TEST[0])
     else:
-        assert error(TEST[0], joined(received[:3])) < sum(
+        assert error(TEST[0], joined(received[:3], SPECS)) < sum(
             float(t.float().square().sum()) for t in TEST[0].tensors.values()
         )
+
+
+def test_chunks_are_split_and_joined_along_the_tokens():
+    parts = chunks(TEST[0])
+    assert [part["key.0"].shape for part in parts] == [(HEADS, 64, WIDTH), (HEADS, 64, WIDTH), (HEADS, 2, WIDTH)]
+    assert all(equal_bits(joined(parts, SPECS)[name], TEST[0][name]) for name in TEST[0])
+    with pytest.raises(CodecError, match="no chunk"):
+        joined([], SPECS)
 
 
 def test_chunks_are_decoded_in_their_order_and_once():
@@ -158,7 +161,7 @@ def test_what_does_not_grow_with_the_tokens_is_refused():
     pooled = TensorSpec(name="pooled", role="pooled", shape=(4,), dtype="float32")
     with pytest.raises(CodecError, match="tensor 'pooled' does not grow with 'tokens'"):
         StreamEncoder(CODECS.get("identity")(FeatureSpecs(tensors=(*SPECS.tensors, pooled))))
-    with pytest.raises(CodecError, match="the one ragged axis of its tensors; codec 'identity' has none"):
+    with pytest.raises(CodecError, match="the one ragged axis of its tensors; these specs have none"):
         StreamDecoder(CODECS.get("identity")(FeatureSpecs(tensors=(pooled,))))
 
 
