@@ -1,7 +1,7 @@
 """What a stream of chunks costs over coding at once, and whether the model says the same, on the small edition.
 
-The longest test samples of a scenario, coded at once and in chunks of some tokens by `lamofcbench.streaming`: bytes of all
-chunks over those at once, squared error likewise, and the predictions of the tail from both.
+The longest test samples of a scenario, coded at once and in chunks of some tokens by `lamofcbench.streaming`: bytes of
+all chunks over those at once, squared error likewise, and the predictions of the tail from both.
 
     python benchmarks/streams.py --scenarios small-clu-recall small-clu-prose --samples 8
 """

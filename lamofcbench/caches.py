@@ -16,7 +16,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from lamofcbench.errors import ScenarioError, shown
 from lamofcbench.features import TORCH_DTYPES, FeatureSet
@@ -157,6 +159,68 @@ def append_to(cache: Cache, features: FeatureSet, *, device: str | None = None) 
             else (t.clone() if device is None else t.to(device, copy=True) for t in (key, value))
         )
         cache.update(key, value, index)
+
+
+def features_of_batch(cache: Cache, mask: Tensor) -> list[FeatureSet]:
+    """Keys and values of each sequence of a padded batch, without its padding.
+
+    Args:
+        cache: of B sequences.
+        mask: ``[B, T]``, the attention mask of all tokens in the cache: nonzero for those that are no padding, which
+            stand together, padding being on their left or right.
+
+    Raises:
+        ScenarioError: if the mask has another shape than the cache, a sequence has none or gaps, or as `features_of`.
+    """
+    keys = _memories(cache)[0][0]
+    if tuple(mask.shape) != (keys.shape[0], keys.shape[2]):
+        raise ScenarioError(f"the mask is {list(mask.shape)}; the cache holds {[keys.shape[0], keys.shape[2]]}")
+    spans = []
+    for row, tokens in enumerate(mask.bool().cpu()):
+        places = tokens.nonzero().flatten().tolist()
+        if not places or places[-1] - places[0] + 1 != len(places):
+            raise ScenarioError(f"the mask of row {row} has no tokens, or a gap between them")
+        spans.append((places[0], places[-1] + 1))
+    return [features_of(cache, start, stop, row=row) for row, (start, stop) in enumerate(spans)]
+
+
+def cache_of_batch(
+    batch: Sequence[FeatureSet], config: PretrainedConfig | None = None, *, device: str = "cpu"
+) -> tuple[DynamicCache, Tensor]:
+    """A cache of several sequences, padded on the left with zeros as generation wants it, and its attention mask.
+
+    Run the model on it with positions that count a sequence's own tokens: ``mask.sum(1, keepdim=True)`` is that of the
+    next token.
+
+    Args:
+        batch: features as `features_of` makes them, of B sequences.
+        config: of the model, for which the cache is made; None for a plain one.
+        device: where it is.
+
+    Returns:
+        The cache and the mask, int64 ``[B, T]``.
+
+    Raises:
+        ScenarioError: if there is none, or keys and values are not those of layers 0, 1, ... alike in all.
+    """
+    if not batch:
+        raise ScenarioError("a batch holds one feature set at least")
+    rows = [_memories(cache_of(features)) for features in batch]
+    lengths = [row[0][0].shape[2] for row in rows]
+    if len({(len(row), row[0][0].shape[1:2], row[0][0].dtype) for row in rows}) != 1:
+        raise ScenarioError("feature sets of one batch have the same layers, heads and dtype")
+    from transformers import DynamicCache
+
+    cache = DynamicCache() if config is None else DynamicCache(config=config)
+    longest = max(lengths)
+    for layer in range(len(rows[0])):
+        key, value = (
+            torch.cat([pad(row[layer][kind], (0, 0, longest - row[layer][kind].shape[2], 0)) for row in rows])
+            for kind in (0, 1)
+        )
+        cache.update(key.to(device), value.to(device), layer)
+    mask = torch.arange(longest)[None] >= longest - torch.tensor(lengths)[:, None]
+    return cache, mask.long().to(device)
 
 
 def _memories(cache: Any) -> Sequence[tuple[Tensor, Tensor]]:

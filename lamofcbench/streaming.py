@@ -139,7 +139,7 @@ def _token_axis(specs: FeatureSpecs) -> Axis:
     fixed = next((spec.name for spec in specs.tensors if axes[0] not in spec.shape), None)
     if fixed is not None:
         raise CodecError(
-            f"tensor {fixed!r} does not grow with {axes[0].name!r}, so it cannot be appended to; make specs without it, "
-            "and code it by itself"
+            f"tensor {fixed!r} does not grow with {axes[0].name!r}, so it cannot be appended to; make specs without "
+            "it, and code it by itself"
         )
     return axes[0]

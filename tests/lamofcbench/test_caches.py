@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 import torch
 
-from lamofcbench.caches import append_to, cache_of, cache_specs, cache_specs_of, features_of
+from lamofcbench.caches import (
+    append_to,
+    cache_of,
+    cache_of_batch,
+    cache_specs,
+    cache_specs_of,
+    features_of,
+    features_of_batch,
+)
 from lamofcbench.codecs.registry import CODECS
 from lamofcbench.errors import ScenarioError
 from lamofcbench.features import FeatureSet, check_features, equal_bits
@@ -70,6 +78,40 @@ def test_a_row_of_a_batch_is_a_sequence(model: Any) -> None:
         features_of(cache, row=3)
     with pytest.raises(ScenarioError, match="3 layers and 3 rows"):
         append_to(cache, features)
+
+
+@torch.no_grad()
+def test_sequences_of_a_padded_batch_go_on_as_each_by_itself(model: Any) -> None:
+    ids = [prompt(tokens, seed=tokens) for tokens in (4, 7)]
+    alone = [run(model, each)[0] for each in ids]
+    cache, mask = cache_of_batch([features_of(each) for each in alone], model.config)
+    assert mask.tolist() == [[0, 0, 0, 1, 1, 1, 1], [1] * 7]
+    again = features_of_batch(cache, mask)
+    assert all(equal_bits(a[n], b[n]) for a, b in zip(again, map(features_of, alone), strict=True) for n in a)
+
+    token = prompt(1, rows=2, seed=3)
+    output = model(
+        input_ids=token,
+        past_key_values=cache,
+        attention_mask=torch.cat([mask, torch.ones(2, 1, dtype=torch.long)], 1),
+        position_ids=mask.sum(1, keepdim=True),
+    )
+    for row, each in enumerate(alone):
+        expected = run(model, token[row : row + 1], each)[1]
+        assert (output.logits[row] - expected[0]).abs().max() < 1e-4
+
+
+def test_masks_that_do_not_tell_a_sequence_are_refused(model: Any) -> None:
+    cache, _ = run(model, prompt(4, rows=2))
+    for mask, why in (
+        (torch.ones(2, 5), r"the mask is \[2, 5\]; the cache holds \[2, 4\]"),
+        (torch.tensor([[1, 1, 1, 1], [1, 0, 1, 1]]), "row 1 has no tokens, or a gap"),
+        (torch.zeros(2, 4), "row 0 has no tokens"),
+    ):
+        with pytest.raises(ScenarioError, match=why):
+            features_of_batch(cache, mask)
+    with pytest.raises(ScenarioError, match="one feature set at least"):
+        cache_of_batch([])
 
 
 def test_features_do_not_share_memory_with_the_cache(model: Any) -> None:
