@@ -154,7 +154,7 @@ class KvtcCodec(CacheCodec):
             data.append(_words_outside(block, features, rows, kept).tobytes())
         encoder = SymbolEncoder(least_bytes(self.least_cost_of_others(_shapes_of(features))))
         self.put_others(encoder, features)
-        return deflate.compress(b"".join(data)) + encoder.finish()
+        return deflate.compress(b"".join(data), short=self.first_position > 0) + encoder.finish()
 
     def decode_features(self, payload: bytes, shapes: Shapes) -> Mapping[str, Tensor]:
         """Components transformed back."""
