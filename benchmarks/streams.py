@@ -53,11 +53,11 @@ def told(predictions: Sequence[object]) -> list[object]:
     return [p if isinstance(p, (str, int)) else round(float(torch.as_tensor(p).sum()), 2) for p in predictions]
 
 
-def measure(scenario_id: str, specs: Sequence[str], samples: int, tokens: int) -> None:
+def measure(scenario_id: str, specs: Sequence[str], samples: int, tokens: int, fitted_on: int | None) -> None:
     """Prints a row for each codec."""
     scenario = SCENARIOS.get(scenario_id)
     calibration, test = (open_split(scenario, split) for split in ("calibration", "test"))
-    known = [calibration.features(i).clone() for i in range(len(calibration))]
+    known = [calibration.features(i).clone() for i in range(len(calibration))][:fitted_on]
     every = [test.features(i) for i in range(len(test))]
     chosen = sorted(every, key=lambda one: -one["hidden"].shape[0])[:samples]
     model = load_model(scenario)
@@ -88,9 +88,10 @@ def main() -> None:
     parser.add_argument("--codecs", nargs="+", default=CODECS)
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--calibration", type=int, help="how many samples codecs are fitted on; all by default")
     arguments = parser.parse_args()
     for scenario in arguments.scenarios:
-        measure(scenario, arguments.codecs, arguments.samples, arguments.tokens)
+        measure(scenario, arguments.codecs, arguments.samples, arguments.tokens, arguments.calibration)
 
 
 if __name__ == "__main__":
