@@ -141,13 +141,13 @@ class Builder(ScenarioBuilder):
 
     def _check_samples(self, scenario: Scenario, split: Split, samples: Sequence[Sample]) -> None:
         """Finds a wrong id or reference before a front has worked for hours."""
-        references_known = type(self).references is Builder.references
+        references_known, kind = type(self).references is Builder.references, scenario.prediction_kind
         owners: dict[str, int] = {}
         first: type | None = None
         for number, sample in enumerate(samples):
             where = f"{scenario.id}, {split} sample {number}"
             if references_known:
-                sample_id, reference = check_sample(scenario.prediction, sample.id, sample.reference, where)
+                sample_id, reference = check_sample(kind, sample.id, sample.reference, where)
                 first = first or type(reference)
                 if type(reference) is not first:
                     raise DataError(

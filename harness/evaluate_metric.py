@@ -34,6 +34,7 @@ class LaMoFCBenchMetric(evaluate.Metric):
         features = [
             datasets.Features(predictions=_FEATURES[kind], references=_FEATURES[_REFERENCES.get(kind, kind)])
             for kind in metric.accepts
+            if kind in _FEATURES
         ]
         return evaluate.MetricInfo(
             description=metric.__doc__ or "",

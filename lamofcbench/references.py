@@ -12,6 +12,8 @@ map          bytes, as `rasters.encode_map` makes them
 image        bytes: a PNG in colour, as `rasters.encode_image` makes it; or str, a caption
 ===========  =========================================================================
 
+Where predictions are of a user's own kind, references are what JSON can say (`lamofcbench.prediction_kinds`).
+
 Scalars of numpy and torch count as the number or text that they hold. ``True`` is no number here. A metric may ask for
 more, see `harness.metrics.base.Metric.check_reference`.
 
@@ -25,6 +27,7 @@ import unicodedata
 from typing import Any
 
 from lamofcbench.errors import DataError
+from lamofcbench.prediction_kinds import PredictionKind
 from lamofcbench.rasters import decode_image, decode_map, decode_mask
 from lamofcbench.scenarios.base import PredictionType
 
@@ -47,13 +50,15 @@ _DECODERS = {"mask": decode_mask, "map": decode_map, "image": decode_image}
 _NOT_IN_IDS = {"Cc": "a control character", "Zl": "a line break", "Zp": "a line break"}
 
 
-def check_sample(kind: PredictionType, sample_id: Any, reference: Any, where: str) -> tuple[str, Reference]:
+def check_sample(
+    kind: PredictionType | PredictionKind, sample_id: Any, reference: Any, where: str
+) -> tuple[str, Reference]:
     """A sample's id and reference as plain Python values.
 
     Args:
         kind: the type of the predictions that the reference is compared with.
         sample_id: the id.
-        reference: the reference; encoded bytes are decoded to see whether they can be.
+        reference: the reference, as a builder brings it; encoded bytes are decoded to see whether they can be.
         where: which sample this is, by its position; begins the message.
 
     Raises:
@@ -61,6 +66,8 @@ def check_sample(kind: PredictionType, sample_id: Any, reference: Any, where: st
     """
     checked_id = check_id(sample_id, where)
     try:
+        if isinstance(kind, PredictionKind):
+            return checked_id, kind.stored_reference(reference)
         value = check_reference(kind, reference)
         decode_reference(kind, value)
     except DataError as error:
@@ -90,13 +97,16 @@ def check_id(sample_id: Any, where: str) -> str:
     return value
 
 
-def check_reference(kind: PredictionType, reference: Any) -> Reference:
-    """A reference as a plain Python value; bytes are not decoded.
+def check_reference(kind: PredictionType | PredictionKind, reference: Any) -> Reference:
+    """A stored reference as a plain Python value; bytes are not decoded.
 
     Raises:
         DataError: if predictions of this kind cannot be compared with it.
     """
     value = plain(reference)
+    if isinstance(kind, PredictionKind):
+        kind.reference_of(value)
+        return str(value)
     allowed = REFERENCE_TYPES[kind]
     if type(value) not in allowed:
         names = " or ".join(_NAMES[one] for one in allowed)
@@ -115,12 +125,14 @@ def check_reference(kind: PredictionType, reference: Any) -> Reference:
     return value
 
 
-def decode_reference(kind: PredictionType, reference: Any) -> Any:
+def decode_reference(kind: PredictionType | PredictionKind, reference: Any) -> Any:
     """What a metric compares predictions with: encoded bytes become arrays, all else is as `check_reference` gives it.
 
     Raises:
         DataError: if predictions of this kind cannot be compared with it.
     """
+    if isinstance(kind, PredictionKind):
+        return kind.reference_of(plain(reference))
     value = check_reference(kind, reference)
     if not isinstance(value, bytes):
         return value

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from harness.statistics.bootstrap import draw_counts, resample_sums
 from lamofcbench.identity import JOINED, identity_of
+from lamofcbench.prediction_kinds import PredictionKind
 from lamofcbench.registry import Registry
 from lamofcbench.scenarios.base import PredictionType
 
@@ -29,7 +30,9 @@ class Metric(ABC):
         direction: ``up`` where higher is better.
         range: the lowest and highest score that can occur in practice, the yardstick for "anchor and floor are too
             close"; ``(0, 1)`` for accuracies. An instance has its own where options decide it.
-        accepts: the prediction types that the metric can compare, the usual one first; all where absent.
+        accepts: the prediction types that the metric can compare, the usual one first, a user's own by its name; all
+            where absent.
+        compares: the prediction type of a user's own that an instance compares; None for a built-in one.
         revision: raised when the same prediction and reference would get other statistics or another score.
         file_options: the options whose values users keep in files, and what reads each: from a path to a value that
             stands in a declaration.
@@ -38,7 +41,16 @@ class Metric(ABC):
     name: ClassVar[str]
     direction: ClassVar[Literal["up", "down"]]
     range: tuple[float, float]
-    accepts: ClassVar[tuple[PredictionType, ...]] = ("text", "label", "scores", "logprobs", "mask", "map", "image")
+    accepts: ClassVar[tuple[PredictionType | str, ...]] = (
+        "text",
+        "label",
+        "scores",
+        "logprobs",
+        "mask",
+        "map",
+        "image",
+    )
+    compares: PredictionKind | None = None
     revision: ClassVar[int] = 1
     file_options: ClassVar[Mapping[str, Callable[[str], Any]]] = {}
 
@@ -141,8 +153,9 @@ class ShareCorrect(AdditiveMetric):
 
 
 def metric_identity(metric: Metric) -> str:
-    """The identity of a metric's code, and of what it judges by that came from outside."""
-    return JOINED.join(filter(None, (identity_of(metric), metric.rules)))
+    """The identity of a metric's code, of a prediction type of a user's own, and of what else came from outside."""
+    own = "" if metric.compares is None else identity_of(metric.compares)
+    return JOINED.join(filter(None, (identity_of(metric), own, metric.rules)))
 
 
 METRICS: Registry[type[Metric]] = Registry("metric", Metric, package="harness.metrics", group="lamofcbench.metrics")

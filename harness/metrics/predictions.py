@@ -12,6 +12,8 @@ map       float16 ``[...]``                   compressed fp16 bytes, see `raster
 image     uint8 ``[h, w, 3]``                 PNG bytes
 ========  ==================================  =============================================
 
+One of a user's own is stored as JSON, in a string (`lamofcbench.prediction_kinds`).
+
 Cells come from files that others may have made, so reading one never runs code, checks what it finds, and allocates no
 more than the limits of `lamofcbench.rasters`. Metrics see what was stored, never the tail's own object, so scoring a
 folder again gives the same figures.
@@ -26,6 +28,7 @@ import numpy as np
 import pyarrow as pa
 
 from lamofcbench.errors import DataError, PluginError
+from lamofcbench.prediction_kinds import PredictionKind
 from lamofcbench.rasters import decode_image, decode_map, decode_mask, encode_image, encode_map, encode_mask
 from lamofcbench.references import decode_reference as decode_reference  # its counterpart for references, from here too
 from lamofcbench.references import fits_int64, plain, shown
@@ -47,12 +50,19 @@ CELL_TYPES: dict[PredictionType, pa.DataType] = {
 }
 
 
-def encode_prediction(kind: PredictionType, prediction: Any) -> Cell:
+def cell_type(kind: PredictionType | PredictionKind) -> pa.DataType:
+    """The type of the column that stores predictions."""
+    return pa.string() if isinstance(kind, PredictionKind) else CELL_TYPES[kind]
+
+
+def encode_prediction(kind: PredictionType | PredictionKind, prediction: Any) -> Cell:
     """The cell that stores a tail's prediction.
 
     Raises:
         PluginError: if the tail returned something else than its scenario declares.
     """
+    if isinstance(kind, PredictionKind):
+        return kind.stored_prediction(prediction)
     try:
         if kind == "text":
             if not isinstance(prediction, str):
@@ -73,12 +83,14 @@ def encode_prediction(kind: PredictionType, prediction: Any) -> Cell:
         raise PluginError(f"the tail returned {shown(prediction)}, which is no {kind} prediction: {error}") from error
 
 
-def decode_prediction(kind: PredictionType, cell: Any) -> Any:
+def decode_prediction(kind: PredictionType | PredictionKind, cell: Any) -> Any:
     """What a metric compares.
 
     Raises:
         DataError: if the cell is damaged or holds something else.
     """
+    if isinstance(kind, PredictionKind):
+        return kind.prediction_of(cell)
     if kind == "text" and isinstance(cell, str):
         return cell
     if kind == "label" and isinstance(cell, int):

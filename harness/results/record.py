@@ -18,10 +18,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.metrics.predictions import CELL_TYPES
+from harness.metrics.predictions import cell_type
 from harness.results.result import TIMING_COLUMNS
 from lamofcbench.atomic import write_errors
 from lamofcbench.errors import ResultsError
+from lamofcbench.prediction_kinds import PredictionKind
 from lamofcbench.scenarios.base import PredictionType
 
 Record = dict[str, Any]
@@ -76,13 +77,13 @@ def as_statistics(statistics: Mapping[str, Any]) -> Record:
     }
 
 
-def sample_schema(record: Record, kind: PredictionType) -> pa.Schema:
+def sample_schema(record: Record, kind: PredictionType | PredictionKind) -> pa.Schema:
     """The columns of ``samples.parquet``, as the first record shows them."""
     fields = []
     for name, value in record.items():
         metadata = None
         if name == "prediction":
-            column = CELL_TYPES[kind]
+            column = cell_type(kind)
         elif name == "reference":
             column = _REFERENCE_TYPES[type(value)]
         elif name in ("sample_id", DIGEST):

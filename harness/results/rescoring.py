@@ -152,7 +152,7 @@ def _move(folder: ResultFolder, scenario: Scenario, result: Result, fresh: list[
 def _write(folder: ResultFolder, scenario: Scenario, result: Result, fresh: list[Record]) -> Result:
     path = folder.path / SAMPLES_FILE
     with replacing(path) as temporary:
-        schema = functools.partial(sample_schema, kind=scenario.prediction)
+        schema = functools.partial(sample_schema, kind=scenario.prediction_kind)
         with TableWriter(temporary, schema) as writer:
             for row, statistics in zip(iterate_records(path), fresh, strict=True):
                 kept = {name: value for name, value in row.items() if not name.startswith(STATISTIC)}

@@ -27,6 +27,7 @@ from harness.results.record import (
 from harness.results.result import FidelityRecord, RateRecord, TensorRecord
 from lamofcbench import rates
 from lamofcbench.errors import ResultsError, ScenarioError
+from lamofcbench.prediction_kinds import PredictionKind
 from lamofcbench.scenarios.base import Scenario
 
 
@@ -47,17 +48,23 @@ def make_metric(scenario: Scenario) -> Metric:
             f"scenario {scenario.id!r} says direction {scenario.direction!r}; metric {scenario.metric!r} goes "
             f"{metric.direction!r}"
         )
-    if scenario.prediction not in metric.accepts:
+    kind = scenario.prediction_kind
+    if isinstance(kind, PredictionKind):
+        metric.compares = kind
+        fits = kind.name in metric.accepts or metric.accepts is Metric.accepts  # which a metric for own kinds leaves
+    else:
+        fits = kind in metric.accepts
+    if not fits:
         raise ScenarioError(
             f"scenario {scenario.id!r}: metric {scenario.metric!r} compares {' or '.join(metric.accepts)}, not "
-            f"{scenario.prediction}"
+            f"{kind.name if isinstance(kind, PredictionKind) else kind}"
         )
     return metric
 
 
 def judge(metric: Metric, scenario: Scenario, prediction: Any, reference: Any) -> Record:
     """The statistics columns of a stored prediction and reference."""
-    kind = scenario.prediction
+    kind = metric.compares or scenario.prediction_kind
     compared = predictions.decode_prediction(kind, prediction), predictions.decode_reference(kind, reference)
     return as_statistics(metric.statistics(*compared))
 

@@ -29,6 +29,7 @@ from harness.results.result import Result
 from lamofcbench.atomic import remove, replacing, write_errors, write_json
 from lamofcbench.errors import ResultsError, one_line
 from lamofcbench.locks import LOCKS_DIRECTORY, locked, locked_if_free
+from lamofcbench.prediction_kinds import PredictionKind
 from lamofcbench.scenarios.base import PredictionType
 
 RESULT_FILE = "result.json"
@@ -230,7 +231,9 @@ class ResultFolder:
     def _has_bytes(self, index: int, size: int) -> bool:
         return any(_has_size(file, size) for file in (self.bitstream(index), self._candidate(index)))
 
-    def write_tables(self, entries: Mapping[int, JournalEntry], kind: PredictionType, samples: int) -> None:
+    def write_tables(
+        self, entries: Mapping[int, JournalEntry], kind: PredictionType | PredictionKind, samples: int
+    ) -> None:
         """Writes ``samples.parquet`` and ``timings.parquet`` from the journal, a batch in memory at a time.
 
         Args:

@@ -241,7 +241,7 @@ class Pipeline:
 
     def _score(self, index: int, prediction: Any) -> Record:
         """Prediction and reference as they are stored, and the statistics of just that."""
-        kind = self.scenario.prediction
+        kind = self.metric.compares or self.scenario.prediction_kind
         try:
             cell = encode_prediction(kind, prediction)
             reference = check_reference(kind, self.split.reference(index))

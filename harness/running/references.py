@@ -19,13 +19,14 @@ def check_references(split: Split, scenario: Scenario, metric: Metric) -> None:
         PluginError: if the metric fails to tell.
     """
     owners: dict[str, int] = {}
+    kind = scenario.prediction_kind
     for index in range(len(split)):
         where = f"{scenario.id} sample {index}"
         sample_id = check_id(split.sample_id(index), where)
         if owners.setdefault(sample_id, index) != index:
             raise DataError(f"{where} has the id {sample_id!r} of sample {owners[sample_id]}; build the dataset again")
         try:
-            metric.check_reference(decode_reference(scenario.prediction, split.reference(index)))
+            metric.check_reference(decode_reference(kind, split.reference(index)))
         except DataError as error:
             raise DataError(f"{where} ({sample_id}): {error}") from error
         except Exception as error:

@@ -377,7 +377,7 @@ class ScenarioRunner:
             raise ResultsError(f"{folder.path} lost batches while it was in use; rerun the same command")
         saved = fitting.load_again(codec, folder.codec_path)
         verified = self._verify(saved, folder, wanted)
-        folder.write_tables(wanted, self.scenario.prediction, self.samples)
+        folder.write_tables(wanted, self.scenario.prediction_kind, self.samples)
         result = self._result(saved, folder, verified)
         ranks = Counter(entry.rank for entry in wanted.values())
         run = {

@@ -15,7 +15,9 @@ shapes, side information, the container, checks, saving and loading, is done her
 
 from __future__ import annotations
 
+import copy
 import functools
+import hashlib
 import importlib.util
 import math
 import re
@@ -90,6 +92,9 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
     requires: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = ""
 
+    first_position: int = 0
+    """Where the first of the tokens to code stands in its sequence; more than 0 in a codec that is `continuing`."""
+
     # Not None, so that the mixin neither records the constructor's arguments nor writes a config of its own.
     _hub_mixin_config: Any = {}  # noqa: RUF012
 
@@ -154,6 +159,21 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         Only reports ask: the error against these is the quantiser's share, the rest is what coding its output lost.
         """
         return None
+
+    def continuing(self: C, first_position: int) -> C:
+        """This codec for tokens that go on from others, as the chunks of a `lamofcbench.streaming` stream do.
+
+        Its bitstreams are read by codecs that continue at the same position only. One whose coding of a row depends on
+        where it stands overrides it, and reads `first_position`; here nothing else changes.
+
+        Args:
+            first_position: how many tokens of the sequence there are already; 0 gives this very codec.
+        """
+        if first_position == self.first_position:
+            return self
+        codec = copy.copy(self)
+        codec.first_position = first_position
+        return codec
 
     def check_state(self) -> None:
         """Raises `CodecError` where the state of a loaded folder does not fit the specs; by default none does."""
@@ -228,7 +248,7 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         self._require_ready()
         features = features.with_given(None)  # what the tail is handed besides is none of a codec's business
         sizes = self._checked_sizes(features)
-        writer = BitstreamWriter(self.fingerprint)
+        writer = BitstreamWriter(self._signature)
         for axis in self.specs.axes:
             writer.unsigned(sizes[axis.name])
         for side in self.specs.side:
@@ -280,7 +300,7 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         """The sections, shapes and side information of a bitstream, checked but not decoded."""
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise BitstreamError(f"a bitstream is bytes, not {shown(data)}")
-        reader = BitstreamReader(bytes(data), self.fingerprint)
+        reader = BitstreamReader(bytes(data), self._signature)
         sizes = {axis.name: reader.unsigned(f"axis {axis.name!r}", limit=axis.limit) for axis in self.specs.axes}
         side = {name: reader.signed(f"side information {name!r}") for name in self.specs.side}
         shapes = {spec.name: spec.sized(sizes) for spec in self.specs.tensors}
@@ -293,6 +313,13 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
     def fingerprint(self) -> bytes:
         """Sha256 of everything that decides the meaning of the bytes: identity, params, specs, state, own source."""
         return saving.fingerprint_of(saving.config_of(self), self.state)
+
+    @property
+    def _signature(self) -> bytes:
+        """What bitstreams are checked against: the fingerprint, and the position that they continue at."""
+        if not self.first_position:
+            return self.fingerprint
+        return hashlib.sha256(self.fingerprint + self.first_position.to_bytes(8, "little")).digest()
 
     @property
     def state_bytes(self) -> int:

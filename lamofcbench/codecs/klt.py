@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from lamofcbench.errors import CodecError
 from lamofcbench.features import FeatureSet
 
 Matrix = NDArray[np.float32]
+K = TypeVar("K", bound="KltCodec")
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,13 @@ class KltCodec(Codec):
             lowest, highest = block.table_range
             if not UNCODED <= lowest <= highest < len(self._tables):
                 raise CodecError(f"codec {self.name!r} has no table for each coefficient")
+
+    def continuing(self: K, first_position: int) -> K:
+        """Keys are turned back from where they stand, and no row counts as first or last."""
+        codec = super().continuing(first_position)
+        if codec is not self:
+            codec._blocks = [block.continuing(first_position) for block in self._blocks]
+        return codec
 
     def places_and_scales(self) -> tuple[list[int], list[Matrix]]:
         """Of each group of tensors, over how many rows its places repeat, and what each column is divided by."""

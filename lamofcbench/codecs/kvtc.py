@@ -6,7 +6,7 @@ import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ from lamofcbench.codecs.groups.bit_packing import pack_bits, packed_bytes, unpac
 from lamofcbench.codecs.transform.profiles import rows_of
 from lamofcbench.codecs.transform.rows import RowGroup
 from lamofcbench.features import FeatureSet
+
+K = TypeVar("K", bound="KvtcCodec")
 
 PAPER_SETTING = {"sinks": 4, "window": 128, "exact_sinks": True, "scaled": False}
 """What the paper does with sinks, recent tokens and layers; its ratios are 8, 16, 32 and 64."""
@@ -90,6 +92,13 @@ class KvtcCodec(CacheCodec):
         """Each group of tensors has a block that fits, and the rest what `channel` needs."""
         _ = self._blocks, self.channel
 
+    def continuing(self: K, first_position: int) -> K:
+        """Keys are turned back from where they stand, and first tokens are those of the whole sequence."""
+        codec = super().continuing(first_position)
+        if codec is not self:
+            codec._blocks = [block.continuing(first_position) for block in self._blocks]
+        return codec
+
     def _learn(self, calibration: Iterable[FeatureSet]) -> tuple[dict[str, Tensor], list[tuple[Plan, Components]]]:
         step = companion.step_for_ratio(self.others, calibration, self.params.ratio)
         state = companion.learn(self.others, calibration, step)
@@ -128,7 +137,8 @@ class KvtcCodec(CacheCodec):
             rows = rows_of(block.group.row_shape(shapes))
             first, last = 0, rows
             if exact.can_be_exact(block.group):
-                first = min(self.params.sinks, rows) if self.params.exact_sinks else 0
+                sinks = max(self.params.sinks - self.first_position, 0)
+                first = min(sinks, rows) if self.params.exact_sinks else 0
                 last = max(rows - self.params.window, first)
             yield block, rows, slice(first, last)
 
@@ -144,7 +154,7 @@ class KvtcCodec(CacheCodec):
             data.append(_words_outside(block, features, rows, kept).tobytes())
         encoder = SymbolEncoder(least_bytes(self.least_cost_of_others(_shapes_of(features))))
         self.put_others(encoder, features)
-        return deflate.compress(b"".join(data)) + encoder.finish()
+        return deflate.compress(b"".join(data), short=self.first_position > 0) + encoder.finish()
 
     def decode_features(self, payload: bytes, shapes: Shapes) -> Mapping[str, Tensor]:
         """Components transformed back."""
@@ -204,7 +214,7 @@ class KvtcEntropyCodec(KvtcCodec):
         """Scales, codes and exact tokens of each group, and the rest, in one stream."""
         encoder = SymbolEncoder(self._least_bytes(_shapes_of(features)))
         for tables, (block, rows, kept) in zip(self._tables, self._spans(_shapes_of(features)), strict=True):
-            tables.put(encoder, block.encode(block.group.gather(features), kept), starts=kept.start == 0)
+            tables.put(encoder, block.encode(block.group.gather(features), kept), starts=self._starts(kept))
             encoder.put_bits(_words_outside(block, features, rows, kept).astype(np.int32), 16)
         self.put_others(encoder, features)
         return encoder.finish()
@@ -214,7 +224,7 @@ class KvtcEntropyCodec(KvtcCodec):
         decoder = SymbolDecoder(payload, self._least_bytes(shapes))
         tensors: dict[str, Tensor] = {}
         for tables, (block, rows, kept) in zip(self._tables, self._spans(shapes), strict=True):
-            coded = tables.take(decoder, kept.stop - kept.start, starts=kept.start == 0)
+            coded = tables.take(decoder, kept.stop - kept.start, starts=self._starts(kept))
             words = decoder.take_bits(_exact_words(block, rows, kept, shapes), 16).astype(np.uint16)
             tensors |= _restored(block, coded, rows, kept, words, shapes)
         tensors |= self.take_others(decoder, shapes)
@@ -224,8 +234,11 @@ class KvtcEntropyCodec(KvtcCodec):
     def _least_bytes(self, shapes: Shapes) -> int:
         cost = self.least_cost_of_others(shapes)
         for tables, (_, _, kept) in zip(self._tables, self._spans(shapes), strict=True):
-            cost += tables.least_cost(kept.stop - kept.start, starts=kept.start == 0)
+            cost += tables.least_cost(kept.stop - kept.start, starts=self._starts(kept))
         return least_bytes(cost)
+
+    def _starts(self, kept: slice) -> bool:
+        return kept.start == 0 and not self.first_position
 
 
 def _shapes_of(features: FeatureSet) -> dict[str, tuple[int, ...]]:

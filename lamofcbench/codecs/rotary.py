@@ -12,31 +12,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def without_positions(keys: NDArray[np.float32], base: float) -> NDArray[np.float32]:
+def without_positions(keys: NDArray[np.float32], base: float, first: int = 0) -> NDArray[np.float32]:
     """Keys as they were before their rotary embedding.
 
     Args:
-        keys: ``[..., T, D]`` with an even D; row t was rotated by its position t.
+        keys: ``[..., T, D]`` with an even D; row t was rotated by its position ``first + t``.
         base: `TensorSpec.rotary_base`.
+        first: the position of the first row.
 
     Example:
         >>> keys = np.ones((1, 3, 4), np.float32)
         >>> bool(np.allclose(with_positions(without_positions(keys, 1e4), 1e4), keys))
         True
     """
-    cosines, sines = _angles(keys.shape[-2], keys.shape[-1], base)
+    cosines, sines = _angles(keys.shape[-2], keys.shape[-1], base, first)
     return _rotated(keys, cosines, -sines)
 
 
-def with_positions(keys: NDArray[np.float32], base: float) -> NDArray[np.float32]:
+def with_positions(keys: NDArray[np.float32], base: float, first: int = 0) -> NDArray[np.float32]:
     """Keys rotated by their positions, as caches hold them: what `without_positions` undoes."""
-    return _rotated(keys, *_angles(keys.shape[-2], keys.shape[-1], base))
+    return _rotated(keys, *_angles(keys.shape[-2], keys.shape[-1], base, first))
 
 
 @functools.lru_cache(maxsize=64)
-def _angles(tokens: int, width: int, base: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _angles(tokens: int, width: int, base: float, first: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Cosines and sines, ``[T, D/2]``, computed in float64 so that they are the same everywhere."""
-    angles = np.arange(tokens)[:, None] * base ** (-np.arange(0, width, 2) / width)
+    angles = np.arange(first, first + tokens)[:, None] * base ** (-np.arange(0, width, 2) / width)
     return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
 
 

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from lamofcbench.errors import PluginError, UnknownNameError
+from lamofcbench.errors import PluginError, UnknownNameError, first_line, shown
 from lamofcbench.features import FeatureSet
 from lamofcbench.models.base import ResponseKind, SplitModel
 from lamofcbench.models.injection import capture
 from lamofcbench.models.tail_plan import (
     Fill,
     Recording,
+    differing,
     find_stubs,
     is_proven,
     map_tensors,
@@ -26,8 +27,8 @@ from lamofcbench.models.tail_plan import (
     poison,
     record,
     run_swapped,
-    same_bits,
     tensors_of,
+    without,
     zeros,
 )
 from lamofcbench.scenarios.base import Scenario
@@ -60,6 +61,8 @@ class HookedSplitModel(SplitModel):
     The front runs the module until the last point. The tail runs it with the points' outputs given; modules that no
     longer matter are found by experiment (see `tail_plan`) and not run, and where that fails the whole module runs.
     Either way the tail proves first that its output does not depend on the raw input, which a receiver does not have.
+    Of an output of several tensors, as transformers makes them with ``output_hidden_states``, those that do depend on
+    it are withheld: `postprocess` and `respond` find None in their place, and it is an error to need them.
 
     Instances are not reentrant: one front or tail at a time.
 
@@ -80,6 +83,10 @@ class HookedSplitModel(SplitModel):
     name = "hooks"
     points: Mapping[str, str] = {}
     input_shape: tuple[int, ...] | None = None
+    input_dtype: torch.dtype | None = None
+    """What `preprocess` returns; None for the module's own dtype, or for tokens where `input_shape` is not said."""
+    keywords: Mapping[str, Any] = {}
+    """What the module is called with besides its input, such as ``{"output_hidden_states": True}``."""
 
     def __init__(
         self,
@@ -112,6 +119,7 @@ class HookedSplitModel(SplitModel):
         self._stubs: list[str] | None = None
         self._recordings: dict[Any, Recording | None] = {}
         self._lengths: dict[Any, int] = {}  # positions of the responses to features of known shapes
+        self._withheld: set[int] = set()  # places of the output's tensors that depend on the raw input
 
     @classmethod
     def load(cls, scenario: Scenario, directory: Path | None, device: str) -> SplitModel:
@@ -150,12 +158,17 @@ class HookedSplitModel(SplitModel):
     def blank_input(self, features: FeatureSet) -> Any:
         """Stands in for the preprocessed input of a sample, which the tail does not have: zeros of `input_shape`.
 
-        Override it where the shape varies and features or side information tell it, or where the input is a tuple, a
-        dict, or not of floating point. Its values never matter, or the tail raises.
+        A module with embeddings that says no `input_shape` is taken to read tokens, as many as the first feature has
+        rows. Override it where the shape varies otherwise and features or side information tell it, or where the module
+        needs a tuple or a dict. Its values never matter, or the tail raises.
         """
-        if self.input_shape is None:
+        shape, dtype = self.input_shape, self.input_dtype or self.dtype
+        if shape is None and any(isinstance(module, nn.Embedding) for module in self.module.modules()):
+            rows = features[next(iter(self.points))].shape[:-1]
+            shape, dtype = rows[-1:] or None, self.input_dtype or torch.int64
+        if shape is None:
             raise PluginError(f"{type(self).__name__} needs input_shape, the shape of a preprocessed input")
-        return torch.zeros(self.input_shape, dtype=self.dtype)
+        return torch.zeros(shape, dtype=dtype)
 
     # ------------------------------------------------------------------------------------------------ the contract
 
@@ -176,7 +189,7 @@ class HookedSplitModel(SplitModel):
         """
         predictions: list[Any] = [None] * len(batch)
         for position, output in self._outputs(batch):
-            predictions[position] = self.postprocess(output)
+            predictions[position] = self._read(self.postprocess, output)
         return predictions
 
     @torch.no_grad()
@@ -210,7 +223,7 @@ class HookedSplitModel(SplitModel):
         responses: list[Tensor] = [torch.empty(0, 0)] * len(batch)
         for position, output in self._outputs(batch):
             responses[position] = self._response_of(batch[position], output)
-            predictions[position] = self.postprocess(output)
+            predictions[position] = self._read(self.postprocess, output)
         return predictions, pad_sequence(responses, batch_first=True)
 
     def front_modules(self) -> list[nn.Module]:
@@ -264,13 +277,36 @@ class HookedSplitModel(SplitModel):
             return {key: self._batch([item[key] for item in inputs]) for key in first}
         if isinstance(first, tuple):
             return tuple(self._batch([item[position] for item in inputs]) for position in range(len(first)))
+        if not isinstance(first, Tensor):
+            if any(isinstance(item, Tensor) or item != first for item in inputs):
+                raise PluginError(
+                    f"{type(self).__name__}.preprocess returns {shown(first)} beside tensors for one sample only"
+                )
+            return first
         stacked = torch.stack(list(inputs)).to(self.device)
         return stacked.to(self.dtype) if stacked.is_floating_point() else stacked
 
     def _call(self, inputs: Any) -> Any:
         if isinstance(inputs, Mapping):
-            return self.module(**inputs)
-        return self.module(*inputs) if isinstance(inputs, tuple) else self.module(inputs)
+            return self.module(**{**self.keywords, **inputs})
+        return self.module(*(inputs if isinstance(inputs, tuple) else (inputs,)), **self.keywords)
+
+    def _continue(self, inputs: Any) -> Any:
+        """The same without what depends on the raw input."""
+        return without(self._call(inputs), self._withheld)
+
+    def _read(self, function: Callable[[Any], Any], output: Any) -> Any:
+        """What an author's function makes of an output for one sample."""
+        try:
+            return function(output)
+        except (TypeError, AttributeError, IndexError, KeyError) as error:
+            if not self._withheld:
+                raise
+            raise PluginError(
+                f"{type(self).__name__}.{getattr(function, '__name__', 'postprocess')} seems to read what depends on "
+                f"more than {', '.join(map(repr, self.points))}, which a tail does not have ({first_line(error)}); add "
+                "a point on every path that leads past them"
+            ) from error
 
     def _outputs(self, batch: Sequence[FeatureSet]) -> Iterator[tuple[int, Any]]:
         """Positions in a batch and the module's outputs for them; sets of the same shapes run together."""
@@ -284,7 +320,7 @@ class HookedSplitModel(SplitModel):
             yield from ((position, _row(output, row)) for row, position in enumerate(positions))
 
     def _response_of(self, features: FeatureSet, output: Any) -> Tensor:
-        response = self.respond(output).clone()  # postprocess may write to the output
+        response = self._read(self.respond, output).clone()  # postprocess may write to the output
         self._lengths[_shapes(features)] = len(response)
         return response
 
@@ -299,16 +335,17 @@ class HookedSplitModel(SplitModel):
         recording = self._recordings[key]
         if recording is None:
             with overwritten(self.module, values):
-                return self._call(inputs)
-        run = functools.partial(self._call, inputs)
+                return self._continue(inputs)
+        run = functools.partial(self._continue, inputs)
         return run_swapped(self.module, run, recording, values, self._stubs or [], zeros)
 
     def _planned(self, key: Any, values: Mapping[str, Tensor], inputs: Any) -> Any:
         """The same at the first time for these shapes: the whole module runs, and the plan is made and proven."""
-        run = functools.partial(self._call, inputs)
+        run = functools.partial(self._continue, inputs)
         recording = record(self.module, run, values)
         if self._stubs is None:
-            self._require_independence(recording.output, values, inputs)
+            self._withheld = self._dependent(recording.output, values, inputs)
+            recording.output = without(recording.output, self._withheld)
             self._stubs = find_stubs(self.module, run, recording, values)
         # One kind of filling is enough where only the shapes are new.
         proven = is_proven(self.module, run, recording, values, self._stubs, fills=(poison,))
@@ -316,26 +353,35 @@ class HookedSplitModel(SplitModel):
         self._recordings[key] = recording if proven else None
         return output
 
-    def _require_independence(self, output: Any, values: Mapping[str, Tensor], inputs: Any) -> None:
-        tried = 0
+    def _dependent(self, output: Any, values: Mapping[str, Tensor], inputs: Any) -> set[int]:
+        """The places of the output's tensors that depend on the raw input.
+
+        Raises:
+            PluginError: if all do, or predictions are all of the output, or nothing can be shown.
+        """
+        tried, dependent = 0, set[int]()
         for fill in (poison, noise):
             other = map_tensors(functools.partial(_filled, fill), inputs)
             try:
                 with overwritten(self.module, values):
-                    independent = same_bits(output, self._call(other))
+                    dependent |= differing(output, self._call(other))
             except Exception:  # an input that the module refuses, in whatever way, proves nothing
                 continue
-            if not independent:
-                raise PluginError(
-                    f"{type(self).__name__}: the output depends on more than {', '.join(map(repr, self.points))}; "
-                    "add a point on every path that leads past them (or the module is not deterministic)"
-                )
             tried += 1
         if not tried:
             raise PluginError(
                 f"{type(self).__name__}: the module refuses every other input, so nothing shows that its output "
                 "depends on the points alone"
             )
+        whole = getattr(self.postprocess, "__func__", None) is HookedSplitModel.postprocess
+        if len(dependent) == len(tensors_of(output)) or (dependent and whole):
+            raise PluginError(
+                f"{type(self).__name__}: the output depends on more than {', '.join(map(repr, self.points))}; "
+                "add a point on every path that leads past them"
+                + (", or write postprocess, which reads the other parts of the output" if whole else "")
+                + " (or the module is not deterministic)"
+            )
+        return dependent
 
 
 def _without_values(features: FeatureSet) -> FeatureSet:

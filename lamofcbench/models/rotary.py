@@ -46,9 +46,7 @@ def require_declared_rotary(model: Any, scenario: Scenario) -> None:
     declared = [spec for spec in scenario.tensors if spec.rotary_base is not None]
     if not declared:
         return
-    rotary = dict(getattr(model.config, "rope_parameters", None) or {})
-    plain = rotary.get("rope_type", "default") == "default" and rotary.get("partial_rotary_factor", 1.0) == 1.0
-    base = float(rotary["rope_theta"]) if plain and "rope_theta" in rotary else None
+    rotary, base = _rotary_of(model.config), rotary_base_of(model.config)
     for spec in declared:
         if spec.rotary_base != base:
             raise ScenarioError(
@@ -56,3 +54,18 @@ def require_declared_rotary(model: Any, scenario: Scenario) -> None:
                 f"{type(model).__name__} are rotated "
                 + (f"with base {base}" if base is not None else f"in another way ({rotary}); leave it out")
             )
+
+
+def rotary_base_of(config: Any) -> float | None:
+    """The base of a model's rotary angles, as `TensorSpec.rotary_base` has it; None where keys are rotated otherwise.
+
+    Args:
+        config: of transformers, whose ``rope_parameters`` say how keys are rotated.
+    """
+    rotary = _rotary_of(config)
+    plain = rotary.get("rope_type", "default") == "default" and rotary.get("partial_rotary_factor", 1.0) == 1.0
+    return float(rotary["rope_theta"]) if plain and "rope_theta" in rotary else None
+
+
+def _rotary_of(config: Any) -> dict[str, Any]:
+    return dict(getattr(config, "rope_parameters", None) or {})

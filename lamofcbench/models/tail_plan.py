@@ -9,7 +9,8 @@ through arithmetic; noise also shows in comparisons, which swallow NaN.)
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,6 +62,20 @@ def noise(like: Tensor) -> Tensor:
     return (1e3 * torch.randn(like.shape, generator=torch.Generator().manual_seed(0))).to(like.dtype)
 
 
+def without(output: Any, withheld: Collection[int]) -> Any:
+    """A structure with None in place of some of its tensors, named by their places among `tensors_of` it."""
+    places = itertools.count()
+    return map_tensors(lambda tensor: None if next(places) in withheld else tensor, output)
+
+
+def differing(first: Any, second: Any) -> set[int]:
+    """The places of tensors, among `tensors_of` two structures, that are not equal; all if their numbers differ."""
+    ones, others = tensors_of(first), tensors_of(second)
+    if len(ones) != len(others):
+        return set(range(len(ones)))
+    return {place for place, (one, other) in enumerate(zip(ones, others, strict=True)) if not torch.equal(one, other)}
+
+
 def same_bits(first: Any, second: Any) -> bool:
     """True where two structures hold tensors that are equal, NaN being equal to nothing."""
     ones, others = tensors_of(first), tensors_of(second)
@@ -68,7 +83,9 @@ def same_bits(first: Any, second: Any) -> bool:
 
 
 class Constant(StandIn):
-    """Returns the same output whatever it is given.
+    """Returns the same output whatever it is given; hooks that watch the original see it.
+
+    transformers collects ``output_hidden_states`` by such hooks.
 
     Args:
         original: the module whose place is taken.
@@ -78,6 +95,8 @@ class Constant(StandIn):
     def __init__(self, original: nn.Module, output: Any) -> None:
         super().__init__(original)
         self.output = output
+        self._forward_hooks = original._forward_hooks
+        self._forward_hooks_with_kwargs = original._forward_hooks_with_kwargs
 
     def forward(self, *arguments: Any, **keywords: Any) -> Any:
         """The constant."""
@@ -120,7 +139,11 @@ def overwritten(root: nn.Module, values: Mapping[str, Tensor]) -> Iterator[None]
         # A copy, because the next module may work in place.
         return lambda module, arguments, output: with_first_tensor(output, value.clone(), path)
 
-    handles = [root.get_submodule(path).register_forward_hook(overwrite(path, v)) for path, v in values.items()]
+    # Before other hooks, which may collect outputs, as those of transformers do.
+    handles = [
+        root.get_submodule(path).register_forward_hook(overwrite(path, value), prepend=True)
+        for path, value in values.items()
+    ]
     try:
         yield
     finally:

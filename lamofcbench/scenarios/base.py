@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import (
     BaseModel,
@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from lamofcbench.errors import UnknownNameError, shown
+from lamofcbench.prediction_kinds import PREDICTION_KINDS, PredictionKind
 from lamofcbench.registry import Registry, read_file
 from lamofcbench.user_files.modules import run_tree
 
@@ -37,6 +38,7 @@ GivenDTypeName = Literal["float32", "float16", "bfloat16", "int64", "int32", "ui
 Category = Literal["CVU", "CLU", "CAU", "CTTI", "other"]
 Edition = Literal["full", "small", "mini", "user"]
 PredictionType = Literal["text", "label", "scores", "logprobs", "mask", "map", "image"]
+OwnPredictionType = Annotated[str, Field(pattern=r":[^\W\d]\w*$", max_length=4096)]
 
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)]
@@ -202,7 +204,8 @@ class Scenario(_Frozen):
         variant_of: the scenario of the same edition whose raw samples, model and metric this one shares, with another
             split. A variant has results of its own, but it is no track: an edition's name does not select it.
         splits: the block indices after which features are taken.
-        prediction: the type of what the tail returns and the results store.
+        prediction: the type of what the tail returns and the results store; one of a user's own is ``file.py:NAME``, or
+            ``:NAME`` in the scenario's own file (`lamofcbench.prediction_kinds`).
         metric: registered metric, ``file.py:NAME`` or ``:NAME``.
         direction: ``up`` where a higher score is better.
         batch_size: part of the protocol, because batch composition changes generated tokens.
@@ -223,7 +226,7 @@ class Scenario(_Frozen):
     tensors: tuple[TensorSpec, ...]
     side: tuple[str, ...] = ()
     given: tuple[GivenSpec, ...] = ()
-    prediction: PredictionType
+    prediction: PredictionType | OwnPredictionType
     metric: str
     metric_options: dict[str, Any] = Field(default_factory=dict)
     direction: Literal["up", "down"]
@@ -265,6 +268,17 @@ class Scenario(_Frozen):
     def specs(self) -> FeatureSpecs:
         """What codecs see: the tensors and the names of the side information."""
         return _feature_specs(self.tensors, self.side)
+
+    @property
+    def prediction_kind(self) -> PredictionType | PredictionKind:
+        """The type of predictions: the name of a built-in one, or a user's own.
+
+        Raises:
+            PluginError: if the user's file does not hold it.
+        """
+        if self.prediction in get_args(PredictionType):
+            return cast(PredictionType, self.prediction)
+        return PREDICTION_KINDS.get(self.prediction, relative_to=self.origin)()
 
     @property
     def origin(self) -> Path | None:

@@ -145,7 +145,7 @@ class DatasetWriter:
             raise DataError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
         number = len(self._splits[split].sample_ids) if split in self._splits else 0
         where = f"{self.scenario.id}, {split} sample {number}"
-        sample_id, reference = check_sample(self.scenario.prediction, sample_id, reference, where)
+        sample_id, reference = check_sample(self.scenario.prediction_kind, sample_id, reference, where)
         try:
             tensors = self._columns.split(features)
         except ScenarioError as error:

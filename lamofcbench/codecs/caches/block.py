@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ class Block:
     """Codes the rows of one group of tensors.
 
     Attributes:
-        group: the tensors.
+        group: the tensors, and where their first row stands in its sequence.
         plan: how components are quantised.
         means: of the first rows, and last of all others, float32 ``[sinks + 1, C]``.
         units: by which columns are divided, float32 ``[C]``.
@@ -71,12 +71,16 @@ class Block:
     def _fitted(self) -> tuple[Matrix, Matrix, Matrix]:
         return self.means.float().numpy(), self.units.float().numpy(), self.basis.float().numpy()
 
+    def continuing(self, first_position: int) -> Block:
+        """This block for rows the first of which stands at this position."""
+        return replace(self, group=replace(self.group, first_position=first_position))
+
     def encode(self, rows: Matrix, kept: slice) -> CodedRows:
         """The codes of a sample's rows ``[rows, C]``, of those in the slice alone."""
-        return self.plan.encode(components.project(rows, *self._fitted)[kept])
+        return self.plan.encode(components.project(rows, *self._fitted, self.group.first_position)[kept])
 
     def decode(self, coded: CodedRows, rows: int, kept: slice) -> Matrix:
         """A sample's rows, ``[rows, C]``; means alone outside the slice."""
         coefficients = np.zeros((rows, self.plan.components), np.float32)
         coefficients[kept] = self.plan.decode(coded)
-        return components.reconstruct(coefficients, *self._fitted)
+        return components.reconstruct(coefficients, *self._fitted, self.group.first_position)

@@ -90,24 +90,24 @@ def principal_directions(rows: Matrix, rank: int = MAX_RANK) -> Matrix:
     return basis.T.contiguous().numpy()
 
 
-def project(rows: Matrix, means: Matrix, units: Matrix, basis: Matrix) -> Matrix:
-    """Coefficients ``[rows, K]`` of a sample's rows ``[rows, C]``."""
+def project(rows: Matrix, means: Matrix, units: Matrix, basis: Matrix, first: int = 0) -> Matrix:
+    """Coefficients ``[rows, K]`` of a sample's rows ``[rows, C]``, behind ``first`` others."""
     with np.errstate(over="ignore"):
-        centred = (rows - means[_profiles(len(rows), means)]) / units
+        centred = (rows - means[_profiles(first, len(rows), means)]) / units
     limit = np.float32(2.0**60)  # so that sums of products stay finite
     return _product(np.clip(centred, -limit, limit), basis.T)
 
 
-def reconstruct(coefficients: Matrix, means: Matrix, units: Matrix, basis: Matrix) -> Matrix:
-    """A sample's rows ``[rows, C]`` of coefficients ``[rows, K]``."""
+def reconstruct(coefficients: Matrix, means: Matrix, units: Matrix, basis: Matrix, first: int = 0) -> Matrix:
+    """A sample's rows ``[rows, C]`` of coefficients ``[rows, K]``, behind ``first`` others."""
     largest = np.finfo(np.float32).max
     with np.errstate(over="ignore"):
-        rows = _product(coefficients, basis) * units + means[_profiles(len(coefficients), means)]
+        rows = _product(coefficients, basis) * units + means[_profiles(first, len(coefficients), means)]
     return np.clip(rows, -largest, largest, out=rows)
 
 
-def _profiles(rows: int, means: Matrix) -> NDArray[np.intp]:
-    return np.minimum(np.arange(rows), len(means) - 1)
+def _profiles(first: int, rows: int, means: Matrix) -> NDArray[np.intp]:
+    return np.minimum(np.arange(first, first + rows), len(means) - 1)
 
 
 def _gathered(

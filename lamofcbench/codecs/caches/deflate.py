@@ -9,14 +9,25 @@ from lamofcbench.errors import BitstreamError
 LARGEST_RATIO = 1032
 """A match of 258 bytes takes two bits at the least."""
 _RAW = -zlib.MAX_WBITS
+_MEMORY_LEVEL = 9
+_MEMORY_LEVELS = (9, 8, 7, 6, 5)
 
 
-def compress(data: bytes) -> bytes:
-    """A raw DEFLATE stream, without header and checksum, which the container has; nothing for no bytes."""
+def compress(data: bytes, *, short: bool = False) -> bytes:
+    """A raw DEFLATE stream, without header and checksum, which the container has; nothing for no bytes.
+
+    Args:
+        data: anything.
+        short: True where statistics change within few bytes: then blocks, each with its own code, of 32768 down to 2048
+            symbols are tried, which takes five times as long.
+    """
     if not data:
         return b""
-    stream = zlib.compressobj(9, zlib.DEFLATED, _RAW, 9)
-    return stream.compress(data) + stream.flush()
+    streams = []
+    for level in _MEMORY_LEVELS if short else (_MEMORY_LEVEL,):
+        stream = zlib.compressobj(9, zlib.DEFLATED, _RAW, level)
+        streams.append(stream.compress(data) + stream.flush())
+    return min(streams, key=len)
 
 
 def decompress(payload: bytes, size: int) -> tuple[bytes, bytes]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -141,6 +142,16 @@ class Block:
         self.residual_tables: NDArray[np.int16] = state.residual_tables.numpy()[self.residual_columns]
         first, last = (True, True) if state.by_place is None else map(bool, state.by_place.tolist())
         self._by_place = (first, last)
+
+    def continuing(self, first_position: int) -> Block:
+        """This block for rows the first of which stands at this position, behind others if it is not 0."""
+        block = copy.copy(self)
+        block.group = replace(self.group, first_position=first_position)
+        block.profiles = replace(self.profiles, inner=first_position > 0)
+        if self._weighted is not None:
+            block._weighted = copy.copy(self._weighted)
+            block._weighted.profiles = block.profiles
+        return block
 
     def _fits(self) -> bool:
         state, width = self._state, self.group.width

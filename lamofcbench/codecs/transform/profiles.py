@@ -26,9 +26,11 @@ class Profiles:
 
     Attributes:
         places: over how many rows the pattern of profiles repeats; 0 where their number varies.
+        inner: whether the rows go on from others, so that none of them is the first, nor known to be the last.
     """
 
     places: int
+    inner: bool = False
 
     @property
     def count(self) -> int:
@@ -42,14 +44,14 @@ class Profiles:
 
     def fits(self, rows: int) -> bool:
         """Whether a sample of so many rows is made of whole patterns of places."""
-        return self.places > 0 and rows % self.places == 0
+        return not self.inner and self.places > 0 and rows % self.places == 0
 
     def of(self, rows: int) -> NDArray[np.intp]:
         """The profile of each row of a sample, ``[rows]``."""
         if self.fits(rows):
             return np.tile(np.arange(self.places), rows // self.places)
         profiles = np.full(rows, self.common, np.intp)
-        if not self.places and rows:
+        if not self.places and not self.inner and rows:
             profiles[0] = FIRST
             profiles[-1] = LAST
         return profiles
@@ -77,10 +79,12 @@ def find_profiles(shapes: Sequence[tuple[int, ...]], ragged: Sequence[bool]) -> 
         ragged: whether the specs leave the size of each of these axes open.
 
     Example:
-        >>> find_profiles([(2, 41)] * 20, [True, False]), find_profiles([(n, 41) for n in range(20)], [True, False])
-        (Profiles(places=82), Profiles(places=41))
-        >>> find_profiles([(n,) for n in range(20)], [True])
-        Profiles(places=0)
+        >>> find_profiles([(2, 41)] * 20, [True, False]).places
+        82
+        >>> find_profiles([(n, 41) for n in range(20)], [True, False]).places
+        41
+        >>> find_profiles([(n,) for n in range(20)], [True]).places
+        0
     """
     places = 1
     for axis in reversed(range(len(ragged))):

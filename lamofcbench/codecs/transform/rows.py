@@ -44,10 +44,12 @@ class RowGroup:
     Attributes:
         specs: of the tensors, in the order of their columns.
         row_axes: the sizes over which rows run, as the specs state them, outermost first.
+        first_position: where the first row of tokens stands in its sequence, by which its keys were rotated.
     """
 
     specs: tuple[TensorSpec, ...]
     row_axes: tuple[int | Axis, ...]
+    first_position: int = 0
 
     @functools.cached_property
     def columns(self) -> dict[str, slice]:
@@ -72,7 +74,7 @@ class RowGroup:
         for spec in self.specs:
             values = as_float32(features[spec.name])
             if spec.rotary_base is not None:
-                values = without_positions(values, spec.rotary_base)
+                values = without_positions(values, spec.rotary_base, self.first_position)
             parts.append(values.transpose(_order(spec)).reshape(count, _column_count(spec)))
         return np.concatenate(parts, axis=1)
 
@@ -84,7 +86,7 @@ class RowGroup:
             permuted = matrix[:, self.columns[spec.name]].reshape([shape[d] for d in order])
             values = permuted.transpose(np.argsort(order).tolist())
             if spec.rotary_base is not None:
-                values = with_positions(values, spec.rotary_base)
+                values = with_positions(values, spec.rotary_base, self.first_position)
             tensors[spec.name] = torch.from_numpy(np.array(values, np.float32, order="C"))
         return tensors
 

@@ -178,3 +178,22 @@ def test_it_keeps_the_contract_with_places_of_both_kinds():
         codec = KltTaskCodec(specs, {"step": 0.3}).fit(calibration, known(calibration, specs))
         data = codec.encode(calibration[0])
         assert conformance.digest(codec.decode(data)) == conformance.digest(codec.decode(data))
+
+
+def test_a_continuing_codec_decodes_what_it_encodes_within_the_error_of_coding_at_once():
+    calibration, test = features(40, 0), features(4, 1)
+    codec = KltTaskCodec(RAGGED, {"step": 0.3}).fit(calibration, known(calibration))
+    for sample in test:
+        parts = [
+            codec.continuing(start).decode(codec.continuing(start).encode(part))
+            for start in (0, 8, 16)
+            for part in [FeatureSet({name: tensor[start : start + 8] for name, tensor in sample.tensors.items()})]
+        ]
+        whole = codec.decode(codec.encode(sample))
+        for name in sample:
+            chunked = torch.cat([part[name] for part in parts])[: len(sample[name])]
+            errors = [
+                (other - sample[name][: len(chunked)]).square().mean()
+                for other in (chunked, whole[name][: len(chunked)])
+            ]
+            assert errors[0] < 1.5 * errors[1]

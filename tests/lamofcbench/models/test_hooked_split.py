@@ -105,7 +105,7 @@ def calls_of(module: nn.Module, run: Callable[[], Any]) -> list[str]:
     """Names of the leaf modules that run."""
     called: list[str] = []
     handles = [
-        part.register_forward_hook(lambda *_, name=name: called.append(name))
+        part.register_forward_pre_hook(lambda *_, name=name: called.append(name))
         for name, part in module.named_modules()
         if not list(part.children())
     ]
@@ -298,3 +298,104 @@ def test_functions_may_take_the_place_of_methods() -> None:
     sample = images()[0].tolist()
     assert split_model.tail([split_model.front(sample)]) == [split_model.full(sample)]
     assert type(split_model.full(sample)) is int
+
+
+# ------------------------------------------------------------------------------------ models of transformers
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Any:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 4, "vocab_size": 20}
+    torch.manual_seed(0)
+    return LlamaForCausalLM(LlamaConfig(**sizes, num_attention_heads=2))
+
+
+class Decoder(HookedSplitModel):
+    """Tokens in, with no blank input of its own."""
+
+    points: Mapping[str, str] = {"hidden": "model.layers.1"}
+    keywords: Mapping[str, Any] = {"output_hidden_states": True}
+
+    def postprocess(self, output: Any) -> tuple[Tensor, Tensor]:
+        return output.logits, output.hidden_states[3]
+
+
+def test_hidden_states_behind_the_point_come_with_the_output(decoder: Any) -> None:
+    split_model = Decoder(decoder)
+    for ids in (torch.arange(5), torch.arange(9), torch.arange(5)):  # a length that is known follows the plan
+        features = split_model.front(ids)
+        for one, other in zip(split_model.tail([features])[0], split_model.full(ids), strict=True):
+            assert torch.equal(one, other)
+    assert "model.layers.0" in split_model._stubs
+
+
+def test_hidden_states_before_the_point_are_no_output_of_a_tail(decoder: Any) -> None:
+    class Early(Decoder):
+        def postprocess(self, output: Any) -> Any:
+            return output.hidden_states[1].sum()
+
+    split_model = Early(decoder)
+    features = split_model.front(torch.arange(5))
+    with pytest.raises(PluginError, match=r"Early\.postprocess seems to read what depends on more than 'hidden'"):
+        split_model.tail([features])
+
+
+def test_an_output_that_is_the_prediction_as_a_whole_may_not_have_such_parts(decoder: Any) -> None:
+    split_model = HookedSplitModel(
+        decoder, Decoder.points, preprocess=lambda ids: {"input_ids": ids, **Decoder.keywords}
+    )
+    with pytest.raises(PluginError, match="or write postprocess, which reads the other parts"):
+        split_model.blank_input = lambda features: {"input_ids": torch.zeros(5, dtype=torch.int64), **Decoder.keywords}  # type: ignore[method-assign]
+        split_model.tail([split_model.front(torch.arange(5))])
+
+
+class Levels(nn.Module):
+    """A head on two levels, which transformers collects."""
+
+    def __init__(self, decoder: nn.Module) -> None:
+        super().__init__()
+        self.decoder, self.head = decoder, nn.Linear(32, 5)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        states = self.decoder(input_ids=ids, output_hidden_states=True).hidden_states
+        return self.head(torch.cat([states[1], states[3]], dim=-1))
+
+
+def test_two_levels_that_both_feed_the_output_are_two_points(decoder: Any) -> None:
+    points = {"first": "decoder.layers.0", "second": "decoder.layers.2"}
+    split_model = HookedSplitModel(Levels(decoder.model), points)
+    ids = torch.arange(6)
+    features = split_model.front(ids)
+    for _ in range(2):
+        assert torch.equal(split_model.tail([features])[0], split_model.full(ids))
+    for name in points:
+        changed = FeatureSet({key: tensor + (key == name) for key, tensor in features.tensors.items()})
+        assert not torch.equal(split_model.tail([changed])[0], split_model.full(ids))
+    with pytest.raises(PluginError, match="depends on more than 'second'"):
+        HookedSplitModel(Levels(decoder.model), {"second": "decoder.layers.2"}).tail([features])
+
+
+def test_two_outputs_may_come_from_two_points() -> None:
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second, self.head = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 3)
+
+        def forward(self, values: Tensor) -> tuple[Tensor, Tensor]:
+            first = self.first(values)
+            return self.head(first), self.head(self.second(first.tanh()))
+
+    split_model = HookedSplitModel(Both(), {"a": "first", "b": "second"}, input_shape=(4,))
+    values = torch.randn(4)
+    for _ in range(2):
+        out = split_model.tail([split_model.front(values)])[0]
+        assert all(torch.equal(one, other) for one, other in zip(out, split_model.full(values), strict=True))
+
+
+def test_what_is_no_tensor_is_the_same_for_all_samples_of_a_batch() -> None:
+    split_model = chain()
+    with pytest.raises(PluginError, match="for one sample only"):
+        split_model._batch([{"flag": True}, {"flag": False}])
+    assert split_model._batch([{"flag": None}, {"flag": None}]) == {"flag": None}

@@ -1,0 +1,76 @@
+"""Specs of one's own tensors, told from samples: no scenario is needed to fit a codec on them and to code them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from lamofcbench.errors import ScenarioError, shown
+from lamofcbench.features import TORCH_DTYPES, FeatureSet
+from lamofcbench.scenarios.base import Axis, DTypeName, FeatureSpecs, TensorSpec
+
+HEADROOM = 4
+"""How many times as long as the longest sample a decoder believes an axis to be."""
+
+
+def infer_specs(
+    samples: Sequence[FeatureSet], *, roles: Mapping[str, str] | None = None, limits: Mapping[str, int] | None = None
+) -> FeatureSpecs:
+    """The specs that samples have in common.
+
+    A size that differs between samples becomes a ragged axis, and sizes that are equal in each sample one axis: the
+    only one is called ``tokens``, several ``axis0``, ``axis1`` and so on. Give samples that differ where others may.
+
+    Args:
+        samples: of the same tensors, dtypes and side information.
+        roles: name of a tensor to its role (`TensorSpec.role`). Others are guessed: ``key`` and ``value`` where the
+            name begins so, ``pooled`` where there is one axis, and ``hidden`` (``[..., tokens, channels]``).
+        limits: name of a ragged axis to its longest size; `HEADROOM` times the longest sample's where absent.
+
+    Raises:
+        ScenarioError: naming what differs between samples, or a dtype that has no spec.
+
+    Example:
+        >>> import torch
+        >>> specs = infer_specs([FeatureSet({"hidden": torch.zeros(tokens, 16)}) for tokens in (3, 5)])
+        >>> specs["hidden"].shape
+        (Axis(name='tokens', limit=20), 16)
+    """
+    if not samples:
+        raise ScenarioError("specs are told from one sample at least")
+    first = samples[0]
+    for sample in samples:
+        if list(sample) != list(first) or set(sample.side) != set(first.side):
+            raise ScenarioError(f"samples hold the same tensors and side information; {first} and {sample} do not")
+    sizes = {name: list(zip(*(tuple(sample[name].shape) for sample in samples), strict=False)) for name in first}
+    for name in first:
+        if len({(sample[name].dim(), sample[name].dtype) for sample in samples}) != 1:
+            raise ScenarioError(f"tensor {name!r} has another dtype or number of axes in other samples")
+    ragged = list(dict.fromkeys(size for of in sizes.values() for size in of if len(set(size)) > 1))
+    names = ["tokens"] if len(ragged) == 1 else [f"axis{index}" for index in range(len(ragged))]
+    longest = dict(zip(names, (HEADROOM * max(size) for size in ragged), strict=True)) | dict(limits or {})
+    axes = {size: Axis(name=name, limit=longest[name]) for size, name in zip(ragged, names, strict=True)}
+    tensors = tuple(
+        TensorSpec(
+            name=name,
+            role=(roles or {}).get(name) or _role(name, first[name].dim()),
+            shape=tuple(axes.get(size, size[0]) for size in sizes[name]),
+            dtype=_dtype(name, first),
+        )
+        for name in first
+    )
+    return FeatureSpecs(tensors=tensors, side=tuple(first.side))
+
+
+def _role(name: str, rank: int) -> str:
+    for role in ("key", "value"):
+        if rank == 3 and name.split(".")[0] == role:
+            return role
+    return "pooled" if rank == 1 else "hidden"
+
+
+def _dtype(name: str, features: FeatureSet) -> DTypeName:
+    names: list[DTypeName] = ["float32", "float16", "bfloat16"]
+    for known in names:
+        if TORCH_DTYPES[known] is features[name].dtype:
+            return known
+    raise ScenarioError(f"tensor {name!r} is {shown(features[name].dtype)}; features are {', '.join(names)}")

@@ -1,0 +1,1 @@
+"""Serving engines: codecs behind the interfaces through which these store and send caches."""
