@@ -164,7 +164,7 @@ class _ResultCheck:
                 self.audit.damaged(path, "does not hold the samples in their order")
             self.coded_bytes = dict(enumerate(table["coded_bytes"].to_pylist()))
             for name, (stated, found) in self._figures(table).items():
-                if not _agree(stated, found):
+                if not agree(stated, found):
                     self.audit.damaged(
                         self.path / RESULT_FILE, f"says {name} {shown(stated)}; {SAMPLES_FILE} gives {shown(found)}"
                     )
@@ -315,10 +315,10 @@ class _ResultCheck:
                     self.audit.damaged(path, str(error))
 
 
-def _agree(stated: Any, found: Any) -> bool:
+def agree(stated: Any, found: Any) -> bool:
     """True for equal figures, numbers but for rounding."""
     if isinstance(stated, Mapping) and isinstance(found, Mapping):
-        return stated.keys() == found.keys() and all(_agree(stated[name], found[name]) for name in stated)
+        return stated.keys() == found.keys() and all(agree(stated[name], found[name]) for name in stated)
     if isinstance(stated, float) and isinstance(found, float):
         return math.isclose(stated, found, rel_tol=_TOLERANCE, abs_tol=1e-300)
     return stated == found

@@ -98,7 +98,7 @@ class DecodingProcess:
 
     Attributes:
         refused: what isolation kept from the codec during the last request.
-        facts: what the codec that was loaded last says of itself: ``state_bytes``, ``trained_on``, ``lossless``.
+        facts: what the codec that was loaded last says of itself: ``trained_on``, ``lossless``.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
@@ -117,6 +117,11 @@ class DecodingProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a process: it may have ended with its codec."""
+        return self._running is not None and self._running.is_mine
 
     def start(self) -> None:
         """Starts the process, unless it runs; returns at once."""
@@ -162,7 +167,7 @@ class DecodingProcess:
                 answer, _ = self._ask(request, b"", START_SECONDS, 0)
             except VerificationError as error:
                 raise VerificationError(str(error).replace(str(copy), str(saved))) from error
-            self.facts = {name: answer.get(name) for name in ("state_bytes", "trained_on", "lossless")}
+            self.facts = {name: answer.get(name) for name in ("trained_on", "lossless")}
             return str(answer.get("fingerprint"))
 
     def decode(self, data: bytes, *, seconds: float, most_bytes: int) -> FeatureSet:

@@ -7,8 +7,7 @@ lengths, a JSON object and raw bytes, because neither side may have to believe w
     {"import_path": [...], "since": s,
      "limits": {...} or null}                              -> {}, once all is imported, isolated and limited
     {"load": folder, "trust_code": b, "threads": n,
-     "since": s or null}                                   -> {"fingerprint": hex, "state_bytes": n, "trained_on": class,
-                                                              "lossless": b}
+     "since": s or null}                                   -> {"fingerprint": hex, "trained_on": class, "lossless": b}
     {"decode": seconds} and the bitstream                  -> {"tensors": [[name, dtype, shape]...], "side": {...}} and
                                                               the tensors' bytes one after the other
     {"encode": seconds, "tensors": ..., "side": ...} and
@@ -198,7 +197,7 @@ def _load(request: Message) -> tuple[Any, Message]:
 
     torch.set_num_threads(request["threads"])
     codec = load_saved(request["load"], trust_code=request["trust_code"])
-    facts = {"state_bytes": int(codec.state_bytes), "trained_on": str(codec.trained_on), "lossless": bool(codec.lossless)}
+    facts = {"trained_on": str(codec.trained_on), "lossless": bool(codec.lossless)}
     return codec, {"fingerprint": codec.fingerprint.hex(), **facts}
 
 

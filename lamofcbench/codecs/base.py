@@ -232,7 +232,7 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         for side in self.specs.side:
             writer.signed(features.side[side])
         shapes = {spec.name: spec.sized(sizes) for spec in self.specs.tensors}
-        return writer.finish(self._encode_sections(features), raw_sizes(self.specs, shapes, joined=self._joins_tensors()))
+        return writer.finish(self._encode_sections(features), self._raw_sizes(shapes))
 
     @torch.no_grad()
     def decode(self, data: bytes) -> FeatureSet:
@@ -370,6 +370,9 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
 
     def _joins_tensors(self) -> bool:
         return type(self).encode_features is not Codec.encode_features
+
+    def _raw_sizes(self, shapes: Mapping[str, tuple[int, ...]]) -> list[int]:
+        return raw_sizes(self.specs, shapes, joined=self._joins_tensors())
 
     def _encode_sections(self, features: FeatureSet) -> list[bytes]:
         if self._joins_tensors():
