@@ -10,6 +10,7 @@ result wrong.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import secrets
 from collections.abc import Callable, Sequence
@@ -106,8 +107,6 @@ def validate(
         _check_content(folder, scrutiny, seed, decoder, findings, tell)
         if submission_digest(folder) != digest:
             raise SubmissionError(f"{folder} changed while it was validated; validate it again")
-    commit = source_commit()
-    versions: dict[str, int | str] = {"lamofcbench": __version__, "protocol": PROTOCOL_VERSION}
     return Verdict(
         submission=folder.name,
         digest=digest,
@@ -115,9 +114,17 @@ def validate(
         faults=findings.faults,
         checked=findings.checks,
         seed=seed,
-        versions=versions | ({} if commit is None else {"commit": commit}),
+        versions=dict(_versions()),
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
+
+
+@functools.cache
+def _versions() -> tuple[tuple[str, int | str], ...]:
+    """Of what validates."""
+    commit = source_commit()
+    known: dict[str, int | str] = {"lamofcbench": __version__, "protocol": PROTOCOL_VERSION}
+    return tuple((known | ({} if commit is None else {"commit": commit})).items())
 
 
 def _check_content(

@@ -1,18 +1,18 @@
 """One small real run and its submission, shared by all; a test that spoils one spoils a copy."""
 
+import dataclasses
 import shutil
 
 import pytest
 
-from harness.results.result import ANCHOR, FLOOR
 from harness.running.runner import ScenarioRunner
 from harness.running.settings import RunSettings
 from harness.submission.pack import Author, pack
 from harness.submission.validate import Scrutiny, validate
-from lamofcbench.codecs.registry import make_codecs
+from lamofcbench.codecs.registry import load_saved, make_codecs
+from lamofcbench.errors import CodecError, VerificationError
 
 SEED = 7
-PLACES = {"uniform": 2, ANCHOR: 1, FLOOR: 1}
 AUTHOR = Author(
     name="my-uniform",
     display_name="My uniform",
@@ -44,13 +44,35 @@ def submission(packed, tmp_path):
     return shutil.copytree(packed, tmp_path / "submissions" / packed.name)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def scrutiny(toy, toy_data):
-    """Everything is decoded and predicted anew."""
-    return Scrutiny(data=toy_data, scenarios=(toy,), seed=SEED, full=True)
+    """A batch of each result is decoded and predicted anew."""
+    return Scrutiny(data=toy_data, scenarios=(toy,), seed=SEED)
+
+
+class DecodesHere:
+    """Stands for the process that decodes apart, where a test is about something else: no message is sent."""
+
+    is_running = True
+
+    def load(self, saved, *, trust_code, threads=1, since=None):
+        try:
+            self.codec = load_saved(saved, trust_code=trust_code)
+        except CodecError as error:
+            raise VerificationError(str(error)) from error
+        self.facts = {"trained_on": self.codec.trained_on, "lossless": self.codec.lossless}
+        return self.codec.fingerprint.hex()
+
+    def decode(self, data, *, seconds, most_bytes):
+        return self.codec.decode(data)
+
+    def encode(self, features, *, seconds, most_bytes):
+        return self.codec.encode(features)
 
 
 @pytest.fixture
-def verdict_on(scrutiny, decoder):
-    """What a submission comes to."""
-    return lambda folder, look=scrutiny: validate(folder, look, decoder)
+def verdict_on(scrutiny):
+    """What a submission comes to; keywords say how closely to look."""
+    return lambda folder, decoder=None, **closer: validate(
+        folder, dataclasses.replace(scrutiny, **closer), decoder or DecodesHere()
+    )
