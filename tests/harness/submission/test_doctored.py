@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from harness.results.store import ResultFolder
 from harness.submission.bitstreams import BITSTREAMS_FILE, write_bitstreams
+from harness.submission.intake import objection
 from lamofcbench.codecs.registry import load_saved, make_codecs
 from lamofcbench.storage import open_split
 
@@ -318,17 +319,30 @@ def test_an_unfinished_result(doctored, refused):
 # ------------------------------------------------------------------------------------------------------ files and names
 
 
+@pytest.mark.parametrize("name", ["notes.txt", ".gitattributes", "results/toy-directions@1/uniform/state.pkl", "a\nb"])
+def test_files_that_are_no_part_of_a_submission(submission, refused, name):
+    (submission / name).write_text("{}")
+    refused(name.replace("\n", " "), "is no part of a submission")
+
+
+PLACE = "results/toy-directions@1/uniform/0123456789abcdef"
+
+
 @pytest.mark.parametrize(
     "name",
-    ["notes.txt", "results/toy-directions@1/uniform/pickle.pkl", "results/../../evil.json", ".gitattributes",
-     "results/toy-directions@1/uniform/0123456789abcdef/codec/source/../../x.py"],
+    ["../submission.json", "/submission.json", "results/../submission.json", f"{PLACE}/codec/source/../../x.py",
+     f"{PLACE}/../0123456789abcdef/result.json", f"{PLACE}/result.json/", f"{PLACE}//result.json",
+     f"{PLACE}\\result.json", f"{PLACE}/result.json\n", "results/toy-directions@1/../0123456789abcdef/result.json",
+     f"{PLACE}/codec/source/.hidden.py", f"{PLACE}/codec/source/x.so", "RESULTS/x", "", "."],
 )  # fmt: skip
-def test_files_that_are_no_part_of_a_submission(submission, refused, name):
-    path = submission / "results" / ".." / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("{}")
-    if ".." not in name:
-        refused(name, "is no part of a submission")
+def test_names_that_lead_elsewhere_are_never_read(name):
+    assert objection(name, 10) == "is no part of a submission"
+
+
+def test_the_names_of_a_submission_may_be_read(packed):
+    names = [path.relative_to(packed).as_posix() for path in packed.rglob("*") if path.is_file()]
+    assert len(names) == 33 and not any(objection(name, 10) for name in names)
+    assert objection(f"{PLACE}/codec/source/my_codec/tables.py", 10) == ""
 
 
 def test_a_link_that_leads_elsewhere(doctored, refused, tmp_path):
