@@ -62,12 +62,14 @@ class Repository:
     commits: dict[str, Files] = field(default_factory=dict)
     refs: dict[str, str] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
+    parents: dict[str, str | None] = field(default_factory=dict)
     discussions: list[Discussion] = field(default_factory=list)
 
-    def commit(self, ref: str, files: Files, message: str = "") -> str:
-        """A new commit at a ref."""
+    def commit(self, ref: str, files: Files, message: str = "", parent: str | None = None) -> str:
+        """A new commit at a ref, upon what it points to where no parent is named."""
         seed = f"{len(self.commits)} {ref} {sorted((name, blob.oid) for name, blob in files.items())}"
         sha = hashlib.sha1(seed.encode()).hexdigest()
+        self.parents[sha] = parent or self.refs.get(ref)
         self.commits[sha], self.refs[ref] = files, sha
         self.messages.append(message)
         return sha
@@ -305,6 +307,18 @@ class LoopbackHub:
         branches = [ref for ref in named if ref not in pulls]
         return _json({"branches": branches, "tags": [], "converts": [], "pullRequests": pulls})
 
+    def list_commits(self, request: Request, kind: str, name: str, revision: str) -> Answer:
+        """The commits of a revision, the newest first."""
+        repository = self._known(kind, name)
+        sha = repository.resolve(revision)
+        if sha is None:
+            raise RefusedError(404, "RevisionNotFound")
+        found = []
+        while sha is not None:
+            found.append({"id": sha, "authors": [], "date": WHEN, "title": "", "message": ""})
+            sha = repository.parents[sha]
+        return _json(found)
+
     # ------------------------------------------------------------------------------------------------ writing
 
     def who_am_i(self, request: Request) -> Answer:
@@ -381,7 +395,7 @@ class LoopbackHub:
         title = header["value"]["summary"]
         opened = self._opened(repository, title, user, header["value"].get("description", "")) if pull_request else None
         ref = revision if opened is None else f"refs/pr/{opened.num}"
-        sha = repository.commit(ref, files, title)
+        sha = repository.commit(ref, files, title, parent if parent and pull_request else base)
         place = f"{request.host}/{'' if kind == 'model' else f'{kind}s/'}{name}"
         found = {"success": True, "commitOid": sha, "commitUrl": f"{place}/commit/{sha}"}
         return _json(found | ({} if opened is None else {"pullRequestUrl": f"{place}/discussions/{opened.num}"}))
@@ -486,6 +500,7 @@ ROUTES: list[tuple[str, str, Callable[..., Answer]]] = [
     ("GET", rf"{_REPO}/tree/{_REVISION}(?:/(?P<path>.*))?", LoopbackHub.tree),
     ("POST", rf"{_REPO}/paths-info/{_REVISION}", LoopbackHub.paths_info),
     ("GET", rf"{_REPO}/refs", LoopbackHub.list_refs),
+    ("GET", rf"{_REPO}/commits/{_REVISION}", LoopbackHub.list_commits),
     ("POST", rf"{_REPO}/preupload/{_REVISION}", LoopbackHub.preupload),
     ("POST", rf"{_REPO}/commit/{_REVISION}", LoopbackHub.create_commit),
     ("GET POST", rf"{_REPO}/discussions", LoopbackHub.discussions),

@@ -6,20 +6,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from harness.results.result import ANCHOR, FLOOR, PROTOCOL_VERSION, Result
 from harness.results.store import RESULT_FILE, ResultFolder, canonical_json
+from harness.submission.declared import OWN_LADDER, own_ladder, tracks
 from harness.submission.findings import Findings
 from harness.submission.manifest import MANIFEST_FILE, RESULTS_FOLDER, DeclaredLadder, Submission
-from harness.submission.pack import tracks
 from lamofcbench.codecs.knowledge import CLASSES, most
-from lamofcbench.codecs.params import to_plain
-from lamofcbench.codecs.registry import CODECS
 from lamofcbench.errors import LaMoFCBenchError, shown
 
 MAX_THREADS = 64
-OWN_LADDER = "the codec's own"
 
 
 @dataclass(frozen=True)
@@ -145,19 +141,12 @@ def _check_ladders(manifest: Submission, claims: Sequence[Claim], findings: Find
 
 def _check_own_ladder(manifest: Submission, ladder: DeclaredLadder, keys: set[str], findings: Findings) -> None:
     """A shipped codec's own ladder is known here, so no point of it can be left out."""
-    name = manifest.codec.id
-    if ladder.chosen_by != OWN_LADDER or not manifest.codec.identity.startswith("lamofcbench:"):
+    if ladder.chosen_by != OWN_LADDER:
         return
-    if name not in CODECS.names():
-        return
-    codec_class = CODECS.get(name)
-    points: dict[str, Any] = {
-        canonical_json(to_plain(codec_class.make_params(point))): point for point in codec_class.rate_points
-    }
-    for key in points.keys() - keys:
-        findings.fault(
-            MANIFEST_FILE, f"the ladder of {ladder.scenario} lacks {shown(dict(points[key]), 200)} of the codec's own"
-        )
+    points = own_ladder(manifest.codec.id, manifest.codec.identity) or {}
+    for key in sorted(points.keys() - keys):
+        what = f"the ladder of {ladder.scenario} lacks {shown(points[key], 200)} of the codec's own"
+        findings.fault(MANIFEST_FILE, what)
 
 
 def _check_editions(manifest: Submission, findings: Findings) -> None:

@@ -26,6 +26,7 @@ from harness.results.store import (
     find_results,
 )
 from harness.submission.bitstreams import BITSTREAMS_FILE, write_bitstreams
+from harness.submission.declared import OWN_LADDER, own_ladder, tracks
 from harness.submission.manifest import (
     MANIFEST_FILE,
     RESULTS_FOLDER,
@@ -39,10 +40,10 @@ from harness.submission.manifest import (
 from lamofcbench.atomic import replacing, write_json
 from lamofcbench.codecs.knowledge import most
 from lamofcbench.errors import UnknownNameError, one_line
-from lamofcbench.scenarios.base import SCENARIOS
 from lamofcbench.version import __version__
 
 EDITIONS: tuple[Literal["mini", "small", "full"], ...] = ("mini", "small", "full")
+NAMED = "named"
 _ENVIRONMENT = ("python", "platform", "processor", "device", "device_name", "threads", "packages")
 _PRIVATE = ("argv",)
 """What ``run.json`` says of a machine that is nobody else's business: paths on a command line."""
@@ -220,18 +221,22 @@ def _manifest(name: str, codec: str, own: Sequence[_Packed], author: Author, sam
 
 
 def _ladder(ref: str, points: Sequence[_Packed]) -> DeclaredLadder:
-    chosen = sorted({one_line(str(one.run.get("ladder", "named")), 200) for one in points})
     ordered = sorted(points, key=lambda one: -one.result.rate.coded_bytes)
     return DeclaredLadder(
         scenario=ref,
-        chosen_by=chosen[0] if len(chosen) == 1 else "named",
+        chosen_by=_chosen_by(points),
         points=[cast("dict[str, Any]", one.result.codec.params) for one in ordered],
     )
 
 
-def tracks(edition: str) -> list[str]:
-    """The ids of an edition's scenarios but for variants."""
-    return [one.id for one in SCENARIOS if one.edition == edition and one.variant_of is None]
+def _chosen_by(points: Sequence[_Packed]) -> str:
+    """By what the rate points were chosen; `NAMED` where by several things, or where the own ladder is not whole."""
+    chosen = {one_line(str(one.run.get("ladder", NAMED)), 200) for one in points}
+    if chosen == {OWN_LADDER}:
+        codec = points[0].result.codec
+        wanted = own_ladder(codec.name, codec.identity) or {}
+        return OWN_LADDER if set(wanted) <= {canonical_json(one.result.codec.params) for one in points} else NAMED
+    return chosen.pop() if len(chosen) == 1 else NAMED
 
 
 def _covers(edition: str, scenarios: set[str]) -> bool:

@@ -46,6 +46,8 @@ from lamofcbench.errors import LaMoFCBenchError, one_line
 from lamofcbench.scenarios.base import SCENARIOS, Scenario
 from lamofcbench.version import __version__
 
+NOTHING_READ = "0" * 64
+"""The digest of files that were refused before anything was read."""
 SHARE = 0.1
 """Of the batches of each result that are decoded and predicted anew."""
 
@@ -55,7 +57,7 @@ class Scrutiny:
     """How closely to look.
 
     Attributes:
-        data: a dataset folder; None for the cache's or the Hub's.
+        data: a dataset folder or repository; None for the cache's.
         scenarios: of users' own files, beside the registered ones.
         trust_code: run the submitter's own source, in the other process.
         full: decode and predict every sample, and fit shipped codecs anew.
@@ -66,7 +68,7 @@ class Scrutiny:
         limits: on the process that decodes.
     """
 
-    data: Path | None = None
+    data: str | Path | None = None
     scenarios: Sequence[Scenario] = ()
     trust_code: bool = False
     full: bool = False
@@ -101,14 +103,26 @@ def validate(
         raise SubmissionError(f"{one_line(folder.name)!r} is no name of a submission")
     seed = secrets.randbits(32) if scrutiny.seed is None else scrutiny.seed
     findings = Findings(folder)
-    digest = "0" * 64
+    digest = NOTHING_READ
     if check_files(folder, findings):
         digest = submission_digest(folder)
         _check_content(folder, scrutiny, seed, decoder, findings, tell)
         if submission_digest(folder) != digest:
             raise SubmissionError(f"{folder} changed while it was validated; validate it again")
+    return verdict_of(folder.name, digest, findings, seed)
+
+
+def verdict_of(name: str, digest: str, findings: Findings, seed: int = 0) -> Verdict:
+    """What findings come to, as of now.
+
+    Args:
+        name: of the submission.
+        digest: over its files; `NOTHING_READ` where none was read.
+        findings: all there are.
+        seed: that drew what was looked at.
+    """
     return Verdict(
-        submission=folder.name,
+        submission=name,
         digest=digest,
         level=findings.level,
         faults=findings.faults,

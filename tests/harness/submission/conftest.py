@@ -7,6 +7,7 @@ import pytest
 
 from harness.running.runner import ScenarioRunner
 from harness.running.settings import RunSettings
+from harness.submission import validate as validate_module
 from harness.submission.pack import Author, pack
 from harness.submission.validate import Scrutiny, validate
 from lamofcbench.codecs.registry import load_saved, make_codecs
@@ -33,9 +34,14 @@ def run_results(toy, toy_data, decoder, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def packed(run_results, tmp_path_factory):
+def author():
+    return AUTHOR
+
+
+@pytest.fixture(scope="session")
+def packed(run_results, author, tmp_path_factory):
     """The submission's folder; no test changes it."""
-    return pack(run_results, tmp_path_factory.mktemp("packed"), AUTHOR)
+    return pack(run_results, tmp_path_factory.mktemp("packed"), author)
 
 
 @pytest.fixture
@@ -55,6 +61,9 @@ class DecodesHere:
 
     is_running = True
 
+    def __init__(self, limits=None):
+        pass
+
     def load(self, saved, *, trust_code, threads=1, since=None):
         try:
             self.codec = load_saved(saved, trust_code=trust_code)
@@ -69,10 +78,16 @@ class DecodesHere:
     def encode(self, features, *, seconds, most_bytes):
         return self.codec.encode(features)
 
+    def close(self):
+        pass
+
+
+@pytest.fixture(autouse=True)
+def _decodes_here(monkeypatch):
+    monkeypatch.setattr(validate_module, "DecodingProcess", DecodesHere)
+
 
 @pytest.fixture
 def verdict_on(scrutiny):
     """What a submission comes to; keywords say how closely to look."""
-    return lambda folder, decoder=None, **closer: validate(
-        folder, dataclasses.replace(scrutiny, **closer), decoder or DecodesHere()
-    )
+    return lambda folder, decoder=None, **closer: validate(folder, dataclasses.replace(scrutiny, **closer), decoder)
