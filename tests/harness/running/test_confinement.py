@@ -20,7 +20,7 @@ from lamofcbench.codecs.zstd import ZstdCodec
 class GreedyCodec(ZstdCodec):
     name = "greedy"
 
-    def decode_tensor(self, spec, payload, shape):
+    def decode_features(self, payload, shapes):
         libc = ctypes.CDLL(None)  # past everything that Python reports
         if {memory}:
             libc.malloc.restype = ctypes.c_void_p
@@ -29,7 +29,7 @@ class GreedyCodec(ZstdCodec):
         address = (ctypes.c_ubyte * 16)(2, 0, {high}, {low}, 127, 0, 0, 1)
         if {port} and libc.connect(libc.socket(2, 1, 0), address, 16):
             raise OSError("no way out")
-        return super().decode_tensor(spec, payload, shape)
+        return super().decode_features(payload, shapes)
 """
 
 

@@ -177,7 +177,7 @@ def test_it_ends_with_a_parent_that_is_killed_while_a_codec_hangs(tmp_path):
         "import time\n"
         "from lamofcbench.codecs.zstd import ZstdCodec\n"
         "class Hanging(ZstdCodec):\n"
-        "    def decode_tensor(self, spec, payload, shape):\n"
+        "    def decode_features(self, payload, shapes):\n"
         "        while True: time.sleep(1)\n"
     )
     codec = make_codecs(f"{file}:Hanging", SPECS)[0]
