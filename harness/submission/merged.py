@@ -79,7 +79,7 @@ def _outdated(
             findings = Findings(Path(temporary))
             place = f"{VERDICTS}/{name}.json"
             known = _known_digest(repo, commit, place) if 0 < files.get(place, 0) <= MAX_VERDICT_BYTES else None
-            if not check_changes(Changes(commit, held, ()), findings):
+            if not check_changes(Changes(commit, held, (), frozenset([name])), findings):
                 if known != NOTHING_READ or again:
                     yield verdict_of(name, NOTHING_READ, findings)
                 continue

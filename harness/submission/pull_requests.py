@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,22 +123,31 @@ class Changes:
         commit: its newest one.
         sizes: of the files that it adds or changes, in bytes, by path.
         removed: files that it takes away.
+        left: the submissions of which there is something at that commit.
     """
 
     commit: str
     sizes: dict[str, int]
     removed: tuple[str, ...]
+    left: frozenset[str]
 
     @property
     def submission(self) -> str | None:
         """The one submission that it touches; None where it touches none, or several."""
-        names = {path.split("/")[1] for path in (*self.sizes, *self.removed) if path.startswith(f"{SUBMISSIONS}/")}
-        return names.pop() if len(names) == 1 else None
+        names = _submissions((*self.sizes, *self.removed))
+        return next(iter(names)) if len(names) == 1 else None
+
+    @property
+    def is_withdrawal(self) -> bool:
+        """Whether all that it does is to take one submission away."""
+        name = self.submission
+        taken = all(path.startswith(f"{SUBMISSIONS}/{name}/") for path in self.removed)
+        return name is not None and not self.sizes and taken and name not in self.left
 
     @property
     def is_submission(self) -> bool:
         """Whether it touches any."""
-        return any(path.startswith(f"{SUBMISSIONS}/") for path in (*self.sizes, *self.removed))
+        return bool(_submissions((*self.sizes, *self.removed)))
 
 
 def changes_of(api: HfApi, request: PullRequest) -> Changes:
@@ -156,7 +165,12 @@ def changes_of(api: HfApi, request: PullRequest) -> Changes:
         before = {} if base is None else _listing(api, request.repo, base)
         after = _listing(api, request.repo, theirs[0].commit_id)
     sizes = {path: file.size for path, file in after.items() if path not in before or _id(before[path]) != _id(file)}
-    return Changes(theirs[0].commit_id, sizes, tuple(sorted(before.keys() - after.keys())))
+    return Changes(theirs[0].commit_id, sizes, tuple(sorted(before.keys() - after.keys())), _submissions(after))
+
+
+def _submissions(paths: Iterable[str]) -> frozenset[str]:
+    """The submissions that files belong to."""
+    return frozenset(path.split("/")[1] for path in paths if path.startswith(f"{SUBMISSIONS}/"))
 
 
 def listing(api: HfApi, repo: str, revision: str) -> dict[str, int]:

@@ -32,7 +32,7 @@ MAX_TITLE = 200
 MAX_FAULTS_SHOWN = 50
 NO_NAME = "unnamed"
 
-Outcome = Literal["verified", "consistent", "refused", "unchanged", "no submission", "failed"]
+Outcome = Literal["verified", "consistent", "refused", "unchanged", "withdrawal", "no submission", "failed"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Reviewed:
     Attributes:
         request: the pull request.
         outcome: the verdict's level; ``unchanged`` where the comment that is there is about its newest commit;
-            ``no submission`` where it touches none; ``failed`` where it could not be validated.
+            ``withdrawal`` where it takes one away; ``no submission`` where it touches none; ``failed`` where it could not be validated.
         verdict: None but for the first three.
         reason: of a failure.
     """
@@ -104,6 +104,8 @@ def _reviewed(
     changes = changes_of(api, request)
     if not changes.is_submission:
         return Reviewed(request, "no submission")
+    if changes.is_withdrawal:
+        return Reviewed(request, "withdrawal")
     with hub_errors(f"cannot read pull request {request}"):
         details = api.get_discussion_details(request.repo, request.num, repo_type=DATASET)
     comment = _own_comment(details.events, me)

@@ -137,6 +137,16 @@ def test_a_pull_request_upon_an_older_commit_takes_nothing_away(api, reviewed, p
     assert reviewed()[1].outcome == "verified"
 
 
+def test_a_withdrawal_is_left_to_the_maintainers(api, reviewed, packed, hub, discussions):
+    files = {"submissions/mine/submission.json": Blob(b"{}"), "submissions/mine/results": Blob(b"")}
+    hub.repository(REPO).commit("main", files)
+    propose(api, {}, "Take mine away", deleted=list(files))
+    propose(api, {}, "Take a part of mine away", deleted=["submissions/mine/results"])
+    found = reviewed()
+    assert (found[1].outcome, found[2].outcome) == ("withdrawal", "refused")
+    assert discussions[0].title == "Take mine away" and not discussions[0].events
+
+
 def test_one_that_cannot_be_fetched_does_not_keep_the_others_waiting(api, reviewed, packed, hub):
     open_pull_request(api, REPO, packed)
     open_pull_request(api, REPO, packed)
