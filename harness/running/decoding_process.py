@@ -182,12 +182,14 @@ class DecodingProcess:
             VerificationError: if decoding fails there, ends the process, takes longer or gives more.
         """
         with self._lock:
-            answer, content = self._ask({"decode": seconds}, data, seconds, most_bytes)
-            try:
-                return features_of(answer, content)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                self.close()
-                raise VerificationError(f"it answers with what are no features ({error})") from error
+            return self._features(*self._ask({"decode": seconds}, data, seconds, most_bytes))
+
+    def _features(self, answer: Message, content: bytearray) -> FeatureSet:
+        try:
+            return features_of(answer, content)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            self.close()
+            raise VerificationError(f"it answers with what are no features ({error})") from error
 
     def encode(self, features: FeatureSet, *, seconds: float, most_bytes: int) -> bytes:
         """The bitstream of features, by the codec that was loaded last.
@@ -204,6 +206,13 @@ class DecodingProcess:
         with self._lock:
             _, content = self._ask({"encode": seconds, **message}, payload, seconds, most_bytes)
             return bytes(content)
+
+    def quantised(self, features: FeatureSet, *, seconds: float, most_bytes: int) -> FeatureSet | None:
+        """What the quantiser alone makes of features; None where the codec cannot tell. Arguments as for `encode`."""
+        message, payload = features_message(features)
+        with self._lock:
+            answer, content = self._ask({"quantise": seconds, **message}, payload, seconds, most_bytes)
+            return None if answer.get("tensors") is None else self._features(answer, content)
 
     def _ask(self, request: Message, data: bytes, seconds: float, most_bytes: int) -> tuple[Message, bytearray]:
         running = self._running

@@ -12,6 +12,7 @@ lengths, a JSON object and raw bytes, because neither side may have to believe w
                                                               the tensors' bytes one after the other
     {"encode": seconds, "tensors": ..., "side": ...} and
      the tensors' bytes                                    -> {} and the bitstream
+    {"quantise": seconds, ...} likewise                    -> as for decode; {"tensors": null} where it cannot tell
 
 Where one fails the answer is ``{"error": text}``. Every answer has ``refused``, what isolation kept from the codec. The
 program ends with its input, in the middle of a decode too, and removes its folder.
@@ -180,9 +181,8 @@ def _serve(waiting: SimpleQueue[tuple[Message, bytearray]], answers: IO[bytes], 
                     isolation.look_back(request["since"])
                     codec, answer = _load(request)
                 else:
-                    stage = _decode if "decode" in request else _encode
-                    seconds = request.get("decode", request.get("encode"))
-                    faulthandler.dump_traceback_later(seconds + GRACE_SECONDS, exit=True, file=nowhere)
+                    name, stage = next((name, stage) for name, stage in _STAGES.items() if name in request)
+                    faulthandler.dump_traceback_later(request[name] + GRACE_SECONDS, exit=True, file=nowhere)
                     answer, payload = stage(codec, request, data)
                     faulthandler.cancel_dump_traceback_later()
             except BaseException as error:  # a codec may even raise SystemExit
@@ -209,6 +209,15 @@ def _decode(codec: Any, request: Message, data: bytearray) -> tuple[Message, byt
 def _encode(codec: Any, request: Message, data: bytearray) -> tuple[Message, bytes]:
     _prepare(codec)
     return {}, codec.encode(features_of(request, data))
+
+
+def _quantise(codec: Any, request: Message, data: bytearray) -> tuple[Message, bytes]:
+    _prepare(codec)
+    quantised = codec.quantised(features_of(request, data))
+    return ({"tensors": None}, b"") if quantised is None else features_message(quantised)
+
+
+_STAGES = {"decode": _decode, "encode": _encode, "quantise": _quantise}
 
 
 def _prepare(codec: Any) -> None:

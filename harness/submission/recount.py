@@ -15,14 +15,14 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel, ValidationError
 
-from harness.results.record import DIGEST, Record, read_table
+from harness.results.record import DIGEST, STATISTIC, Record, read_table
 from harness.results.rescoring import same_statistics
 from harness.results.result import HASHED_FIELDS
 from harness.results.scoring import figures_of, judge
-from harness.results.store import SAMPLES_FILE, config_hash
+from harness.results.store import FIT_FILE, SAMPLES_FILE, TIMINGS_FILE, config_hash
 from harness.results.verification import agree
 from harness.running.runner import ScenarioRunner
-from harness.submission.agreement import same_cell
+from harness.submission.agreement import RESPONSES, same_cell
 from harness.submission.bitstreams import BITSTREAMS_FILE, Bitstreams
 from harness.submission.claims import Claim
 from harness.submission.findings import Findings
@@ -36,6 +36,7 @@ from lamofcbench.scenarios.base import FeatureSpecs
 _MADE_ELSEWHERE = ("device_type", "seed", "builder_identity")
 """Fields of a result that its author may choose, or whose effect on the data the data revision tells."""
 _PAYLOAD = "payload_bytes."
+_COLUMNS = ("index", "sample_id", "coded_bytes", "elements", "raw_bits", DIGEST, "prediction", "reference")
 
 
 def sample_of(row: Mapping[str, Any]) -> str:
@@ -56,6 +57,8 @@ def recount(claim: Claim, runner: ScenarioRunner, findings: Findings) -> tuple[l
     """
     _check_identity(claim, runner, findings)
     _check_codec(claim, runner, findings)
+    if findings.are_about(claim.folder.path):
+        return None  # of another split, say, whose table may be of any size
     path = claim.folder.path / SAMPLES_FILE
     try:
         table = read_table(path)
@@ -71,6 +74,8 @@ def recount(claim: Claim, runner: ScenarioRunner, findings: Findings) -> tuple[l
         findings.fault(path, f"holds {len(rows)} samples; the result states {claim.result.samples}")
         return None
     try:
+        _check_columns(table, claim, runner, findings)
+        _check_timings(claim, findings)
         _check_samples(rows, path, runner, findings)
         _check_bitstreams(claim, rows, bitstreams, runner, findings)
         _check_statistics(rows, path, runner, findings)
@@ -98,6 +103,8 @@ def _check_identity(claim: Claim, runner: ScenarioRunner, findings: Findings) ->
             findings.fault(path, f"states {name} {shown(getattr(result, name))}, not the scenario's")
     if not result.samples == result.test_samples == len(runner.test):
         findings.fault(path, f"covers {result.samples} of {len(runner.test)} test samples")
+    if result.verification is not None and result.verification.samples > result.samples:
+        findings.fault(path, "states that more samples were verified than there are")
     other = "" if result.builder_identity == expected["builder_identity"] else (
         f"features of {result.scenario} were made by {shown(result.builder_identity)}, here by "
         f"{shown(expected['builder_identity'])}"
@@ -123,6 +130,20 @@ def _check_codec(claim: Claim, runner: ScenarioRunner, findings: Findings) -> No
         findings.fault(claim.path, f"states {result.codec.state_bytes} bytes of state; saved are {state_bytes}")
     if state_bytes and result.codec.trained_on == "nothing":
         findings.fault(claim.path, f"states that nothing was learned; saved are {state_bytes} bytes of state")
+    elif state_bytes and result.codec.trained_on != "other data" and not _was_fitted_here(claim):
+        findings.fault(folder / FIT_FILE, "does not say that the state was learned on this scenario's data")
+
+
+def _was_fitted_here(claim: Claim) -> bool:
+    """Whether a codec says that it got its state from the calibration split of its scenario, and came without."""
+    try:
+        record = json.loads((claim.folder.codec_path / FIT_FILE).read_bytes())
+        origin = (record["scenario"], record["data_revision"])
+        return origin == (claim.ref, claim.result.data_revision) and (
+            record["unfitted_fingerprint"] != claim.result.codec.fingerprint
+        )
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return False
 
 
 def _state_bytes(path: Path) -> int:
@@ -141,6 +162,30 @@ def _state_bytes(path: Path) -> int:
 
 
 # ------------------------------------------------------------------------------------------------------------- samples
+
+
+def _check_columns(table: pa.Table, claim: Claim, runner: ScenarioRunner, findings: Findings) -> None:
+    """The table has the columns of a result, and no others."""
+    names = set(table.column_names)
+    tensors = [spec.name for spec in runner.scenario.tensors]
+    wanted = {*_COLUMNS, *(f"{kind}.{name}" for kind in ("squared_error", "elements") for name in tensors)}
+    if runner.scenario.given:
+        wanted.add("given_bytes")
+    optional = {*RESPONSES, *(f"{kind}.{name}" for kind in ("quantiser_error", "payload_bytes") for name in tensors)}
+    path = claim.folder.path / SAMPLES_FILE
+    for name in sorted(wanted - names):
+        findings.fault(path, f"lacks column {shown(name)}")
+    for name in sorted(name for name in names - wanted - optional if not name.startswith(STATISTIC)):
+        findings.fault(path, f"has a column {shown(name)}, which no result has")
+
+
+def _check_timings(claim: Claim, findings: Findings) -> None:
+    """Seconds are seconds; whether they are true only the author's machine could tell."""
+    path = claim.folder.path / TIMINGS_FILE
+    table = read_table(path)
+    for name in table.column_names:
+        if not all(isinstance(value, (int, float)) and 0 <= value < math.inf for value in table[name].to_pylist()):
+            findings.fault(path, f"holds {shown(name)} that are no seconds")
 
 
 def _check_samples(rows: Sequence[Record], path: Path, runner: ScenarioRunner, findings: Findings) -> None:

@@ -42,7 +42,8 @@ class Reviewed:
     Attributes:
         request: the pull request.
         outcome: the verdict's level; ``unchanged`` where the comment that is there is about its newest commit;
-            ``withdrawal`` where it takes one away; ``no submission`` where it touches none; ``failed`` where it could not be validated.
+            ``withdrawal`` where it takes a submission away; ``no submission`` where it touches none; ``failed`` where
+            it could not be validated.
         verdict: None but for the first three.
         reason: of a failure.
     """
