@@ -160,10 +160,15 @@ class _ResultCheck:
             return
         with self.audit.checking(path):
             table = read_figures(path)
-            if table["index"].to_pylist() != list(range(self.result.samples)):
-                self.audit.damaged(path, "does not hold the samples in their order")
-            self.coded_bytes = dict(enumerate(table["coded_bytes"].to_pylist()))
-            for name, (stated, found) in self._figures(table).items():
+            try:
+                if table["index"].to_pylist() != list(range(self.result.samples)):
+                    self.audit.damaged(path, "does not hold the samples in their order")
+                self.coded_bytes = dict(enumerate(table["coded_bytes"].to_pylist()))
+                figures = self._figures(table)
+            except (LookupError, TypeError, ValueError, ArithmeticError, pa.ArrowException) as error:
+                self.audit.damaged(path, f"does not hold what a result's table does: {first_line(error)}")
+                return
+            for name, (stated, found) in figures.items():
                 if not agree(stated, found):
                     self.audit.damaged(
                         self.path / RESULT_FILE, f"says {name} {shown(stated)}; {SAMPLES_FILE} gives {shown(found)}"

@@ -17,12 +17,12 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from harness.running.decoding_worker import Message, features_message, features_of, receive, send
+from harness.running.decoding_worker import SEED, Message, features_message, features_of, receive, send
 from harness.running.launch import DEBUG
 from lamofcbench.errors import CodecError, VerificationError
 
@@ -191,20 +191,24 @@ class DecodingProcess:
             self.close()
             raise VerificationError(f"it answers with what are no features ({error})") from error
 
-    def encode(self, features: FeatureSet, *, seconds: float, most_bytes: int) -> bytes:
+    def encode(
+        self, features: FeatureSet, *, seconds: float, most_bytes: int, seeds: Sequence[int] | None = (SEED,)
+    ) -> bytes:
         """The bitstream of features, by the codec that was loaded last.
 
         Args:
             features: to encode.
             seconds: how long it may take.
             most_bytes: how long the bitstream may be.
+            seeds: of every generator; None to leave them where the last request has left them.
 
         Raises:
             VerificationError: if encoding fails there, ends the process, takes longer or gives more.
         """
         message, payload = features_message(features)
         with self._lock:
-            _, content = self._ask({"encode": seconds, **message}, payload, seconds, most_bytes)
+            request = {"encode": seconds, "seeds": None if seeds is None else list(seeds), **message}
+            _, content = self._ask(request, payload, seconds, most_bytes)
             return bytes(content)
 
     def quantised(self, features: FeatureSet, *, seconds: float, most_bytes: int) -> FeatureSet | None:

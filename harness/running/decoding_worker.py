@@ -10,8 +10,8 @@ lengths, a JSON object and raw bytes, because neither side may have to believe w
      "since": s or null}                                   -> {"fingerprint": hex, "trained_on": class, "lossless": b}
     {"decode": seconds} and the bitstream                  -> {"tensors": [[name, dtype, shape]...], "side": {...}} and
                                                               the tensors' bytes one after the other
-    {"encode": seconds, "tensors": ..., "side": ...} and
-     the tensors' bytes                                    -> {} and the bitstream
+    {"encode": seconds, "seeds": [...] or null,
+     "tensors": ..., "side": ...} and the tensors' bytes    -> {} and the bitstream
     {"quantise": seconds, ...} likewise                    -> as for decode; {"tensors": null} where it cannot tell
 
 Where one fails the answer is ``{"error": text}``. Every answer has ``refused``, what isolation kept from the codec. The
@@ -202,17 +202,17 @@ def _load(request: Message) -> tuple[Any, Message]:
 
 
 def _decode(codec: Any, request: Message, data: bytearray) -> tuple[Message, bytes]:
-    _prepare(codec)
+    _prepare(codec, [SEED])
     return features_message(codec.decode(bytes(data)))
 
 
 def _encode(codec: Any, request: Message, data: bytearray) -> tuple[Message, bytes]:
-    _prepare(codec)
+    _prepare(codec, request["seeds"])
     return {}, codec.encode(features_of(request, data))
 
 
 def _quantise(codec: Any, request: Message, data: bytearray) -> tuple[Message, bytes]:
-    _prepare(codec)
+    _prepare(codec, [SEED])
     quantised = codec.quantised(features_of(request, data))
     return ({"tensors": None}, b"") if quantised is None else features_message(quantised)
 
@@ -220,12 +220,14 @@ def _quantise(codec: Any, request: Message, data: bytearray) -> tuple[Message, b
 _STAGES = {"decode": _decode, "encode": _encode, "quantise": _quantise}
 
 
-def _prepare(codec: Any) -> None:
+def _prepare(codec: Any, seeds: list[int] | None) -> None:
+    """Seeds every generator; None leaves them where the sample before has left them."""
     from harness.running import environment
 
     if codec is None:
         raise RuntimeError("no codec is loaded")
-    environment.seed_everything(SEED)
+    if seeds is not None:
+        environment.seed_everything(*seeds)
 
 
 def features_message(features: FeatureSet) -> tuple[Message, bytes]:

@@ -10,6 +10,7 @@ import numpy as np
 from harness.metrics.predictions import decode_prediction
 from harness.results.record import DIVERGENCE, POSITIONS, RESPONSE_ENERGY, RESPONSE_ERROR
 from lamofcbench.errors import DataError
+from lamofcbench.features import FeatureSet
 from lamofcbench.scenarios.base import PredictionType
 
 RELATIVE = 1e-3
@@ -64,6 +65,11 @@ def same_error(found: float, recorded: Any, energy: float) -> bool:
         return math.isfinite(found) == math.isfinite(recorded)
     allowed = ERROR * recorded + (ENERGY * energy if math.isfinite(energy) else 0.0)
     return abs(found - recorded) <= allowed
+
+
+def energy_of(features: FeatureSet, name: str) -> float:
+    """The sum of the squares of a tensor, which its squared errors are small beside."""
+    return float(features[name].double().square().sum())
 
 
 def same_response(name: str, found: Any, recorded: Any) -> bool:

@@ -38,8 +38,9 @@ from harness.submission.manifest import (
     read_manifest,
     submission_digest,
 )
+from harness.submission.reencode import check_encoder
 from harness.submission.refit import check_fit
-from harness.submission.replay import Share, load, replay
+from harness.submission.replay import Replay, Share, load
 from harness.submission.verdict import Verdict
 from lamofcbench.audit import Audit
 from lamofcbench.errors import LaMoFCBenchError, one_line
@@ -207,7 +208,10 @@ def _check_scenario(
         if counted is None or not load(claim, decoder, share, findings):
             continue
         _count_confinement(scrutiny, findings)
-        replay(claim, *counted, runner, decoder, share, findings)
+        again = Replay(claim, *counted, runner, decoder, share, findings)
+        again.run()
+        if not findings.are_about(claim.folder.path):
+            check_encoder(again)
         if not findings.are_about(claim.folder.path):
             check_fit(claim, runner, findings, every=scrutiny.full)
         if fresh is not None and not findings.are_about(claim.folder.path):

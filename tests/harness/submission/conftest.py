@@ -75,8 +75,11 @@ class DecodesHere:
     def decode(self, data, *, seconds, most_bytes):
         return self.codec.decode(data)
 
-    def encode(self, features, *, seconds, most_bytes):
+    def encode(self, features, *, seconds, most_bytes, seeds=None):
         return self.codec.encode(features)
+
+    def quantised(self, features, *, seconds, most_bytes):
+        return self.codec.quantised(features)
 
     def close(self):
         pass

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -14,9 +15,11 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 
 from harness.results.store import ResultFolder
+from harness.statistics.distortion import squared_errors
 from harness.submission.bitstreams import BITSTREAMS_FILE, write_bitstreams
 from harness.submission.intake import objection
 from lamofcbench.codecs.registry import load_saved, make_codecs
+from lamofcbench.digests import digest
 from lamofcbench.storage import open_split
 
 
@@ -100,6 +103,56 @@ def test_a_distortion_that_was_written_down_smaller(doctored, refused):
     refused(BITSTREAMS_FILE, "tensor 'hidden' decodes to squared error", "0 (test-0)", full=True)
 
 
+def test_a_distortion_that_was_written_down_smaller_beside_the_digest_that_it_had(doctored, refused):
+    doctored.table(squared_error__hidden=lambda errors: [errors[0] / 2, *errors[1:]])
+    refused(BITSTREAMS_FILE, "tensor 'hidden' decodes to squared error", "0 (test-0)", full=True)
+
+
+def test_a_response_that_was_written_down_closer(submission, toy, refused):
+    result = Doctored(submission, toy)
+    table = pq.read_table(result.path / "samples.parquet")
+    table = table.append_column("response_divergence_nats", pa.array([0.0] * 22))
+    pq.write_table(table.append_column("response_positions", pa.array([1] * 22)), result.path / "samples.parquet")
+    result.count()
+    result.seal()
+    refused("samples.parquet", "states response_divergence_nats 0.0; the tail gives None")
+
+
+@pytest.mark.parametrize("column", ["decoded_sha256", "squared_error.hidden", "prediction", "raw_bits"])
+def test_a_column_that_is_missing(doctored, refused, column):
+    path = doctored.path / "samples.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(column), path)
+    doctored.seal()
+    refused("", "")
+
+
+@pytest.mark.parametrize("column", ["coded_bytes", "squared_error.hidden", "statistic.correct", "sample_id"])
+def test_a_column_of_another_type(doctored, refused, column):
+    path = doctored.path / "samples.parquet"
+    table = pq.read_table(path)
+    at = table.schema.get_field_index(column)
+    pq.write_table(table.set_column(at, column, pa.array([["x"]] * 22)), path)
+    doctored.seal()
+    refused("samples.parquet", "")
+
+
+def test_a_column_that_no_result_has(doctored, refused):
+    path = doctored.path / "samples.parquet"
+    pq.write_table(pq.read_table(path).append_column("bonus", pa.array([1.0] * 22)), path)
+    doctored.seal()
+    refused("samples.parquet", "has a column 'bonus'")
+
+
+@pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf")])
+def test_timings_that_are_none(doctored, refused, seconds):
+    path = doctored.path / "timings.parquet"
+    table = pq.read_table(path)
+    at = table.schema.get_field_index("decode_seconds")
+    pq.write_table(table.set_column(at, "decode_seconds", pa.array([seconds] * 22)), path)
+    doctored.seal()
+    refused("timings.parquet", "holds 'decode_seconds' that are no seconds")
+
+
 def test_fewer_bits_of_uncoded_features(doctored, refused):
     doctored.table(raw_bits=lambda bits: [2 * bits[0], *bits[1:]])
     refused("samples.parquet", "states raw_bits", "0 (test-0)")
@@ -159,6 +212,25 @@ def test_a_bitstream_of_coarser_features_under_the_same_fingerprint(doctored, re
     doctored.bitstreams(lambda contents: [data, *contents[1:]])
     doctored.table(coded_bytes=lambda sizes: [len(data), *sizes[1:]])
     refused(BITSTREAMS_FILE, "decodes to squared error", "0 (test-0)", full=True)
+
+
+def test_bitstreams_of_another_encoder_that_all_else_was_made_to_fit(doctored, refused, toy, toy_data):
+    """Of some samples, the features of another one of their class: they decode, and the tail agrees."""
+    codec = load_saved(doctored.path / "codec")
+    test = open_split(toy, "test", toy_data)
+    originals = [test.features(index) for index in range(22)]
+    # Class and number of tokens repeat after 20 samples.
+    data = [codec.encode(originals[index + 20 if index < 2 else index]) for index in range(22)]
+    decoded = [codec.decode(one) for one in data]
+    errors = [squared_errors(*pair) for pair in zip(originals, decoded, strict=True)]
+    doctored.bitstreams(lambda contents: data)
+    doctored.table(
+        coded_bytes=lambda sizes: list(map(len, data)),
+        decoded_sha256=lambda digests: list(map(digest, decoded)),
+        squared_error__hidden=lambda values: [one["hidden"] for one in errors],
+        squared_error__key__0=lambda values: [one["key.0"] for one in errors],
+    )
+    refused(BITSTREAMS_FILE, "its codec makes", full=True)
 
 
 def test_bitstreams_of_another_rate_point(doctored, refused):
@@ -235,6 +307,23 @@ def test_a_state_that_another_split_gave(doctored, refused, toy, toy_data, make_
 def test_knowledge_that_was_left_unsaid(doctored, refused):
     doctored.result(lambda result: result["codec"].update(trained_on="nothing"))
     refused("result.json", "states that nothing was learned")
+
+
+def test_a_state_that_came_from_elsewhere(doctored, refused):
+    edit_json(doctored.path / "codec" / "fit.json", lambda record: record.update(data_revision="0" * 64))
+    doctored.seal()
+    refused("codec/fit.json", "does not say that the state was learned on this scenario's data")
+
+
+def test_a_state_that_says_nothing_of_where_it_came_from(doctored, refused):
+    (doctored.path / "codec" / "fit.json").unlink()
+    doctored.seal()
+    refused("codec/fit.json", "does not say that the state was learned on this scenario's data")
+
+
+def test_more_verified_samples_than_there_are(doctored, refused):
+    doctored.result(lambda result: result["verification"].update(samples=1000))
+    refused("result.json", "more samples were verified than there are")
 
 
 def test_a_class_of_knowledge_below_that_of_the_results(doctored, refused):

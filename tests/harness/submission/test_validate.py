@@ -38,6 +38,8 @@ def test_an_honest_submission_is_verified_to_its_last_bit(packed, verdict_on, de
         "samples decoded anew": 88,
         "of these, decoded to the very bits that were scored": 88,
         "predictions made anew by the tail": 88,
+        "samples encoded anew": 88,
+        "of these, to the very bytes": 88,
         "codecs fitted anew": 3,
     }
 
@@ -46,7 +48,8 @@ def test_by_default_a_seeded_share_of_batches_is_decoded_and_predicted(packed, v
     verdict = verdict_on(packed)
     found = {check.what: (check.checked, check.of) for check in verdict.checked}
     assert verdict.level == "verified"
-    assert 8 <= found["samples decoded anew"][0] <= 16 and found["samples decoded anew"][1] == 88
+    drawn = found["samples decoded anew"]
+    assert 44 + 2 * 2 <= drawn[0] <= 44 + 2 * 4 and drawn[1] == 88  # a batch of each, all of anchor and floor
     assert found["predictions made anew by the tail"] == found["samples decoded anew"]
     assert found["bitstreams recounted"] == (88, 88) and found["codecs fitted anew"] == (1, 1)
 
@@ -92,6 +95,9 @@ from lamofcbench.codecs.zstd import ZstdCodec
 
 class Own(ZstdCodec):
     name = "own"
+
+    def quantise_features(self, features):
+        return {name: tensor / 2 for name, tensor in features.tensors.items()}
 """
 
 
@@ -111,6 +117,14 @@ def test_a_strangers_source_runs_only_where_it_is_trusted(own_codec, verdict_on,
     assert loaded.left_out == "the codec's own source is run with --trust-code alone"
     verdict = verdict_on(own_codec, decoder, trust_code=True)
     assert verdict.faults == [] and verdict.level == ("consistent" if unconfined() else "verified")
+
+
+def test_what_a_quantiser_is_said_to_lose_is_asked_of_the_codec(own_codec, verdict_on, toy):
+    result = Doctored(own_codec, toy, codec="own")
+    assert verdict_on(own_codec, trust_code=True, full=True).faults == []
+    result.table(quantiser_error__hidden=lambda errors: [errors[0] / 2, *errors[1:]])
+    (fault,) = verdict_on(own_codec, trust_code=True, full=True).faults
+    assert fault.sample == "0 (test-0)" and "squared error of the quantiser on 'hidden'" in fault.fault
 
 
 def test_a_source_that_was_edited_is_found_without_running_it(own_codec, verdict_on):
