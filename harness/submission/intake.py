@@ -53,31 +53,32 @@ def objection(name: str, size_bytes: int) -> str:
     return "is no part of a submission"
 
 
-def check_files(folder: Path, findings: Findings) -> bool:
-    """Looks at names, kinds and sizes of all files; opens none.
+def check_kinds(folder: Path, findings: Findings) -> bool:
+    """Whether there are nothing but regular files, as many and as large together as may be read; opens none.
 
     Args:
         folder: of the submission.
         findings: takes what is wrong.
-
-    Returns:
-        Whether the files may be read.
     """
-    files = total = 0
-    for name, path in _entries(folder):
+    total = 0
+    for files, (name, path) in enumerate(_entries(folder), start=1):
         status = path.lstat()
-        files += 1
         total += status.st_size
-        if files > MAX_FILES or total > MAX_TOTAL_BYTES:
-            findings.fault(
-                name, f"is one file too many: at most {MAX_FILES} files and {MAX_TOTAL_BYTES} bytes are read"
-            )
-            break
         if not stat.S_ISREG(status.st_mode):
             findings.fault(name, "is no regular file")
-        elif what := objection(name, status.st_size):
+        elif files > MAX_FILES or total > MAX_TOTAL_BYTES:
+            findings.fault(name, f"is too much: at most {MAX_FILES} files and {MAX_TOTAL_BYTES} bytes are read")
+            break
+    return not findings.faults
+
+
+def check_layout(folder: Path, findings: Findings) -> bool:
+    """Whether all files are part of a submission, by name and size; arguments as for `check_kinds`."""
+    entries = list(_entries(folder))
+    for name, path in entries:
+        if what := objection(name, path.lstat().st_size):
             findings.fault(name, what)
-    findings.count("files of the layout", files, files)
+    findings.count("files of the layout", len(entries), len(entries))
     return not findings.faults
 
 

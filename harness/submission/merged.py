@@ -15,8 +15,9 @@ from pydantic import ValidationError
 
 from harness.running.decoding_process import DecodingProcess
 from harness.submission.findings import Findings
-from harness.submission.manifest import NAME, SUBMISSIONS, VERDICTS, submission_digest
-from harness.submission.pull_requests import DATASET, Changes, check_changes, fetch, listing
+from harness.submission.intake import MAX_FILES, MAX_TOTAL_BYTES
+from harness.submission.manifest import MANIFEST_FILE, NAME, SUBMISSIONS, VERDICTS, submission_digest
+from harness.submission.pull_requests import DATASET, fetch, listing
 from harness.submission.validate import NOTHING_READ, Scrutiny, validate, verdict_of
 from harness.submission.verdict import Verdict
 from lamofcbench.atomic import json_text
@@ -75,12 +76,13 @@ def _outdated(
     names = sorted({path.split("/")[1] for path in files if path.startswith(f"{SUBMISSIONS}/") and path.count("/") > 1})
     for name in filter(NAME.fullmatch, names):
         held = {path: size for path, size in files.items() if path.startswith(f"{SUBMISSIONS}/{name}/")}
+        place = f"{VERDICTS}/{name}.json"
+        known = _known_digest(repo, commit, place) if 0 < files.get(place, 0) <= MAX_VERDICT_BYTES else None
         with tempfile.TemporaryDirectory(prefix="lamofcbench-") as temporary:
             findings = Findings(Path(temporary))
-            place = f"{VERDICTS}/{name}.json"
-            known = _known_digest(repo, commit, place) if 0 < files.get(place, 0) <= MAX_VERDICT_BYTES else None
-            if not check_changes(Changes(commit, held, (), frozenset([name])), findings):
+            if len(held) > MAX_FILES or sum(held.values()) > MAX_TOTAL_BYTES:
                 if known != NOTHING_READ or again:
+                    findings.fault(MANIFEST_FILE, f"at most {MAX_FILES} files and {MAX_TOTAL_BYTES} bytes are fetched")
                     yield verdict_of(name, NOTHING_READ, findings)
                 continue
             folder = fetch(repo, commit, name, Path(temporary))

@@ -29,7 +29,7 @@ from harness.submission import recount
 from harness.submission.claims import Claim, check_claims, read_claims
 from harness.submission.findings import Findings
 from harness.submission.fresh import FreshSplit, compare_fresh, fresh_split
-from harness.submission.intake import check_files
+from harness.submission.intake import check_kinds, check_layout
 from harness.submission.manifest import (
     MANIFEST_FILE,
     NAME,
@@ -105,9 +105,10 @@ def validate(
     seed = secrets.randbits(32) if scrutiny.seed is None else scrutiny.seed
     findings = Findings(folder)
     digest = NOTHING_READ
-    if check_files(folder, findings):
+    if check_kinds(folder, findings):
         digest = submission_digest(folder)
-        _check_content(folder, scrutiny, seed, decoder, findings, tell)
+        if check_layout(folder, findings):
+            _check_content(folder, scrutiny, seed, decoder, findings, tell)
         if submission_digest(folder) != digest:
             raise SubmissionError(f"{folder} changed while it was validated; validate it again")
     return verdict_of(folder.name, digest, findings, seed)

@@ -169,6 +169,14 @@ def test_merged_submissions_get_a_verdict_on_their_very_content(api, scrutiny, p
     assert [found.level for found in update_verdicts(api, REPO, scrutiny)] == ["refused"]
 
 
+def test_what_was_merged_although_it_is_no_submission_is_refused_by_its_digest(api, scrutiny, hub):
+    files = {"submissions/mine/submission.json": Blob(b"{}"), "submissions/mine/evil.pkl": Blob(b"cos")}
+    hub.repository(REPO).commit("main", files)
+    (verdict,) = update_verdicts(api, REPO, scrutiny)
+    assert verdict.level == "refused" and verdict.digest != NOTHING_READ
+    assert update_verdicts(api, REPO, scrutiny) == []
+
+
 def test_the_commands(api, packed, hub, toy_file, toy_data, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     open_pull_request(api, REPO, packed)
