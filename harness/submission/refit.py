@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -54,11 +55,10 @@ def check_fit(claim: Claim, runner: ScenarioRunner, findings: Findings, *, every
     findings.count("codecs fitted anew", 1, 1, rounding)
 
 
-def _same_state(fitted: object, path: Path) -> bool:
+def _same_state(learned: Mapping[str, Tensor], path: Path) -> bool:
     from safetensors.torch import load_file
 
     saved: dict[str, Tensor] = load_file(path)
-    learned: dict[str, Tensor] = dict(fitted)  # type: ignore[call-overload]
     if saved.keys() != learned.keys():
         return False
     for name, tensor in learned.items():
