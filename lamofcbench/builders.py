@@ -7,11 +7,12 @@ They are found through the entry point ``lamofcbench.builders`` or in a user's o
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from lamofcbench.errors import DataError
 from lamofcbench.registry import Registry
 from lamofcbench.scenarios.base import Scenario
 
@@ -56,6 +57,19 @@ class ScenarioBuilder(ABC):
     @abstractmethod
     def revision(self) -> str:
         """Hex hash of everything that decides the features: raw data, weights and the builder's version."""
+
+    def fresh_samples(self, seed: int) -> Iterator[Sample]:
+        """Raw samples drawn as those of the test split were, which nobody can have seen.
+
+        Some may be samples of a split by chance, and some may repeat; whoever asks leaves them out by `content_hash`.
+
+        Args:
+            seed: of the draws.
+
+        Raises:
+            DataError: if the raw data are what was collected once, so that there are no others.
+        """
+        raise DataError(f"builder {self.name!r} cannot draw new samples: its raw data were collected once")
 
     def model_directory(self) -> Path | None:
         """The folder of the weights that the builder brings; None where the backbone's source is a Hub id."""

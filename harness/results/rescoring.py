@@ -109,7 +109,7 @@ def _rescored(folder: ResultFolder, scenario: Scenario, *, update: bool) -> Resu
             fresh.append(scoring.judge(metric, scenario, row["prediction"], row["reference"]))
         except (LaMoFCBenchError, KeyError, ValueError) as error:
             raise ResultsError(f"{_where(folder, row)} cannot be scored: {error}") from error
-        if not changed and not _same_statistics(row, fresh[-1]):
+        if not changed and not same_statistics(row, fresh[-1]):
             changed = _where(folder, row)
     if len(fresh) != result.samples:
         raise ResultsError(
@@ -259,7 +259,8 @@ def _where(folder: ResultFolder, row: Mapping[str, Any]) -> str:
     return f"{folder.path}: sample {row.get('index')} ({row.get('sample_id')})"
 
 
-def _same_statistics(row: Mapping[str, Any], fresh: Mapping[str, Any]) -> bool:
+def same_statistics(row: Mapping[str, Any], fresh: Mapping[str, Any]) -> bool:
+    """Whether a row of a table holds the statistics that were computed anew."""
     if {name for name in row if name.startswith(STATISTIC)} != set(fresh):
         return False
     for name, value in fresh.items():

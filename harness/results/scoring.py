@@ -115,6 +115,19 @@ def rate_of(table: pa.Table) -> RateRecord:
     )
 
 
+def figures_of(metric: Metric, table: pa.Table) -> dict[str, Any]:
+    """All figures of a result that a table of samples gives, by the names that `Result` has for them."""
+    return {
+        "score": score_table(metric, table),
+        "details": details_of(metric, statistics_of(table)),
+        "rate": rate_of(table),
+        "given_bytes": given_bytes_of(table),
+        "mse": mse_of(table),
+        "tensors": tensors_of(table),
+        "fidelity": fidelity_of(table),
+    }
+
+
 def tensors_of(table: pa.Table) -> dict[str, TensorRecord]:
     """Each tensor's share, by name."""
     found: dict[str, TensorRecord] = {}

@@ -160,11 +160,16 @@ class _ResultCheck:
             return
         with self.audit.checking(path):
             table = read_figures(path)
-            if table["index"].to_pylist() != list(range(self.result.samples)):
-                self.audit.damaged(path, "does not hold the samples in their order")
-            self.coded_bytes = dict(enumerate(table["coded_bytes"].to_pylist()))
-            for name, (stated, found) in self._figures(table).items():
-                if not _agree(stated, found):
+            try:
+                if table["index"].to_pylist() != list(range(self.result.samples)):
+                    self.audit.damaged(path, "does not hold the samples in their order")
+                self.coded_bytes = dict(enumerate(table["coded_bytes"].to_pylist()))
+                figures = self._figures(table)
+            except (LookupError, TypeError, ValueError, ArithmeticError, pa.ArrowException) as error:
+                self.audit.damaged(path, f"does not hold what a result's table does: {first_line(error)}")
+                return
+            for name, (stated, found) in figures.items():
+                if not agree(stated, found):
                     self.audit.damaged(
                         self.path / RESULT_FILE, f"says {name} {shown(stated)}; {SAMPLES_FILE} gives {shown(found)}"
                     )
@@ -315,10 +320,10 @@ class _ResultCheck:
                     self.audit.damaged(path, str(error))
 
 
-def _agree(stated: Any, found: Any) -> bool:
+def agree(stated: Any, found: Any) -> bool:
     """True for equal figures, numbers but for rounding."""
     if isinstance(stated, Mapping) and isinstance(found, Mapping):
-        return stated.keys() == found.keys() and all(_agree(stated[name], found[name]) for name in stated)
+        return stated.keys() == found.keys() and all(agree(stated[name], found[name]) for name in stated)
     if isinstance(stated, float) and isinstance(found, float):
         return math.isclose(stated, found, rel_tol=_TOLERANCE, abs_tol=1e-300)
     return stated == found

@@ -17,16 +17,17 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from harness.running.decoding_worker import Message, receive, send
+from harness.running.decoding_worker import SEED, Message, features_message, features_of, receive, send
 from harness.running.launch import DEBUG
 from lamofcbench.errors import CodecError, VerificationError
 
 if TYPE_CHECKING:
+    from harness.running.confinement import Limits
     from lamofcbench.features import FeatureSet
 
 T = TypeVar("T")
@@ -91,16 +92,23 @@ class DecodingProcess:
     It is started by `start`, in the background, or at first need; after a codec has ended it, again at the next need.
     It ends with `close`, with this object and with this process, however that ends.
 
+    Args:
+        limits: what a stranger's codec may use; the process then also has no network, where the machine can see to
+            that. None for a codec that is run here anyway.
+
     Attributes:
         refused: what isolation kept from the codec during the last request.
+        facts: what the codec that was loaded last says of itself: ``trained_on``, ``lossless``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._limits = limits
         self._inherited = inherited(os.environ)  # now: an encoder may write its payload there
         self._lock = threading.RLock()
         self._running: _Running | None = None
         self._numbers = itertools.count()
         self.refused: list[str] = []
+        self.facts: Message = {}
 
     def __enter__(self) -> DecodingProcess:
         return self
@@ -110,11 +118,16 @@ class DecodingProcess:
     ) -> None:
         self.close()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a process: it may have ended with its codec."""
+        return self._running is not None and self._running.is_mine
+
     def start(self) -> None:
         """Starts the process, unless it runs; returns at once."""
         with self._lock:
             if self._running is None or not self._running.is_mine:
-                self._running = _Running(self._inherited)
+                self._running = _Running(self._inherited, self._limits)
 
     def close(self) -> None:
         """Ends the process."""
@@ -154,6 +167,7 @@ class DecodingProcess:
                 answer, _ = self._ask(request, b"", START_SECONDS, 0)
             except VerificationError as error:
                 raise VerificationError(str(error).replace(str(copy), str(saved))) from error
+            self.facts = {name: answer.get(name) for name in ("trained_on", "lossless")}
             return str(answer.get("fingerprint"))
 
     def decode(self, data: bytes, *, seconds: float, most_bytes: int) -> FeatureSet:
@@ -168,12 +182,41 @@ class DecodingProcess:
             VerificationError: if decoding fails there, ends the process, takes longer or gives more.
         """
         with self._lock:
-            answer, content = self._ask({"decode": seconds}, data, seconds, most_bytes)
-            try:
-                return _features(answer, content)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                self.close()
-                raise VerificationError(f"it answers with what are no features ({error})") from error
+            return self._features(*self._ask({"decode": seconds}, data, seconds, most_bytes))
+
+    def _features(self, answer: Message, content: bytearray) -> FeatureSet:
+        try:
+            return features_of(answer, content)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            self.close()
+            raise VerificationError(f"it answers with what are no features ({error})") from error
+
+    def encode(
+        self, features: FeatureSet, *, seconds: float, most_bytes: int, seeds: Sequence[int] | None = (SEED,)
+    ) -> bytes:
+        """The bitstream of features, by the codec that was loaded last.
+
+        Args:
+            features: to encode.
+            seconds: how long it may take.
+            most_bytes: how long the bitstream may be.
+            seeds: of every generator; None to leave them where the last request has left them.
+
+        Raises:
+            VerificationError: if encoding fails there, ends the process, takes longer or gives more.
+        """
+        message, payload = features_message(features)
+        with self._lock:
+            request = {"encode": seconds, "seeds": None if seeds is None else list(seeds), **message}
+            _, content = self._ask(request, payload, seconds, most_bytes)
+            return bytes(content)
+
+    def quantised(self, features: FeatureSet, *, seconds: float, most_bytes: int) -> FeatureSet | None:
+        """What the quantiser alone makes of features; None where the codec cannot tell. Arguments as for `encode`."""
+        message, payload = features_message(features)
+        with self._lock:
+            answer, content = self._ask({"quantise": seconds, **message}, payload, seconds, most_bytes)
+            return None if answer.get("tensors") is None else self._features(answer, content)
 
     def _ask(self, request: Message, data: bytes, seconds: float, most_bytes: int) -> tuple[Message, bytearray]:
         running = self._running
@@ -213,7 +256,7 @@ class _Running:
         ready: whether it has said so.
     """
 
-    def __init__(self, inherited_variables: Mapping[str, str]) -> None:
+    def __init__(self, inherited_variables: Mapping[str, str], limits: Limits | None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="")).resolve()
         for name in ("work", *_OWN_FOLDERS):
             (self.folder / name).mkdir()
@@ -224,8 +267,13 @@ class _Running:
         errors = None if os.environ.get(DEBUG) else subprocess.DEVNULL
         self.ready = False
         self._owner = os.getpid()
+        command = [sys.executable, "-I", str(script)]
+        if limits is not None:
+            from harness.running.confinement import confined  # which knows of limits that not every system has
+
+            command = confined(command)
         self._process = subprocess.Popen(
-            [sys.executable, "-I", str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
             bufsize=0, cwd=self.folder / "work", env=variables, start_new_session=True,
         )  # fmt: skip
         assert self._process.stdin is not None and self._process.stdout is not None
@@ -233,7 +281,8 @@ class _Running:
         self.answers: IO[bytes] = self._process.stdout
         self.end = weakref.finalize(self, _end, self._process, self.folder, self._owner)
         with contextlib.suppress(OSError):  # shows at the first request
-            send(self.requests, {"import_path": import_path(), "since": time.time()})
+            limited = None if limits is None else limits.as_message()
+            send(self.requests, {"import_path": import_path(), "since": time.time(), "limits": limited})
 
     @property
     def is_mine(self) -> bool:
@@ -300,31 +349,3 @@ def _within(seconds: float, work: Callable[[], T]) -> T:
     if error is not None:
         raise error
     return result
-
-
-def _features(answer: Message, content: bytearray) -> FeatureSet:
-    """The feature set of an answer.
-
-    Raises:
-        ValueError, KeyError, TypeError, AttributeError: if it is none.
-    """
-    import math
-
-    import torch
-
-    from lamofcbench.features import TORCH_DTYPES, FeatureSet
-
-    tensors, at = {}, 0
-    for name, dtype_name, shape in answer["tensors"]:
-        dtype, sizes = TORCH_DTYPES[dtype_name], [int(size) for size in shape]
-        if any(size < 0 for size in sizes):
-            raise ValueError(f"a shape of {sizes}")
-        count = math.prod(sizes)
-        if count:
-            tensors[str(name)] = torch.frombuffer(content, dtype=dtype, count=count, offset=at).reshape(sizes)
-        else:
-            tensors[str(name)] = torch.empty(sizes, dtype=dtype)
-        at += count * dtype.itemsize
-    if at != len(content):
-        raise ValueError(f"{len(content)} bytes for {at}")
-    return FeatureSet(tensors, {str(name): int(value) for name, value in answer["side"].items()})

@@ -4,11 +4,15 @@ Usage: ``python -I decoding_worker.py``, in a folder of its own. Messages come o
 output, and nothing else does: before any codec is loaded, both are moved where codecs do not write. A message is its
 lengths, a JSON object and raw bytes, because neither side may have to believe what the other sends. Requests are::
 
-    {"import_path": [...], "since": s}                     -> {}, once all is imported and isolated
+    {"import_path": [...], "since": s,
+     "limits": {...} or null}                              -> {}, once all is imported, isolated and limited
     {"load": folder, "trust_code": b, "threads": n,
-     "since": s or null}                                   -> {"fingerprint": hex}
+     "since": s or null}                                   -> {"fingerprint": hex, "trained_on": class, "lossless": b}
     {"decode": seconds} and the bitstream                  -> {"tensors": [[name, dtype, shape]...], "side": {...}} and
                                                               the tensors' bytes one after the other
+    {"encode": seconds, "seeds": [...] or null,
+     "tensors": ..., "side": ...} and the tensors' bytes    -> {} and the bitstream
+    {"quantise": seconds, ...} likewise                    -> as for decode; {"tensors": null} where it cannot tell
 
 Where one fails the answer is ``{"error": text}``. Every answer has ``refused``, what isolation kept from the codec. The
 program ends with its input, in the middle of a decode too, and removes its folder.
@@ -29,6 +33,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.running.isolation import Isolation
+    from lamofcbench.features import FeatureSet
 
 _LENGTHS = struct.Struct("<QQ")
 MAX_MESSAGE_BYTES = 2**22
@@ -129,6 +134,10 @@ def _isolated(own: Path, settings: Message) -> Isolation:
     CODECS.names()
     compiling.prepare()
     _compile_into(os.environ.get("XDG_CACHE_HOME", str(own)))
+    if settings.get("limits") is not None:
+        from harness.running import confinement  # which knows of limits that not every system has
+
+        confinement.apply(settings["limits"])
     rules = isolation.Isolation(own, settings["import_path"], settings["since"])
     isolation.forbid_shared_memory(rules)
     isolation.report_safetensors()
@@ -172,8 +181,9 @@ def _serve(waiting: SimpleQueue[tuple[Message, bytearray]], answers: IO[bytes], 
                     isolation.look_back(request["since"])
                     codec, answer = _load(request)
                 else:
-                    faulthandler.dump_traceback_later(request["decode"] + GRACE_SECONDS, exit=True, file=nowhere)
-                    answer, payload = _decode(codec, bytes(data))
+                    name, stage = next((name, stage) for name, stage in _STAGES.items() if name in request)
+                    faulthandler.dump_traceback_later(request[name] + GRACE_SECONDS, exit=True, file=nowhere)
+                    answer, payload = stage(codec, request, data)
                     faulthandler.cancel_dump_traceback_later()
             except BaseException as error:  # a codec may even raise SystemExit
                 answer, payload = {"error": _described(error)}, b""
@@ -187,23 +197,77 @@ def _load(request: Message) -> tuple[Any, Message]:
 
     torch.set_num_threads(request["threads"])
     codec = load_saved(request["load"], trust_code=request["trust_code"])
-    return codec, {"fingerprint": codec.fingerprint.hex()}
+    facts = {"trained_on": str(codec.trained_on), "lossless": bool(codec.lossless)}
+    return codec, {"fingerprint": codec.fingerprint.hex(), **facts}
 
 
-def _decode(codec: Any, data: bytes) -> tuple[Message, bytes]:
+def _decode(codec: Any, request: Message, data: bytearray) -> tuple[Message, bytes]:
+    _prepare(codec, [SEED])
+    return features_message(codec.decode(bytes(data)))
+
+
+def _encode(codec: Any, request: Message, data: bytearray) -> tuple[Message, bytes]:
+    _prepare(codec, request["seeds"])
+    return {}, codec.encode(features_of(request, data))
+
+
+def _quantise(codec: Any, request: Message, data: bytearray) -> tuple[Message, bytes]:
+    _prepare(codec, [SEED])
+    quantised = codec.quantised(features_of(request, data))
+    return ({"tensors": None}, b"") if quantised is None else features_message(quantised)
+
+
+_STAGES = {"decode": _decode, "encode": _encode, "quantise": _quantise}
+
+
+def _prepare(codec: Any, seeds: list[int] | None) -> None:
+    """Seeds every generator; None leaves them where the sample before has left them."""
     from harness.running import environment
-    from lamofcbench.features import tensor_bytes
 
     if codec is None:
         raise RuntimeError("no codec is loaded")
-    environment.seed_everything(SEED)
-    features = codec.decode(data)
+    if seeds is not None:
+        environment.seed_everything(*seeds)
+
+
+def features_message(features: FeatureSet) -> tuple[Message, bytes]:
+    """A feature set as a message and raw bytes."""
+    from lamofcbench.features import tensor_bytes
+
     tensors = [
         [name, str(tensor.dtype).removeprefix("torch."), list(tensor.shape)]
         for name, tensor in features.tensors.items()
     ]
     payload = b"".join(map(tensor_bytes, features.tensors.values()))
     return {"tensors": tensors, "side": dict(features.side)}, payload
+
+
+def features_of(message: Message, content: bytearray) -> FeatureSet:
+    """The feature set of a message.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: if it is none.
+    """
+    import math
+
+    import torch
+
+    from lamofcbench.features import TORCH_DTYPES, FeatureSet
+
+    tensors, at = {}, 0
+    for name, dtype_name, shape in message["tensors"]:
+        dtype, sizes = TORCH_DTYPES[dtype_name], [int(size) for size in shape]
+        if any(size < 0 for size in sizes):
+            raise ValueError(f"a shape of {sizes}")
+        count = math.prod(sizes)
+        if count:
+            tensors[str(name)] = torch.frombuffer(content, dtype=dtype, count=count, offset=at).reshape(sizes)
+        else:
+            tensors[str(name)] = torch.empty(sizes, dtype=dtype)
+        at += count * dtype.itemsize
+    if at != len(content):
+        raise ValueError(f"{len(content)} bytes for {at}")
+    return FeatureSet(tensors, {str(name): int(value) for name, value in message["side"].items()})
 
 
 def _described(error: BaseException) -> str:

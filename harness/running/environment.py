@@ -79,9 +79,14 @@ def describe(device: str) -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": _processor(),
         "device": device,
-        "device_name": torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor(),
+        "device_name": device_name(device),
         "packages": {name: _version(name) for name in PACKAGES},
     }
+
+
+def device_name(device: str) -> str:
+    """What the device is called: a GPU's name, or the processor's."""
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor()
 
 
 def source_commit() -> str | None:

@@ -19,7 +19,6 @@ from harness.running.fidelity import Fidelity
 from harness.running.plan import Batch
 from harness.running.verification import Evidence, evidence_of
 from harness.statistics.distortion import squared_errors
-from lamofcbench.codecs.base import Codec
 from lamofcbench.digests import combined
 from lamofcbench.errors import LaMoFCBenchError, NonFiniteError, PluginError, UnknownNameError
 from lamofcbench.features import FeatureSet, equal_bits
@@ -51,6 +50,34 @@ class Tail(Protocol):
 
     def tail(self, batch: Sequence[FeatureSet], /) -> list[Any]:
         """A prediction for each feature set."""
+
+
+class Encoder(Protocol):
+    """What the pipeline asks of what encodes; a `Codec` is one."""
+
+    @property
+    def name(self) -> str:
+        """Of the codec."""
+
+    def encode(self, features: FeatureSet, /) -> bytes:
+        """One complete bitstream."""
+
+    def payload_bytes(self, data: bytes, /) -> dict[str, int] | None:
+        """The size of each tensor's section; None where there are none."""
+
+    def quantised(self, features: FeatureSet, /) -> FeatureSet | None:
+        """The features after the quantiser alone; None where nobody can tell."""
+
+
+class Decoder(Protocol):
+    """What the pipeline asks of what decodes; a `Codec` is one."""
+
+    @property
+    def name(self) -> str:
+        """Of the codec."""
+
+    def decode(self, data: bytes, /) -> FeatureSet:
+        """The features of one bitstream."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +115,8 @@ class Pipeline:
     split: Split
     model: Tail
     metric: Metric
-    encoder: Codec
-    decoder: Codec
+    encoder: Encoder
+    decoder: Decoder
     device: str
     seed: int
     fidelity: Fidelity | None = None

@@ -280,7 +280,7 @@ class ScenarioRunner:
                     folder.remove_journal()  # a run that was killed at the very end left it
                 folder.ask(_now("microseconds"))
                 return _Prepared(folder.path, started, result=finished)
-            folder.begin(self._config(fitted))
+            folder.begin(self.config_of(fitted.fingerprint))
             fitting.save(fitted, folder.codec_path, fit_record)
         folder.journal.repair()
         computed, damaged = self._computed(codec, folder)
@@ -320,7 +320,7 @@ class ScenarioRunner:
                 fitted = fitting.fit(codec, self.calibration, self.settings.seed, tail)
             else:
                 fitted = transfer.fit_elsewhere(codec, self._source, self.calibration, self.settings.seed, tail)
-        return fitted, store.ResultFolder(directory / store.config_hash(self._config(fitted))), record
+        return fitted, store.ResultFolder(directory / store.config_hash(self.config_of(fitted.fingerprint))), record
 
     def _is_yet_to_be_fitted(self, codec: Codec) -> bool:
         directory = store.codec_directory(self.settings.results, self.scenario.ref, codec.name)
@@ -332,8 +332,8 @@ class ScenarioRunner:
             return None
         return fitting.find_fitted(directory, codec, record)
 
-    def _config(self, codec: Codec) -> dict[str, Any]:
-        """Everything that decides the figures of a result."""
+    def config_of(self, fingerprint: bytes) -> dict[str, Any]:
+        """Everything that decides the figures of a result of the codec with this fingerprint."""
         return {
             "scenario": self.scenario.id,
             "scenario_version": self.scenario.version,
@@ -341,7 +341,7 @@ class ScenarioRunner:
             "data_revision": self.test.data_revision,
             "builder_identity": self.test.builder_identity,
             **self.code,
-            "fingerprint": codec.fingerprint.hex(),
+            "fingerprint": fingerprint.hex(),
             "batch_size": self.scenario.batch_size,
             "dtype": self._dtype,
             "device_type": self._device_type,
@@ -416,7 +416,7 @@ class ScenarioRunner:
 
     def _result(self, codec: Codec, folder: store.ResultFolder, verified: VerificationRecord) -> Result:
         table = scoring.read_figures(folder.path / store.SAMPLES_FILE)
-        config = self._config(codec)
+        config = self.config_of(codec.fingerprint)
         del config["fingerprint"]
         return Result(
             **config,
@@ -435,13 +435,7 @@ class ScenarioRunner:
             test_samples=len(self.test),
             metric=self.scenario.metric,
             direction=self.scenario.direction,
-            score=scoring.score_table(self.metric, table),
-            details=scoring.details_of(self.metric, scoring.statistics_of(table)),
-            rate=scoring.rate_of(table),
-            given_bytes=scoring.given_bytes_of(table),
-            mse=scoring.mse_of(table),
-            tensors=scoring.tensors_of(table),
-            fidelity=scoring.fidelity_of(table),
+            **scoring.figures_of(self.metric, table),
             verification=verified,
         )
 

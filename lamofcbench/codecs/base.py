@@ -19,7 +19,6 @@ import copy
 import functools
 import hashlib
 import importlib.util
-import math
 import re
 from abc import ABC
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,10 +29,11 @@ import torch
 from huggingface_hub import ModelCard, ModelHubMixin
 from torch import Tensor
 
-from lamofcbench.bitstream import BitstreamReader, BitstreamWriter
+from lamofcbench.bitstream import BitstreamWriter
 from lamofcbench.codecs import params as codec_params
 from lamofcbench.codecs import returned, saving
 from lamofcbench.codecs.card import REPLACED_FILES, codec_card
+from lamofcbench.codecs.container import MAX_ELEMENTS, Container, open_container, raw_sizes
 from lamofcbench.codecs.knowledge import Knowledge
 from lamofcbench.codecs.params import NoParams
 from lamofcbench.codecs.sensitivity import Sensitivity
@@ -42,8 +42,6 @@ from lamofcbench.features import FeatureSet, all_finite, check_features
 from lamofcbench.registry import Registry
 from lamofcbench.scenarios.base import FeatureSpecs, TensorSpec
 
-MAX_ELEMENTS = 2**29
-"""Larger feature sets are not coded; a decoder refuses them before it allocates anything."""
 MAX_NAME_BYTES = 64
 _NAME = re.compile(r"\w[\w.+-]*")
 
@@ -296,18 +294,9 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         sections = self._open(data)[0]
         return {spec.name: len(section) for spec, section in zip(self.specs.tensors, sections, strict=True)}
 
-    def _open(self, data: bytes) -> tuple[list[bytes], dict[str, tuple[int, ...]], dict[str, int]]:
-        """The sections, shapes and side information of a bitstream, checked but not decoded."""
-        if not isinstance(data, (bytes, bytearray, memoryview)):
-            raise BitstreamError(f"a bitstream is bytes, not {shown(data)}")
-        reader = BitstreamReader(bytes(data), self._signature)
-        sizes = {axis.name: reader.unsigned(f"axis {axis.name!r}", limit=axis.limit) for axis in self.specs.axes}
-        side = {name: reader.signed(f"side information {name!r}") for name in self.specs.side}
-        shapes = {spec.name: spec.sized(sizes) for spec in self.specs.tensors}
-        elements = sum(map(math.prod, shapes.values()))
-        if elements > MAX_ELEMENTS:
-            raise BitstreamError(f"bitstream claims {elements} elements; at most {MAX_ELEMENTS} are decoded")
-        return reader.sections(self._raw_sizes(shapes)), shapes, side
+    def _open(self, data: bytes) -> Container:
+        """The parts of a bitstream, checked but not decoded."""
+        return open_container(data, self._signature, self.specs, joined=self._joins_tensors())
 
     @functools.cached_property
     def fingerprint(self) -> bytes:
@@ -411,8 +400,7 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         return type(self).encode_features is not Codec.encode_features
 
     def _raw_sizes(self, shapes: Mapping[str, tuple[int, ...]]) -> list[int]:
-        sizes = [math.prod(shapes[spec.name]) * spec.bits // 8 for spec in self.specs.tensors]
-        return [sum(sizes)] if self._joins_tensors() else sizes
+        return raw_sizes(self.specs, shapes, joined=self._joins_tensors())
 
     def _encode_sections(self, features: FeatureSet) -> list[bytes]:
         if self._joins_tensors():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +55,18 @@ class ToyBuilder(Builder):
 
     def samples(self, split: Split) -> Sequence[Sample]:
         """Deterministic samples of ragged length."""
-        generator = np.random.default_rng([11, len(split)])
-        made = []
-        for number in range(SAMPLES[split]):
+        drawn = self._drawn(split, np.random.default_rng([11, len(split)]))
+        return list(itertools.islice(drawn, SAMPLES[split]))
+
+    def fresh_samples(self, seed: int) -> Iterator[Sample]:
+        """As many more as are wanted."""
+        return self._drawn("fresh", np.random.default_rng([12, seed]))
+
+    def _drawn(self, name: str, generator: np.random.Generator) -> Iterator[Sample]:
+        for number in itertools.count():
             label = number % CLASSES
             noise = generator.normal(scale=0.2, size=(2 + number % 5, WIDTH))
-            made.append(Sample(f"{split}-{number}", PROTOTYPES[label].numpy() + noise, label))
-        return made
+            yield Sample(f"{name}-{number}", PROTOTYPES[label].numpy() + noise, label)
 
     def content_hash(self, sample: Sample) -> str:
         """Of the raw vectors."""

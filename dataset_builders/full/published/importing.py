@@ -197,7 +197,7 @@ class _Worker:
             archive = TorchArchive(content)
             sample = read_tree(archive.tree(), self.scenario)
             answer = self.references.of(id)
-            id, reference = check_sample(self.scenario.prediction, id, answer.reference, task.path.name)
+            id, reference = check_sample(self.scenario.prediction_kind, id, answer.reference, task.path.name)
             shard = self.work / f"{task.name}.safetensors"
             written = write_shard(shard, self.scenario, sample.tensors, archive, answer.given)
         finally:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from dataset_builders.mini._builder import MiniBuilder
@@ -25,6 +26,11 @@ class DigitsBuilder(MiniBuilder):
         plan = digits_plan()
         digits = plan.held_out[:TEST_SAMPLES] if split == "test" else plan.calibration
         return [sample_of(digit) for digit in digits]
+
+    def fresh_samples(self, seed: int) -> Iterator[Sample]:
+        """Returns the held-out digits that are in no test split, in an order that the seed draws."""
+        rest = [sample_of(digit) for digit in digits_plan().held_out[TEST_SAMPLES:]]
+        return iter(random.Random(f"{self.name}/fresh {seed}").sample(rest, len(rest)))
 
     def content_hash(self, sample: Sample) -> str:
         """Returns the hex sha256 of the image's bytes, which the digit's pixels decide on every machine."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import ClassVar
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from dataset_builders.mini.digits.clean import DigitsBuilder, sample_of
 from dataset_builders.mini.digits.plan import Digit, digits_plan
-from lamofcbench.builders import Sample, Split
+from lamofcbench.builders import Sample, ScenarioBuilder, Split
 
 LEAST_FAILURES = 2  # on training digits, of a label that the track has
 CALIBRATION_SAMPLES = 40
@@ -30,6 +30,10 @@ class HardDigitsBuilder(DigitsBuilder):
     def samples(self, split: Split) -> Sequence[Sample]:
         """Returns the held-out digits on which the nearest mean fails (test), or the hardest calibration digits."""
         return [sample_of(digit) for digit in (hard_digits() if split == "test" else hardest_calibration_digits())]
+
+    def fresh_samples(self, seed: int) -> Iterator[Sample]:
+        """There are none: all held-out digits of the kind are in the test split."""
+        return ScenarioBuilder.fresh_samples(self, seed)
 
 
 class ShallowHardDigitsBuilder(HardDigitsBuilder):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -33,6 +33,12 @@ class DigitRenditionsBuilder(DigitsBuilder):
         digits = plan.held_out if split == "test" else plan.calibration
         return [rendition(digit) for digit in digits if digit.label in LABELS]
 
+    def fresh_samples(self, seed: int) -> Iterator[Sample]:
+        """Returns other renditions of the held-out digits, in the test split's order."""
+        for digit in digits_plan().held_out:
+            if digit.label in LABELS:
+                yield rendition(digit, f"/fresh {seed}")
+
 
 class ShallowDigitRenditionsBuilder(DigitRenditionsBuilder):
     """The same samples, for the split after an early block."""
@@ -40,9 +46,9 @@ class ShallowDigitRenditionsBuilder(DigitRenditionsBuilder):
     name: ClassVar[str] = "mini-cvu-digits-renditions-shallow"
 
 
-def rendition(digit: Digit) -> Sample:
-    """Returns a digit in the way that its hash decides."""
-    source = random.Random(f"mini-cvu-digits-renditions/{digit.hash}")
+def rendition(digit: Digit, draw: str = "") -> Sample:
+    """Returns a digit in the way that its hash decides, or its hash and a further draw."""
+    source = random.Random(f"mini-cvu-digits-renditions/{digit.hash}{draw}")
     kind = source.choice(sorted(RENDERERS))
     image = RENDERERS[kind](enlarge(digit.pixels), source)
     return Sample(id=f"{kind}-{digit.hash[:12]}", inputs=to_rgb(image), reference=digit.label)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from dataset_builders.mini._builder import MiniBuilder
-from dataset_builders.mini.language.arithmetic_problems import CALIBRATION_SAMPLES, TEST_SAMPLES, problems
+from dataset_builders.mini.language.arithmetic_problems import (
+    CALIBRATION_SAMPLES,
+    TEST_SAMPLES,
+    fresh_problems,
+    problems,
+)
 from lamofcbench.builders import Sample, Split
 
 
@@ -24,6 +29,11 @@ class ArithmeticBuilder(MiniBuilder):
             Sample(id=f"{split}-{index:04d}", inputs=problem.prompt, reference=problem.reference)
             for index, problem in enumerate(problems(split, count))
         ]
+
+    def fresh_samples(self, seed: int) -> Iterator[Sample]:
+        """Returns new problems from the templates and operand pairs of the test split."""
+        for index, problem in enumerate(fresh_problems(seed)):
+            yield Sample(id=f"fresh-{index:04d}", inputs=problem.prompt, reference=problem.reference)
 
     def content_hash(self, sample: Sample) -> str:
         """Returns the hex sha256 of the prompt in UTF-8; the prompt decides the reference."""

@@ -7,6 +7,7 @@ dealt by hash, independently of each other, so no template and no pair of the te
 
 import hashlib
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -215,6 +216,13 @@ def problems(split: Split, count: int) -> tuple[Problem, ...]:
         problem = draw_problem(source, split, templates(split))
         found.setdefault(problem.pair, problem)
     return tuple(found.values())
+
+
+def fresh_problems(seed: int) -> Iterator[Problem]:
+    """Returns the endless sequence of problems of the test split that a seed draws."""
+    source = random.Random(f"mini-clu-arithmetic/fresh {seed}")
+    while True:
+        yield draw_problem(source, "test", templates("test"))
 
 
 def vocabulary() -> list[str]:

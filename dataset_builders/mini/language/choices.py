@@ -12,7 +12,9 @@ run through all layers and look back at the prompt.
 
 from __future__ import annotations
 
+import itertools
 import random
+from collections.abc import Iterator
 from functools import cache
 from types import ModuleType
 
@@ -75,6 +77,13 @@ def questions(task: str, split: Split, count: int) -> tuple[Question, ...]:
         question = draw_question(source, task, split, len(found) % option_count(task))
         found.setdefault(question.prompt, question)
     return tuple(found.values())
+
+
+def fresh_questions(task: str, seed: int) -> Iterator[Question]:
+    """Returns the endless sequence of questions on facts of the test split that a seed draws."""
+    source = random.Random(f"mini-clu-{task}/fresh {seed}")
+    for number in itertools.count():
+        yield draw_question(source, task, "test", number % option_count(task))
 
 
 def vocabulary() -> list[str]:

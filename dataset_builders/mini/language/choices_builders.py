@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from dataset_builders.mini._builder import MiniBuilder
-from dataset_builders.mini.language.choices import CALIBRATION_SAMPLES, TEST_SAMPLES, questions
+from dataset_builders.mini.language.choices import CALIBRATION_SAMPLES, TEST_SAMPLES, fresh_questions, questions
 from lamofcbench.builders import Sample, Split
 
 
@@ -28,6 +28,11 @@ class ChoicesBuilder(MiniBuilder):
             Sample(id=f"{split}-{index:04d}", inputs=question.prompt, reference=question.answer)
             for index, question in enumerate(questions(self.task, split, count))
         ]
+
+    def fresh_samples(self, seed: int) -> Iterator[Sample]:
+        """Returns new questions on facts of the test split."""
+        for index, question in enumerate(fresh_questions(self.task, seed)):
+            yield Sample(id=f"fresh-{index:04d}", inputs=question.prompt, reference=question.answer)
 
     def content_hash(self, sample: Sample) -> str:
         """Returns the hex sha256 of the prompt in UTF-8; the prompt decides the reference."""

@@ -7,9 +7,10 @@ digits in the test split and calibration digits in the calibration split; the mo
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import ClassVar
 
@@ -36,10 +37,15 @@ class _ScenesTrack(MiniBuilder):
 
     def samples(self, split: Split) -> Sequence[Sample]:
         """Returns the samples; a sample's inputs are a uint8 [32, W, 3] image."""
-        return [
-            Sample(id=f"scene-{_hash(scene.image)[:12]}", inputs=scene.image, reference=self.reference(scene))
-            for scene in track_scenes(self.name, split, self.widths)
-        ]
+        return [self._sample(scene) for scene in track_scenes(self.name, split, self.widths)]
+
+    def fresh_samples(self, seed: int) -> Iterator[Sample]:
+        """Returns new scenes, whose cards hold held-out digits."""
+        for number in itertools.count():
+            yield self._sample(_drawn(f"{self.name}/fresh {seed}/{number}", "test", self.widths))
+
+    def _sample(self, scene: Scene) -> Sample:
+        return Sample(id=f"scene-{_hash(scene.image)[:12]}", inputs=scene.image, reference=self.reference(scene))
 
     def content_hash(self, sample: Sample) -> str:
         """Returns the hex sha256 of the image's size and bytes, which are the same on every machine."""
@@ -83,8 +89,12 @@ class DepthBuilder(_ScenesTrack):
 @cache
 def track_scenes(track: str, split: Split, widths: tuple[int, ...]) -> tuple[Scene, ...]:
     """Returns the scenes of a track's split, in their fixed order."""
-    sources = [random.Random(f"{track}/{split}/{number}") for number in range(COUNTS[split])]
-    return tuple(draw_scene(source, digit_pool(DIGIT_PARTS[split]), source.choice(widths)) for source in sources)
+    return tuple(_drawn(f"{track}/{split}/{number}", split, widths) for number in range(COUNTS[split]))
+
+
+def _drawn(seed: str, split: Split, widths: tuple[int, ...]) -> Scene:
+    source = random.Random(seed)
+    return draw_scene(source, digit_pool(DIGIT_PARTS[split]), source.choice(widths))
 
 
 def _hash(array: np.ndarray) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from dataset_builders.mini._builder import MiniBuilder
@@ -36,6 +36,11 @@ class ShapesBuilder(MiniBuilder):
             if len(unique) == COUNTS[split]:
                 break
         return list(unique.values())
+
+    def fresh_samples(self, seed: int) -> Iterator[Sample]:
+        """Returns further pictures that the rule deals to the test split."""
+        for number, scene in enumerate(scenes("test", seed=seed + 1)):  # 0 draws the test split itself
+            yield sample_of(scene, seed=number)
 
     def content_hash(self, sample: Sample) -> str:
         """Returns the hex sha256 of the caption and the edges."""

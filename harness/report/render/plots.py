@@ -89,8 +89,16 @@ def draw(ax: Axes, panel: Panel, styles: Mapping[str, Style]) -> None:
         )
     for reference in panel.references:
         ax.axvline(reference.x, color=INK, linestyle=":", linewidth=1, alpha=0.75, zorder=1)
-        place = {"xycoords": ("data", "axes fraction"), "xytext": (3, 0), "textcoords": "offset points"}
-        ax.annotate(reference.label, (reference.x, 0.03), fontsize=8, color=INK, alpha=0.85, **place)
+        ax.annotate(
+            reference.label,
+            (reference.x, 0.03),
+            xycoords=("data", "axes fraction"),
+            xytext=(3, 0),
+            textcoords="offset points",
+            fontsize=8,
+            color=INK,
+            alpha=0.85,
+        )
     for axis, bare in ((panel.x, ax.xaxis), (panel.y, ax.yaxis)):
         _scale(bare, axis.log, axis.low, axis.high, axis.ticks)
     ax.set_xlabel(panel.x.label)

@@ -12,7 +12,7 @@ import torch
 
 from harness.running import decoding_process
 from harness.running.decoding_process import DecodingProcess
-from harness.running.decoding_worker import MAX_MESSAGE_BYTES, receive, send
+from harness.running.decoding_worker import MAX_MESSAGE_BYTES, features_of, receive, send
 from lamofcbench.codecs.conformance import SPECS, make_sample
 from lamofcbench.codecs.registry import make_codecs
 from lamofcbench.digests import digest
@@ -146,13 +146,13 @@ def test_what_is_no_message_is_refused_before_it_is_read(message, error):
 )
 def test_answers_that_are_no_features_are_refused(answer):
     with pytest.raises((KeyError, TypeError, ValueError, AttributeError)):
-        decoding_process._features(answer, bytearray(8))
+        features_of(answer, bytearray(8))
 
 
 def test_features_are_made_of_an_answers_bytes():
     answer = {"tensors": [["a", "bfloat16", [1]], ["b", "float32", [1, 1]], ["c", "float16", [0, 2]]], "side": {"n": 2}}
     content = bytearray.fromhex("803f" + "0000803f")
-    features = decoding_process._features(answer, content)
+    features = features_of(answer, content)
     assert features["a"].dtype is torch.bfloat16 and features["a"].item() == 1.0
     assert features["b"].shape == (1, 1) and features["b"].item() == 1.0
     assert features["c"].shape == (0, 2) and dict(features.side) == {"n": 2}
@@ -177,7 +177,7 @@ def test_it_ends_with_a_parent_that_is_killed_while_a_codec_hangs(tmp_path):
         "import time\n"
         "from lamofcbench.codecs.zstd import ZstdCodec\n"
         "class Hanging(ZstdCodec):\n"
-        "    def decode_tensor(self, spec, payload, shape):\n"
+        "    def decode_features(self, payload, shapes):\n"
         "        while True: time.sleep(1)\n"
     )
     codec = make_codecs(f"{file}:Hanging", SPECS)[0]

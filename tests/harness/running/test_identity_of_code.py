@@ -170,7 +170,7 @@ def test_identities_name_files_and_classes_but_no_place(runner_of):
 
 def test_everything_that_a_result_is_hashed_over_stands_in_it(runner_of):
     runner = runner_of()
-    assert set(runner._config(identity_codec(runner))) == {*HASHED_FIELDS, "fingerprint"}
+    assert set(runner.config_of(identity_codec(runner).fingerprint)) == {*HASHED_FIELDS, "fingerprint"}
 
 
 def test_an_edited_builder_makes_its_data_anew(runner_of, project):

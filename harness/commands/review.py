@@ -1,0 +1,47 @@
+"""`lamofcbench review`: validates the open pull requests of a results repository; merges none."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from harness.commands import _scrutiny
+from harness.console import MAX_LINE, tell
+from lamofcbench.errors import one_line
+
+HELP = "validate a results repository's open pull requests: a comment and a title prefix each; merges none"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
+    parser.add_argument("--repo", required=True, metavar="ORG/RESULTS", help="the results repository")
+    parser.add_argument("--pull-request", type=int, nargs="+", metavar="N", help="these alone (default: all open ones)")
+    parser.add_argument("--again", action="store_true", help="also those with a verdict on their newest commit")
+    parser.add_argument(
+        "--merged", action="store_true",
+        help="then write verdicts/NAME.json for merged submissions that have none on their content",
+    )  # fmt: skip
+    parser.add_argument("--output", type=Path, metavar="DIR", help="keep verdicts on pull requests as pr-N-NAME.json")
+    _scrutiny.add_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command; prints a line a pull request. Status 1: one could not be validated."""
+    from harness.submission.merged import update_verdicts
+    from harness.submission.review import review
+    from harness.submission.verdict import write_verdict
+    from lamofcbench.hub import signed_in
+
+    api, look, say = signed_in(), _scrutiny.scrutiny(args), _scrutiny.teller(args)
+    failed = False
+    for one in review(api, args.repo, look, numbers=args.pull_request, again=args.again, tell=say):
+        print(one_line(f"{one.request} {one.outcome}", MAX_LINE), flush=True)
+        if one.outcome == "failed":
+            tell(f"{one.request} could not be validated: {one.reason}")
+            failed = True
+        if one.verdict is not None and args.output is not None:
+            write_verdict(args.output / f"pr-{one.request.num}-{one.verdict.submission}.json", one.verdict)
+    if args.merged:
+        for verdict in update_verdicts(api, args.repo, look, again=args.again, tell=say):
+            print(f"{verdict.submission} {verdict.level}")
+    return 1 if failed else 0

@@ -1,0 +1,32 @@
+"""What this version itself declares: the tracks of an edition, and the own ladder of a codec that comes with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.results.store import canonical_json
+from lamofcbench.codecs.params import to_plain
+from lamofcbench.codecs.registry import CODECS
+from lamofcbench.scenarios.base import SCENARIOS
+
+OWN_LADDER = "the codec's own"
+"""How ``run.json`` and a submission call it."""
+
+
+def tracks(edition: str) -> list[str]:
+    """The ids of an edition's scenarios but for variants."""
+    return [one.id for one in SCENARIOS if one.edition == edition and one.variant_of is None]
+
+
+def own_ladder(codec: str, identity: str) -> dict[str, dict[str, Any]] | None:
+    """The rate points of a codec's own ladder, by all parameters as text; None for a codec of somebody else's.
+
+    Args:
+        codec: its name.
+        identity: of its code.
+    """
+    if not identity.startswith("lamofcbench:") or codec not in CODECS.names():
+        return None
+    codec_class = CODECS.get(codec)
+    points = [to_plain(codec_class.make_params(point)) for point in codec_class.rate_points]
+    return {canonical_json(point): point for point in points}

@@ -1,0 +1,212 @@
+"""Samples that nobody can have seen: drawn now from a mini scenario's generators, coded, and held against the results.
+
+A codec that knows the test split, in its state or in its code, codes that split better than others like it. New samples
+of the same kind tell: rate and score on them must be those that were submitted, within what so many samples can tell.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.results.record import Record, stack_statistics
+from harness.running import environment
+from harness.running.pipeline import Pipeline
+from harness.running.plan import batch_plan
+from harness.running.runner import ScenarioRunner
+from harness.statistics.bootstrap import bootstrap_ratio, draw_counts, resample_indices
+from harness.submission.claims import Claim
+from harness.submission.findings import Findings
+from lamofcbench import rates
+from lamofcbench.builders import BUILDERS
+from lamofcbench.errors import DataError, LaMoFCBenchError, VerificationError
+from lamofcbench.features import FeatureSet, check_features
+from lamofcbench.scenarios.base import FeatureSpecs
+
+if TYPE_CHECKING:
+    from harness.running.decoding_process import DecodingProcess
+
+SAMPLES = 64
+"""At most as many as the test split has."""
+LEAST_SAMPLES = 8
+DRAWS_A_SAMPLE = 20
+"""After so many draws for each sample wanted, the generator has no more that are new."""
+RESAMPLES = 400
+ERRORS = 4.0
+"""Standard errors of the difference: some hundred comparisons of honest results are to pass."""
+RATE_SLACK, SCORE_SLACK = 0.02, 0.02
+"""Beside that: a share of the rate, and of the metric's range. Tables fitted to few samples miss by so much."""
+
+
+@dataclass(frozen=True)
+class FreshSplit:
+    """New samples of a scenario, as the pipeline reads a split."""
+
+    data_revision: str
+    ids: Sequence[str]
+    sets: Sequence[FeatureSet]
+    references: Sequence[Any]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def features(self, index: int, /) -> FeatureSet:
+        """The features of a sample."""
+        return self.sets[index]
+
+    def sample_id(self, index: int, /) -> str:
+        """The id of a sample."""
+        return self.ids[index]
+
+    def reference(self, index: int, /) -> Any:
+        """What a prediction is compared with."""
+        return self.references[index]
+
+
+def fresh_split(runner: ScenarioRunner, seed: int) -> FreshSplit:
+    """New samples, none of which is in the test or the calibration split.
+
+    Args:
+        runner: of the scenario.
+        seed: of the draws.
+
+    Raises:
+        DataError: if the scenario's builder has none, or too few.
+    """
+    from dataset_builders.base import Builder, stored_features
+
+    scenario = runner.scenario
+    if scenario.builder is None:
+        raise DataError(f"{scenario.id} has no builder that could draw new samples")
+    builder = BUILDERS.get(scenario.builder, relative_to=scenario.origin)()
+    if not isinstance(builder, Builder):
+        raise DataError(f"builder {builder.name!r} cannot draw new samples")
+    count = min(SAMPLES, len(runner.test))
+    seen = {builder.content_hash(sample) for sample in itertools.chain(*map(builder.samples, ("test", "calibration")))}
+    samples = []
+    for sample in itertools.islice(builder.fresh_samples(seed), DRAWS_A_SAMPLE * count):
+        content = builder.content_hash(sample)
+        if content not in seen:
+            seen.add(content)
+            samples.append(sample)
+        if len(samples) == count:
+            break
+    if len(samples) < LEAST_SAMPLES:
+        raise DataError(f"builder {builder.name!r} draws {len(samples)} new samples, which tell nothing")
+    sets = [stored_features(runner.model, sample, scenario) for sample in samples]
+    references: list[Any] = []
+    for start in range(0, len(samples), scenario.batch_size):
+        part = slice(start, start + scenario.batch_size)
+        references += builder.references(runner.model, samples[part], sets[part])
+    return FreshSplit(f"fresh {seed}", [sample.id for sample in samples], sets, references)
+
+
+class _Remote:
+    """The codec that was loaded in another process, as the pipeline knows one."""
+
+    def __init__(self, name: str, decoder: DecodingProcess, specs: FeatureSpecs, seconds: float) -> None:
+        self.name, self._decoder, self._specs, self._seconds = name, decoder, specs, seconds
+        self._most_bytes: list[int] = []
+
+    def encode(self, features: FeatureSet, /) -> bytes:
+        """A bitstream, at most a few times as large as what it codes."""
+        raw_bytes = features.raw_bits // 8
+        self._most_bytes.append(raw_bytes)
+        return self._decoder.encode(features, seconds=self._seconds, most_bytes=4 * raw_bytes + 2**16)
+
+    def decode(self, data: bytes, /) -> FeatureSet:
+        """The features of the bitstream that was coded first of those not decoded yet."""
+        decoded = self._decoder.decode(data, seconds=self._seconds, most_bytes=self._most_bytes.pop(0))
+        check_features(decoded, self._specs)
+        return decoded
+
+    def payload_bytes(self, data: bytes, /) -> None:
+        """Nobody asks."""
+
+    def quantised(self, features: FeatureSet, /) -> None:
+        """Nobody asks."""
+
+
+def compare_fresh(
+    claim: Claim,
+    rows: Sequence[Record],
+    split: FreshSplit,
+    runner: ScenarioRunner,
+    decoder: DecodingProcess,
+    seconds: float,
+    findings: Findings,
+) -> None:
+    """Codes new samples with a result's codec, which the other process has loaded, and compares rate and score.
+
+    Args:
+        claim: the result.
+        rows: of its table.
+        split: the new samples.
+        runner: of the scenario.
+        decoder: the other process.
+        seconds: for one sample.
+        findings: takes what is wrong.
+    """
+    remote = _Remote(claim.result.codec.name, decoder, runner.scenario.specs, seconds)
+    seed, device = claim.result.seed, runner.device
+    pipeline = Pipeline(runner.scenario, split, runner.model, runner.metric, remote, remote, device, seed)
+    records: list[Record] = []
+    try:
+        with environment.pinned_threads(claim.threads):
+            for batch in batch_plan(len(split), runner.scenario.batch_size):
+                records += pipeline.run(batch).records
+    except (LaMoFCBenchError, VerificationError) as error:
+        findings.fault(claim.path, f"its codec fails on new samples: {error}")
+        return
+    _compare_rates(claim, rows, records, findings)
+    _compare_scores(claim, rows, records, runner, findings)
+    findings.count("results held against new samples", 1, 1)
+
+
+def _compare_rates(claim: Claim, rows: Sequence[Record], records: Sequence[Record], findings: Findings) -> None:
+    submitted, fresh = (_rate_draws(part) for part in (rows, records))
+    rate, found = (_rate(part) for part in (rows, records))
+    allowed = ERRORS * math.hypot(np.nanstd(submitted), np.nanstd(fresh)) + RATE_SLACK * rate
+    if found - rate > allowed:
+        findings.fault(
+            claim.path,
+            f"states {rate:.4g} EBPFP; {len(records)} new samples take {found:.4g}, more than {allowed:.2g} above: the "
+            "codec knows the test split",
+        )
+
+
+def _compare_scores(
+    claim: Claim, rows: Sequence[Record], records: Sequence[Record], runner: ScenarioRunner, findings: Findings
+) -> None:
+    metric = runner.metric
+    submitted, fresh = stack_statistics(rows), stack_statistics(records)
+    score, found = float(metric.score(submitted)), float(metric.score(fresh))
+    draws = [
+        metric.score_draws(part, resample_indices(count, RESAMPLES, stream=stream))
+        for part, count, stream in ((submitted, len(rows), "submitted"), (fresh, len(records), "fresh"))
+    ]
+    low, high = metric.range
+    allowed = ERRORS * math.hypot(*(float(np.nanstd(part)) for part in draws)) + SCORE_SLACK * (high - low)
+    worse = score - found if metric.direction == "up" else found - score
+    if worse > allowed:
+        findings.fault(
+            claim.path,
+            f"states score {score:.4g}; {len(records)} new samples reach {found:.4g}, more than {allowed:.2g} worse: "
+            "the codec knows the test split",
+        )
+
+
+def _rate(rows: Sequence[Record]) -> float:
+    return rates.ebpfp(8 * sum(row["coded_bytes"] for row in rows), sum(row["raw_bits"] for row in rows))
+
+
+def _rate_draws(rows: Sequence[Record]) -> NDArray[np.float64]:
+    bits, raw = (np.array([row[name] for row in rows], dtype=np.float64) for name in ("coded_bytes", "raw_bits"))
+    counts = draw_counts(resample_indices(len(rows), RESAMPLES, stream="rate"), len(rows))
+    return bootstrap_ratio(32 * 8 * bits, raw, counts)

@@ -1,0 +1,262 @@
+"""Decoding and the tail again: whether the bytes give the features, and the features the predictions, that were scored.
+
+Bytes are decoded in another process, from the saved codec alone. Decoded features then go through the very pipeline of
+a run, with the submitted bytes in place of an encoder, and what comes out is compared with the submitted table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.results.record import DIGEST, Record
+from harness.results.result import ANCHOR, FLOOR
+from harness.results.store import RUN_FILE, SAMPLES_FILE
+from harness.running import environment
+from harness.running.pipeline import Pipeline
+from harness.running.plan import Batch, batch_plan
+from harness.running.runner import ScenarioRunner
+from harness.statistics.distortion import squared_errors
+from harness.submission.agreement import RESPONSES, energy_of, same_cell, same_error, same_response
+from harness.submission.bitstreams import Bitstreams
+from harness.submission.claims import Claim
+from harness.submission.findings import Findings
+from harness.submission.recount import processor_of, sample_of
+from lamofcbench.codecs.knowledge import CLASSES
+from lamofcbench.codecs.registry import CODECS
+from lamofcbench.codecs.saving import CONFIG_FILE, read_config
+from lamofcbench.digests import digest
+from lamofcbench.errors import LaMoFCBenchError, VerificationError
+from lamofcbench.features import FeatureSet, check_features
+
+if TYPE_CHECKING:
+    from harness.running.decoding_process import DecodingProcess
+
+MOST_FLIPS = 0.02
+"""The share of a result's predictions that may come out otherwise on another processor, whose sums round otherwise.
+
+Such a result is consistent at most; on the processor that ``run.json`` names, none may.
+"""
+
+
+@dataclass(frozen=True)
+class Share:
+    """What of each result is decoded and predicted anew.
+
+    Attributes:
+        of_batches: between 0 and 1; one batch at least.
+        seed: draws them, unknown to who submits.
+        decode_seconds: for one sample.
+        trust_code: run a codec's own source.
+    """
+
+    of_batches: float
+    seed: int
+    decode_seconds: float = 300.0
+    trust_code: bool = False
+
+    def drawn(self, claim: Claim, batches: Sequence[Batch]) -> list[Batch]:
+        """The batches of a result, in their order; all of anchor and floor, on which every retention rests."""
+        share = 1.0 if claim.result.codec.name in (ANCHOR, FLOOR) else self.of_batches
+        count = min(len(batches), max(1, round(share * len(batches))))
+        ranks = [hashlib.sha256(f"{self.seed} {claim.place} {batch.number}".encode()).digest() for batch in batches]
+        return sorted(batch for _, batch in sorted(zip(ranks, batches, strict=True))[:count])
+
+
+def load(claim: Claim, decoder: DecodingProcess, share: Share, findings: Findings) -> bool:
+    """Loads a result's codec in the other process.
+
+    Returns:
+        Whether it may decode: it is as stated, and installed here or trusted.
+    """
+    folder = claim.folder.codec_path
+    config = read_config(folder)
+    reason = ""
+    if config["codec_source"] is not None:
+        reason = "" if share.trust_code else "the codec's own source is run with --trust-code alone"
+    elif config["codec"] not in CODECS.names():
+        reason = f"codec {config['codec']} is not installed here"
+    findings.count("codecs loaded in another process", 0 if reason else 1, 1, reason)
+    if reason:
+        return False
+    path = folder / CONFIG_FILE
+    try:
+        found = decoder.load(folder, trust_code=share.trust_code, threads=claim.threads)
+    except VerificationError as error:
+        findings.fault(path, str(error))
+        return False
+    result = claim.result
+    if found != result.codec.fingerprint:
+        findings.fault(path, f"has fingerprint {found}; the result states {result.codec.fingerprint}")
+    learned = str(decoder.facts.get("trained_on"))
+    if learned not in CLASSES or CLASSES.index(result.codec.trained_on) < CLASSES.index(learned):
+        findings.fault(claim.path, f"states that it learned from {result.codec.trained_on!r}; it is {learned!r}")
+    if result.codec.lossless != decoder.facts.get("lossless"):
+        findings.fault(claim.path, f"states lossless {result.codec.lossless}; the codec says otherwise")
+    return not findings.are_about(claim.folder.path)
+
+
+class Replay:
+    """The drawn batches of a result, decoded and predicted anew by a codec that the other process has loaded.
+
+    Args:
+        claim: the result.
+        rows: of its table.
+        bitstreams: its bytes.
+        runner: of its scenario.
+        decoder: the other process.
+        share: what is drawn.
+        findings: takes what is wrong.
+
+    Attributes:
+        batches: that were drawn.
+        samples: of these, or those that are shown where not all bytes are here.
+    """
+
+    def __init__(
+        self,
+        claim: Claim,
+        rows: Sequence[Record],
+        bitstreams: Bitstreams,
+        runner: ScenarioRunner,
+        decoder: DecodingProcess,
+        share: Share,
+        findings: Findings,
+    ) -> None:
+        self.claim, self.rows, self.bitstreams, self.runner = claim, rows, bitstreams, runner
+        self.decoder, self.share, self.findings = decoder, share, findings
+        self.batches = share.drawn(claim, batch_plan(len(rows), runner.scenario.batch_size))
+        drawn = [index for batch in self.batches for index in range(batch.start, batch.stop)]
+        self.samples = drawn if bitstreams.are_whole else bitstreams.shown
+        self._not_whole = "" if bitstreams.are_whole else "bitstreams are sampled"
+
+    def run(self) -> None:
+        """Decodes, then runs the tail on what decoded well."""
+        decoded: dict[int, FeatureSet] = {}
+        for index in self.samples:
+            features = self._decoded(self.rows[index])
+            if features is not None:
+                decoded[index] = features
+        identical = sum(self.rows[index][DIGEST] == digest(features) for index, features in decoded.items())
+        self.findings.count("samples decoded anew", len(decoded), len(self.rows), self._not_whole)
+        self.findings.count("of these, decoded to the very bits that were scored", identical, len(decoded))
+        if not self.findings.are_about(self.claim.folder.path):
+            self._predict(decoded)
+
+    def _decoded(self, row: Record) -> FeatureSet | None:
+        """What a sample's bytes decode to; None where that is not what was recorded."""
+        original, path = self.runner.test.features(row["index"]), self.bitstreams.path
+        try:
+            data = self.bitstreams.read(row["index"])
+            features = self.decoder.decode(data, seconds=self.share.decode_seconds, most_bytes=original.raw_bits // 8)
+            check_features(features, self.runner.scenario.specs)
+            errors = squared_errors(original, features)
+        except (LaMoFCBenchError, ValueError) as error:
+            self.findings.fault(path, f"does not decode: {error}", sample_of(row))
+            self._load_again()
+            return None
+        for name, found in errors.items():
+            recorded = row.get(f"squared_error.{name}")
+            if not same_error(found, recorded, energy_of(original, name)):
+                what = f"tensor {name!r} decodes to squared error {found:.6g}, recorded as {recorded}"
+                self.findings.fault(path, what, sample_of(row))
+                return None
+        return features
+
+    def _load_again(self) -> None:
+        """After a codec has ended the process, so that the next sample has one."""
+        if not self.decoder.is_running:
+            claim = self.claim
+            self.decoder.load(claim.folder.codec_path, trust_code=self.share.trust_code, threads=claim.threads)
+
+    def _predict(self, decoded: Mapping[int, FeatureSet]) -> None:
+        """Runs the tail on whole batches and compares what comes out with the table."""
+        path, checked, flipped = self.claim.folder.path / SAMPLES_FILE, 0, list[Record]()
+        whole = [batch for batch in self.batches if all(index in decoded for index in range(batch.start, batch.stop))]
+        with environment.pinned_threads(self.claim.threads):
+            for batch in whole:
+                indices = range(batch.start, batch.stop)
+                try:
+                    found = self._pipeline(indices, decoded).run(batch).records
+                except LaMoFCBenchError as error:
+                    self.findings.fault(path, f"cannot be predicted: {error}", f"{batch.start} to {batch.stop - 1}")
+                    continue
+                for index, record in zip(indices, found, strict=True):
+                    checked += 1
+                    row = self.rows[index]
+                    if same_cell(self.runner.scenario.prediction, record["prediction"], row["prediction"]):
+                        self._compare_responses(row, record)
+                    else:
+                        flipped.append(row)
+        reason = self._not_whole or self._tell_flipped(flipped, checked)
+        self.findings.count("predictions made anew by the tail", checked, len(self.rows), reason)
+
+    def _pipeline(self, indices: Sequence[int], decoded: Mapping[int, FeatureSet]) -> Pipeline:
+        """That of a run, with the submitted bytes in place of an encoder."""
+        runner, name = self.runner, self.claim.result.codec.name
+        return Pipeline(
+            runner.scenario,
+            runner.test,
+            runner.model,
+            runner.metric,
+            _Submitted(name, map(self.bitstreams.read, indices)),
+            _Decoded(name, map(decoded.__getitem__, indices)),
+            runner.device,
+            self.claim.result.seed,
+            runner.fidelity,
+        )
+
+    def _compare_responses(self, row: Record, record: Record) -> None:
+        """How far the responses are from those to uncoded features, beside what the table says."""
+        for name in RESPONSES:
+            if (name in row) != (name in record) or (name in row and not same_response(name, record[name], row[name])):
+                what = f"states {name} {row.get(name)}; the tail gives {record.get(name)}"
+                self.findings.fault(self.claim.folder.path / SAMPLES_FILE, what, sample_of(row))
+
+    def _tell_flipped(self, flipped: Sequence[Record], checked: int) -> str:
+        """Faults of predictions that come out otherwise; a reason where they may, as rounding differs."""
+        if not flipped:
+            return ""
+        if is_elsewhere(self.claim, self.runner) and len(flipped) <= MOST_FLIPS * checked:
+            return "some come out otherwise on another processor than the author's"
+        for row in flipped:
+            what = "the tail predicts something else"
+            self.findings.fault(self.claim.folder.path / SAMPLES_FILE, what, sample_of(row))
+        return ""
+
+
+class _Submitted:
+    """The submitted bytes in place of an encoder, in the order in which samples are asked for."""
+
+    def __init__(self, name: str, contents: Iterator[bytes]) -> None:
+        self.name, self._contents = name, contents
+
+    def encode(self, features: FeatureSet, /) -> bytes:
+        """The next sample's bytes."""
+        return next(self._contents)
+
+    def payload_bytes(self, data: bytes, /) -> None:
+        """Recounted already, see `harness.submission.recount`."""
+
+    def quantised(self, features: FeatureSet, /) -> None:
+        """Asked of the codec itself, see `harness.submission.reencode`."""
+
+
+class _Decoded:
+    """What was decoded in another process, in the order in which samples are asked for."""
+
+    def __init__(self, name: str, features: Iterator[FeatureSet]) -> None:
+        self.name, self._features = name, features
+
+    def decode(self, data: bytes, /) -> FeatureSet:
+        """The next sample's features."""
+        return next(self._features)
+
+
+def is_elsewhere(claim: Claim, runner: ScenarioRunner) -> bool:
+    """Whether a result was made on another kind of device or processor than this machine's."""
+    there = processor_of(claim.folder.path / RUN_FILE)
+    kind = runner.device.partition(":")[0]
+    return claim.result.device_type != kind or there != environment.device_name(runner.device)

@@ -1,0 +1,203 @@
+"""Review: validates the open pull requests of a results repository, and says of each what it came to.
+
+The verdict stands in one comment, which is edited in place, and in the title's prefix. Who reviews twice changes
+nothing: a comment says which commit it is about and which version wrote it. Nothing is merged.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness.running.decoding_process import DecodingProcess
+from harness.submission.findings import Findings
+from harness.submission.manifest import NAME
+from harness.submission.pull_requests import DATASET, Changes, PullRequest, changes_of, check_changes, fetch
+from harness.submission.validate import NOTHING_READ, Scrutiny, validate, verdict_of
+from harness.submission.verdict import Verdict
+from lamofcbench.errors import LaMoFCBenchError, first_line, one_line
+from lamofcbench.hub import hub_errors
+from lamofcbench.version import __version__
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+MARK = re.compile(r"<!-- lamofcbench verdict (\w+) on ([0-9a-f]{40}) by ([\w.+-]{1,40}) -->")
+_PREFIX = re.compile(r"(?:\[(?:verified|consistent|refused)\]\s*)+", re.IGNORECASE)
+MAX_TITLE = 200
+MAX_FAULTS_SHOWN = 50
+NO_NAME = "unnamed"
+
+Outcome = Literal["verified", "consistent", "refused", "unchanged", "withdrawal", "no submission", "failed"]
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """What reviewing a pull request came to.
+
+    Attributes:
+        request: the pull request.
+        outcome: the verdict's level; ``unchanged`` where the comment that is there is about its newest commit;
+            ``withdrawal`` where it takes a submission away; ``no submission`` where it touches none; ``failed`` where
+            it could not be validated.
+        verdict: None but for the first three.
+        reason: of a failure.
+    """
+
+    request: PullRequest
+    outcome: Outcome
+    verdict: Verdict | None = None
+    reason: str = ""
+
+
+def review(
+    api: HfApi,
+    repo: str,
+    scrutiny: Scrutiny,
+    *,
+    numbers: Iterable[int] | None = None,
+    again: bool = False,
+    decoder: DecodingProcess | None = None,
+    tell: Callable[[str], object] = lambda what: None,
+) -> Iterator[Reviewed]:
+    """Validates open pull requests, the oldest first.
+
+    Args:
+        api: the client, signed in.
+        repo: the results repository.
+        scrutiny: how closely to look.
+        numbers: of the pull requests; None for all that are open.
+        again: also those whose comment is about their newest commit already.
+        decoder: see `validate`.
+        tell: called with what is looked at next.
+
+    Raises:
+        HubError: if the Hub cannot be reached, or lists nothing.
+    """
+    with hub_errors(f"cannot read the pull requests of {repo}"):
+        me = str(api.whoami()["name"])
+        found = api.get_repo_discussions(
+            repo, repo_type=DATASET, discussion_type="pull_request", discussion_status="open"
+        )
+        opened = sorted(discussion.num for discussion in found)
+    wanted = opened if numbers is None else [number for number in opened if number in set(numbers)]
+    for number in wanted:
+        request = PullRequest(repo, number)
+        try:
+            yield _reviewed(api, request, me, scrutiny, again, decoder, tell)
+        except LaMoFCBenchError as error:  # one that cannot be fetched is not to keep the others waiting
+            yield Reviewed(request, "failed", reason=first_line(error))
+
+
+def _reviewed(
+    api: HfApi,
+    request: PullRequest,
+    me: str,
+    scrutiny: Scrutiny,
+    again: bool,
+    decoder: DecodingProcess | None,
+    tell: Callable[[str], object],
+) -> Reviewed:
+    changes = changes_of(api, request)
+    if not changes.is_submission:
+        return Reviewed(request, "no submission")
+    if changes.is_withdrawal:
+        return Reviewed(request, "withdrawal")
+    with hub_errors(f"cannot read pull request {request}"):
+        details = api.get_discussion_details(request.repo, request.num, repo_type=DATASET)
+    comment = _own_comment(details.events, me)
+    said = None if comment is None else MARK.search(comment.content)
+    if said is not None and (said[2], said[3]) == (changes.commit, __version__) and not again:
+        _rename(api, request, details.title, said[1])
+        return Reviewed(request, "unchanged")
+    tell(f"{request}: {changes.submission}")
+    verdict = validate_pull_request(request, changes, scrutiny, decoder, tell)
+    text = comment_text(verdict, changes.commit)
+    with hub_errors(f"cannot comment on pull request {request}"):
+        if comment is None:
+            api.comment_discussion(request.repo, request.num, text, repo_type=DATASET)
+        elif comment.content != text:
+            api.edit_discussion_comment(request.repo, request.num, comment.id, text, repo_type=DATASET)
+    _rename(api, request, details.title, verdict.level)
+    return Reviewed(request, verdict.level, verdict)
+
+
+def validate_pull_request(
+    request: PullRequest,
+    changes: Changes,
+    scrutiny: Scrutiny,
+    decoder: DecodingProcess | None = None,
+    tell: Callable[[str], object] = lambda what: None,
+) -> Verdict:
+    """What the submission of a pull request comes to; nothing is fetched that could be none."""
+    with tempfile.TemporaryDirectory(prefix="lamofcbench-") as temporary:
+        findings = Findings(Path(temporary))
+        if not check_changes(changes, findings):
+            name = changes.submission or NO_NAME
+            return verdict_of(name if NAME.fullmatch(name) else NO_NAME, NOTHING_READ, findings)
+        assert changes.submission is not None
+        folder = fetch(request.repo, changes.commit, changes.submission, Path(temporary))
+        return validate(folder, scrutiny, decoder, tell)
+
+
+# ------------------------------------------------------------------------------------------------------------- the Hub
+
+
+def _own_comment(events: Iterable[Any], me: str) -> Any | None:
+    """The comment of an earlier review, by whoever reviews now; others may write what they like."""
+    for event in events:
+        if event.type == "comment" and event.author == me and MARK.search(event.content or ""):
+            return event
+    return None
+
+
+def _rename(api: HfApi, request: PullRequest, title: str, level: str) -> None:
+    """Puts the verdict in front of a title, in place of what stands there."""
+    wanted = titled(title, level)
+    if wanted != title:
+        with hub_errors(f"cannot rename pull request {request}"):
+            api.rename_discussion(request.repo, request.num, wanted, repo_type=DATASET)
+
+
+def titled(title: str, level: str) -> str:
+    """A title with the verdict in front.
+
+    Example:
+        >>> titled("[refused] [verified] My codec", "consistent")
+        '[consistent] My codec'
+    """
+    return f"[{level}] {_PREFIX.sub('', title.strip(), count=1)}"[:MAX_TITLE]
+
+
+def comment_text(verdict: Verdict, commit: str) -> str:
+    """The comment that holds a verdict: Markdown in which nothing of the submission is markup.
+
+    Args:
+        verdict: to be told.
+        commit: that it is about.
+    """
+    checked = "\n".join(_plain(str(check)) for check in verdict.checked)
+    faults = [_plain(str(fault)) for fault in verdict.faults[:MAX_FAULTS_SHOWN]]
+    more = len(verdict.faults) - len(faults)
+    listed = "\n".join([*faults, *([f"and {more} more"] if more > 0 else [])])
+    meaning = {
+        "verified": "Everything that was looked at holds, and everything could be looked at.",
+        "consistent": "Nothing contradicts; not everything could be looked at.",
+        "refused": "There are faults.",
+    }[verdict.level]
+    parts = [
+        f"<!-- lamofcbench verdict {verdict.level} on {commit} by {__version__} -->",
+        f"**{verdict.level}**: submission `{verdict.submission}` at `{commit[:8]}`. {meaning}",
+        *(f"```text\n{block}\n```" for block in (listed, checked) if block),
+        f"Files `{verdict.digest[:16]}`, seed {verdict.seed}, {verdict.date}.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _plain(text: str) -> str:
+    """Text that no fence of Markdown ends at."""
+    return one_line(text, 500).replace("`", "'")

@@ -1,0 +1,248 @@
+"""Validation: what a submission comes to for somebody who believes nothing of it.
+
+    names, kinds, sizes (`intake`) ──► manifest ──► hashes and tables (`harness.results.verification`)
+      ──► ladders, editions, fingerprints (`claims`) ──► samples, rates, scores, figures (`recount`)
+      ──► decoding apart, tail, predictions (`replay`) ──► fitting again (`refit`) ──► new samples (`fresh`)
+
+Nothing that came with a submission runs in this process; a later stage is not entered where an earlier one found a
+result wrong.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from harness.results.result import PROTOCOL_VERSION
+from harness.results.verification import verify_results
+from harness.running.confinement import Limits, unconfined
+from harness.running.decoding_process import DecodingProcess
+from harness.running.environment import source_commit
+from harness.running.runner import ScenarioRunner
+from harness.running.settings import RunSettings
+from harness.submission import recount
+from harness.submission.claims import Claim, check_claims, read_claims
+from harness.submission.findings import Findings
+from harness.submission.fresh import FreshSplit, compare_fresh, fresh_split
+from harness.submission.intake import check_kinds, check_layout
+from harness.submission.manifest import (
+    MANIFEST_FILE,
+    NAME,
+    RESULTS_FOLDER,
+    SubmissionError,
+    read_manifest,
+    submission_digest,
+)
+from harness.submission.reencode import check_encoder
+from harness.submission.refit import check_fit
+from harness.submission.replay import Replay, Share, load
+from harness.submission.verdict import Verdict
+from lamofcbench.audit import Audit
+from lamofcbench.errors import LaMoFCBenchError, one_line
+from lamofcbench.scenarios.base import SCENARIOS, Scenario
+from lamofcbench.version import __version__
+
+NOTHING_READ = "0" * 64
+"""The digest of files that were refused before anything was read."""
+SHARE = 0.1
+"""Of the batches of each result that are decoded and predicted anew."""
+
+
+@dataclass(frozen=True)
+class Scrutiny:
+    """How closely to look.
+
+    Attributes:
+        data: a dataset folder or repository; None for the cache's.
+        scenarios: of users' own files, beside the registered ones.
+        trust_code: run the submitter's own source, in the other process.
+        full: decode and predict every sample, and fit shipped codecs anew.
+        seed: draws what is looked at; None for one that nobody can know before.
+        fresh: draws new samples; None for none.
+        decode_seconds: for one sample.
+        device: a torch device; None for CUDA where there is one, else the CPU.
+        limits: on the process that decodes.
+    """
+
+    data: str | Path | None = None
+    scenarios: Sequence[Scenario] = ()
+    trust_code: bool = False
+    full: bool = False
+    seed: int | None = None
+    fresh: int | None = None
+    decode_seconds: float = 300.0
+    device: str | None = None
+    limits: Limits = Limits()  # noqa: RUF009  # frozen
+
+
+def validate(
+    folder: Path,
+    scrutiny: Scrutiny = Scrutiny(),  # frozen
+    decoder: DecodingProcess | None = None,
+    tell: Callable[[str], object] = lambda what: None,
+) -> Verdict:
+    """What a submission comes to.
+
+    Args:
+        folder: of the submission.
+        scrutiny: how closely to look.
+        decoder: the process that decodes; None for one of its own, with the limits.
+        tell: called with what is looked at next.
+
+    Raises:
+        SubmissionError: if there is no folder, or its name is no name of a submission.
+    """
+    folder = folder.absolute()
+    if not folder.is_dir() or folder.is_symlink():
+        raise SubmissionError(f"there is no folder {one_line(str(folder), 300)}")
+    if not NAME.fullmatch(folder.name):
+        raise SubmissionError(f"{one_line(folder.name)!r} is no name of a submission")
+    seed = secrets.randbits(32) if scrutiny.seed is None else scrutiny.seed
+    findings = Findings(folder)
+    digest = NOTHING_READ
+    if check_kinds(folder, findings):
+        digest = submission_digest(folder)
+        if check_layout(folder, findings):
+            _check_content(folder, scrutiny, seed, decoder, findings, tell)
+        if submission_digest(folder) != digest:
+            raise SubmissionError(f"{folder} changed while it was validated; validate it again")
+    return verdict_of(folder.name, digest, findings, seed)
+
+
+def verdict_of(name: str, digest: str, findings: Findings, seed: int = 0) -> Verdict:
+    """What findings come to, as of now.
+
+    Args:
+        name: of the submission.
+        digest: over its files; `NOTHING_READ` where none was read.
+        findings: all there are.
+        seed: that drew what was looked at.
+    """
+    return Verdict(
+        submission=name,
+        digest=digest,
+        level=findings.level,
+        faults=findings.faults,
+        checked=findings.checks,
+        seed=seed,
+        versions=dict(_versions()),
+        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+
+
+@functools.cache
+def _versions() -> tuple[tuple[str, int | str], ...]:
+    """Of what validates."""
+    commit = source_commit()
+    known: dict[str, int | str] = {"lamofcbench": __version__, "protocol": PROTOCOL_VERSION}
+    return tuple((known | ({} if commit is None else {"commit": commit})).items())
+
+
+def _check_content(
+    folder: Path,
+    scrutiny: Scrutiny,
+    seed: int,
+    decoder: DecodingProcess | None,
+    findings: Findings,
+    tell: Callable[[str], object],
+) -> None:
+    try:
+        manifest = read_manifest(folder)
+    except SubmissionError as error:
+        findings.fault(MANIFEST_FILE, str(error))
+        return
+    tell("files and hashes")
+    _check_hashes(folder / RESULTS_FOLDER, findings)
+    claims = read_claims(folder, findings)
+    check_claims(manifest, claims, findings)
+    share = Share(1.0 if scrutiny.full else SHARE, seed, scrutiny.decode_seconds, scrutiny.trust_code)
+    own = DecodingProcess(scrutiny.limits) if decoder is None else None
+    running = decoder or own
+    assert running is not None
+    try:
+        ordered = sorted(claims, key=lambda claim: claim.ref)
+        for _, of_scenario in itertools.groupby(ordered, key=lambda claim: claim.ref):
+            _check_scenario(list(of_scenario), scrutiny, share, running, findings, tell)
+    finally:
+        if own is not None:
+            own.close()
+
+
+def _check_hashes(results: Path, findings: Findings) -> None:
+    """What reading every byte of the results finds, without running anything."""
+    audit = Audit()
+    verify_results(results, audit)
+    for finding in audit.damage:
+        findings.fault(finding.path, finding.what)
+    findings.count("files read and hashed", audit.files, audit.files)
+
+
+def _check_scenario(
+    claims: Sequence[Claim],
+    scrutiny: Scrutiny,
+    share: Share,
+    decoder: DecodingProcess,
+    findings: Findings,
+    tell: Callable[[str], object],
+) -> None:
+    """All results of a scenario, for which data and model are opened once."""
+    reason = ""
+    try:
+        runner = _runner(claims[0], scrutiny)
+        _ = runner.test
+    except LaMoFCBenchError as error:
+        reason = one_line(str(error), 200)
+    findings.count("scenarios with data at hand", 0 if reason else 1, 1, reason)
+    if reason:
+        return
+    fresh = _fresh(runner, scrutiny, findings)
+    for claim in claims:
+        if findings.are_about(claim.folder.path):
+            continue
+        tell(claim.place)
+        counted = recount.recount(claim, runner, findings)
+        if counted is None or not load(claim, decoder, share, findings):
+            continue
+        _count_confinement(scrutiny, findings)
+        again = Replay(claim, *counted, runner, decoder, share, findings)
+        again.run()
+        if not findings.are_about(claim.folder.path):
+            check_encoder(again)
+        if not findings.are_about(claim.folder.path):
+            check_fit(claim, runner, findings, every=scrutiny.full)
+        if fresh is not None and not findings.are_about(claim.folder.path):
+            compare_fresh(claim, counted[0], fresh, runner, decoder, scrutiny.decode_seconds, findings)
+
+
+def _runner(claim: Claim, scrutiny: Scrutiny) -> ScenarioRunner:
+    own = {scenario.id: scenario for scenario in scrutiny.scenarios}
+    name = claim.result.scenario
+    if name not in own and name not in SCENARIOS.names():
+        raise SubmissionError(f"scenario {one_line(name)} is not registered here; --scenarios names its file")
+    settings = RunSettings(results=claim.folder.path.parents[2], data=scrutiny.data, device=scrutiny.device)
+    return ScenarioRunner(own.get(name) or SCENARIOS.get(name), settings)
+
+
+def _fresh(runner: ScenarioRunner, scrutiny: Scrutiny, findings: Findings) -> FreshSplit | None:
+    """New samples where they were asked for and there are any."""
+    if scrutiny.fresh is None:
+        return None
+    try:
+        split = fresh_split(runner, scrutiny.fresh)
+    except LaMoFCBenchError:  # collected data are no fault of anybody's
+        findings.count("scenarios with new samples", 0, 1)
+        return None
+    findings.count("scenarios with new samples", 1, 1)
+    return split
+
+
+def _count_confinement(scrutiny: Scrutiny, findings: Findings) -> None:
+    """Whether a stranger's source was cut off from the network; shipped codecs have no use for one."""
+    if scrutiny.trust_code:
+        reason = unconfined()
+        findings.count("codecs without a network", 0 if reason else 1, 1, reason)

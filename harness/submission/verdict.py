@@ -1,0 +1,68 @@
+"""What validation came to: the content of ``verdicts/<name>.json``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from harness.submission.manifest import FORMAT_VERSION, NAME, Hex64, Line, Strict
+from lamofcbench.atomic import write_json
+
+Level = Literal["verified", "consistent", "refused"]
+MAX_FAULTS = 200
+
+
+class Fault(Strict):
+    """One thing that is wrong."""
+
+    file: Line = Field(description="relative to the submission's folder")
+    sample: Line | None = Field(default=None, description="index and id, where it is about one")
+    fault: Line
+
+    def __str__(self) -> str:
+        sample = f", sample {self.sample}" if self.sample else ""
+        return f"{self.file}{sample}: {self.fault}"
+
+
+class Check(Strict):
+    """One thing that was looked at."""
+
+    what: Line
+    checked: int = Field(ge=0, description="how many")
+    of: int = Field(ge=0, description="out of how many")
+    left_out: Line = Field(default="", description="why not all, where that was no choice of the validation's share")
+
+    @property
+    def share(self) -> float:
+        """1 of nothing at all."""
+        return self.checked / self.of if self.of else 1.0
+
+    def __str__(self) -> str:
+        reason = f" ({self.left_out})" if self.left_out else ""
+        return f"{self.what}: {self.checked} of {self.of}{reason}"
+
+
+class Verdict(Strict):
+    """The content of ``verdicts/<name>.json``.
+
+    ``verified``: all that was looked at holds, and everything could be looked at: bytes, decoding, tail, figures.
+    ``consistent``: nothing contradicts, and something could not be looked at (`Check.left_out`).
+    ``refused``: there are faults.
+    """
+
+    format_version: Literal[1] = FORMAT_VERSION
+    submission: str = Field(pattern=rf"^{NAME.pattern}$")
+    digest: Hex64 = Field(description="over the submission's files, see harness.submission.manifest.submission_digest")
+    level: Level
+    faults: list[Fault]
+    checked: list[Check]
+    seed: int = Field(ge=0, description="that drew the share of batches")
+    versions: dict[Line, int | Line] = Field(description="of what validated")
+    date: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\+00:00$")
+
+
+def write_verdict(path: Path, verdict: Verdict) -> None:
+    """Writes a verdict, whole or not at all."""
+    write_json(path, verdict.model_dump(mode="json"))

@@ -1,0 +1,81 @@
+"""A stranger's codec gets so much memory and time, and no network."""
+
+import socket
+
+import pytest
+
+from harness.running.confinement import Limits, unconfined
+from harness.running.decoding_process import DecodingProcess
+from lamofcbench.codecs.conformance import SPECS, make_sample
+from lamofcbench.codecs.registry import make_codecs
+from lamofcbench.digests import digest
+from lamofcbench.errors import VerificationError
+
+GREEDY = """
+import ctypes, socket
+
+from lamofcbench.codecs.zstd import ZstdCodec
+
+
+class GreedyCodec(ZstdCodec):
+    name = "greedy"
+
+    def decode_features(self, payload, shapes):
+        libc = ctypes.CDLL(None)  # past everything that Python reports
+        if {memory}:
+            libc.malloc.restype = ctypes.c_void_p
+            if not libc.malloc(ctypes.c_size_t({memory})):
+                raise MemoryError("no more")
+        address = (ctypes.c_ubyte * 16)(2, 0, {high}, {low}, 127, 0, 0, 1)
+        if {port} and libc.connect(libc.socket(2, 1, 0), address, 16):
+            raise OSError("no way out")
+        return super().decode_features(payload, shapes)
+"""
+
+
+@pytest.fixture(scope="module")
+def confined():
+    with DecodingProcess(Limits(memory_bytes=2**30, cpu_seconds=600)) as process:
+        yield process
+
+
+@pytest.fixture
+def decoded(confined, tmp_path):
+    """What becomes of a codec that asks for so much memory, or connects to a port."""
+
+    def decode(memory=0, port=0):
+        file = tmp_path / "greedy.py"
+        file.write_text(GREEDY.format(memory=memory, port=port, high=port >> 8, low=port & 255))
+        (codec,) = make_codecs(f"{file}:GreedyCodec", SPECS)
+        sample = make_sample("typical", 5, 1)
+        confined.load(codec.save(tmp_path / "codec"), trust_code=True)
+        found = confined.decode(codec.encode(sample), seconds=60, most_bytes=sample.raw_bits // 8)
+        return digest(found) == digest(sample)
+
+    return decode
+
+
+def test_within_its_limits_it_decodes(decoded):
+    assert decoded(memory=2**20)
+
+
+def test_more_memory_than_that_is_not_to_be_had(decoded):
+    with pytest.raises(VerificationError, match="no more"):
+        decoded(memory=3 * 2**30)
+
+
+def test_there_is_no_network_even_for_native_code(decoded):
+    if unconfined():
+        pytest.skip(unconfined())
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(VerificationError, match="no way out"):
+        decoded(port=server.getsockname()[1])
+
+
+def test_it_encodes_too(confined, tmp_path):
+    (codec,) = make_codecs("zstd", SPECS)
+    sample = make_sample("typical", 5, 1)
+    confined.load(codec.save(tmp_path / "codec"), trust_code=False)
+    assert confined.encode(sample, seconds=60, most_bytes=2**20) == codec.encode(sample)
+    assert confined.facts == {"trained_on": "nothing", "lossless": True}
+    with pytest.raises(VerificationError, match="bytes of features where there are 3"):
+        confined.encode(sample, seconds=60, most_bytes=3)

@@ -1,0 +1,96 @@
+"""One small real run and its submission, shared by all; a test that spoils one spoils a copy."""
+
+import dataclasses
+import shutil
+
+import pytest
+
+from harness.running.runner import ScenarioRunner
+from harness.running.settings import RunSettings
+from harness.submission import validate as validate_module
+from harness.submission.pack import Author, pack
+from harness.submission.validate import Scrutiny, validate
+from lamofcbench.codecs.registry import load_saved, make_codecs
+from lamofcbench.errors import CodecError, VerificationError
+
+SEED = 7
+AUTHOR = Author(
+    name="my-uniform",
+    display_name="My uniform",
+    organisation="Institute of Things",
+    link="https://example.org/my-uniform",
+    commit="0123456789abcdef0123456789abcdef01234567",
+)
+
+
+@pytest.fixture(scope="session")
+def run_results(toy, toy_data, decoder, tmp_path_factory):
+    """Two rate points of a shipped codec that learns, with anchor and floor."""
+    folder = tmp_path_factory.mktemp("submitted") / "results"
+    settings = RunSettings(results=folder, data=toy_data, progress=False)
+    codecs = [make_codecs(f"uniform:step={step}", toy.specs)[0] for step in (0.25, 1.0)]
+    ScenarioRunner(toy, settings, decoder=decoder).run(codecs)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def author():
+    return AUTHOR
+
+
+@pytest.fixture(scope="session")
+def packed(run_results, author, tmp_path_factory):
+    """The submission's folder; no test changes it."""
+    return pack(run_results, tmp_path_factory.mktemp("packed"), author)
+
+
+@pytest.fixture
+def submission(packed, tmp_path):
+    """A copy to spoil."""
+    return shutil.copytree(packed, tmp_path / "submissions" / packed.name)
+
+
+@pytest.fixture(scope="session")
+def scrutiny(toy, toy_data):
+    """A batch of each result is decoded and predicted anew."""
+    return Scrutiny(data=toy_data, scenarios=(toy,), seed=SEED)
+
+
+class DecodesHere:
+    """Stands for the process that decodes apart, where a test is about something else: no message is sent."""
+
+    is_running = True
+
+    def __init__(self, limits=None):
+        pass
+
+    def load(self, saved, *, trust_code, threads=1, since=None):
+        try:
+            self.codec = load_saved(saved, trust_code=trust_code)
+        except CodecError as error:
+            raise VerificationError(str(error)) from error
+        self.facts = {"trained_on": self.codec.trained_on, "lossless": self.codec.lossless}
+        return self.codec.fingerprint.hex()
+
+    def decode(self, data, *, seconds, most_bytes):
+        return self.codec.decode(data)
+
+    def encode(self, features, *, seconds, most_bytes, seeds=None):
+        return self.codec.encode(features)
+
+    def quantised(self, features, *, seconds, most_bytes):
+        return self.codec.quantised(features)
+
+    def close(self):
+        pass
+
+
+@pytest.fixture(autouse=True)
+def _decodes_here(monkeypatch):
+    monkeypatch.setattr(validate_module, "DecodingProcess", DecodesHere)
+
+
+@pytest.fixture
+def verdict_on(scrutiny):
+    """What a submission comes to; keywords say how closely to look."""
+    return lambda folder, decoder=None, **closer: validate(folder, dataclasses.replace(scrutiny, **closer), decoder)

@@ -1,0 +1,492 @@
+"""Doctored submissions of every kind are refused, and the fault is named by file and sample."""
+
+import json
+import os
+import shutil
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from doctoring import Doctored, edit_json
+from safetensors import safe_open
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
+from safetensors.torch import load_file, save_file
+
+from harness.results.store import ResultFolder
+from harness.statistics.distortion import squared_errors
+from harness.submission.bitstreams import BITSTREAMS_FILE, write_bitstreams
+from harness.submission.intake import objection
+from harness.submission.validate import NOTHING_READ
+from lamofcbench.codecs.registry import load_saved, make_codecs
+from lamofcbench.digests import digest
+from lamofcbench.storage import open_split
+
+
+@pytest.fixture
+def doctored(submission, toy):
+    """One rate point to spoil."""
+    return Doctored(submission, toy)
+
+
+@pytest.fixture
+def refused(verdict_on, submission):
+    """Asserts that a submission is refused for a fault of this file that says this, about this sample."""
+
+    def check(file, what, sample=None, **closer):
+        verdict = verdict_on(submission, **closer)
+        assert verdict.level == "refused"
+        named = [fault for fault in verdict.faults if fault.file.endswith(file) and what in fault.fault]
+        assert named, "\n".join(map(str, verdict.faults))
+        if sample is not None:
+            assert [fault for fault in named if fault.sample == sample], "\n".join(map(str, named))
+        return verdict
+
+    return check
+
+
+def swapped(values, first, second):
+    values = list(values)
+    values[first], values[second] = values[second], values[first]
+    return values
+
+
+# ------------------------------------------------------------------------------------------------- figures and tables
+
+
+def test_a_rate_that_was_written_down_lower(doctored, refused):
+    doctored.result(lambda result: result["rate"].update(coded_bytes=10, bpfp=0.1, ebpfp=0.1))
+    refused("result.json", "says rate")
+
+
+def test_a_rate_whose_table_was_changed_too(doctored, refused):
+    doctored.table(coded_bytes=lambda sizes: [size - 1 for size in sizes])
+    refused(BITSTREAMS_FILE, "recorded as", "0 (test-0)")
+
+
+def test_sections_that_were_written_down_smaller(submission, toy, refused):
+    anchor = Doctored(submission, toy, codec="identity")  # which codes tensor by tensor
+    anchor.table(payload_bytes__hidden=lambda sizes: [sizes[0] - 1, *sizes[1:]])
+    refused(BITSTREAMS_FILE, "has sections of", "0 (test-0)")
+
+
+def test_a_report_that_was_changed_and_not_sealed(doctored, refused):
+    doctored.result(lambda result: result.update(score=0.123), seal=False)
+    refused("result.json", "is not what run.json recorded")
+
+
+def test_a_score_that_was_written_down_higher(doctored, refused):
+    doctored.result(lambda result: result.update(score=result["score"] / 2))
+    refused("result.json", "states score")
+
+
+def test_statistics_that_are_not_those_of_the_predictions(doctored, refused):
+    doctored.table(judged=False, statistic__correct=lambda values: [1 - values[0], *values[1:]])
+    refused("samples.parquet", "other statistics", "0 (test-0)")
+
+
+def test_a_prediction_that_the_tail_does_not_make(doctored, refused):
+    doctored.table(prediction=lambda labels: [*labels[:5], (labels[5] + 1) % 4, *labels[6:]])
+    refused("samples.parquet", "the tail predicts something else", "5 (test-5)", full=True)
+
+
+def test_a_reference_that_is_not_the_test_splits(doctored, refused):
+    doctored.table(reference=lambda labels: [*labels[:5], (labels[5] + 1) % 4, *labels[6:]])
+    refused("samples.parquet", "another reference", "5 (test-5)")
+
+
+def test_a_distortion_that_was_written_down_smaller(doctored, refused):
+    doctored.table(
+        squared_error__hidden=lambda errors: [errors[0] / 2, *errors[1:]],
+        decoded_sha256=lambda digests: ["0" * 64, *digests[1:]],
+    )
+    refused(BITSTREAMS_FILE, "tensor 'hidden' decodes to squared error", "0 (test-0)", full=True)
+
+
+def test_a_distortion_that_was_written_down_smaller_beside_the_digest_that_it_had(doctored, refused):
+    doctored.table(squared_error__hidden=lambda errors: [errors[0] / 2, *errors[1:]])
+    refused(BITSTREAMS_FILE, "tensor 'hidden' decodes to squared error", "0 (test-0)", full=True)
+
+
+def test_a_response_that_was_written_down_closer(submission, toy, refused):
+    result = Doctored(submission, toy)
+    table = pq.read_table(result.path / "samples.parquet")
+    table = table.append_column("response_divergence_nats", pa.array([0.0] * 22))
+    pq.write_table(table.append_column("response_positions", pa.array([1] * 22)), result.path / "samples.parquet")
+    result.count()
+    result.seal()
+    refused("samples.parquet", "states response_divergence_nats 0.0; the tail gives None")
+
+
+@pytest.mark.parametrize("column", ["decoded_sha256", "squared_error.hidden", "prediction", "raw_bits"])
+def test_a_column_that_is_missing(doctored, refused, column):
+    path = doctored.path / "samples.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(column), path)
+    doctored.seal()
+    refused("", "")
+
+
+@pytest.mark.parametrize("column", ["coded_bytes", "squared_error.hidden", "statistic.correct", "sample_id"])
+def test_a_column_of_another_type(doctored, refused, column):
+    path = doctored.path / "samples.parquet"
+    table = pq.read_table(path)
+    at = table.schema.get_field_index(column)
+    pq.write_table(table.set_column(at, column, pa.array([["x"]] * 22)), path)
+    doctored.seal()
+    refused("samples.parquet", "")
+
+
+def test_a_column_that_no_result_has(doctored, refused):
+    path = doctored.path / "samples.parquet"
+    pq.write_table(pq.read_table(path).append_column("bonus", pa.array([1.0] * 22)), path)
+    doctored.seal()
+    refused("samples.parquet", "has a column 'bonus'")
+
+
+@pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf")])
+def test_timings_that_are_none(doctored, refused, seconds):
+    path = doctored.path / "timings.parquet"
+    table = pq.read_table(path)
+    at = table.schema.get_field_index("decode_seconds")
+    pq.write_table(table.set_column(at, "decode_seconds", pa.array([seconds] * 22)), path)
+    doctored.seal()
+    refused("timings.parquet", "holds 'decode_seconds' that are no seconds")
+
+
+def test_fewer_bits_of_uncoded_features(doctored, refused):
+    doctored.table(raw_bits=lambda bits: [2 * bits[0], *bits[1:]])
+    refused("samples.parquet", "states raw_bits", "0 (test-0)")
+
+
+def test_a_lossless_codec_that_is_none(doctored, refused):
+    doctored.result(lambda result: result["codec"].update(lossless=True))
+    refused("result.json", "lossless")
+
+
+# ------------------------------------------------------------------------------------------------------------- samples
+
+
+def test_a_sample_list_in_another_order(doctored, refused):
+    doctored.table(sample_id=lambda ids: swapped(ids, 0, 1))
+    refused("samples.parquet", "is not sample 0 (test-0) of the test split", "0 (test-1)")
+
+
+def test_samples_that_were_left_out(doctored, refused):
+    for name in ("samples.parquet", "timings.parquet"):
+        pq.write_table(pq.read_table(doctored.path / name).slice(0, 20), doctored.path / name)
+    doctored.bitstreams(lambda contents: contents[:20])
+    doctored.count()
+    doctored.result(lambda result: result.update(samples=20))
+    refused("result.json", "covers 20 of 22 test samples")
+
+
+def test_a_split_that_was_declared_smaller(doctored, refused):
+    for name in ("samples.parquet", "timings.parquet"):
+        pq.write_table(pq.read_table(doctored.path / name).slice(0, 20), doctored.path / name)
+    doctored.bitstreams(lambda contents: contents[:20])
+    doctored.count()
+    doctored.result(lambda result: result.update(samples=20, test_samples=20))
+    refused("result.json", "covers 20 of 22 test samples")
+
+
+# ---------------------------------------------------------------------------------------------------------- bitstreams
+
+
+def test_two_bitstreams_that_were_exchanged(doctored, refused):
+    doctored.bitstreams(lambda contents: swapped(contents, 0, 5))  # of one size of features
+    doctored.table(coded_bytes=lambda sizes: swapped(sizes, 0, 5))
+    refused(BITSTREAMS_FILE, "decodes to squared error", "0 (test-0)", full=True)
+
+
+def test_a_bitstream_that_stands_for_two_samples(doctored, refused):
+    doctored.bitstreams(lambda contents: [*contents[:5], contents[0], *contents[6:]])
+    doctored.table(coded_bytes=lambda sizes: [*sizes[:5], sizes[0], *sizes[6:]])
+    refused(BITSTREAMS_FILE, "has the bytes of sample 0 (test-0), which decode otherwise", "5 (test-5)")
+
+
+def test_a_bitstream_of_coarser_features_under_the_same_fingerprint(doctored, refused, toy, toy_data):
+    codec = load_saved(doctored.path / "codec")
+    features = open_split(toy, "test", toy_data).features(0)
+    coarse = type(features)({n: t - t.float().mean().to(t.dtype) for n, t in features.tensors.items()}, features.side)
+    data = codec.encode(coarse)
+    doctored.bitstreams(lambda contents: [data, *contents[1:]])
+    doctored.table(coded_bytes=lambda sizes: [len(data), *sizes[1:]])
+    refused(BITSTREAMS_FILE, "decodes to squared error", "0 (test-0)", full=True)
+
+
+def test_bitstreams_of_another_encoder_that_all_else_was_made_to_fit(doctored, refused, toy, toy_data):
+    """Of some samples, the features of another one of their class: they decode, and the tail agrees."""
+    codec = load_saved(doctored.path / "codec")
+    test = open_split(toy, "test", toy_data)
+    originals = [test.features(index) for index in range(22)]
+    # Class and number of tokens repeat after 20 samples.
+    data = [codec.encode(originals[index + 20 if index < 2 else index]) for index in range(22)]
+    decoded = [codec.decode(one) for one in data]
+    errors = [squared_errors(*pair) for pair in zip(originals, decoded, strict=True)]
+    doctored.bitstreams(lambda contents: data)
+    doctored.table(
+        coded_bytes=lambda sizes: list(map(len, data)),
+        decoded_sha256=lambda digests: list(map(digest, decoded)),
+        squared_error__hidden=lambda values: [one["hidden"] for one in errors],
+        squared_error__key__0=lambda values: [one["key.0"] for one in errors],
+    )
+    refused(BITSTREAMS_FILE, "its codec makes", full=True)
+
+
+def test_bitstreams_of_another_rate_point(doctored, refused):
+    shutil.copy(doctored.other / BITSTREAMS_FILE, doctored.path / BITSTREAMS_FILE)
+    refused(BITSTREAMS_FILE, "bytes, recorded as")
+
+
+def test_a_damaged_bitstream(doctored, refused):
+    doctored.bitstreams(lambda contents: [contents[0][:-1] + bytes([contents[0][-1] ^ 1]), *contents[1:]])
+    refused(BITSTREAMS_FILE, "checksum", "0 (test-0)")
+
+
+def test_bytes_that_are_not_those_of_their_hash(doctored, refused):
+    doctored.bitstreams(lambda contents: [contents[0][:-1] + bytes([contents[0][-1] ^ 1]), *contents[1:]], hashed=False)
+    refused(BITSTREAMS_FILE, "are not those of the hash", "0 (test-0)")
+
+
+def test_bitstreams_that_are_missing(doctored, refused):
+    (doctored.path / BITSTREAMS_FILE).unlink()
+    refused(BITSTREAMS_FILE, "is missing")
+
+
+def test_bitstreams_of_which_a_part_was_chosen_by_hand(doctored, refused):
+    path = doctored.path / BITSTREAMS_FILE
+    kept = {name: array for name, array in load_arrays(path).items() if name in ("0", "1", "2")}
+    with safe_open(path, framework="numpy") as file:
+        save_arrays(kept, path, file.metadata())
+    refused(BITSTREAMS_FILE, "neither all 22 nor those that hashes draw")
+
+
+# --------------------------------------------------------------------------------------------------------------- codec
+
+
+def test_a_fingerprint_that_is_not_the_codecs(doctored, refused):
+    doctored.configuration(codec={"fingerprint": "f" * 64})
+    refused("result.json", "is of another codec than codec/ holds")
+
+
+def test_a_codec_whose_state_was_edited(doctored, refused):
+    path = doctored.path / "codec" / "model.safetensors"
+    state = load_file(path)
+    save_file({name: tensor + 0.5 for name, tensor in state.items()}, path)
+    doctored.seal()
+    refused("codec/config.json", "do not add up to the fingerprint")
+
+
+def test_a_codec_whose_parameters_were_edited(doctored, refused):
+    edit_json(doctored.path / "codec" / "config.json", lambda config: config["codec_params"].update(step=99.0))
+    doctored.seal()
+    refused("codec/config.json", "do not add up to the fingerprint")
+
+
+def test_a_state_that_another_split_gave(doctored, refused, toy, toy_data, make_runner, decoder):
+    """A codec that was fitted on the test split, with bitstreams, figures and hashes to fit."""
+    test = open_split(toy, "test", toy_data)
+    unfitted = make_codecs("uniform:step=0.25", toy.specs)[0]
+    fitted = unfitted.fit([test.features(index) for index in range(len(test))])
+    runner = make_runner(results=doctored.submission.parent / "cheat")
+    result = runner.run_codec(fitted)
+    held = ResultFolder(result.folder)
+    edit_json(result.folder / "codec" / "fit.json",
+              lambda record: record.update(unfitted_fingerprint=unfitted.fingerprint.hex()))  # fmt: skip
+    contents = [held.bitstream(index).read_bytes() for index in range(22)]
+    shutil.rmtree(result.folder / "bitstreams")
+    replaced = Doctored(doctored.submission, toy)
+    if json.loads((replaced.path / "result.json").read_text())["codec"]["params"]["step"] != 0.25:
+        replaced = Doctored(doctored.submission, toy, number=1)
+    replaced.as_another(result.folder)
+    write_bitstreams(replaced.path / BITSTREAMS_FILE, contents, sampled=False)
+    replaced.configuration(codec={"trained_on": "calibration"})
+    refused("model.safetensors", "is not what uniform learns from the calibration split", full=True)
+
+
+def test_knowledge_that_was_left_unsaid(doctored, refused):
+    doctored.result(lambda result: result["codec"].update(trained_on="nothing"))
+    refused("result.json", "states that nothing was learned")
+
+
+def test_a_state_that_came_from_elsewhere(doctored, refused):
+    edit_json(doctored.path / "codec" / "fit.json", lambda record: record.update(data_revision="0" * 64))
+    doctored.seal()
+    refused("codec/fit.json", "does not say that the state was learned on this scenario's data")
+
+
+def test_a_state_that_says_nothing_of_where_it_came_from(doctored, refused):
+    (doctored.path / "codec" / "fit.json").unlink()
+    doctored.seal()
+    refused("codec/fit.json", "does not say that the state was learned on this scenario's data")
+
+
+def test_more_verified_samples_than_there_are(doctored, refused):
+    doctored.result(lambda result: result["verification"].update(samples=1000))
+    refused("result.json", "more samples were verified than there are")
+
+
+def test_a_class_of_knowledge_below_that_of_the_results(doctored, refused):
+    doctored.manifest(lambda manifest: manifest.update(knowledge="nothing"))
+    refused("submission.json", "states knowledge 'nothing'")
+
+
+def test_a_floor_that_was_lowered(submission, toy, refused):
+    floor = Doctored(submission, toy, codec="mean")
+    path = floor.path / "codec" / "model.safetensors"
+    save_file({name: torch.zeros_like(tensor) for name, tensor in load_file(path).items()}, path)
+    floor.seal()
+    refused("codec/config.json", "do not add up to the fingerprint")
+
+
+# -------------------------------------------------------------------------------------- data, versions, rate points
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("data_revision", "0" * 64),
+        ("scenario_digest", "0" * 64),
+        ("metric_identity", "lamofcbench:accuracy@99"),
+        ("adapter_identity", "file:toy_scenario.py:ToyModel#0000000000000000"),
+        ("batch_size", 1),
+        ("dtype", "float16"),
+    ],
+)
+def test_results_of_other_data_or_code(doctored, refused, field, value):
+    doctored.configuration(**{field: value})
+    refused("result.json", f"states {field}")
+
+
+def test_results_of_another_protocol(doctored, refused):
+    doctored.configuration(protocol_version=2)
+    refused("result.json", "states protocol_version 2")
+
+
+def test_a_configuration_under_the_hash_of_another(doctored, refused):
+    doctored.result(lambda result: result.update(seed=5))
+    refused("result.json", "another config hash")
+
+
+def test_a_rate_point_that_is_missing(doctored, refused):
+    shutil.rmtree(doctored.path)
+    refused("submission.json", "has no result")
+
+
+def test_a_rate_point_that_the_ladder_does_not_have(doctored, refused):
+    doctored.manifest(lambda manifest: manifest["ladders"][0].update(points=manifest["ladders"][0]["points"][:1]))
+    refused("result.json", "is of a rate point that the ladder of toy-directions@1 does not have")
+
+
+def test_a_shipped_codecs_own_ladder_with_a_point_left_out(doctored, refused):
+    doctored.manifest(lambda manifest: manifest["ladders"][0].update(chosen_by="the codec's own"))
+    refused("submission.json", "of the codec's own")
+
+
+def test_an_edition_of_which_scenarios_are_missing(doctored, refused):
+    doctored.manifest(lambda manifest: manifest.update(editions=["mini"]))
+    refused("submission.json", "claims the mini edition and has no ladder of mini-cau-choices")
+
+
+@pytest.mark.parametrize("codec", ["identity", "mean"])
+def test_an_anchor_or_a_floor_that_is_missing(doctored, refused, codec):
+    shutil.rmtree(doctored.submission / "results" / "toy-directions@1" / codec)
+    refused("submission.json", f"there is no result of {codec} on toy-directions@1")
+
+
+def test_an_anchor_that_is_another_codec(submission, toy, refused):
+    anchor = Doctored(submission, toy, codec="identity")
+    anchor.result(lambda result: result["codec"].update(name="mean"))
+    refused("result.json", "is of another codec than codec/ holds")
+
+
+def test_an_unfinished_result(doctored, refused):
+    (doctored.path / "result.json").unlink()
+    refused("result.json", "is missing")
+
+
+# ------------------------------------------------------------------------------------------------------ files and names
+
+
+@pytest.mark.parametrize("name", ["notes.txt", ".gitattributes", "results/toy-directions@1/uniform/state.pkl", "a\nb"])
+def test_files_that_are_no_part_of_a_submission(submission, refused, name):
+    (submission / name).write_text("{}")
+    refused(name.replace("\n", " "), "is no part of a submission")
+
+
+PLACE = "results/toy-directions@1/uniform/0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../submission.json", "/submission.json", "results/../submission.json", f"{PLACE}/codec/source/../../x.py",
+     f"{PLACE}/../0123456789abcdef/result.json", f"{PLACE}/result.json/", f"{PLACE}//result.json",
+     f"{PLACE}\\result.json", f"{PLACE}/result.json\n", "results/toy-directions@1/../0123456789abcdef/result.json",
+     f"{PLACE}/codec/source/.hidden.py", f"{PLACE}/codec/source/x.so", "RESULTS/x", "", "."],
+)  # fmt: skip
+def test_names_that_lead_elsewhere_are_never_read(name):
+    assert objection(name, 10) == "is no part of a submission"
+
+
+def test_the_names_of_a_submission_may_be_read(packed):
+    names = [path.relative_to(packed).as_posix() for path in packed.rglob("*") if path.is_file()]
+    assert len(names) == 33 and not any(objection(name, 10) for name in names)
+    assert objection(f"{PLACE}/codec/source/my_codec/tables.py", 10) == ""
+
+
+def test_a_link_that_leads_elsewhere(doctored, refused, tmp_path):
+    (tmp_path / "elsewhere").write_bytes((doctored.path / "result.json").read_bytes())
+    (doctored.path / "result.json").unlink()
+    (doctored.path / "result.json").symlink_to(tmp_path / "elsewhere")
+    verdict = refused("result.json", "is no regular file")
+    assert verdict.checked == [] and verdict.digest == NOTHING_READ
+
+
+def test_a_folder_that_is_a_link(doctored, refused, tmp_path):
+    shutil.move(doctored.path / "codec", tmp_path / "codec")
+    (doctored.path / "codec").symlink_to(tmp_path / "codec")
+    refused("codec", "is no regular file")
+
+
+def test_a_pipe(doctored, refused):
+    (doctored.path / "run.json").unlink()
+    os.mkfifo(doctored.path / "run.json")
+    refused("run.json", "is no regular file")
+
+
+def test_a_file_that_is_too_large(doctored, refused):
+    with (doctored.path / "result.json").open("r+b") as file:
+        file.truncate(2**25)
+    refused("result.json", "bytes; at most")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("name", "../up"), ("link", "javascript:alert(1)"), ("link", "http://example.org"), ("commit", "main"),
+     ("display_name", "two\nlines"), ("display_name", "x" * 81), ("knowledge", "everything"), ("format_version", 2),
+     ("surplus", 1)],
+)  # fmt: skip
+def test_a_manifest_that_breaks_its_schema(doctored, refused, field, value):
+    doctored.manifest(lambda manifest: manifest.update({field: value}))
+    refused("submission.json", f"breaks its schema: {field}")
+
+
+@pytest.mark.parametrize("content", [b"", b"[" * 100000, b"\xff\xfe", b"null"])
+def test_a_manifest_that_is_none(submission, refused, content):
+    (submission / "submission.json").write_bytes(content)
+    refused("submission.json", "breaks its schema")
+
+
+def test_the_submission_of_another_name(doctored, refused):
+    doctored.manifest(lambda manifest: manifest.update(name="someone-else"))
+    refused("submission.json", "is of submission someone-else")
+
+
+@pytest.mark.parametrize(
+    "name", ["samples.parquet", "bitstreams.safetensors", "codec/model.safetensors", "result.json"]
+)
+def test_torn_files(doctored, refused, name):
+    path = doctored.path / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    refused(name.rpartition("/")[2] if "codec" not in name else "", "")

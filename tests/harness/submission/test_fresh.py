@@ -1,0 +1,79 @@
+"""New samples tell a codec that knows the test split from one that does not."""
+
+import shutil
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from harness.submission.fresh import fresh_split
+from harness.submission.pack import Author, pack
+from lamofcbench.builders import BUILDERS
+from lamofcbench.codecs.registry import CODECS
+from lamofcbench.errors import DataError
+from lamofcbench.scenarios.base import SCENARIOS
+from lamofcbench.storage import open_split
+
+
+@pytest.fixture(scope="module")
+def cheating_class():
+    return CODECS.get(f"{Path(__file__).with_name('cheating.py')}:CheatingCodec")
+
+
+@pytest.fixture
+def cheat(cheating_class, run_results, toy, toy_data, make_runner, tmp_path):
+    """A submission of the cheating codec."""
+
+    def submitted(sends):
+        results = shutil.copytree(run_results, tmp_path / "results", dirs_exist_ok=True)
+        test = open_split(toy, "test", toy_data)
+        codec = cheating_class.knowing(toy.specs, {"sends": sends}, [test.features(at) for at in range(len(test))])
+        make_runner(results=results).run_codec(codec)
+        return pack(results, tmp_path / "packed", Author(), "cheating")
+
+    return submitted
+
+
+def test_new_samples_are_of_neither_split_and_follow_from_the_seed(make_runner, toy):
+    runner = make_runner()
+    split = fresh_split(runner, 3)
+    builder = BUILDERS.get(toy.builder, relative_to=toy.origin)()
+    known = {builder.content_hash(sample) for part in ("test", "calibration") for sample in builder.samples(part)}
+    again = [builder.content_hash(sample) for sample in islice(builder.fresh_samples(3), len(split))]
+    assert len(split) == 22 and not known & set(again)
+    assert again != [builder.content_hash(sample) for sample in islice(builder.fresh_samples(4), len(split))]
+    assert [split.reference(at) for at in range(4)] == [0, 1, 2, 3]
+
+
+def test_an_honest_codec_does_as_well_on_new_samples(packed, verdict_on):
+    verdict = verdict_on(packed, fresh=3)
+    assert (verdict.level, verdict.faults) == ("verified", [])
+    assert {check.what: check.checked for check in verdict.checked}["results held against new samples"] == 4
+
+
+@pytest.mark.parametrize(("sends", "what"), [(True, "EBPFP; 22 new samples take"), (False, "22 new samples reach")])
+def test_a_state_that_knows_the_test_split_is_found(cheat, verdict_on, sends, what):
+    folder = cheat(sends)
+    assert verdict_on(folder, trust_code=True, full=True).faults == []  # all that was scored is as it was submitted
+    verdict = verdict_on(folder, trust_code=True, fresh=3)
+    (fault,) = verdict.faults
+    assert verdict.level == "refused" and what in fault.fault and "knows the test split" in fault.fault
+    assert fault.file.startswith("results/toy-directions@1/cheating/")
+
+
+DRAWN = ("mini-cvu-scenes", "mini-cvu-depth", "mini-clu-arithmetic", "mini-clu-facts", "mini-clu-pronouns")
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_the_generators_of_the_mini_edition_draw_further_samples(name):
+    builder = BUILDERS.get(SCENARIOS.get(name).builder)()
+    fresh = [builder.content_hash(sample) for sample in islice(builder.fresh_samples(1), 24)]
+    known = {builder.content_hash(sample) for part in ("test", "calibration") for sample in builder.samples(part)}
+    assert len(set(fresh) - known) > 16
+    assert fresh == [builder.content_hash(sample) for sample in islice(builder.fresh_samples(1), 24)]
+
+
+@pytest.mark.parametrize("name", ["mini-cau-commands-clean", "mini-cvu-digits-hard"])
+def test_what_was_collected_once_has_no_further_samples(name):
+    with pytest.raises(DataError, match="its raw data were collected once"):
+        next(BUILDERS.get(SCENARIOS.get(name).builder)().fresh_samples(1))

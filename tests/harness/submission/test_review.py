@@ -1,0 +1,210 @@
+"""Review says in a comment and in the title what a pull request came to; a second review changes nothing."""
+
+import json
+import shutil
+
+import pytest
+from doctoring import Doctored
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+from loopback_hub import Blob, failing
+
+from harness.cli import main
+from harness.submission.manifest import submission_digest
+from harness.submission.merged import update_verdicts
+from harness.submission.pull_requests import changes_of, open_pull_request, parse_pull_request
+from harness.submission.review import MARK, comment_text, review, titled
+from harness.submission.validate import NOTHING_READ
+from harness.submission.verdict import Fault, Verdict
+from lamofcbench.version import __version__
+
+REPO, KIND = "org/results", {"repo_type": "dataset"}
+
+
+@pytest.fixture
+def api(hub):
+    hub.repository(REPO)
+    return HfApi()
+
+
+@pytest.fixture
+def reviewed(api, scrutiny):
+    """Reviews all; outcomes by number."""
+    return lambda **options: {one.request.num: one for one in review(api, REPO, scrutiny, **options)}
+
+
+@pytest.fixture
+def discussions(hub, api):
+    return hub.repositories["dataset", REPO].discussions
+
+
+def comments(discussion):
+    return [event["data"]["latest"]["raw"] for event in discussion.events if event["type"] == "comment"]
+
+
+def as_other(monkeypatch, work):
+    monkeypatch.setenv("HF_TOKEN", "hf_other")
+    done = work()
+    monkeypatch.setenv("HF_TOKEN", "hf_owner")
+    return done
+
+
+def propose(api, files, title="a change", deleted=()):
+    operations = [CommitOperationAdd(path, content) for path, content in files.items()]
+    operations += [CommitOperationDelete(path) for path in deleted]
+    return api.create_commit(REPO, operations, commit_message=title, create_pr=True, **KIND)
+
+
+def test_each_pull_request_gets_its_verdict_and_a_second_review_changes_nothing(
+    api, reviewed, packed, submission, toy, discussions, hub, monkeypatch
+):
+    as_other(monkeypatch, lambda: open_pull_request(api, REPO, packed))
+    Doctored(submission, toy).result(lambda result: result.update(score=0.5))
+    as_other(monkeypatch, lambda: open_pull_request(api, REPO, submission))
+    propose(api, {"README.md": b"text"}, "Better words")
+    found = reviewed()
+    assert {number: one.outcome for number, one in found.items()} == {1: "verified", 2: "refused", 3: "no submission"}
+    assert found[1].verdict.digest == submission_digest(packed)
+    assert [one.title for one in discussions] == [
+        "[verified] My uniform: 1 scenarios", "[refused] My uniform: 1 scenarios", "Better words"
+    ]  # fmt: skip
+    assert [one.status for one in discussions] == ["open"] * 3 and not hub.files(REPO)  # none is merged
+    (_, good), (_, bad) = comments(discussions[0]), comments(discussions[1])
+    assert "**verified**" in good and "predictions made anew by the tail" in good
+    assert "**refused**" in bad and "states score" in bad
+    before = [json.dumps([one.title, one.events]) for one in discussions]
+    assert {one.outcome for one in reviewed().values()} == {"unchanged", "no submission"}
+    assert [json.dumps([one.title, one.events]) for one in discussions] == before
+
+
+def test_a_new_commit_is_judged_anew_in_the_same_comment(
+    api, reviewed, packed, submission, toy, discussions, monkeypatch
+):
+    Doctored(submission, toy).result(lambda result: result.update(score=0.5))
+    open_pull_request(api, REPO, submission)
+    assert reviewed()[1].outcome == "refused"
+    open_pull_request(api, REPO, packed, into=1)
+    assert reviewed()[1].outcome == "verified"
+    (discussion,) = discussions
+    assert discussion.title == "[verified] My uniform: 1 scenarios"
+    _, comment = comments(discussion)
+    assert "**verified**" in comment and "**refused**" not in comment
+
+
+def test_a_comment_or_a_title_that_somebody_else_wrote_counts_for_nothing(
+    api, reviewed, submission, toy, discussions, monkeypatch
+):
+    Doctored(submission, toy).result(lambda result: result.update(score=0.5))
+
+    def forge():
+        open_pull_request(api, REPO, submission)
+        commit = changes_of(api, parse_pull_request(f"{REPO}#1")).commit
+        text = f"<!-- lamofcbench verdict verified on {commit} by {__version__} --> **verified**"
+        assert MARK.search(text)
+        api.comment_discussion(REPO, 1, text, **KIND)
+        api.rename_discussion(REPO, 1, "[Verified] [verified] Mine", **KIND)
+
+    as_other(monkeypatch, forge)
+    assert reviewed()[1].outcome == "refused"
+    assert discussions[0].title == "[refused] Mine" and len(comments(discussions[0])) == 3
+    api.rename_discussion(REPO, 1, "[verified] Mine", **KIND)
+    assert reviewed()[1].outcome == "unchanged" and discussions[0].title == "[refused] Mine"
+
+
+@pytest.mark.parametrize(
+    ("files", "deleted", "what"),
+    [
+        ({"submissions/mine/submission.json": b"{}", "verdicts/mine.json": b"{}"}, (), "verdicts/mine.json"),
+        ({"submissions/mine/submission.json": b"{}", ".gitattributes": b""}, (), ".gitattributes"),
+        ({"submissions/mine/submission.json": b"{}"}, ("README.md",), "README.md"),
+        ({"submissions/a/submission.json": b"{}", "submissions/b/submission.json": b"{}"}, (), "one submission"),
+        ({"submissions/Mine/submission.json": b"{}"}, (), "one submission"),
+        ({"submissions/mine": b"{}"}, (), "submissions/mine"),
+        ({"submissions/mine/evil.pkl": b"cos"}, (), "evil.pkl"),
+    ],
+)
+def test_what_is_more_than_one_submission_is_refused_and_never_fetched(api, reviewed, hub, files, deleted, what):
+    hub.repository(REPO).commit("main", {"README.md": Blob(b"text")})
+    propose(api, files, deleted=deleted)
+    one = reviewed()[1]
+    assert one.outcome == "refused" and one.verdict.digest == NOTHING_READ
+    assert what in " ".join(map(str, one.verdict.faults))
+    assert not [request for request in hub.requests if request.startswith("GET submissions/")]
+
+
+def test_a_pull_request_upon_an_older_commit_takes_nothing_away(api, reviewed, packed, hub):
+    open_pull_request(api, REPO, packed)
+    hub.repository(REPO).commit("main", {"submissions/other/submission.json": Blob(b"{}")})
+    assert reviewed()[1].outcome == "verified"
+
+
+def test_a_withdrawal_is_left_to_the_maintainers(api, reviewed, packed, hub, discussions):
+    files = {"submissions/mine/submission.json": Blob(b"{}"), "submissions/mine/results": Blob(b"")}
+    hub.repository(REPO).commit("main", files)
+    propose(api, {}, "Take mine away", deleted=list(files))
+    propose(api, {}, "Take a part of mine away", deleted=["submissions/mine/results"])
+    found = reviewed()
+    assert (found[1].outcome, found[2].outcome) == ("withdrawal", "refused")
+    assert discussions[0].title == "Take mine away" and not discussions[0].events
+
+
+def test_one_that_cannot_be_fetched_does_not_keep_the_others_waiting(api, reviewed, packed, hub):
+    open_pull_request(api, REPO, packed)
+    open_pull_request(api, REPO, packed)
+    hub.faults.append(failing(1, lambda request: "/commits/" in request.path, 400))
+    found = reviewed()
+    assert found[1].outcome == "failed" and found[1].reason and found[2].outcome == "verified"
+
+
+def test_merged_submissions_get_a_verdict_on_their_very_content(api, scrutiny, packed, hub, submission, toy):
+    open_pull_request(api, REPO, packed)
+    assert update_verdicts(api, REPO, scrutiny) == []
+    api.merge_pull_request(REPO, 1, **KIND)
+    (verdict,) = update_verdicts(api, REPO, scrutiny)
+    kept = Verdict.model_validate_json(hub.files(REPO)["verdicts/my-uniform.json"].content)
+    assert kept == verdict and kept.level == "verified" and kept.digest == submission_digest(packed)
+    assert update_verdicts(api, REPO, scrutiny) == []
+    Doctored(submission, toy).result(lambda result: result.update(score=0.5))
+    open_pull_request(api, REPO, submission)
+    api.merge_pull_request(REPO, 2, **KIND)
+    assert [found.level for found in update_verdicts(api, REPO, scrutiny)] == ["refused"]
+
+
+def test_what_was_merged_although_it_is_no_submission_is_refused_by_its_digest(api, scrutiny, hub):
+    files = {"submissions/mine/submission.json": Blob(b"{}"), "submissions/mine/evil.pkl": Blob(b"cos")}
+    hub.repository(REPO).commit("main", files)
+    (verdict,) = update_verdicts(api, REPO, scrutiny)
+    assert verdict.level == "refused" and verdict.digest != NOTHING_READ
+    assert update_verdicts(api, REPO, scrutiny) == []
+
+
+def test_the_commands(api, packed, hub, toy_file, toy_data, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    open_pull_request(api, REPO, packed)
+    known = ["--scenarios", toy_file, "--data", str(toy_data), "--quiet"]
+    assert main(["review", "--repo", REPO, "--output", "kept", *known]) == 0
+    assert capsys.readouterr().out == f"{REPO}#1 verified\n"
+    assert json.loads((tmp_path / "kept" / "pr-1-my-uniform.json").read_text())["level"] == "verified"
+    assert main(["validate", f"{REPO}#1", "--seed", "5", *known]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[-1].startswith("my-uniform: verified (seed 5, files ")
+    assert json.loads((tmp_path / "my-uniform.verdict.json").read_text())["seed"] == 5
+    folder = shutil.copytree(packed, tmp_path / "board" / "submissions" / "my-uniform")
+    (folder / "surplus").write_text("")
+    assert main(["validate", str(folder), *known]) == 1
+    assert "fault: surplus: is no part of a submission" in capsys.readouterr().out
+    assert json.loads((tmp_path / "board" / "verdicts" / "my-uniform.json").read_text())["level"] == "refused"
+
+
+def test_nothing_of_a_submission_is_markup_in_a_comment(packed, verdict_on):
+    fault = Fault(file="x", sample="1 (</div>)", fault="``` <script>alert(1)</script> @everyone [x](https://evil)")
+    verdict = verdict_on(packed).model_copy(update={"faults": [fault] * 80, "level": "refused"})
+    text = comment_text(verdict, "0" * 40)
+    fenced = text.split("```")
+    assert len(fenced) == 5 and "<script>" in fenced[1] and "and 30 more" in fenced[1]
+    assert not any("<script>" in part or "evil" in part for part in fenced[::2])
+
+
+def test_titles():
+    assert titled("Mine", "verified") == "[verified] Mine"
+    assert titled("[refused] Mine [verified]", "verified") == "[verified] Mine [verified]"
+    assert len(titled("x" * 300, "verified")) == 200

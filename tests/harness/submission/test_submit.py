@@ -1,0 +1,164 @@
+"""Packing and sending: what goes out is checked first, and is what was packed."""
+
+import json
+import shutil
+
+import pytest
+from doctoring import edit_json
+
+from harness.cli import main
+from harness.results.hashes import recorded
+from harness.submission.manifest import SubmissionError, read_manifest, submission_digest
+from harness.submission.pack import Author, pack
+from harness.submission.pull_requests import PullRequest, parse_pull_request
+from lamofcbench.codecs.registry import make_codecs
+from lamofcbench.errors import UnknownNameError
+
+REPO = "org/results"
+
+
+@pytest.fixture
+def submit(run_results, toy_file, toy_data):
+    """Runs the command."""
+
+    def run(*arguments, results=run_results):
+        known = ["--scenarios", toy_file, "--data", str(toy_data), "--name", "my-uniform", "--quiet"]
+        return main(["submit", str(results), *known, *arguments])
+
+    return run
+
+
+def test_a_submission_says_who_what_and_how(packed):
+    manifest = read_manifest(packed)
+    assert (manifest.name, manifest.display_name, manifest.organisation) == (
+        "my-uniform", "My uniform", "Institute of Things"
+    )  # fmt: skip
+    assert (manifest.codec.id, manifest.codec.identity) == ("uniform", manifest.codec.identity)
+    assert (manifest.knowledge, manifest.licence, manifest.editions) == ("calibration", "Apache-2.0", [])
+    (ladder,) = manifest.ladders
+    assert ladder.scenario == "toy-directions@1" and ladder.chosen_by == "named"
+    assert [point["step"] for point in ladder.points] == [0.25, 1.0]  # from the highest rate to the lowest
+    for place, fingerprint in manifest.codec.fingerprints.items():
+        result = json.loads((packed / "results" / place / "result.json").read_text())
+        assert result["codec"]["fingerprint"] == fingerprint
+        assert result["protocol_version"] == manifest.versions["protocol"]
+    assert manifest.environment.keys() >= {"python", "platform", "processor", "device", "packages.torch"}
+
+
+def test_results_are_packed_as_they_are_but_for_command_lines_and_single_bitstreams(packed, run_results):
+    for place in read_manifest(packed).codec.fingerprints:
+        ours, theirs = run_results / place, packed / "results" / place
+        for name in ("result.json", "samples.parquet", "timings.parquet", "codec/config.json", "codec/fit.json"):
+            assert (ours / name).read_bytes() == (theirs / name).read_bytes()
+        run = json.loads((theirs / "run.json").read_text())
+        assert "argv" not in run and recorded(run)
+        assert not (theirs / "bitstreams").exists() and (theirs / "bitstreams.safetensors").is_file()
+
+
+def test_the_same_results_make_the_same_submission(packed, run_results, author, tmp_path):
+    again = pack(run_results, tmp_path, author)
+    assert submission_digest(again) == submission_digest(packed)
+
+
+def test_what_is_not_fit_to_be_submitted_is_refused_before_anything_is_written(run_results, tmp_path, make_runner, toy):
+    cases = []
+    short = shutil.copytree(run_results, tmp_path / "short")
+    make_runner(results=short, limit=4).run_codec(make_codecs("zstd", toy.specs)[0])
+    cases.append((short, "zstd", r"covers 4 of 22 samples; run it without --limit"))
+    cases.append((short, None, r"of 2 codecs \(uniform, zstd\); name one with --codec"))
+    bare = shutil.copytree(run_results, tmp_path / "bare")
+    shutil.rmtree(next(bare.glob("*/uniform/*")) / "bitstreams")
+    cases.append((bare, None, "has no bitstreams; run it with --bitstreams"))
+    alone = shutil.copytree(run_results, tmp_path / "alone")
+    shutil.rmtree(alone / "toy-directions@1" / "mean")
+    cases.append((alone, None, "there is no result of mean"))
+    for results, codec, message in cases:
+        with pytest.raises(SubmissionError, match=message):
+            pack(results, tmp_path / "out", Author(), codec)
+    with pytest.raises(UnknownNameError, match="did you mean 'uniform'"):
+        pack(run_results, tmp_path / "out", Author(), "unifrom")
+    for author, message in [
+        (Author(name="../up"), "is no name of a submission"),
+        (Author(link="http://example.org"), "link is not fit"),
+        (Author(display_name="a\nb"), "display_name is not fit"),
+    ]:
+        with pytest.raises(SubmissionError, match=message):
+            pack(run_results, tmp_path / "out", author)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_no_submission_is_not_replaced(run_results, tmp_path):
+    (tmp_path / "submissions" / "mine").mkdir(parents=True)
+    (tmp_path / "submissions" / "mine" / "thesis.tex").write_text("years of work")
+    with pytest.raises(SubmissionError, match="is there already and is no submission"):
+        pack(run_results, tmp_path, Author(name="mine"))
+    assert pack(run_results, tmp_path, Author(name="other")) == pack(run_results, tmp_path, Author(name="other"))
+
+
+def test_a_dry_run_writes_the_folder_and_sends_nothing(submit, tmp_path, capsys):
+    assert submit("--dry-run", "--output", str(tmp_path / "out")) == 0
+    folder = tmp_path / "out" / "submissions" / "my-uniform"
+    assert capsys.readouterr().out == f"{folder}\n" and read_manifest(folder).display_name == "uniform"
+
+
+def test_it_opens_a_pull_request_and_prints_its_address(submit, hub, capsys):
+    hub.repository(REPO)
+    assert submit("--repo", REPO, "--display-name", "Mine", "--organisation", "Us") == 0
+    printed = capsys.readouterr()
+    assert printed.out == f"{hub.endpoint}/datasets/{REPO}/discussions/1\n"
+    sent = hub.files(REPO, "refs/pr/1")
+    assert "submissions/my-uniform/submission.json" in sent and not hub.files(REPO)
+    assert len(sent) == 33 and all(path.startswith("submissions/my-uniform/") for path in sent)
+    (discussion,) = hub.repositories["dataset", REPO].discussions
+    assert discussion.title == "Mine: 1 scenarios" and "By Us." in discussion.events[0]["data"]["latest"]["raw"]
+    everything = printed.out + printed.err + "".join(str(blob.content) for blob in sent.values())
+    assert "hf_owner" not in everything
+
+
+def test_a_pull_request_is_brought_up_to_date_without_what_it_had_before(submit, hub, capsys, run_results, tmp_path):
+    hub.repository(REPO)
+    assert submit("--repo", REPO) == 0
+    before = hub.files(REPO, "refs/pr/1")
+    fewer = shutil.copytree(run_results, tmp_path / "fewer")
+    shutil.rmtree(next((fewer / "toy-directions@1" / "uniform").iterdir()))
+    assert submit("--repo", REPO, "--pull-request", "1", results=fewer) == 0
+    after = hub.files(REPO, "refs/pr/1")
+    assert len(hub.repositories["dataset", REPO].discussions) == 1 and len(after) < len(before)
+    assert capsys.readouterr().out.splitlines()[1].endswith("/discussions/1")
+
+
+def test_nothing_is_sent_that_a_maintainer_would_refuse(submit, hub, capsys, run_results, tmp_path):
+    hub.repository(REPO)
+    edited = shutil.copytree(run_results, tmp_path / "edited")
+    edit_json(next(edited.glob("*/uniform/*")) / "result.json", lambda result: result.update(score=0.5))
+    assert submit("--repo", REPO, results=edited) == 1
+    assert "fault: results/toy-directions@1/uniform/" in capsys.readouterr().out
+    assert not hub.uploads and not hub.repositories["dataset", REPO].discussions
+
+
+def test_without_a_token_or_a_repository_it_says_so_at_once(submit, hub, capsys, monkeypatch):
+    assert submit("--repo", "org/absent") == 1
+    assert "there is no such repository" in capsys.readouterr().err
+    assert submit() == 1
+    assert "name the results repository with --repo" in capsys.readouterr().err
+    monkeypatch.setenv("HF_TOKEN", "hf_nobody")
+    assert submit("--repo", REPO) == 1
+    error = capsys.readouterr().err
+    assert "the Hub does not say whose the token is" in error and "hf_nobody" not in error
+
+
+def test_addresses_of_pull_requests():
+    expected = PullRequest("org/results", 12)
+    for text in ("org/results#12", "https://huggingface.co/datasets/org/results/discussions/12",
+                 "http://127.0.0.1:80/datasets/org/results/discussions/12"):  # fmt: skip
+        assert parse_pull_request(text) == expected
+    for text in (
+        "submissions/mine",
+        "org/results#",
+        "org#1",
+        "../x#1",
+        "org/results#1/..",
+        "a/b/c#1",
+        "org/results#-1",
+    ):
+        assert parse_pull_request(text) is None
