@@ -34,7 +34,9 @@ class Rate(_Strict):
     low: float | None = Field(default=None, description="lower end of the 95 % interval")
     high: float | None = Field(default=None, description="upper end of the interval")
     bound: Bound | None = Field(
-        default=None, description="'at most': even the lowest rate point keeps p %; 'never': none does, counted as 32"
+        default=None,
+        description="'at most': even the lowest rate point keeps p %, on one of the scenarios at least; 'never': none "
+        "does, counted as 32",
     )
     rank: int | None = Field(default=None, description="among all codecs")
     class_rank: int | None = Field(default=None, description="among the codecs of its class of knowledge")

@@ -30,7 +30,7 @@ from harness.report.compile import analyse_results
 from harness.report.editions import tracks
 from harness.report.overall import mean_rate, mean_speed
 from harness.report.ranks import ranks
-from harness.report.summary import CodecSummary, Estimate, ScenarioSummary
+from harness.report.summary import CodecSummary, Estimate, RetainedRate, ScenarioSummary
 from harness.report.text import shown
 from harness.results.result import PROTOCOL_VERSION
 from harness.statistics import bootstrap
@@ -230,9 +230,10 @@ def _row(entry: Entry, codec: str, analyses: Mapping[str, ScenarioAnalysis], gro
     own_analyses = [analyses[id] for id in found]
     means: dict[tuple[str, str], Rate] = {}
     for group, ids in groups.items():
-        rate = _as_rate(mean_rate(codec, [analyses[id] for id in ids], percent)) if found.keys() >= set(ids) else None
-        if rate is not None:
-            means[group] = rate
+        if found.keys() >= set(ids):
+            bound = "at most" if any(_retained(found[id], percent).bound == "at most" for id in ids) else None
+            rate = _as_rate(mean_rate(codec, [analyses[id] for id in ids], percent), bound)
+            means |= {group: rate} if rate is not None else {}
     first = next(iter(found.values()))
     told = {name: shown(value) if name != "link" and value else value for name, value in entry.about.items()}
     return Row(
@@ -254,8 +255,12 @@ def _row(entry: Entry, codec: str, analyses: Mapping[str, ScenarioAnalysis], gro
 
 
 def _rate(codec: CodecSummary, percent: int) -> Rate | None:
-    retained = next(part for part in codec.retained if part.percent == percent)
+    retained = _retained(codec, percent)
     return _as_rate(retained.ebpfp, None if retained.bound == "exact" else retained.bound)
+
+
+def _retained(codec: CodecSummary, percent: int) -> RetainedRate:
+    return next(part for part in codec.retained if part.percent == percent)
 
 
 def _as_rate(estimate: Estimate, bound: Any = None) -> Rate | None:

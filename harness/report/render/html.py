@@ -49,7 +49,7 @@ def policy(script: str) -> str:
 
 
 def style(own: str) -> Markup:
-    """The style of all pages with a page's own behind it, and the codecs' colours as classes, lighter on dark screens."""
+    """The style of all pages, a page's own behind it, and the codecs' colours as classes, lighter on dark screens."""
 
     def rules(colours: tuple[str, ...]) -> str:
         return "".join(f".c{at}{{--c:{colour}}}" for at, colour in enumerate(colours))
