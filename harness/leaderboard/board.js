@@ -269,10 +269,20 @@
     if (box) box.focus();
   }
 
+  let curves = null;
+
+  async function unpack() {
+    const text = document.getElementById("packed-curves").textContent;
+    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+    curves = await new Response(stream).json();
+  }
+
   function curveOf(codec, at) {
-    const row = state.edition.rows.find((one) => one.codec === codec), packed = row.curves[at];
+    const row = state.edition.rows.findIndex((one) => one.codec === codec);
+    const packed = curves.editions[data.editions.indexOf(state.edition)][row][at];
     if (!packed) return [];
-    return packed[0].map((rate, n) => ({codec, rate, score: packed[1][n], label: data.labels[packed[2][n]]}));
+    return packed[0].map((rate, n) => ({codec, rate, score: packed[1][n], label: curves.labels[packed[2][n]]}));
   }
 
   function series(points, style, axes) {
@@ -319,7 +329,7 @@
   }
 
   function showCurves() {
-    const shown = state.chosen.length ? state.edition.scenarios.map((scenario, at) => [scenario, at])
+    const shown = curves && state.chosen.length ? state.edition.scenarios.map((scenario, at) => [scenario, at])
       .filter(([scenario, at]) => inView(scenario, state.by) && state.chosen.some((codec) => curveOf(codec, at).length)) : [];
     document.getElementById("curves-note").textContent = state.chosen.length
       ? "The dashed line is the score of uncoded features, the dotted one that of the calibration mean. Point at a mark to see what it is."
@@ -342,6 +352,9 @@
   let state = parse(location.search);
   showControls();
   show();
+  unpack().then(showCurves, () => {
+    document.getElementById("curves-note").textContent = "This browser cannot unpack the curves; leaderboard.json holds them.";
+  }).finally(() => document.getElementById("curves").setAttribute("aria-busy", "false"));
   window.addEventListener("hashchange", share);
   window.addEventListener("popstate", () => {
     state = parse(location.search);

@@ -34,6 +34,7 @@ from harness.report.summary import CodecSummary, Estimate, RetainedRate, Scenari
 from harness.report.text import shown
 from harness.results.result import PROTOCOL_VERSION
 from harness.statistics import bootstrap
+from harness.statistics.curves import Bound
 from lamofcbench.codecs.knowledge import most
 from lamofcbench.errors import LaMoFCBenchError, first_line, one_line
 from lamofcbench.scenarios.base import SCENARIOS
@@ -43,6 +44,8 @@ EDITIONS = ("mini", "small", "full")
 SUBJECT = ("data_revision", "metric_identity", "adapter_identity", "dtype", "batch_size")
 """Of what scores and rates depend on beyond the declaration of a scenario; kinds of devices stand beside each other."""
 MAX_LABEL = 60
+PARTS = ("categories", "kinds", "scenarios")
+"""The fields of `Row` that hold figures by name."""
 
 
 @dataclass(frozen=True)
@@ -231,7 +234,7 @@ def _row(entry: Entry, codec: str, analyses: Mapping[str, ScenarioAnalysis], gro
     means: dict[tuple[str, str], Rate] = {}
     for group, ids in groups.items():
         if found.keys() >= set(ids):
-            bound = "at most" if any(_retained(found[id], percent).bound == "at most" for id in ids) else None
+            bound = _joint_bound([_retained(found[id], percent).bound for id in ids])
             rate = _as_rate(mean_rate(codec, [analyses[id] for id in ids], percent), bound)
             means |= {group: rate} if rate is not None else {}
     first = next(iter(found.values()))
@@ -263,7 +266,14 @@ def _retained(codec: CodecSummary, percent: int) -> RetainedRate:
     return next(part for part in codec.retained if part.percent == percent)
 
 
-def _as_rate(estimate: Estimate, bound: Any = None) -> Rate | None:
+def _joint_bound(bounds: Sequence[Bound | None]) -> Bound | None:
+    """What a mean of rates is: at most its value where one of them is, never reached where none is."""
+    if "at most" in bounds:
+        return "at most"
+    return "never" if set(bounds) == {"never"} else None
+
+
+def _as_rate(estimate: Estimate, bound: Bound | None = None) -> Rate | None:
     if estimate.value is None:
         return None
     low, high = (None if end is None else _short(end) for end in (estimate.low, estimate.high))
@@ -308,33 +318,31 @@ def _told_apart(rows: Sequence[Row]) -> list[Row]:
 
 
 def _ranked(rows: Sequence[Row]) -> list[Row]:
-    """Each figure with its ranks; the best rows first, those that lack scenarios last, the more they have the sooner."""
+    """Each figure with its ranks; the best rows first, those that lack scenarios behind, by how many they have."""
     ordered = sorted(
         rows,
         key=lambda row: (
             row.overall is None, row.overall.value if row.overall else 0.0, -len(row.scenarios), row.codec,
         ),
     )  # fmt: skip
-    ordered = _with_ranks(ordered, "overall", None)
-    for part in ("categories", "kinds", "scenarios"):
-        for name in dict.fromkeys(name for row in ordered for name in getattr(row, part)):
-            ordered = _with_ranks(ordered, part, name)
-    return ordered
-
-
-def _with_ranks(rows: Sequence[Row], part: str, name: str | None) -> list[Row]:
-    """The rows in their order, one figure of each with its place among those of all rows."""
-
-    def rate_of(row: Row) -> Rate | None:
-        rate: Rate | None = getattr(row, part) if name is None else getattr(row, part).get(name)
-        return rate
-
-    rated = [(rate, at) for at, row in enumerate(rows) if (rate := rate_of(row)) is not None]
-    rated.sort(key=lambda pair: (pair[0].value, pair[1]))
-    places = ranks([rows[at].trained_on for _, at in rated], [True] * len(rated))
-    updated = list(rows)
-    for (rate, at), (rank, class_rank) in zip(rated, places, strict=True):
-        placed = rate.model_copy(update={"rank": rank, "class_rank": class_rank})
-        value = placed if name is None else {**getattr(rows[at], part), name: placed}
-        updated[at] = updated[at].model_copy(update={part: value})
-    return updated
+    figures: list[dict[tuple[str, str], Rate]] = [
+        {
+            **({("overall", ""): row.overall} if row.overall is not None else {}),
+            **{(part, name): rate for part in PARTS for name, rate in getattr(row, part).items()},
+        }
+        for row in ordered
+    ]
+    for figure in dict.fromkeys(figure for own in figures for figure in own):
+        rated = sorted((own[figure].value, at) for at, own in enumerate(figures) if figure in own)
+        places = ranks([ordered[at].trained_on for _, at in rated], [True] * len(rated))
+        for (_, at), (rank, class_rank) in zip(rated, places, strict=True):
+            figures[at][figure] = figures[at][figure].model_copy(update={"rank": rank, "class_rank": class_rank})
+    return [
+        row.model_copy(
+            update={
+                "overall": own.get(("overall", "")),
+                **{part: {name: own[part, name] for name in getattr(row, part)} for part in PARTS},
+            }
+        )
+        for row, own in zip(ordered, figures, strict=True)
+    ]

@@ -1,16 +1,19 @@
 """The board as one HTML page that asks for nothing else: data, style, script and the frames of its figures are inside.
 
-The script draws everything that a submitter wrote as text nodes, never as markup; the data stand in the page as JSON
+Curves, most of the data and wanted only once somebody has chosen codecs, are compressed; the table is not, and stands at
+once. The script draws everything that a submitter wrote as text nodes, never as markup; the data stand in the page as JSON
 whose angle brackets are escaped, and links are checked to be https here (`board.Row`) and there.
 """
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 from collections.abc import Iterable
 from typing import Any
 
-from harness.leaderboard.board import Board, BoardScenario, Edition, Rate, Row
+from harness.leaderboard.board import Board, BoardScenario, CurvePoint, Edition, Rate, Row
 from harness.report.kind_findings import NAMES
 from harness.report.render import html, svg
 from harness.report.render.figures import Panel, score_frame
@@ -38,6 +41,7 @@ def render(board: Board) -> str:
         style=html.style(html.source(PACKAGE, "board.css")),
         script=html.safe(script),
         data=html.safe(embedded(_packed(board, panels))),
+        curves=compressed(_packed_curves(board)),
         frames=[
             (f"frame-{number}", html.safe(svg.render(panel, {}, f"clip-{number}")))
             for number, panel in enumerate(panels.values())
@@ -60,22 +64,23 @@ def embedded(value: Any) -> str:
     return written
 
 
+def compressed(value: Any) -> str:
+    """JSON, deflated, in base64.
+
+    Example:
+        >>> import zlib
+        >>> zlib.decompress(base64.b64decode(compressed([1, 2])))
+        b'[1,2]'
+    """
+    written = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return base64.b64encode(zlib.compress(written.encode(), 9)).decode()
+
+
 # ---------------------------------------------------------------------------------------------------------- the data
 
 
-class _Strings:
-    """Texts that occur often, each once, by number."""
-
-    def __init__(self) -> None:
-        self.known: dict[str, int] = {}
-
-    def number(self, text: str) -> int:
-        return self.known.setdefault(text, len(self.known))
-
-
 def _packed(board: Board, panels: dict[str, Panel]) -> dict[str, Any]:
-    """What the script needs, small: figures by the place of their view, curves as columns, labels by number."""
-    strings = _Strings()
+    """What the table and the frames of figures need; a row's figures by the place of their view."""
     numbers = {id: number for number, id in enumerate(panels)}
     editions = []
     for edition in board.editions:
@@ -97,13 +102,12 @@ def _packed(board: Board, panels: dict[str, Panel]) -> dict[str, Any]:
                     }
                     for scenario in edition.scenarios
                 ],
-                "rows": [_packed_row(row, [key for key, _, _ in views], edition, strings) for row in edition.rows],
+                "rows": [_packed_row(row, [key for key, _, _ in views]) for row in edition.rows],
             }
         )
     styles = [style_at(at) for at in range(MOST_CHOSEN)]
     return {
         "editions": editions,
-        "labels": list(strings.known),
         "plot": [svg.LEFT, svg.TOP, svg.PLOT_WIDTH, svg.PLOT_HEIGHT],
         "styles": [
             {"colour": style.colour, "marker": MARKER_PATHS[style.marker], "dash": DASH_ARRAYS[style.dash]}
@@ -124,7 +128,7 @@ def _views(edition: Edition) -> list[tuple[str, str, str]]:
     ]
 
 
-def _packed_row(row: Row, keys: Iterable[str], edition: Edition, strings: _Strings) -> dict[str, Any]:
+def _packed_row(row: Row, keys: Iterable[str]) -> dict[str, Any]:
     rates: dict[str, Rate | None] = {"overall": row.overall}
     for prefix, found in (("category", row.categories), ("kind", row.kinds), ("scenario", row.scenarios)):
         rates |= {f"{prefix}:{name}": rate for name, rate in found.items()}
@@ -141,16 +145,6 @@ def _packed_row(row: Row, keys: Iterable[str], edition: Edition, strings: _Strin
         "encode": row.encode_mb_per_s,
         "decode": row.decode_mb_per_s,
         "rates": [_packed_rate(rates.get(key)) for key in keys],
-        "curves": [
-            [
-                [point.ebpfp for point in curve],
-                [point.score for point in curve],
-                [strings.number(point.label) for point in curve],
-            ]
-            if (curve := row.curves.get(scenario.id))
-            else 0
-            for scenario in edition.scenarios
-        ],
     }
 
 
@@ -160,6 +154,21 @@ def _packed_rate(rate: Rate | None) -> Any:
         return 0
     mark = {"at most": 1, "never": 2}.get(rate.bound or "", 0)
     return [rate.value, rate.low, rate.high, rate.rank, rate.class_rank, mark]
+
+
+def _packed_curves(board: Board) -> dict[str, Any]:
+    """Of each edition, row and scenario three columns: rates, scores, and labels by number; 0 for no curve."""
+    labels: dict[str, int] = {}
+
+    def columns(curve: list[CurvePoint]) -> Any:
+        numbers = [labels.setdefault(point.label, len(labels)) for point in curve]
+        return [[point.ebpfp for point in curve], [point.score for point in curve], numbers] if curve else 0
+
+    editions = [
+        [[columns(row.curves.get(scenario.id, [])) for scenario in edition.scenarios] for row in edition.rows]
+        for edition in board.editions
+    ]
+    return {"editions": editions, "labels": list(labels)}
 
 
 def _axes(panel: Panel) -> tuple[tuple[float, float], tuple[float, float]]:
