@@ -147,7 +147,8 @@ def _of_one_subject(found: Sequence[Measured]) -> tuple[list[Measured], list[Lef
     for one in found:
         for id, analysis in one.analyses.items():
             # One row of a higher level outweighs any number of lower ones: nobody floods a board into another revision.
-            votes[id][_subject(analysis)] += 1000 ** trust[one.entry.level]
+            rows = sum(codec.role == "codec" for codec in analysis.summary.codecs)
+            votes[id][_subject(analysis)] += rows * 1000 ** trust[one.entry.level]
     chosen = {id: max(counts, key=lambda subject: (counts[subject], subject)) for id, counts in votes.items()}
     kept, left_out = [], []
     for one in found:

@@ -1,8 +1,8 @@
 """The board as one HTML page that asks for nothing else: data, style, script and the frames of its figures are inside.
 
-Curves, most of the data and wanted only once somebody has chosen codecs, are compressed; the table is not, and stands at
-once. The script draws everything that a submitter wrote as text nodes, never as markup; the data stand in the page as JSON
-whose angle brackets are escaped, and links are checked to be https here (`board.Row`) and there.
+The script makes text nodes of all that a submitter wrote, never markup; the data stand in the page as JSON whose angle
+brackets are escaped, and links are checked to be https here (`board.Row`) and there. Curves, most of the data and wanted
+only once somebody has chosen codecs, are compressed; the table is not, and stands at once.
 """
 
 from __future__ import annotations

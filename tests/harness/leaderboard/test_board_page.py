@@ -1,4 +1,4 @@
-"""The page in a browser: sorting, filtering, curves, links, addresses that are shared, a Space's frame, hostile text."""
+"""The page in a browser: sorting, filters, curves, links, addresses that are shared, a Space's frame, hostile text."""
 
 import re
 from urllib.parse import parse_qs, urlsplit
@@ -20,8 +20,8 @@ addEventListener("message", function (event) {
   url.hash = event.data.hash;
   history.replaceState(null, "", url);
 });
-document.querySelector("iframe").src = "https://%s" + location.search + location.hash;
-</script>""" % (SPACE)
+document.querySelector("iframe").src = "https://SPACE" + location.search + location.hash;
+</script>""".replace("SPACE", SPACE)
 
 
 @pytest.fixture(scope="module")
@@ -288,11 +288,8 @@ def test_dark_screens_get_a_dark_page(page):
 
 def test_the_keyboard_reaches_everything_and_every_control_has_a_name(page):
     nodes = page.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
-    controls = [
-        node for node in nodes
-        if node.get("role", {}).get("value") in ("button", "link", "checkbox", "radio", "combobox", "searchbox", "table", "region")
-        and not node.get("ignored")
-    ]  # fmt: skip
+    roles = ("button", "link", "checkbox", "radio", "combobox", "searchbox", "table", "region")
+    controls = [node for node in nodes if node.get("role", {}).get("value") in roles and not node["ignored"]]
     assert len(controls) > 40
     assert [node for node in controls if not node.get("name", {}).get("value", "").strip()] == []
     find(page, "body").send_keys("\ue004")  # Tab
