@@ -1,8 +1,8 @@
 """The board as one HTML page that asks for nothing else: data, style, script and the frames of its figures are inside.
 
 The script makes text nodes of all that a submitter wrote, never markup; the data stand in the page as JSON whose angle
-brackets are escaped, and links are checked to be https here (`board.Row`) and there. Curves, most of the data and wanted
-only once somebody has chosen codecs, are compressed; the table is not, and stands at once.
+brackets are escaped, and links are checked to be https here (`board.Row`) and there. Curves, which are most of the data
+and needed only when somebody has chosen codecs, are compressed; the table is not, and stands at once.
 """
 
 from __future__ import annotations
