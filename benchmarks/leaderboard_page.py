@@ -2,8 +2,8 @@
 
     python benchmarks/leaderboard_page.py [--codecs 100] [--loads 5]
 
-The board is made up (tests/harness/leaderboard/synthetic_board.py), with curves of eight points on every scenario. Times
-of the first paint and of the whole table are the browser's own, medians over loads; Chromium and its driver must be there.
+The board is made up (tests/harness/leaderboard/synthetic_board.py), with curves of eight points on every scenario.
+Times are the browser's own, medians over loads; Chromium and its driver must be installed.
 """
 
 from __future__ import annotations
