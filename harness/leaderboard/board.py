@@ -19,6 +19,8 @@ DIGITS = 4
 """Significant digits of a figure."""
 
 Level = Literal["verified", "consistent", "not verified"]
+LEVELS: tuple[Level, ...] = ("verified", "consistent", "not verified")
+"""The most certain first."""
 
 
 class _Strict(BaseModel):
@@ -32,8 +34,12 @@ class Rate(_Strict):
     low: float | None = Field(default=None, description="lower end of the 95 % interval")
     high: float | None = Field(default=None, description="upper end of the interval")
     bound: Bound | None = Field(
-        default=None, description="'at most': even the lowest rate point keeps p %; 'never': none does, counted as 32"
+        default=None,
+        description="'at most': even the lowest rate point keeps p %, on one of the scenarios at least; 'never': none "
+        "does, counted as 32",
     )
+    rank: int | None = Field(default=None, description="among all codecs")
+    class_rank: int | None = Field(default=None, description="among the codecs of its class of knowledge")
 
 
 class CurvePoint(_Strict):
@@ -42,7 +48,6 @@ class CurvePoint(_Strict):
     label: str = Field(description="the parameters in which the codec's points differ")
     ebpfp: float
     score: float
-    retention: float | None = Field(description="(score - floor) / (anchor - floor)")
 
 
 class Row(_Strict):
@@ -51,23 +56,23 @@ class Row(_Strict):
     codec: str = Field(description="as it is shown, unique in its edition")
     name: str = Field(description="the codec's own")
     organisation: str = ""
-    link: str | None = Field(default=None, description="where its code is; https only")
-    commit: str | None = Field(default=None, description="of that code, 40 hex digits")
+    link: str | None = Field(default=None, pattern=r"^https://[\x21-\x7e]+$", description="where its code is")
+    commit: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$", description="of that code")
     licence: str = ""
     submission: str = Field(default="", description="its name; empty for a results folder")
     level: Level
     checked_on: str = Field(default="", description="the day of its verdict")
-    trained_on: Knowledge
+    trained_on: Knowledge = Field(description="its class of knowledge")
     state_bytes: int = Field(description="the largest of its points; in no rate")
-    encode_mb_per_s: float | None
-    decode_mb_per_s: float | None
-    overall: Rate | None = Field(description="geometric mean over all scenarios of the edition; null where one lacks")
+    encode_mb_per_s: float | None = Field(default=None, description="geometric mean over its scenarios")
+    decode_mb_per_s: float | None = Field(default=None, description="geometric mean over its scenarios")
+    overall: Rate | None = Field(
+        default=None, description="geometric mean over all scenarios of the edition but variants; null where one lacks"
+    )
     categories: dict[str, Rate] = Field(description="the same over a category's, where it has them all")
-    kinds: dict[str, Rate] = Field(description="the same over those of a kind of features")
+    kinds: dict[Kind, Rate] = Field(description="the same over those of a kind of features")
     scenarios: dict[str, Rate] = Field(description="EBPFP@p of each")
     curves: dict[str, list[CurvePoint]] = Field(description="by scenario, in the order of rising rate")
-    rank: int | None = Field(default=None, description="among all codecs; null where a scenario lacks")
-    class_rank: int | None = Field(default=None, description="the same among those of its class of knowledge")
 
 
 class BoardScenario(_Strict):
@@ -77,11 +82,13 @@ class BoardScenario(_Strict):
     title: str
     category: str
     features: Kind | None
+    variant_of: str | None = Field(default=None, description="the scenario that it is a variant of; it is in no mean")
     metric: str
-    direction: Literal["up", "down"]
+    direction: Literal["up", "down"] = Field(description="'up' where a higher score is better")
     samples: int
     version: int
     data_revision: str
+    raw_bytes_per_sample: float
     anchor: float = Field(description="score with uncoded features")
     floor: float = Field(description="score with the calibration mean")
 
@@ -95,10 +102,10 @@ class Edition(_Strict):
     rows: list[Row] = Field(description="best first; those that lack scenarios last")
 
 
-class Refused(_Strict):
-    """A submission that is not shown."""
+class LeftOut(_Strict):
+    """What is not shown: a refused submission, or results that stand beside no others."""
 
-    submission: str
+    what: str
     reason: str
 
 
@@ -108,10 +115,12 @@ class Board(_Strict):
     format_version: Literal[1] = FORMAT_VERSION
     lamofcbench_version: str
     protocol_version: int
-    source: str = Field(description="what it was made of, as the user named it")
+    source: str = Field(description="what it was made of")
+    confidence: float = Field(description="of the intervals")
     editions: list[Edition]
-    refused: list[Refused]
+    refused: list[LeftOut] = Field(default=[], description="submissions that validation refused")
+    left_out: list[LeftOut] = Field(default=[], description="what cannot stand beside the rest")
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, without what is empty."""
-        return self.model_dump(mode="json", exclude_defaults=True) | {"format_version": self.format_version}
+        return {"format_version": self.format_version} | self.model_dump(mode="json", exclude_defaults=True)

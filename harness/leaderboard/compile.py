@@ -1,25 +1,59 @@
-"""The board from its entries. Every figure is the report's; here they are gathered, rounded and ranked."""
+"""The board from its entries. Every figure is the report's; here they are gathered, rounded and ranked.
+
+Codecs of one column were measured on one thing: of results of several data revisions, or of several versions of a
+metric or model, those count that are of the best checked and most codecs, and the board says what was left out.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import dataclasses
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.leaderboard.board import DIGITS, Board, BoardScenario, CurvePoint, Edition, Rate, Refused, Row
+from harness.leaderboard.board import (
+    DIGITS,
+    LEVELS,
+    Board,
+    BoardScenario,
+    CurvePoint,
+    Edition,
+    LeftOut,
+    Rate,
+    Row,
+)
 from harness.leaderboard.entries import Entry, find_entries
-from harness.report.compile import compile_summary
-from harness.report.editions import by_edition
+from harness.report.analysis import ScenarioAnalysis
+from harness.report.compile import analyse_results
+from harness.report.editions import tracks
+from harness.report.overall import mean_rate, mean_speed
 from harness.report.ranks import ranks
-from harness.report.summary import CodecSummary, Estimate, OverallRow, ScenarioSummary, Summary
+from harness.report.summary import CodecSummary, Estimate, RetainedRate, ScenarioSummary
+from harness.report.text import shown
 from harness.results.result import PROTOCOL_VERSION
 from harness.statistics import bootstrap
-from lamofcbench.errors import LaMoFCBenchError, first_line
+from harness.statistics.curves import Bound
+from lamofcbench.codecs.knowledge import most
+from lamofcbench.errors import LaMoFCBenchError, first_line, one_line
 from lamofcbench.scenarios.base import SCENARIOS
 from lamofcbench.version import __version__
 
 EDITIONS = ("mini", "small", "full")
+SUBJECT = ("data_revision", "metric_identity", "adapter_identity", "dtype", "batch_size")
+"""Of what scores and rates depend on beyond the declaration of a scenario; kinds of devices stand beside each other."""
+MAX_LABEL = 60
+PARTS = ("categories", "kinds", "scenarios")
+"""The fields of `Row` that hold figures by name."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An entry's results on the scenarios that count."""
+
+    entry: Entry
+    analyses: dict[str, ScenarioAnalysis]
 
 
 def compile_board(
@@ -41,201 +75,275 @@ def compile_board(
         LaMoFCBenchError: if nothing in them can be shown.
     """
     entries, refused = find_entries(folders)
-    summaries: list[tuple[Entry, Summary]] = []
+    found: list[Measured] = []
+    left_out: list[LeftOut] = []
     for entry in entries:
-        tell(f"reading {entry.about.get('submission') or entry.results}")
+        tell(f"reading {entry.place}")
         try:
-            summaries.append((entry, compile_summary(entry.results, resamples=resamples, bound=False)))
+            analyses = analyse_results(entry.results, resamples=resamples, bound=False).analyses
         except LaMoFCBenchError as error:
-            if not entry.about:
+            if not entry.submission:
                 raise
-            refused.append(Refused(submission=entry.about["submission"], reason=first_line(error, 300)))
-    editions = [_edition(name, summaries) for name in EDITIONS]
-    shown = [edition for edition in editions if edition.rows]
-    if not shown:
-        reasons = "; ".join(f"{one.submission}: {one.reason}" for one in refused[:3])
+            left_out.append(LeftOut(what=entry.submission, reason=first_line(error, 300)))
+            continue
+        counted, reasons = _counted(entry, analyses)
+        found.append(Measured(entry, counted))
+        left_out += reasons
+    found, strangers = _of_one_subject(found)
+    left_out += strangers
+    editions = [edition for edition in (_edition(name, found) for name in EDITIONS) if edition.rows]
+    if not editions:
+        why = "; ".join(f"{one.what}: {one.reason}" for one in (refused + left_out)[:3])
         raise LaMoFCBenchError(
-            f"nothing in {source} can be shown: it takes results of this protocol ({PROTOCOL_VERSION}) on whole test "
-            f"splits of the {', '.join(EDITIONS)} editions" + (f" ({reasons})" if reasons else "")
+            f"nothing in {source} can be shown: a board takes results of protocol {PROTOCOL_VERSION} on whole test "
+            f"splits of the {', '.join(EDITIONS)} editions" + (f" ({why})" if why else "")
         )
     return Board(
         lamofcbench_version=__version__,
         protocol_version=PROTOCOL_VERSION,
-        source=source,
-        editions=shown,
-        refused=sorted(refused, key=lambda one: one.submission),
+        source=shown(source, 200),
+        confidence=bootstrap.CONFIDENCE,
+        editions=editions,
+        refused=sorted(refused, key=lambda one: one.what),
+        left_out=left_out,
     )
 
 
-def _edition(name: str, summaries: Sequence[tuple[Entry, Summary]]) -> Edition:
+# ------------------------------------------------------------------------------------------------------ what counts
+
+
+def _counted(entry: Entry, analyses: Sequence[ScenarioAnalysis]) -> tuple[dict[str, ScenarioAnalysis], list[LeftOut]]:
+    """The scenarios that a board may show, and why not the others; those of users' own are passed over."""
+    counted, left_out = {}, []
+    for analysis in analyses:
+        scenario = analysis.summary
+        if scenario.scenario not in SCENARIOS.names() or SCENARIOS.get(scenario.scenario).edition not in EDITIONS:
+            continue
+        reason = _objection(scenario)
+        if reason:
+            left_out.append(LeftOut(what=f"{entry.place}, {scenario.scenario}", reason=reason))
+        else:
+            counted[scenario.scenario] = analysis
+    return counted, left_out
+
+
+def _objection(scenario: ScenarioSummary) -> str:
+    """Why a scenario's results may stand beside no others; empty where they may."""
+    if not scenario.current:
+        return f"its protocol is {scenario.protocol_version}, this version's is {PROTOCOL_VERSION}"
+    if SCENARIOS.get(scenario.scenario).digest != scenario.scenario_digest:
+        return "the scenario is declared otherwise here"
+    if scenario.samples != scenario.test_samples:
+        return f"it covers {scenario.samples} of {scenario.test_samples} samples"
+    if scenario.anchor.value is None or scenario.floor.value is None:
+        return "it has no result of uncoded features, or of the calibration mean"
+    return ""
+
+
+def _of_one_subject(found: Sequence[Measured]) -> tuple[list[Measured], list[LeftOut]]:
+    """The results of each scenario that were measured on one thing, and what was not."""
+    votes: dict[str, Counter[tuple]] = defaultdict(Counter)
+    trust = {level: len(LEVELS) - at for at, level in enumerate(LEVELS)}
+    for one in found:
+        for id, analysis in one.analyses.items():
+            # One row of a higher level outweighs any number of lower ones: nobody floods a board into another revision.
+            rows = sum(codec.role == "codec" for codec in analysis.summary.codecs)
+            votes[id][_subject(analysis)] += rows * 1000 ** trust[one.entry.level]
+    chosen = {id: max(counts, key=lambda subject: (counts[subject], subject)) for id, counts in votes.items()}
+    kept, left_out = [], []
+    for one in found:
+        same = {id: analysis for id, analysis in one.analyses.items() if _subject(analysis) == chosen[id]}
+        kept.append(dataclasses.replace(one, analyses=same))
+        for id in one.analyses.keys() - same.keys():
+            parts = zip(SUBJECT, _subject(one.analyses[id]), chosen[id], strict=True)
+            other = ", ".join(name.replace("_", " ") for name, mine, theirs in parts if mine != theirs)
+            left_out.append(LeftOut(what=f"{one.entry.place}, {id}", reason=f"it has another {other} than the rest"))
+    return kept, sorted(left_out, key=lambda one: one.what)
+
+
+def _subject(analysis: ScenarioAnalysis) -> tuple:
+    return tuple(str(getattr(analysis.summary, name)) for name in SUBJECT)
+
+
+# ------------------------------------------------------------------------------------------------------------- rows
+
+
+def _edition(name: str, found: Sequence[Measured]) -> Edition:
     """The codecs of one edition, over all entries."""
-    parts = [(entry, by_edition(summary)[name]) for entry, summary in summaries if name in by_edition(summary)]
-    whole = [(entry, part, [one for one in part.scenarios if _counts(one)]) for entry, part in parts]
-    found = {one.scenario: one for _, _, scenarios in whole for one in scenarios}
-    order = [scenario.id for scenario in SCENARIOS if scenario.id in found]
-    scenarios = [_scenario(found[id]) for id in order]
-    tracks = [id for id in order if SCENARIOS.get(id).variant_of is None]
-    percent = min((one.ranking_percent for one in found.values()), default=95)
-    rows = [
-        row
-        for entry, part, own in whole
-        for codec in dict.fromkeys(codec.codec for one in own for codec in one.codecs if codec.role == "codec")
-        if (row := _row(entry, codec, part, own, scenarios, tracks, percent)) is not None
-    ]
+    summaries = {id: analysis.summary for one in found for id, analysis in one.analyses.items()}
+    own = [summaries[scenario.id] for scenario in SCENARIOS if scenario.id in summaries and scenario.edition == name]
+    scenarios = [_scenario(summary) for summary in own]
+    percent = min((summary.ranking_percent for summary in own), default=95)
+    counted = {summary.scenario for summary in tracks(own)}
+    groups = _groups([scenario for scenario in scenarios if scenario.id in counted])
+    rows = [row for one in found for row in _rows(one, scenarios, groups, percent)]
     return Edition(name=name, percent=percent, scenarios=scenarios, rows=_ranked(_told_apart(rows)))
 
 
-def _counts(scenario: ScenarioSummary) -> bool:
-    """Whether a row may have it: declared here, as it is today, and run on the whole test split."""
-    return (
-        scenario.scenario in SCENARIOS.names()
-        and scenario.current
-        and scenario.samples == scenario.test_samples
-        and SCENARIOS.get(scenario.scenario).digest == scenario.scenario_digest
-    )
-
-
 def _scenario(summary: ScenarioSummary) -> BoardScenario:
-    assert summary.anchor.value is not None and summary.floor.value is not None  # a retention needs both
+    assert summary.anchor.value is not None and summary.floor.value is not None  # see `_objection`
+    declared = SCENARIOS.get(summary.scenario)
     return BoardScenario(
         id=summary.scenario,
         title=summary.title,
-        category=SCENARIOS.get(summary.scenario).category,
+        category=declared.category,
         features=summary.features,
+        variant_of=declared.variant_of,
         metric=summary.metric,
         direction=summary.direction,
         samples=summary.samples,
         version=summary.version,
         data_revision=summary.data_revision[:16],
+        raw_bytes_per_sample=_short(summary.raw_bytes_per_sample),
         anchor=_short(summary.anchor.value),
         floor=_short(summary.floor.value),
     )
 
 
-def _row(
-    entry: Entry,
-    codec: str,
-    part: Summary,
-    own: Sequence[ScenarioSummary],
-    scenarios: Sequence[BoardScenario],
-    tracks: Sequence[str],
-    percent: int,
-) -> Row | None:
-    """A codec's row; None where it has a figure on no scenario."""
-    found = {one.scenario: one_codec for one in own for one_codec in one.codecs if one_codec.codec == codec}
-    rates = {id: rate for id, one in found.items() if (rate := _rate(one, percent)) is not None}
-    if not rates:
-        return None
-    overall = next((row for row in part.overall if row.codec == codec), None)
+Groups = Mapping[tuple[str, str], list[str]]
+"""The scenarios that a mean runs over, by field of `Row` and name."""
+
+
+def _groups(counted: Sequence[BoardScenario]) -> Groups:
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for scenario in counted:
+        groups["overall", ""].append(scenario.id)
+        groups["categories", scenario.category].append(scenario.id)
+        if scenario.features is not None:
+            groups["kinds", scenario.features].append(scenario.id)
+    return groups
+
+
+def _rows(one: Measured, scenarios: Sequence[BoardScenario], groups: Groups, percent: int) -> Iterator[Row]:
+    analyses = {scenario.id: one.analyses[scenario.id] for scenario in scenarios if scenario.id in one.analyses}
+    codecs = dict.fromkeys(
+        codec.codec
+        for analysis in analyses.values()
+        for codec in analysis.summary.codecs
+        if codec.role == "codec" and one.entry.codec in (None, codec.name)
+    )
+    for codec in codecs:
+        row = _row(one.entry, codec, analyses, groups, percent)
+        if row.scenarios:
+            yield row
+
+
+def _row(entry: Entry, codec: str, analyses: Mapping[str, ScenarioAnalysis], groups: Groups, percent: int) -> Row:
+    """A codec's row; it has no mean over a group of scenarios one of which it lacks."""
+    found = {id: own for id, analysis in analyses.items() for own in analysis.summary.codecs if own.codec == codec}
+    own_analyses = [analyses[id] for id in found]
+    means: dict[tuple[str, str], Rate] = {}
+    for group, ids in groups.items():
+        if found.keys() >= set(ids):
+            bound = _joint_bound([_retained(found[id], percent).bound for id in ids])
+            rate = _as_rate(mean_rate(codec, [analyses[id] for id in ids], percent), bound)
+            means |= {group: rate} if rate is not None else {}
     first = next(iter(found.values()))
-    by_category = {one.id: one.category for one in scenarios if one.id in tracks}
-    by_kind = {one.id: one.features or "" for one in scenarios if one.id in tracks}
+    told = {name: shown(value) if name != "link" and value else value for name, value in entry.about.items()}
     return Row(
-        **{"codec": codec, **entry.about},
-        name=first.name,
+        **{"codec": shown(codec), **told},
+        name=shown(first.name),
+        submission=entry.submission,
         level=entry.level,
         checked_on=entry.checked_on,
-        trained_on=overall.trained_on if overall is not None and overall.trained_on else first.trained_on,
-        state_bytes=max(one.state_bytes for one in found.values()),
-        encode_mb_per_s=_mean_speed(one.encode_mb_per_s for one in found.values()),
-        decode_mb_per_s=_mean_speed(one.decode_mb_per_s for one in found.values()),
-        overall=_overall(rates, tracks, overall, percent, len(own)),
-        categories=_means(rates, by_category),
-        kinds=_means(rates, by_kind),
-        scenarios=rates,
-        curves={id: _curve(one) for id, one in found.items()},
+        trained_on=most([*(own.trained_on for own in found.values()), *([entry.knowledge] if entry.knowledge else [])]),
+        state_bytes=max(own.state_bytes for own in found.values()),
+        encode_mb_per_s=_rounded(mean_speed(codec, own_analyses, "encode")),
+        decode_mb_per_s=_rounded(mean_speed(codec, own_analyses, "decode")),
+        overall=means.get(("overall", "")),
+        categories={name: rate for (kind, name), rate in means.items() if kind == "categories"},
+        kinds={name: rate for (kind, name), rate in means.items() if kind == "kinds"},  # type: ignore[misc]
+        scenarios={id: rate for id, own in found.items() if (rate := _rate(own, percent)) is not None},
+        curves={id: _curve(own) for id, own in found.items()},
     )
 
 
 def _rate(codec: CodecSummary, percent: int) -> Rate | None:
-    retained = next((part for part in codec.retained if part.percent == percent), None)
-    if retained is None or retained.ebpfp.value is None:
-        return None
+    retained = _retained(codec, percent)
     return _as_rate(retained.ebpfp, None if retained.bound == "exact" else retained.bound)
 
 
-def _as_rate(estimate: Estimate, bound: Any = None) -> Rate:
-    assert estimate.value is not None  # the caller has looked
+def _retained(codec: CodecSummary, percent: int) -> RetainedRate:
+    return next(part for part in codec.retained if part.percent == percent)
+
+
+def _joint_bound(bounds: Sequence[Bound | None]) -> Bound | None:
+    """What a mean of rates is: at most its value where one of them is, never reached where none is."""
+    if "at most" in bounds:
+        return "at most"
+    return "never" if set(bounds) == {"never"} else None
+
+
+def _as_rate(estimate: Estimate, bound: Bound | None = None) -> Rate | None:
+    if estimate.value is None:
+        return None
     low, high = (None if end is None else _short(end) for end in (estimate.low, estimate.high))
     return Rate(value=_short(estimate.value), low=low, high=high, bound=bound)
 
 
-def _overall(
-    rates: Mapping[str, Rate], tracks: Sequence[str], row: OverallRow | None, percent: int, scenarios: int
-) -> Rate | None:
-    """The mean over all tracks; with the report's interval where that ran over the same ones."""
-    if not all(id in rates for id in tracks):
-        return None
-    value = _geometric_mean([rates[id].value for id in tracks])
-    found = row.ebpfp[str(percent)] if row is not None else Estimate(value=None)
-    if found.value is not None and math.isclose(found.value, value, rel_tol=1e-3):
-        return _as_rate(found)
-    return Rate(value=_short(value))
-
-
-def _means(rates: Mapping[str, Rate], groups: Mapping[str, str]) -> dict[str, Rate]:
-    """Of each group whose scenarios all have a rate."""
-    found = {}
-    for name in dict.fromkeys(groups.values()):
-        own = [id for id, group in groups.items() if group == name]
-        if name and all(id in rates for id in own):
-            found[name] = Rate(value=_short(_geometric_mean([rates[id].value for id in own])))
-    return found
-
-
-def _mean_speed(estimates: Iterable[Estimate]) -> float | None:
-    values = [estimate.value for estimate in estimates]
-    known = [value for value in values if value]
-    return _short(_geometric_mean(known)) if known and len(known) == len(values) else None
-
-
-def _geometric_mean(values: Sequence[float]) -> float:
-    return math.exp(math.fsum(map(math.log, values)) / len(values))
+def _rounded(estimate: Estimate) -> float | None:
+    return None if estimate.value is None else _short(estimate.value)
 
 
 def _curve(codec: CodecSummary) -> list[CurvePoint]:
     return [
-        CurvePoint(
-            label=point.label,
-            ebpfp=_short(point.ebpfp),
-            score=_short(point.score.value),
-            retention=None if point.retention.value is None else _short(point.retention.value),
-        )
+        CurvePoint(label=one_line(point.label, MAX_LABEL), ebpfp=_short(point.ebpfp), score=_short(point.score.value))
         for point in codec.points
         if point.ebpfp is not None and point.score.value is not None
     ]
 
 
+def _short(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")
+
+
+# ------------------------------------------------------------------------------------------------------------ order
+
+
 def _told_apart(rows: Sequence[Row]) -> list[Row]:
-    """Rows under names of their own: where two are called the same, the submission or a number stands behind."""
-    called: dict[str, int] = {}
-    for row in rows:
-        called[row.codec] = called.get(row.codec, 0) + 1
-    seen: dict[str, int] = {}
+    """Rows under names of their own: where several are called the same, the submission or a number stands behind."""
+    called = Counter(row.codec for row in rows)
+    taken: set[str] = set()
     told = []
     for row in rows:
-        seen[row.codec] = seen.get(row.codec, 0) + 1
-        label = row.codec
-        if called[row.codec] > 1:
-            label = f"{row.codec} ({row.submission or seen[row.codec]})"
+        base = (
+            row.codec if called[row.codec] == 1 else f"{row.codec} ({row.submission})" if row.submission else row.codec
+        )
+        label, number = base, 1
+        while label in taken:
+            number += 1
+            label = f"{base} {number}"
+        taken.add(label)
         told.append(row.model_copy(update={"codec": label}))
     return told
 
 
 def _ranked(rows: Sequence[Row]) -> list[Row]:
-    """Best first; those that lack a scenario last, the more they have the sooner."""
-
-    def key(row: Row) -> tuple[bool, float, int, str]:
-        value = row.overall.value if row.overall is not None else math.inf
-        return (row.overall is None, value, -len(row.scenarios), row.codec)
-
-    ordered = sorted(rows, key=key)
-    places = ranks([row.trained_on for row in ordered], [row.overall is not None for row in ordered])
-    return [
-        row.model_copy(update={"rank": rank, "class_rank": class_rank})
-        for row, (rank, class_rank) in zip(ordered, places, strict=True)
+    """Each figure with its ranks; the best rows first, those that lack scenarios behind, by how many they have."""
+    ordered = sorted(
+        rows,
+        key=lambda row: (
+            row.overall is None, row.overall.value if row.overall else 0.0, -len(row.scenarios), row.codec,
+        ),
+    )  # fmt: skip
+    figures: list[dict[tuple[str, str], Rate]] = [
+        {
+            **({("overall", ""): row.overall} if row.overall is not None else {}),
+            **{(part, name): rate for part in PARTS for name, rate in getattr(row, part).items()},
+        }
+        for row in ordered
     ]
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")
+    for figure in dict.fromkeys(figure for own in figures for figure in own):
+        rated = sorted((own[figure].value, at) for at, own in enumerate(figures) if figure in own)
+        places = ranks([ordered[at].trained_on for _, at in rated], [True] * len(rated))
+        for (_, at), (rank, class_rank) in zip(rated, places, strict=True):
+            figures[at][figure] = figures[at][figure].model_copy(update={"rank": rank, "class_rank": class_rank})
+    return [
+        row.model_copy(
+            update={
+                "overall": own.get(("overall", "")),
+                **{part: {name: own[part, name] for name in getattr(row, part)} for part in PARTS},
+            }
+        )
+        for row, own in zip(ordered, figures, strict=True)
+    ]

@@ -7,17 +7,21 @@ escaping carry.
 
 from __future__ import annotations
 
-import json
+import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from harness.leaderboard.board import Level, Refused
+from harness.leaderboard.board import LeftOut, Level
+from lamofcbench.codecs.knowledge import Knowledge
 from lamofcbench.errors import LaMoFCBenchError, first_line, one_line
 
+if TYPE_CHECKING:
+    from harness.submission.verdict import Verdict
+
 SUBMISSIONS, VERDICTS = "submissions", "verdicts"
-MAX_JSON_BYTES = 2**22
+MAX_VERDICT_BYTES = 2**22
 
 
 @dataclass(frozen=True)
@@ -27,72 +31,94 @@ class Entry:
     Attributes:
         results: a folder as `lamofcbench run` leaves it.
         level: how far they were checked.
-        about: name, organisation, link, commit and licence, by the names of `board.Row`; empty for a plain folder.
         checked_on: the day of the verdict; empty without one.
+        submission: its name; empty for a plain folder.
+        codec: the one that was submitted, by its own name; None for every codec of the folder.
+        knowledge: what it has learned from, as its submitter says; None where nobody says.
+        about: how it is shown, organisation, link, commit and licence, by the names of `board.Row`.
     """
 
     results: Path
-    level: Level
-    about: dict[str, Any]
+    level: Level = "not verified"
     checked_on: str = ""
+    submission: str = ""
+    codec: str | None = None
+    knowledge: Knowledge | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def place(self) -> str:
+        """What to call it in a line for a person."""
+        return self.submission or self.results.name
 
 
-def find_entries(folders: Sequence[Path]) -> tuple[list[Entry], list[Refused]]:
-    """The entries of results folders and of folders in the layout of a results repository.
+def find_entries(folders: Sequence[Path]) -> tuple[list[Entry], list[LeftOut]]:
+    """The entries of results folders and of folders in the layout of a results repository, and what was refused.
 
     Raises:
-        LaMoFCBenchError: if a folder is not there, or holds neither.
+        LaMoFCBenchError: if a folder is not there.
     """
     entries: list[Entry] = []
-    refused: list[Refused] = []
+    refused: list[LeftOut] = []
     for folder in folders:
         if not folder.is_dir():
             raise LaMoFCBenchError(f"there is no folder {folder}; name results, or a repository of submissions")
-        if (folder / SUBMISSIONS).is_dir():
-            for submission in sorted(path for path in (folder / SUBMISSIONS).iterdir() if path.is_dir()):
-                found = _submitted(folder, submission)
-                (refused if isinstance(found, Refused) else entries).append(found)  # type: ignore[arg-type]
-        else:
-            entries.append(Entry(folder, "not verified", {}))
+        if not (folder / SUBMISSIONS).is_dir():
+            entries.append(Entry(folder))
+            continue
+        for submission in sorted(path for path in (folder / SUBMISSIONS).iterdir() if path.is_dir()):
+            found = _submitted(folder, submission)
+            if isinstance(found, Entry):
+                entries.append(found)
+            else:
+                refused.append(found)
     return entries, refused
 
 
-def _submitted(repository: Path, folder: Path) -> Entry | Refused:
-    from harness.submission.manifest import SubmissionError, read_manifest, submission_digest
+def _submitted(repository: Path, folder: Path) -> Entry | LeftOut:
+    from harness.submission.manifest import RESULTS_FOLDER, SubmissionError, read_manifest, submission_digest
 
+    shown = one_line(folder.name, 96)
     try:
         manifest = read_manifest(folder)
     except SubmissionError as error:
-        return Refused(submission=one_line(folder.name, 96), reason=first_line(error, 300))
+        return LeftOut(what=shown, reason=one_line(first_line(error, 400).replace(f"{folder}/", ""), 300))
     if manifest.name != folder.name:
-        return Refused(submission=one_line(folder.name, 96), reason=f"its {folder.name} calls itself {manifest.name}")
+        return LeftOut(what=shown, reason=f"it lies in a folder of another name and calls itself {manifest.name}")
     verdict = _verdict(repository / VERDICTS / f"{folder.name}.json")
-    level: Level = "not verified"
-    checked_on = ""
-    if verdict is not None and verdict.get("digest") == submission_digest(folder):
-        if verdict["level"] == "refused":
-            faults = verdict.get("faults") or [{}]
-            fault = one_line(str(faults[0].get("fault", "no reason is given")), 300)
-            more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
-            return Refused(submission=manifest.name, reason=fault + more)
-        level, checked_on = verdict["level"], str(verdict.get("date", ""))[:10]
-    about = {
-        "submission": manifest.name,
-        "codec": manifest.display_name,
-        "organisation": manifest.organisation,
-        "link": manifest.link,
-        "commit": manifest.commit,
-        "licence": manifest.licence,
-    }
-    return Entry(folder / "results", level, about, checked_on)
+    if verdict is not None and verdict.digest != submission_digest(folder):
+        verdict = None
+    if verdict is not None and verdict.level == "refused":
+        return LeftOut(what=shown, reason=_first_fault(verdict))
+    return Entry(
+        folder / RESULTS_FOLDER,
+        "not verified" if verdict is None or verdict.level == "refused" else verdict.level,
+        checked_on="" if verdict is None else verdict.date[:10],
+        submission=manifest.name,
+        codec=manifest.codec.id,
+        knowledge=manifest.knowledge,
+        about={
+            "codec": manifest.display_name,
+            "organisation": manifest.organisation,
+            "link": manifest.link,
+            "commit": manifest.commit,
+            "licence": manifest.licence,
+        },
+    )
 
 
-def _verdict(path: Path) -> dict[str, Any] | None:
-    """A verdict's content; None where there is none that can be read, which is as good as none."""
-    try:
-        if not path.is_file() or path.stat().st_size > MAX_JSON_BYTES:
-            return None
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) and found.get("level") in ("verified", "consistent", "refused") else None
+def _verdict(path: Path) -> Verdict | None:
+    """A verdict; None where there is none that can be read, which is as good as none."""
+    from harness.submission.verdict import Verdict
+
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        if path.is_file() and path.stat().st_size <= MAX_VERDICT_BYTES:
+            return Verdict.model_validate_json(path.read_bytes())
+    return None
+
+
+def _first_fault(verdict: Verdict) -> str:
+    if not verdict.faults:
+        return "no reason is given"
+    more = f", and {len(verdict.faults) - 1} more" if len(verdict.faults) > 1 else ""
+    return one_line(f"{verdict.faults[0].fault}", 300) + more

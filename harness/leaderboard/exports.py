@@ -5,23 +5,24 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterator
 
-from harness.leaderboard.board import Board
+from harness.leaderboard.board import Board, Rate, Row
 
 COLUMNS = (
-    "edition", "scenario", "codec", "submission", "level", "trained_on", "ebpfp", "low", "high", "bound", "rank",
-    "class_rank", "state_bytes", "encode_mb_per_s", "decode_mb_per_s",
+    "edition", "figure", "name", "codec", "organisation", "submission", "level", "checked_on", "trained_on", "ebpfp",
+    "low", "high", "bound", "rank", "class_rank", "state_bytes", "encode_mb_per_s", "decode_mb_per_s", "link",
+    "commit", "licence",
 )  # fmt: skip
-OVERALL = "overall"
 
 
 def to_json(board: Board) -> str:
     """All that the board holds."""
-    return json.dumps(board.as_json(), ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(board.as_json(), ensure_ascii=False, indent=1) + "\n"
 
 
 def to_csv(board: Board) -> str:
-    """A line for each codec and scenario, and one for the headline of each edition.
+    """A line for each figure of each codec: overall, each category, each kind of features, each scenario.
 
     A field that a spreadsheet would take for a formula gets an apostrophe in front.
     """
@@ -30,15 +31,22 @@ def to_csv(board: Board) -> str:
     writer.writerow(COLUMNS)
     for edition in board.editions:
         for row in edition.rows:
-            rates = {OVERALL: row.overall, **row.scenarios}
-            for scenario, rate in rates.items():
-                if rate is None:
-                    continue
-                who = (edition.name, scenario, row.codec, row.submission, row.level, row.trained_on)
-                figures = (rate.value, rate.low, rate.high, rate.bound, row.rank, row.class_rank)
-                speeds = (row.state_bytes, row.encode_mb_per_s, row.decode_mb_per_s)
-                writer.writerow([_plain(cell) for cell in (*who, *figures, *speeds)])
+            for figure, name, rate in figures(row):
+                values = {
+                    **row.model_dump(include=set(COLUMNS)), **rate.model_dump(), "edition": edition.name,
+                    "figure": figure, "name": name, "ebpfp": rate.value,
+                }  # fmt: skip
+                writer.writerow([_plain(values[column]) for column in COLUMNS])
     return stream.getvalue()
+
+
+def figures(row: Row) -> Iterator[tuple[str, str, Rate]]:
+    """What kind of figure, of what, and the figure."""
+    if row.overall is not None:
+        yield "overall", "", row.overall
+    for figure, rates in (("category", row.categories), ("kind", row.kinds), ("scenario", row.scenarios)):
+        for name, rate in rates.items():
+            yield figure, name, rate
 
 
 def _plain(cell: object) -> object:

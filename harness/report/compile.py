@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from harness.report.analysis import FindSpectra, analyse_scenario
-from harness.report.collect import read_results
+from harness.report.analysis import FindSpectra, ScenarioAnalysis, analyse_scenario
+from harness.report.collect import Evidence, read_results
 from harness.report.contexts import comparable
 from harness.report.editions import by_edition, tracks
 from harness.report.findings import findings, winner
@@ -23,6 +24,25 @@ from lamofcbench.scenarios.base import Scenario
 from lamofcbench.version import __version__
 
 DEFAULT_REFERENCE = "uniform"
+
+
+@dataclass(frozen=True)
+class Analysed:
+    """Results, scenario by scenario.
+
+    Attributes:
+        analyses: what was found of each scenario.
+        reference: the codec that BD-rates refer to; None where there are no results of it.
+        evidence: the results of codecs at home, see `harness.report.transfers`.
+        elsewhere: those of codecs that were fitted on other scenarios.
+        warnings: what a reader must know.
+    """
+
+    analyses: list[ScenarioAnalysis]
+    reference: str | None
+    evidence: list[Evidence]
+    elsewhere: list[Evidence]
+    warnings: list[str]
 
 
 def compile_summary(
@@ -53,6 +73,45 @@ def compile_summary(
         UnknownNameError: if no result is of the named reference.
         LaMoFCBenchError: if results of several codecs are of that name.
     """
+    analysed = analyse_results(
+        results_dir, reference, resamples=resamples, seed=seed, scenarios=scenarios, bound=bound, data=data
+    )
+    analyses, declared = analysed.analyses, {scenario.id: scenario for scenario in scenarios}
+    ranking_percent = min(analysis.summary.ranking_percent for analysis in analyses)
+    summary = Summary(
+        lamofcbench_version=__version__,
+        reference=analysed.reference,
+        resamples=resamples,
+        confidence=bootstrap.CONFIDENCE,
+        bootstrap_seed=seed,
+        ranking_percent=ranking_percent,
+        findings=[],
+        overall=overall_rows(analyses, ranking_percent),
+        scenarios=[analysis.summary for analysis in analyses],
+        transfers=transfers(
+            [analysis.summary for analysis in analyses],
+            analysed.evidence,
+            analysed.elsewhere,
+            resamples,
+            seed,
+            declared,
+        ),
+        warnings=analysed.warnings,
+    )
+    return summary.model_copy(update={"findings": _findings(summary)})
+
+
+def analyse_results(
+    results_dir: str | Path,
+    reference: str | None = None,
+    *,
+    resamples: int = bootstrap.RESAMPLES,
+    seed: int = bootstrap.SEED,
+    scenarios: Sequence[Scenario] = (),
+    bound: bool = True,
+    data: str | Path | None = None,
+) -> Analysed:
+    """What a report is made from, scenario by scenario; arguments and errors are those of `compile_summary`."""
     declared = {scenario.id: scenario for scenario in scenarios}
     found, warnings = read_results(Path(results_dir), declared)
     evidence, elsewhere = at_home(found)
@@ -66,23 +125,8 @@ def compile_summary(
         )
         for group in groups.values()
     ]
-    ranking_percent = min(analysis.summary.ranking_percent for analysis in analyses)
-    summary = Summary(
-        lamofcbench_version=__version__,
-        reference=reference,
-        resamples=resamples,
-        confidence=bootstrap.CONFIDENCE,
-        bootstrap_seed=seed,
-        ranking_percent=ranking_percent,
-        findings=[],
-        overall=overall_rows(analyses, ranking_percent),
-        scenarios=[analysis.summary for analysis in analyses],
-        transfers=transfers(
-            [analysis.summary for analysis in analyses], evidence, elsewhere, resamples, seed, declared
-        ),
-        warnings=[*warnings, *left_out, *(line for analysis in analyses for line in analysis.warnings)],
-    )
-    return summary.model_copy(update={"findings": _findings(summary)})
+    told = [*warnings, *left_out, *(line for analysis in analyses for line in analysis.warnings)]
+    return Analysed(analyses, reference, evidence, elsewhere, told)
 
 
 def _findings(summary: Summary) -> list[str]:

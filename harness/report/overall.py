@@ -67,8 +67,7 @@ def _row(name: str, analyses: Sequence[ScenarioAnalysis]) -> OverallRow:
         retained = [part for codec in found for part in codec.retained if part.percent == percent]
         key = str(percent)
         at_least[key] = any(part.bound == "at most" for part in retained)
-        rates = [part.ebpfp.value for part in retained if part.ebpfp.value is not None]
-        ebpfp[key] = _geometric_mean(rates, [d.ebpfp.get(percent) for d in draws], complete=not missing)
+        ebpfp[key] = mean_rate(name, analyses, percent)
         compression[key] = _inverted(ebpfp[key])
     gaps = [(gap.bits.value, d.gaps.get(gap.nmse)) for c, d in zip(found, draws, strict=True) for gap in c.bound_gaps
             if gap.nmse == GAP_NMSES[0] and gap.bits.value is not None]  # fmt: skip
@@ -81,14 +80,6 @@ def _row(name: str, analyses: Sequence[ScenarioAnalysis]) -> OverallRow:
         ]
         for name in ("faithful", "low_error")
     )
-    speeds = {
-        stage: _geometric_mean(
-            [value for codec in found if (value := getattr(codec, f"{stage}_mb_per_s").value) is not None],
-            [d.speeds.get(stage) for d in draws],
-            complete=not missing and all(getattr(codec, f"{stage}_mb_per_s").value is not None for codec in found),
-        )
-        for stage in ("encode", "decode")
-    }
     return OverallRow(
         edition=analyses[0].summary.edition,
         codec=name,
@@ -109,11 +100,46 @@ def _row(name: str, analyses: Sequence[ScenarioAnalysis]) -> OverallRow:
         bound_gap=_mean([value for value, _ in gaps], [drawn for _, drawn in gaps]),
         bound_scenarios=len(gaps),
         joint_bound_gap=_mean(joint_gaps, []).value,
-        encode_mb_per_s=speeds["encode"],
-        decode_mb_per_s=speeds["decode"],
+        encode_mb_per_s=mean_speed(name, analyses, "encode"),
+        decode_mb_per_s=mean_speed(name, analyses, "decode"),
         on_front=None,
         verified_samples=min((codec.verified_samples for codec in found), default=0),
     )
+
+
+def mean_rate(name: str, analyses: Sequence[ScenarioAnalysis], percent: int) -> Estimate:
+    """The geometric mean of a codec's EBPFP@percent over scenarios; no figure where it lacks one of them."""
+    found = _of_codec(name, analyses)
+    rates = [
+        part.ebpfp.value
+        for codec, _ in found
+        for part in codec.retained
+        if part.percent == percent and part.ebpfp.value is not None
+    ]
+    return _geometric_mean(rates, [d.ebpfp.get(percent) for _, d in found], complete=len(rates) == len(analyses))
+
+
+def mean_speed(name: str, analyses: Sequence[ScenarioAnalysis], stage: str) -> Estimate:
+    """The geometric mean of a codec's speed over scenarios, 10^6 raw bytes a second; no figure where it lacks one.
+
+    Args:
+        name: of the codec.
+        analyses: of the scenarios.
+        stage: ``encode`` or ``decode``.
+    """
+    found = _of_codec(name, analyses)
+    speeds = [value for codec, _ in found if (value := getattr(codec, f"{stage}_mb_per_s").value) is not None]
+    return _geometric_mean(speeds, [d.speeds.get(stage) for _, d in found], complete=len(speeds) == len(analyses))
+
+
+def _of_codec(name: str, analyses: Sequence[ScenarioAnalysis]) -> list[tuple[CodecSummary, CodecDraws]]:
+    """What there is of one codec, scenario by scenario."""
+    return [
+        (codec, analysis.draws[name])
+        for analysis in analyses
+        for codec in analysis.summary.codecs
+        if codec.codec == name
+    ]
 
 
 def _mean_of_faithful(rates: Sequence[tuple[float, Draws | None]]) -> Estimate:

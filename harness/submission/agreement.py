@@ -11,6 +11,7 @@ from harness.metrics.predictions import decode_prediction
 from harness.results.record import DIVERGENCE, POSITIONS, RESPONSE_ENERGY, RESPONSE_ERROR
 from lamofcbench.errors import DataError
 from lamofcbench.features import FeatureSet
+from lamofcbench.prediction_kinds import PredictionKind
 from lamofcbench.scenarios.base import PredictionType
 
 RELATIVE = 1e-3
@@ -25,7 +26,7 @@ scenario may differ in their last bits between machines."""
 RESPONSES = (DIVERGENCE, RESPONSE_ERROR, RESPONSE_ENERGY, POSITIONS)
 
 
-def same_cell(kind: PredictionType, first: Any, second: Any) -> bool:
+def same_cell(kind: PredictionType | PredictionKind, first: Any, second: Any) -> bool:
     """Whether two stored predictions, or references, say the same.
 
     Example:
@@ -34,7 +35,12 @@ def same_cell(kind: PredictionType, first: Any, second: Any) -> bool:
     """
     if type(first) is type(second) and first == second:
         return True
-    if isinstance(first, str) or isinstance(second, str) or kind in ("text", "label"):
+    if (
+        isinstance(first, str)
+        or isinstance(second, str)
+        or kind in ("text", "label")
+        or isinstance(kind, PredictionKind)
+    ):
         return False
     try:
         one, other = (np.asarray(decode_prediction(kind, cell)) for cell in (first, second))

@@ -88,7 +88,8 @@ def fresh_split(runner: ScenarioRunner, seed: int) -> FreshSplit:
     if not isinstance(builder, Builder):
         raise DataError(f"builder {builder.name!r} cannot draw new samples")
     count = min(SAMPLES, len(runner.test))
-    seen = {builder.content_hash(sample) for sample in itertools.chain(*map(builder.samples, ("test", "calibration")))}
+    known = itertools.chain(builder.samples("test"), builder.samples("calibration"))
+    seen = {builder.content_hash(sample) for sample in known}
     samples = []
     for sample in itertools.islice(builder.fresh_samples(seed), DRAWS_A_SAMPLE * count):
         content = builder.content_hash(sample)

@@ -190,7 +190,7 @@ def _check_timings(claim: Claim, findings: Findings) -> None:
 
 def _check_samples(rows: Sequence[Record], path: Path, runner: ScenarioRunner, findings: Findings) -> None:
     """The table is of the test split: ids, references, and what features of that size take uncoded."""
-    kind = runner.scenario.prediction
+    kind = runner.scenario.prediction_kind
     for index, row in enumerate(rows):
         sample_id, features = runner.test.sample_id(index), runner.test.features(index)
         wrong = []

@@ -186,7 +186,7 @@ class Replay:
                 for index, record in zip(indices, found, strict=True):
                     checked += 1
                     row = self.rows[index]
-                    if same_cell(self.runner.scenario.prediction, record["prediction"], row["prediction"]):
+                    if same_cell(self.runner.scenario.prediction_kind, record["prediction"], row["prediction"]):
                         self._compare_responses(row, record)
                     else:
                         flipped.append(row)

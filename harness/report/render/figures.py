@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.report import text
 from harness.report.deployment import REQUIRED_RETENTION
@@ -142,24 +142,38 @@ def score_panel(scenario: ScenarioSummary) -> Panel:
         )
         for codec in _codecs(scenario)
     ]
-    up = scenario.direction == "up"
-    levels = [
-        Level(figure.value, label, dotted, up)
-        for figure, label, dotted in ((scenario.anchor, "uncoded", False), (scenario.floor, "calibration mean", True))
-        if figure.value is not None
-    ]
     values = [end for part in series for m in part.marks for end in (m.y, m.low, m.high) if end is not None]
+    subject = (scenario.metric, scenario.direction, scenario.anchor.value, scenario.floor.value)
+    frame = score_frame(*subject, _rates(scenario), values, _bytes_per_rate(scenario))
+    return replace(frame, series=series, references=_references(scenario))
+
+
+def score_frame(
+    metric: str,
+    direction: str,
+    anchor: float | None,
+    floor: float | None,
+    rates: Sequence[float],
+    scores: Sequence[float],
+    bytes_per_rate: float | None,
+) -> Panel:
+    """The panel of scores over rates without its curves, large enough for them.
+
+    Args:
+        metric: the name of the score.
+        direction: ``up`` where a higher score is better.
+        anchor: the score of uncoded features; None where it is not known.
+        floor: that of the calibration mean.
+        rates: EBPFP of all that is to be drawn.
+        scores: of all that is to be drawn, ends of intervals too.
+        bytes_per_rate: see `Panel`.
+    """
+    up = direction == "up"
+    ends = ((anchor, "uncoded", False), (floor, "calibration mean", True))
+    levels = [Level(figure, label, dotted, up) for figure, label, dotted in ends if figure is not None]
     arrow = "higher is better" if up else "lower is better"
-    axis = linear_axis(f"{text.metric_name(scenario.metric)} ({arrow})", [*values, *(level.y for level in levels)])
-    return Panel(
-        "Score over rate",
-        rate_axis(scenario),
-        axis,
-        series,
-        levels,
-        references=_references(scenario),
-        bytes_per_rate=_bytes_per_rate(scenario),
-    )
+    axis = linear_axis(f"{text.metric_name(metric)} ({arrow})", [*scores, *(level.y for level in levels)])
+    return Panel("Score over rate", rate_axis(rates), axis, (), levels, bytes_per_rate=bytes_per_rate)
 
 
 def fidelity_panel(scenario: ScenarioSummary) -> Panel | None:
@@ -183,7 +197,7 @@ def fidelity_panel(scenario: ScenarioSummary) -> Panel | None:
     ]
     levels = [Level(faithful, f"faithful: {faithful:g}", True, True)]
     y = log_axis(f"{name} (lower is better)", [*values, faithful])
-    x = rate_axis(scenario)
+    x = rate_axis(_rates(scenario))
     return Panel(
         "Fidelity over rate", x, y, series, levels, references=_references(scenario),
         bytes_per_rate=_bytes_per_rate(scenario),
@@ -227,7 +241,7 @@ def error_panel(scenario: ScenarioSummary, measure: str = "nmse") -> Panel:
         for codec in _codecs(scenario)
     ]
     values = [mark.y for part in series for mark in part.marks]
-    x = rate_axis(scenario)
+    x = rate_axis(_rates(scenario))
     if not values:
         return Panel(f"{name} over rate", x, log_axis(name, [0.1, 1.0]), empty="no lossy results")
     levels = [Level(1.0, "calibration mean", True, True)] if measure == "nmse" else []
@@ -270,7 +284,7 @@ def speed_panel(scenario: ScenarioSummary) -> Panel:
     speeds = [mark.y for part in series for mark in part.marks]
     y = log_axis("decode MB/s (higher is better)", speeds or [1.0, 10.0])
     empty = "" if speeds else "no timings"
-    return Panel("Decode speed over rate", rate_axis(scenario), y, series, empty=empty)
+    return Panel("Decode speed over rate", rate_axis(_rates(scenario)), y, series, empty=empty)
 
 
 def overall_panel(summary: Summary, stage: str) -> Panel:
@@ -305,6 +319,13 @@ def _codecs(scenario: ScenarioSummary) -> list[CodecSummary]:
     return [codec for codec in scenario.codecs if codec.role == "codec"]
 
 
+def _rates(scenario: ScenarioSummary) -> list[float]:
+    """EBPFP of all points of all codecs, and of the prompt where the input is text."""
+    rates = [p.ebpfp for codec in _codecs(scenario) for p in codec.points if p.ebpfp is not None]
+    prompt = _prompt_rate(scenario)
+    return rates if prompt is None else [*rates, prompt]
+
+
 def _errors(codec: CodecSummary, measure: str) -> list[tuple[RatePoint, float, float]]:
     """The points that have a rate and an error, with both."""
     return [(p, p.ebpfp, getattr(p, measure)) for p in codec.points if p.ebpfp is not None and getattr(p, measure)]
@@ -333,10 +354,8 @@ def _described(codec: CodecSummary, point: RatePoint) -> str:
 # ---------------------------------------------------------------------------------------------------------------- axes
 
 
-def rate_axis(scenario: ScenarioSummary) -> Axis:
+def rate_axis(rates: Sequence[float]) -> Axis:
     """EBPFP in octaves down from 32, which is uncoded."""
-    rates = [p.ebpfp for codec in _codecs(scenario) for p in codec.points if p.ebpfp is not None]
-    rates += [rate] if (rate := _prompt_rate(scenario)) is not None else []
     low = min([*rates, UNCODED_EBPFP / 2]) * 2**-MARGIN_OCTAVES
     high = max([*rates, UNCODED_EBPFP]) * 2**MARGIN_OCTAVES
     octaves = range(math.floor(math.log2(high)), math.ceil(math.log2(low)) - 1, -1)

@@ -1,23 +1,20 @@
 """The report as one HTML page that asks for nothing else: style, script and figures are inside.
 
 Everything that comes from results passes through the template's escaping, or that of `svg`; only our own drawings are
-marked as safe. A content security policy forbids the page every request, should anything slip through all the same.
+marked as safe. See `html` for what guards the page should anything slip through all the same.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 from harness.report import recommend, text
 from harness.report.editions import by_edition
-from harness.report.render import detail_tables, figures, svg, tables
-from harness.report.render.styles import COLOURS, DARK_COLOURS, Style
+from harness.report.render import detail_tables, figures, html, svg, tables
+from harness.report.render.styles import Style
 from harness.report.summary import CodecSummary, RatePoint, ScenarioSummary, Summary
 
 
@@ -40,17 +37,14 @@ class Breakdown:
 
 def render(summary: Summary, styles: Mapping[str, Style]) -> str:
     """The page's HTML."""
-    from jinja2 import BaseLoader, Environment, StrictUndefined
-
-    folder = resources.files("harness.report.render")
-    source, style = ((folder / name).read_text(encoding="utf-8") for name in ("page.html", "page.css"))
-    environment = Environment(loader=BaseLoader(), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters |= {"shown": text.shown, "estimate": text.estimate, "sort_key": sort_key}
+    source = html.source("harness.report.render", "page.html")
+    script = source.partition("<script>")[2].partition("</script>")[0]
+    filters: dict[str, Callable[..., Any]] = {"estimate": text.estimate, "sort_key": sort_key}
     several = len(summary.scenarios) > 1
-    return environment.from_string(source).render(
+    return html.template(source, filters).render(
         summary=summary,
-        policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src {_script_hash(source)}",
-        style=_safe(style + _colours()),
+        policy=html.policy(script),
+        style=html.style(html.source("harness.report.render", "page.css")),
         codecs=len({row.codec for row in summary.overall}),
         recommended=[
             (recommend.title(answer, recommend.Question()), recommend.lines(answer, recommend.Question()))
@@ -123,27 +117,11 @@ def _breakdown(codec: CodecSummary, point: RatePoint) -> Breakdown:
 
 
 def _figure(panel: figures.Panel, styles: Mapping[str, Style], name: str) -> dict[str, Any]:
-    return {"title": panel.title, "svg": _safe(svg.render(panel, styles, name))}
+    return {"title": panel.title, "svg": html.safe(svg.render(panel, styles, name))}
 
 
 def _legend(codecs: list[str], styles: Mapping[str, Style]) -> list[tuple[Any, str]]:
-    return [(_safe(svg.swatch(styles[name])), text.shown(name)) for name in codecs]
-
-
-def _safe(markup: str) -> Any:
-    """Our own drawing or style, see the head of this module."""
-    from markupsafe import Markup
-
-    return Markup(markup)
-
-
-def _colours() -> str:
-    """The codecs' colours as classes, lighter on dark screens."""
-
-    def rules(colours: tuple[str, ...]) -> str:
-        return "".join(f".c{at}{{--c:{colour}}}" for at, colour in enumerate(colours))
-
-    return f"{rules(COLOURS)}@media (prefers-color-scheme: dark){{{rules(DARK_COLOURS)}}}"
+    return [(html.safe(svg.swatch(styles[name])), text.shown(name)) for name in codecs]
 
 
 def sort_key(cell: tables.Cell) -> str:
@@ -153,9 +131,3 @@ def sort_key(cell: tables.Cell) -> str:
     if isinstance(cell.sort, str):
         return text.shown(cell.sort)
     return repr(float(cell.sort)) if math.isfinite(cell.sort) else ""
-
-
-def _script_hash(source: str) -> str:
-    """The only script that the page's policy lets run: the template's own, which holds no template expression."""
-    script = source.partition("<script>")[2].partition("</script>")[0]
-    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"

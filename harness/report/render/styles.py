@@ -44,7 +44,9 @@ def styles_of(summary: Summary) -> dict[str, Style]:
         [row.codec for row in summary.overall]
         + [codec.codec for part in summary.scenarios for codec in part.codecs if codec.role == "codec"]
     )
-    return {
-        name: Style(at % len(COLOURS), (at + at // len(COLOURS)) % len(MARKERS), at // len(COLOURS) % len(DASHES))
-        for at, name in enumerate(names)
-    }
+    return {name: style_at(at) for at, name in enumerate(names)}
+
+
+def style_at(at: int) -> Style:
+    """The style of the codec at a place; the first 64 differ, the first eight in colour."""
+    return Style(at % len(COLOURS), (at + at // len(COLOURS)) % len(MARKERS), at // len(COLOURS) % len(DASHES))

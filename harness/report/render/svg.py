@@ -41,7 +41,7 @@ def render(panel: Panel, styles: Mapping[str, Style], name: str) -> str:
             f'<path class="level{" dotted" if level.dotted else ""}" d="M{LEFT} {y:.1f}h{PLOT_WIDTH}"/>'
             + _text(LEFT + 4, y + (-4 if level.above else 11), level.label, "start", "small")
         )
-    parts.append(f'<g clip-path="url(#{name})">')
+    parts.append(f'<g class="plot" clip-path="url(#{name})">')
     for limit in panel.limits:
         corners = zip(limit.xs, limit.ys, strict=True)
         line = " ".join(f"{_x(panel, x):.1f},{_y(panel, y):.1f}" for x, y in corners)

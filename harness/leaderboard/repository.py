@@ -1,0 +1,50 @@
+"""A results repository of the Hub, fetched at one commit."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.leaderboard.entries import SUBMISSIONS, VERDICTS
+from lamofcbench.errors import LaMoFCBenchError, shown
+from lamofcbench.hub import hub_errors
+
+DATASET = "dataset"
+MAX_FILES = 1_000_000
+MAX_TOTAL_BYTES = 200 * 2**30
+
+
+@contextlib.contextmanager
+def fetched(repo: str, revision: str | None = None) -> Iterator[tuple[Path, str]]:
+    """A folder with a repository's submissions and verdicts, and the commit that they are of; removed at the end.
+
+    Everything of a submission is fetched, because a verdict goes by a digest over all of its files.
+
+    Args:
+        repo: ``org/name``.
+        revision: branch, tag or commit; None for the newest.
+
+    Raises:
+        HubError: if the Hub refuses, or the connection breaks.
+        LaMoFCBenchError: if the repository holds no submissions, or more than anybody should fetch.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+
+    api = HfApi()
+    patterns = [f"{SUBMISSIONS}/*", f"{VERDICTS}/*.json"]
+    with hub_errors(f"cannot fetch the results repository {shown(repo)}"):
+        commit = api.repo_info(repo, repo_type=DATASET, revision=revision).sha or ""
+        files = api.list_repo_tree(repo, repo_type=DATASET, recursive=True, revision=commit)
+        sizes = {file.path: file.size for file in files if hasattr(file, "size")}
+    if not any(path.startswith(f"{SUBMISSIONS}/") for path in sizes):
+        raise LaMoFCBenchError(f"the dataset repository {shown(repo)} holds no submissions at {commit[:8]}")
+    if len(sizes) > MAX_FILES or sum(sizes.values()) > MAX_TOTAL_BYTES:
+        raise LaMoFCBenchError(
+            f"{shown(repo)} has {len(sizes)} files of {sum(sizes.values())} bytes; too much to fetch"
+        )
+    with tempfile.TemporaryDirectory(prefix="lamofcbench-") as temporary:
+        with hub_errors(f"cannot fetch the results repository {shown(repo)}"):
+            snapshot_download(repo, repo_type=DATASET, revision=commit, allow_patterns=patterns, local_dir=temporary)
+        yield Path(temporary), commit

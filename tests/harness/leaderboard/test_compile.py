@@ -1,0 +1,175 @@
+"""The board's figures are the report's; what cannot stand beside the rest is left out with a reason."""
+
+import csv
+import dataclasses
+import json
+import shutil
+
+import pytest
+from synthetic_results import CHANNEL, UNIFORM, Writer
+
+from harness.cli import main
+from harness.leaderboard.board import Board
+from harness.leaderboard.compile import compile_board
+from harness.leaderboard.exports import to_csv, to_json
+from harness.report.compile import compile_summary
+from lamofcbench.errors import LaMoFCBenchError
+from lamofcbench.scenarios.base import SCENARIOS
+
+DIGITS, SPEECH = "mini-cvu-digits", "mini-cau-commands-clean"
+FEW = 50
+"""Bootstrap draws."""
+
+
+def writer_of(root, scenario=DIGITS, **context):
+    falls = scenario == SPEECH
+    fields = {"metric": "word-error-rate", "direction": "down"} if falls else {}
+    digest = SCENARIOS.get(scenario).digest
+    return Writer(root, scenario, samples=60, test_samples=60, context={"scenario_digest": digest, **context}, **fields)
+
+
+def write_ladder(writer, codec, ladder, trained_on="calibration"):
+    for step, (ebpfp, score, nmse) in ladder.items():
+        score = 1.03 - score if writer.direction == "down" else score
+        writer.write(codec, ebpfp=ebpfp, score=score, nmse=nmse, params={"step": step}, trained_on=trained_on)
+
+
+def write_results(root, codecs=("uniform", "channel"), **context):
+    """Two scenarios with anchor, floor and codecs."""
+    for scenario in (DIGITS, SPEECH):
+        writer = writer_of(root, scenario, **context)
+        writer.anchor_and_floor(*((0.05, 1.0) if scenario == SPEECH else (0.98, 0.1)))
+        for codec in codecs:
+            write_ladder(writer, codec, UNIFORM if codec == "uniform" else CHANNEL)
+    return root
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    return write_results(tmp_path_factory.mktemp("measured") / "results")
+
+
+@pytest.fixture(scope="module")
+def made(results):
+    return compile_board([results], "results", resamples=FEW)
+
+
+def test_headline_interval_ranks_and_scenarios_are_the_reports(made, results):
+    (edition,) = made.editions
+    summary = compile_summary(results, resamples=FEW, bound=False)
+    assert [row.codec for row in edition.rows] == [row.codec for row in summary.overall] == ["channel", "uniform"]
+    for row, told in zip(edition.rows, summary.overall, strict=True):
+        due = told.ebpfp[str(edition.percent)]
+        assert (row.overall.value, row.overall.low, row.overall.high) == pytest.approx(
+            (due.value, due.low, due.high), rel=1e-3
+        )
+        assert (row.overall.rank, row.overall.class_rank) == (told.rank, told.class_rank)
+        assert row.decode_mb_per_s == pytest.approx(told.decode_mb_per_s.value, rel=1e-3)
+    for scenario in summary.scenarios:
+        for codec in scenario.codecs[:2]:
+            row = next(row for row in edition.rows if row.codec == codec.codec)
+            due = next(part.ebpfp for part in codec.retained if part.percent == edition.percent)
+            assert row.scenarios[scenario.scenario].value == pytest.approx(due.value, rel=1e-3)
+            assert [point.ebpfp for point in row.curves[scenario.scenario]] == pytest.approx(
+                [point.ebpfp for point in codec.points], rel=1e-3
+            )
+
+
+def test_categories_and_kinds_are_means_over_their_scenarios(made):
+    row = made.editions[0].rows[0]
+    assert row.categories["CVU"].value == row.scenarios[DIGITS].value
+    assert row.categories["CAU"].value == row.scenarios[SPEECH].value
+    assert set(row.kinds) == {"hidden-state", "kv-cache"}
+    assert row.categories["CVU"].low is not None
+    assert row.overall.value == pytest.approx(
+        (row.scenarios[DIGITS].value * row.scenarios[SPEECH].value) ** 0.5, rel=1e-3
+    )
+
+
+def test_rows_of_a_plain_folder_are_not_verified(made):
+    assert {(row.level, row.submission, row.link) for row in made.editions[0].rows} == {("not verified", "", None)}
+
+
+def test_a_codec_that_lacks_a_scenario_stands_last_without_a_mean(results, tmp_path):
+    other = tmp_path / "other"
+    writer = writer_of(other)
+    writer.anchor_and_floor()
+    write_ladder(writer, "quick", {1.0: (0.5, 0.98, 0.1), 2.0: (0.4, 0.97, 0.1)}, trained_on="nothing")
+    edition = compile_board([results, other], "both", resamples=0).editions[0]
+    last = edition.rows[-1]
+    assert (last.codec, last.overall, last.categories["CVU"].rank, last.categories["CVU"].class_rank) == (
+        "quick",
+        None,
+        1,
+        1,
+    )
+    assert "CAU" not in last.categories
+
+
+def test_codecs_of_one_name_are_told_apart(results, tmp_path):
+    copy = shutil.copytree(results, tmp_path / "copy")
+    rows = compile_board([results, copy], "both", resamples=0).editions[0].rows
+    assert sorted(row.codec for row in rows) == ["channel", "channel 2", "uniform", "uniform 2"]
+
+
+def test_another_data_revision_than_that_of_most_rows_is_left_out(results, tmp_path):
+    other = write_results(tmp_path / "other", codecs=("channel",), data_revision="s" * 40)
+    made = compile_board([other, results], "both", resamples=0)
+    assert [row.codec for row in made.editions[0].rows] == ["channel", "uniform"]
+    reasons = {(one.what, one.reason) for one in made.left_out}
+    assert reasons == {(f"other, {name}", "it has another data revision than the rest") for name in (DIGITS, SPEECH)}
+
+
+@pytest.mark.parametrize(
+    ("context", "cut", "reason"),
+    [
+        ({"protocol_version": 1}, 0, "its protocol is 1"),
+        ({"scenario_digest": "e" * 64}, 0, "declared otherwise here"),
+        ({}, 1, "it covers 60 of 61 samples"),
+    ],
+)
+def test_results_that_are_no_whole_track_are_left_out(tmp_path, context, cut, reason):
+    writer = dataclasses.replace(writer_of(tmp_path / "results", **context), test_samples=60 + cut)
+    writer.anchor_and_floor()
+    write_ladder(writer, "uniform", UNIFORM)
+    with pytest.raises(LaMoFCBenchError, match=reason):
+        compile_board([tmp_path / "results"], "results", resamples=0)
+
+
+def test_json_holds_the_board_and_csv_a_line_a_figure(made):
+    assert Board.model_validate_json(to_json(made)) == made
+    lines = list(csv.DictReader(to_csv(made).splitlines()))
+    row = made.editions[0].rows[0]
+    assert len(lines) == 2 * (1 + len(row.categories) + len(row.kinds) + len(row.scenarios))
+    first = lines[0]
+    assert (first["figure"], first["codec"], first["rank"]) == ("overall", "channel", "1")
+    assert float(first["ebpfp"]) == row.overall.value
+
+
+def test_no_cell_of_the_csv_is_a_formula(made):
+    rows = [row.model_copy(update={"codec": "=HYPERLINK(1)"}) for row in made.editions[0].rows]
+    edition = made.editions[0].model_copy(update={"rows": rows})
+    lines = list(csv.DictReader(to_csv(made.model_copy(update={"editions": [edition]})).splitlines()))
+    assert {line["codec"] for line in lines} == {"'=HYPERLINK(1)"}
+
+
+def test_the_command_writes_page_csv_and_json(results, tmp_path, capsys):
+    output = tmp_path / "board"
+    assert main(["leaderboard", "--results", str(results), "--output", str(output), "--bootstrap", "0"]) == 0
+    paths = [str(output / name) for name in ("index.html", "leaderboard.csv", "leaderboard.json")]
+    assert capsys.readouterr().out.splitlines() == paths
+    assert json.loads((output / "leaderboard.json").read_text())["source"] == "results"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--results", "nowhere"], "there is no folder nowhere"),
+        (["--results", "x", "--bootstrap", "-1"], "--bootstrap is -1"),
+        (["--results", "x", "--revision", "main"], "name that with --repo"),
+    ],
+)
+def test_the_command_says_what_is_wrong(arguments, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["leaderboard", *arguments]) == 1
+    assert said in capsys.readouterr().err
