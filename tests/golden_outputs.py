@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from dataset_builders.base import stored_features
+from dataset_builders.full.builder import FullBuilder
 from harness.metrics.base import METRICS
 from harness.results.record import as_statistics, stack_statistics
 from lamofcbench.builders import BUILDERS
@@ -208,6 +209,11 @@ def _summary(value: Any) -> Any:
     return {"shape": list(value.shape), "mean": float(values.mean()), "std": float(values.std())}
 
 
+def packaged_builders() -> list[str]:
+    """Builders whose raw data come with packages."""
+    return [name for name in BUILDERS.names() if not issubclass(BUILDERS.get(name), FullBuilder)]
+
+
 def builder_outputs(name: str) -> Measured:
     """How many samples a builder brings, and what the first of them are."""
     builder = BUILDERS.get(name)()
@@ -223,7 +229,7 @@ KINDS: dict[str, tuple[Callable[[], Iterable[str]], Callable[[str], Measured]]] 
     "codecs": (CODECS.names, codec_outputs),
     "metrics": (METRICS.names, metric_outputs),
     "split_models": (lambda: [*SPLIT_MODEL_SCENARIOS, "hooks", *PUBLISHED_HEADS], split_model_outputs),
-    "builders": (BUILDERS.names, builder_outputs),
+    "builders": (packaged_builders, builder_outputs),
 }
 
 
