@@ -9,10 +9,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lamofcbench.codecs.sensitivity import Sensitivity, digest_of
 from lamofcbench.codecs.transform import outliers
 from lamofcbench.codecs.transform.blocks import BlockState, stored_weighting
+from lamofcbench.codecs.transform.choice import cheapest
+from lamofcbench.codecs.transform.classes import AN_OCTAVE, LOWEST, classes_of
 from lamofcbench.codecs.transform.dictionary import (
     FIRST_LEVEL,
     LEVELS,
@@ -23,9 +26,12 @@ from lamofcbench.codecs.transform.dictionary import (
     find_repetition,
     free_rows,
     level_of,
+    named_tensors,
 )
 from lamofcbench.codecs.transform.estimate import Estimate, estimate, scaled, untransformed
+from lamofcbench.codecs.transform.familiarity import Familiarity
 from lamofcbench.codecs.transform.ingredients import EVERYTHING, Ingredients
+from lamofcbench.codecs.transform.levels import REACH
 from lamofcbench.codecs.transform.means import Means, profile_means
 from lamofcbench.codecs.transform.profiles import FIRST, LAST, MIDDLE, Profiles, find_profiles
 from lamofcbench.codecs.transform.rows import RowGroup
@@ -38,6 +44,10 @@ STATE_VALUES = 2**24
 
 METRIC_VALUES = 2**22
 """The same of transforms in the tail's metric, of which each kind of rows has two; two bytes each."""
+NAMES_WEIGHT = 3.0
+"""How much larger tensors are made whose rows an entry of the dictionary knows: they say which token a row is of."""
+LEAST_DEVIATION = 0.05
+"""Of the root mean square of all coefficients: what each deviates by at least in rows that deviate more than usual."""
 LEAST_WEIGHT = 1e-9
 """Of the mean weight of all columns: what a column has at least."""
 
@@ -56,7 +66,9 @@ class Fitted:
         mean: of scaled rows, float32 ``[P or 1, C]``.
         dictionary: of scaled rows that come again; None where none do.
         by_place: whether the first and the last row have profiles of their own where there is a dictionary.
-        candidates: of scaled rows about what is expected of them: a transform, and none.
+        familiarity: of the energies of scaled rows about what is expected of them.
+        candidates: of these rows: a transform, and none.
+        foreign: likewise, for foreign samples; empty where they are transformed like others.
     """
 
     profiles: Profiles
@@ -65,7 +77,9 @@ class Fitted:
     mean: Matrix
     dictionary: Dictionary | None
     by_place: tuple[bool, bool]
+    familiarity: Familiarity
     candidates: tuple[Estimate, ...]
+    foreign: tuple[Estimate, ...] = ()
 
 
 def fit_groups(
@@ -106,24 +120,72 @@ _Key = tuple[tuple[RowGroup, ...], int | None, bytes, str, Ingredients]
 _LAST: list[tuple[_Key, list[Fitted]] | None] = [None]
 
 
+@dataclass(frozen=True)
+class Numbered:
+    """A candidate with the tables of its coefficients.
+
+    Attributes:
+        chosen: the candidate.
+        tables: of coefficients, int16 ``[P, K]``.
+        others_tables: the same as the samples of all other folds tell them, by fold, int16 ``[F, P, K]``.
+        residual_tables: of columns, int16 ``[C]``.
+    """
+
+    chosen: Estimate
+    tables: NDArray[np.int16]
+    others_tables: NDArray[np.int16]
+    residual_tables: NDArray[np.int16]
+
+    @classmethod
+    def of(cls, candidates: Sequence[Estimate], step: float) -> Numbered:
+        """The cheapest candidate at a step of the quantiser."""
+        chosen = cheapest(candidates, step)
+        floor = (
+            LEAST_DEVIATION * float(np.sqrt(np.mean(np.square(chosen.deviations)))) if chosen.deviations.size else 0.0
+        )
+        least = min(int(classes_of(np.array(floor), step, REACH + 1)) - LOWEST, -AN_OCTAVE)
+        tables, others = (
+            np.maximum(_numbers(deviations, step), least).astype(np.int16)
+            for deviations in (chosen.deviations, chosen.others_deviations)
+        )
+        return cls(chosen, tables, others, _numbers(chosen.residual_deviations, step))
+
+    @property
+    def highest(self) -> int:
+        """The largest number of a table."""
+        return int(max(t.max(initial=0) for t in (self.tables, self.others_tables, self.residual_tables)))
+
+    def stored(self) -> dict[str, Tensor]:
+        """The fields of a `BlockState` that hold a transform of features alone, and tables."""
+        found = {"tables": torch.from_numpy(self.tables), "residual_tables": torch.from_numpy(self.residual_tables)}
+        if self.chosen.analysis is not None:
+            found["analysis"] = torch.from_numpy(self.chosen.analysis).half()
+        if self.chosen.rows is not None:
+            found["rows"] = torch.from_numpy(self.chosen.rows).half()
+        return found
+
+
+def _numbers(deviations: NDArray[np.float64], step: float) -> NDArray[np.int16]:
+    return (classes_of(deviations, step, REACH + 1) - LOWEST).astype(np.int16)
+
+
 def block_state(
     fitted: Fitted,
-    chosen: Estimate,
     step: float,
-    kept: int,
-    tables: NDArray[np.int16],
-    residual_tables: NDArray[np.int16],
+    home: Numbered,
+    foreign: Numbered | None,
+    level_frequencies: NDArray[np.int32],
 ) -> BlockState:
     """What a codec keeps of a fitted group.
 
     Args:
         fitted: the group.
-        chosen: one of its candidates.
         step: of the quantiser.
-        kept: how many directions have coefficients that are coded.
-        tables: of coefficients, ``[P, kept]``.
-        residual_tables: of columns, ``[C]``.
+        home: one of its candidates.
+        foreign: one of those for foreign samples; None where they are transformed like others.
+        level_frequencies: of rows.
     """
+    chosen = home.chosen
     reach = step if chosen.weighting is None else step * chosen.weighting.units.astype(np.float64)
     limits = (outliers.DEVIATIONS * fitted.deviations + outliers.STEPS * reach) * fitted.scale
     state = BlockState(
@@ -131,13 +193,15 @@ def block_state(
         scale=torch.from_numpy(fitted.scale),
         mean=torch.from_numpy(fitted.mean * fitted.scale),
         limits=torch.from_numpy(np.minimum(limits, np.finfo(np.float32).max).astype(np.float32)),
-        analysis=None if chosen.analysis is None else torch.from_numpy(chosen.analysis[:kept]).half(),
-        tables=torch.from_numpy(tables),
-        residual_tables=torch.from_numpy(residual_tables),
-        rows=None if chosen.rows is None else torch.from_numpy(chosen.rows).half(),
+        energies=torch.from_numpy(fitted.familiarity.energies),
+        surprise=torch.tensor([fitted.familiarity.most], dtype=torch.float32),
+        level_frequencies=torch.from_numpy(level_frequencies),
+        **home.stored(),
     )
     if chosen.weighting is not None:
-        state = replace(state, **stored_weighting(chosen.weighting.kept(kept)))
+        state = replace(state, **stored_weighting(chosen.weighting))
+    if foreign is not None:
+        state = replace(state, **{f"foreign_{name}": tensor for name, tensor in foreign.stored().items()})
     known = fitted.dictionary
     if known is None:
         return state
@@ -173,7 +237,7 @@ def _fit_in_metric(
     The unit is such that all coefficients have as much energy as without a metric, so that steps mean about the same.
     A group for which no weights do better gets a transform of features alone, as large as the group matters.
     """
-    values = sum(2 * known.kinds * known.group.width**2 for known in sensitivity.groups)
+    values = sum((2 * known.kinds + 1) * known.group.width**2 for known in sensitivity.groups)
     floor = LEAST_WEIGHT * sensitivity.mean_weight or 1.0  # of a tail that answers to nothing, all is worth the same
     made: list[tuple[Fitted, Estimate | None, float]] = []
     plain = in_metric = 0.0
@@ -184,8 +248,8 @@ def _fit_in_metric(
         energy = _energy(rows.centred)
         plain += energy
         in_metric += weight * energy if found is None else _energy(found.coefficients)
-        if found is None:
-            fitted = replace(fitted, candidates=_plain(rows, bound))
+        plain_ones = _plain(rows, bound)
+        fitted = replace(fitted, **{"foreign" if found else "candidates": plain_ones})
         made.append((fitted, found, weight))
     unit = np.sqrt(in_metric / plain) if plain > 0 and in_metric > 0 else 1.0
     return [
@@ -212,6 +276,7 @@ def _in_units(fitted: Fitted, size: float) -> Fitted:
         dictionary=None
         if dictionary is None
         else replace(dictionary, units=(dictionary.units / size).astype(np.float32)),
+        familiarity=replace(fitted.familiarity, energies=fitted.familiarity.energies / np.float32(size) ** 2),
         candidates=tuple(scaled(each, size) for each in fitted.candidates),
     )
 
@@ -233,6 +298,9 @@ def _prepare(
     squares = sum(np.square(rows, dtype=np.float64).sum(0) for rows in centred)
     deviations = np.sqrt(squares / max(sum(map(len, centred)), 1))
     scale = _scales(group, deviations)
+    if repetition is not None:
+        for columns in named_tensors(group, samples, repetition):
+            scale[columns] /= np.float32(NAMES_WEIGHT)
     for rows in (*samples, *centred):
         rows /= scale
     mean = means.values / scale
@@ -244,7 +312,8 @@ def _prepare(
             rows -= mean[MIDDLE]
         by_place = _places_of_their_own(samples, centred, index, repetition)
         dictionary = _predict(samples, repetition, by_place, centred, index)
-    fitted = Fitted(profiles, scale, deviations / scale, mean, dictionary, by_place, ())
+    familiarity = Familiarity.learned(centred, index, count, profiles)
+    fitted = Fitted(profiles, scale, deviations / scale, mean, dictionary, by_place, familiarity, ())
     return fitted, Prepared(group, centred, index, count, profiles, scale)
 
 
