@@ -172,7 +172,7 @@ def test_threads_that_fit_at_once_get_what_they_would_alone():
         ("0.analysis", lambda t: t[:, :3]),
         ("0.analysis", lambda t: t.float()),
         ("0.tables", lambda t: t + 999),
-        ("0.tables", lambda t: t - 2),
+        ("0.tables", lambda t: t - 99),
         ("0.tables", lambda t: t.int()),
         ("0.residual_tables", lambda t: t + 999),
         ("frequencies", lambda t: t * 0),
