@@ -18,7 +18,7 @@ from lamofcbench.codecs.base import CalibrationSamples, Codec
 from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder, TableStack, least_bytes
 from lamofcbench.codecs.transform.blocks import Block, BlockState
 from lamofcbench.codecs.transform.classes import HIGHEST, LOWEST, MAGNITUDES, UNCODED, TableCounts, quantised, restored
-from lamofcbench.codecs.transform.fitting import Fitted, Numbered, block_state, fit_groups
+from lamofcbench.codecs.transform.fitting import SPARE_VALUES, Fitted, Numbered, block_state, fit_groups
 from lamofcbench.codecs.transform.ingredients import EVERYTHING, Ingredients
 from lamofcbench.codecs.transform.levels import (
     COUNT,
@@ -85,8 +85,9 @@ class KltCodec(Codec):
     def _learned(self, fitted: Sequence[Fitted]) -> dict[str, Tensor]:
         """The state of fitted groups."""
         step = self.params.step
-        home = [Numbered.of(each.candidates, step) for each in fitted]
-        foreign = [Numbered.of(each.foreign, step) if each.foreign else None for each in fitted]
+        spare = SPARE_VALUES // max(sum(group.width for group in self._groups), 1)
+        home = [Numbered.of(each.candidates, step, spare) for each in fitted]
+        foreign = [Numbered.of(each.foreign, step, spare) if each.foreign else None for each in fitted]
         highest = max((each.highest for each in (*home, *foreign) if each is not None), default=0)
         classes = np.arange(LOWEST, min(LOWEST + highest + SHIFTS[-1], HIGHEST) + 1)
         usual = [[np.full(len(rows), USUAL, np.int32) for rows in each.chosen.coefficients] for each in home]

@@ -44,6 +44,8 @@ STATE_VALUES = 2**24
 
 METRIC_VALUES = 2**22
 """The same of transforms in the tail's metric, of which each kind of rows has two; two bytes each."""
+SPARE_VALUES = 2**22
+"""Values that the transforms of a codec have together at least, as far as there are directions, whatever the step."""
 NAMES_WEIGHT = 3.0
 """How much larger tensors are made whose rows an entry of the dictionary knows: they say which token a row is of."""
 LEAST_DEVIATION = 0.05
@@ -137,18 +139,30 @@ class Numbered:
     residual_tables: NDArray[np.int16]
 
     @classmethod
-    def of(cls, candidates: Sequence[Estimate], step: float) -> Numbered:
-        """The cheapest candidate at a step of the quantiser."""
+    def of(cls, candidates: Sequence[Estimate], step: float, spare: int) -> Numbered:
+        """The cheapest candidate at a step of the quantiser.
+
+        Args:
+            candidates: to choose from.
+            step: of the quantiser.
+            spare: directions are kept up to so many that no row codes but at another level than the usual one.
+        """
         chosen = cheapest(candidates, step)
-        floor = (
-            LEAST_DEVIATION * float(np.sqrt(np.mean(np.square(chosen.deviations)))) if chosen.deviations.size else 0.0
-        )
+        deviations = chosen.deviations
+        floor = LEAST_DEVIATION * float(np.sqrt(np.square(deviations).sum() / max(deviations.size, 1)))
         least = min(int(classes_of(np.array(floor), step, REACH + 1)) - LOWEST, -AN_OCTAVE)
         tables, others = (
-            np.maximum(_numbers(deviations, step), least).astype(np.int16)
-            for deviations in (chosen.deviations, chosen.others_deviations)
+            np.maximum(_numbers(each, step), np.int16(least)) for each in (deviations, chosen.others_deviations)
         )
-        return cls(chosen, tables, others, _numbers(chosen.residual_deviations, step))
+        kept = tables.shape[1]
+        if chosen.analysis is not None or chosen.weighting is not None:
+            kept = min(kept, max(int(np.flatnonzero((tables >= 0).any(0)).max(initial=-1)) + 1, spare))
+        return cls(
+            replace(chosen, coefficients=[values[:, :kept] for values in chosen.coefficients]),
+            tables[:, :kept],
+            others[:, :, :kept],
+            _numbers(chosen.residual_deviations, step),
+        )
 
     @property
     def highest(self) -> int:
@@ -159,7 +173,7 @@ class Numbered:
         """The fields of a `BlockState` that hold a transform of features alone, and tables."""
         found = {"tables": torch.from_numpy(self.tables), "residual_tables": torch.from_numpy(self.residual_tables)}
         if self.chosen.analysis is not None:
-            found["analysis"] = torch.from_numpy(self.chosen.analysis).half()
+            found["analysis"] = torch.from_numpy(self.chosen.analysis[: self.tables.shape[1]]).half()
         if self.chosen.rows is not None:
             found["rows"] = torch.from_numpy(self.chosen.rows).half()
         return found
@@ -199,7 +213,7 @@ def block_state(
         **home.stored(),
     )
     if chosen.weighting is not None:
-        state = replace(state, **stored_weighting(chosen.weighting))
+        state = replace(state, **stored_weighting(chosen.weighting.kept(home.tables.shape[1])))
     if foreign is not None:
         state = replace(state, **{f"foreign_{name}": tensor for name, tensor in foreign.stored().items()})
     known = fitted.dictionary
