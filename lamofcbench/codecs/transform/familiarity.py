@@ -74,8 +74,6 @@ def _means(sums: Wide, rows: Wide) -> Wide:
 
 def _surprise(energies: Wide, expected: Wide, profiles: Profiles) -> float:
     """The largest ratio of energy to what was expected, of first, last and other rows."""
-    if profiles.places or len(energies) < 3:
-        parts = [slice(None)]
-    else:
-        parts = [slice(1), slice(-1, None), slice(1, -1)]
+    ragged = not profiles.places and len(energies) > 2
+    parts = [slice(1), slice(-1, None), slice(1, -1)] if ragged else [slice(None)]
     return max((float(energies[part].sum() / expected[part].sum()) for part in parts if len(energies[part])), default=0)

@@ -31,7 +31,7 @@ from lamofcbench.codecs.transform.dictionary import (
 from lamofcbench.codecs.transform.estimate import Estimate, estimate, scaled, untransformed
 from lamofcbench.codecs.transform.familiarity import Familiarity
 from lamofcbench.codecs.transform.ingredients import EVERYTHING, Ingredients
-from lamofcbench.codecs.transform.levels import REACH
+from lamofcbench.codecs.transform.levels import REACH, SHIFTS
 from lamofcbench.codecs.transform.means import Means, profile_means
 from lamofcbench.codecs.transform.profiles import FIRST, LAST, MIDDLE, Profiles, find_profiles
 from lamofcbench.codecs.transform.rows import RowGroup
@@ -150,7 +150,7 @@ class Numbered:
         chosen = cheapest(candidates, step)
         deviations = chosen.deviations
         floor = LEAST_DEVIATION * float(np.sqrt(np.square(deviations).sum() / max(deviations.size, 1)))
-        least = min(int(classes_of(np.array(floor), step, REACH + 1)) - LOWEST, -AN_OCTAVE)
+        least = min(max(int(classes_of(np.array(floor), step, REACH + 1)) - LOWEST, -SHIFTS[-1] + 3), -AN_OCTAVE)
         tables, others = (
             np.maximum(_numbers(each, step), np.int16(least)) for each in (deviations, chosen.others_deviations)
         )

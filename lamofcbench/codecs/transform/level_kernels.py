@@ -55,7 +55,7 @@ def cost(
 
 @kernel(
     "int64(int32[::1], float32[:, ::1], int16[:, ::1], float64[::1], float32[:, ::1], float32[:, ::1], int64[::1], "
-    "float32[::1], int64, float64, float64)"
+    "float32[::1], int64, int64, float64, float64)"
 )
 def choose(
     chosen: Any,
@@ -66,14 +66,15 @@ def choose(
     shifts: Any,
     offered: Any,
     level_bits: Any,
+    usual: int,
     halvings: int,
     worth: float,
     tolerance: float,
 ) -> int:
-    """Fills ``chosen`` with the level of each row, climbing from the usual shift up or down as long as it pays.
+    """Fills ``chosen`` with the level of each row, climbing up and down as long as it pays.
 
     Args:
-        chosen: ``[rows]``; holds the usual level.
+        chosen: ``[rows]``; holds the shift to begin at besides the usual one.
         values: in steps, ``[rows, K]``.
         numbers: of tables at the usual level, ``[rows, K]``.
         bounds: of the distortion of each row.
@@ -81,39 +82,40 @@ def choose(
         shifts: of centroids, by table.
         offered: shifts of levels.
         level_bits: of levels.
+        usual: shift.
         halvings: of the step, less than which there may be.
         worth: of a bit, in squares of the step.
         tolerance: how many times the bound distortion may reach without halving.
     """
     count = len(offered)
     for row in range(len(chosen)):
-        start, least, best = chosen[row], 1e300, chosen[row]
+        first, least, best = chosen[row], 1e300, usual
         for halving in range(halvings):
             gain, bound = 2.0**halving, bounds[row] * (tolerance if halving == 0 else 1.0)
             extra = AN_OCTAVE * halving
-            now, at = 1e300, start
-            for direction in (1, -1):
-                place = start if direction == 1 else start - 1
-                moved = False
-                while 0 <= place < count:
-                    price = worth * float(level_bits[halving * count + place])
-                    price += cost(
-                        values[row], numbers[row], offered[place] + extra, gain, bound, now - price, bits, shifts, worth
-                    )
-                    if price >= now:
-                        break
-                    moved = moved or place != start
-                    now, at = price, place
-                    place += direction
-                if moved:
+            now, at = 1e300, usual
+            for start in (usual, first):
+                for direction in (1, -1):
+                    place = start if direction == 1 else start - 1
+                    while 0 <= place < count:
+                        price = worth * float(level_bits[halving * count + place])
+                        price += cost(
+                            *(values[row], numbers[row], offered[place] + extra, gain, bound, now - price),
+                            *(bits, shifts, worth),
+                        )
+                        if price >= now and place != start:
+                            break
+                        if price < now:
+                            now, at = price, place
+                        place += direction
+                if first == usual:
                     break
             if now < least:
                 least, best = now, halving * count + at
-            start = at
+            first = at
             # Within its bound, a row pays nothing for excess: halving cannot help.
-            if (
-                bound > 1e200
-                or cost(values[row], numbers[row], offered[at] + extra, gain, 1e300, 1e300, bits, shifts, 0.0) <= bound
+            if bound > 1e200 or bound >= cost(
+                values[row], numbers[row], offered[at] + extra, gain, 1e300, 1e300, bits, shifts, 0.0
             ):
                 break
         chosen[row] = best

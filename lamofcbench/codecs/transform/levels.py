@@ -136,10 +136,12 @@ def choose_levels(
         costs: of tokens.
         table: of levels.
     """
-    chosen = np.full(len(scaled), USUAL, np.int32)
     if not scaled.size or not len(costs.bits):
-        return Levels(chosen)
+        return Levels(np.full(len(scaled), USUAL, np.int32))
     energies = np.exp2((numbers.astype(np.float64) + LOWEST) * (2 / AN_OCTAVE)).sum(1)
+    own = np.einsum("rk,rk->r", scaled, scaled, dtype=np.float64)
+    octaves = np.log2(np.maximum(own, 1e-300) / energies[profiles]) / 2
+    chosen = np.abs(AN_OCTAVE * octaves[:, None] - SHIFTS).argmin(1).astype(np.int32)
     bounds = np.where(np.isin(profiles, bounded), energies[profiles], np.finfo(np.float64).max / TOLERANCE / 2)
     kernels = _kernels()
     kernels.choose(
@@ -156,6 +158,7 @@ def choose_levels(
                 _bits(table.frequencies),
             ),
         ),
+        USUAL,
         HALVINGS,
         BITS_WORTH,
         TOLERANCE,
