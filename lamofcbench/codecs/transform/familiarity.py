@@ -8,7 +8,7 @@ surprising of the three tells.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ LEAST_SAMPLES = 4
 """Fewer calibration samples than these do not tell what is foreign: nothing is."""
 LEAST_SHARE = 1e-3
 """Of the mean energy of a row: what a row is expected to have at least."""
+
+_TINY = float(np.finfo(np.float32).tiny)
 
 Matrix = NDArray[np.float32]
 Wide = NDArray[np.float64]
@@ -56,6 +58,11 @@ class Familiarity:
         most = min(max(most, 1.0), float(np.finfo(np.float32).max))
         return cls(_means(total, total_rows).astype(np.float32), most)
 
+    def in_units(self, size: float) -> Familiarity:
+        """The same of rows in units of this size."""
+        energies = np.clip(self.energies / np.float64(size) ** 2, _TINY, np.finfo(np.float32).max)
+        return replace(self, energies=energies.astype(np.float32))
+
     def is_foreign(self, centred: Matrix, index: Index, profiles: Profiles) -> bool:
         """Whether the rows of a sample, about what is expected of them, deviate farther than any of calibration."""
         return _surprise(_energies(centred), self.energies.astype(np.float64)[index], profiles) > self.most
@@ -69,7 +76,7 @@ def _means(sums: Wide, rows: Wide) -> Wide:
     """Mean energies by profile; of those that no row has, the mean of all."""
     common = float(sums.sum()) / max(float(rows.sum()), 1.0)
     means = np.where(rows > 0, np.maximum(sums, 0.0) / np.maximum(rows, 1.0), common)
-    return np.maximum(means, max(LEAST_SHARE * common, float(np.finfo(np.float32).tiny)))
+    return np.maximum(means, max(LEAST_SHARE * common, _TINY))
 
 
 def _surprise(energies: Wide, expected: Wide, profiles: Profiles) -> float:

@@ -290,7 +290,7 @@ def _in_units(fitted: Fitted, size: float) -> Fitted:
         dictionary=None
         if dictionary is None
         else replace(dictionary, units=(dictionary.units / size).astype(np.float32)),
-        familiarity=replace(fitted.familiarity, energies=fitted.familiarity.energies / np.float32(size) ** 2),
+        familiarity=fitted.familiarity.in_units(size),
         candidates=tuple(scaled(each, size) for each in fitted.candidates),
     )
 
