@@ -17,8 +17,8 @@ from lamofcbench.codecs import integers
 from lamofcbench.codecs.base import CalibrationSamples, Codec
 from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder, TableStack, least_bytes
 from lamofcbench.codecs.transform.blocks import Block, BlockState
-from lamofcbench.codecs.transform.classes import HIGHEST, LOWEST, MAGNITUDES, UNCODED, TableCounts, quantised, restored
-from lamofcbench.codecs.transform.fitting import SPARE_VALUES, Fitted, Numbered, block_state, fit_groups
+from lamofcbench.codecs.transform.classes import HIGHEST, LOWEST, MAGNITUDES, quantised, restored
+from lamofcbench.codecs.transform.fitting import Fitted, block_state, fit_groups
 from lamofcbench.codecs.transform.ingredients import EVERYTHING, Ingredients
 from lamofcbench.codecs.transform.levels import (
     COUNT,
@@ -27,9 +27,9 @@ from lamofcbench.codecs.transform.levels import (
     USUAL,
     Costs,
     Levels,
-    choose_levels,
     level_frequencies,
 )
+from lamofcbench.codecs.transform.numbered import SPARE_VALUES, Numbered, chosen_levels, counted
 from lamofcbench.codecs.transform.outliers import Outliers
 from lamofcbench.codecs.transform.profiles import rows_of
 from lamofcbench.codecs.transform.rows import RowGroup, row_groups
@@ -91,10 +91,10 @@ class KltCodec(Codec):
         highest = max((each.highest for each in (*home, *foreign) if each is not None), default=0)
         classes = np.arange(LOWEST, min(LOWEST + highest + SHIFTS[-1], HIGHEST) + 1)
         usual = [[np.full(len(rows), USUAL, np.int32) for rows in each.chosen.coefficients] for each in home]
-        tables = _counted(home, usual, classes, step)
+        tables = counted(home, usual, classes, step)
         costs = Costs.of(tables.frequencies(), tables.shifts())
-        chosen = [_chosen(each, costs, step) for each in home]
-        tables = _counted(home, chosen, classes, step)
+        chosen = [chosen_levels(each, costs, step) for each in home]
+        tables = counted(home, chosen, classes, step)
         state: dict[str, Tensor] = {}
         for index, (known, numbers) in enumerate(zip(fitted, chosen, strict=True)):
             levels = level_frequencies(np.bincount(np.concatenate(numbers), minlength=COUNT))
@@ -237,30 +237,3 @@ class KltCodec(Codec):
                 of_rows += [*(costs[tables].sum(1) + costs[residual_tables].sum()).tolist()]
             found.append(int(min(of_rows, default=0)))
         return found
-
-
-def _counted(
-    groups: Sequence[Numbered], levels: Sequence[Sequence[NDArray[np.int32]]], classes: NDArray[np.int64], step: float
-) -> TableCounts:
-    """The tokens of calibration rows at their levels, by table."""
-    tables = TableCounts(classes)
-    most = np.int16(len(classes) - 1)
-    for known, of_group in zip(groups, levels, strict=True):
-        chosen = known.chosen
-        of_samples = zip(chosen.coefficients, chosen.profiles, chosen.folds, map(Levels, of_group), strict=True)
-        for values, profiles, fold, level in of_samples:
-            numbers = np.minimum(known.others_tables[fold, profiles] + level.classes, most)
-            tables.add(values / np.float32(step) * level.gains, np.maximum(numbers, UNCODED))
-        numbers = np.broadcast_to(np.maximum(known.residual_tables, UNCODED), chosen.residuals.shape)
-        tables.add(chosen.residuals / np.float32(step), numbers)
-    return tables
-
-
-def _chosen(known: Numbered, costs: Costs, step: float) -> list[NDArray[np.int32]]:
-    """The levels of calibration rows."""
-    chosen, table = known.chosen, FrequencyTable(level_frequencies())
-    none = np.empty(0, np.intp)
-    return [
-        choose_levels(values / np.float32(step), known.others_tables[fold], profiles, none, costs, table).numbers
-        for values, profiles, fold in zip(chosen.coefficients, chosen.profiles, chosen.folds, strict=True)
-    ]

@@ -9,13 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lamofcbench.codecs.sensitivity import Sensitivity, digest_of
 from lamofcbench.codecs.transform import outliers
 from lamofcbench.codecs.transform.blocks import BlockState, stored_weighting
-from lamofcbench.codecs.transform.choice import cheapest
-from lamofcbench.codecs.transform.classes import AN_OCTAVE, LOWEST, classes_of
 from lamofcbench.codecs.transform.dictionary import (
     FIRST_LEVEL,
     LEVELS,
@@ -31,8 +28,8 @@ from lamofcbench.codecs.transform.dictionary import (
 from lamofcbench.codecs.transform.estimate import Estimate, estimate, scaled, untransformed
 from lamofcbench.codecs.transform.familiarity import Familiarity
 from lamofcbench.codecs.transform.ingredients import EVERYTHING, Ingredients
-from lamofcbench.codecs.transform.levels import REACH, SHIFTS
 from lamofcbench.codecs.transform.means import Means, profile_means
+from lamofcbench.codecs.transform.numbered import Numbered
 from lamofcbench.codecs.transform.profiles import FIRST, LAST, MIDDLE, Profiles, find_profiles
 from lamofcbench.codecs.transform.rows import RowGroup
 from lamofcbench.codecs.transform.weighted import Prepared, weighted
@@ -44,12 +41,8 @@ STATE_VALUES = 2**24
 
 METRIC_VALUES = 2**22
 """The same of transforms in the tail's metric, of which each kind of rows has two; two bytes each."""
-SPARE_VALUES = 2**22
-"""Values that the transforms of a codec have together at least, as far as there are directions, whatever the step."""
 NAMES_WEIGHT = 3.0
 """How much larger tensors are made whose rows an entry of the dictionary knows: they say which token a row is of."""
-LEAST_DEVIATION = 0.05
-"""Of the root mean square of all coefficients: what each deviates by at least in rows that deviate more than usual."""
 LEAST_WEIGHT = 1e-9
 """Of the mean weight of all columns: what a column has at least."""
 
@@ -120,67 +113,6 @@ def fit_groups(
 
 _Key = tuple[tuple[RowGroup, ...], int | None, bytes, str, Ingredients]
 _LAST: list[tuple[_Key, list[Fitted]] | None] = [None]
-
-
-@dataclass(frozen=True)
-class Numbered:
-    """A candidate with the tables of its coefficients.
-
-    Attributes:
-        chosen: the candidate.
-        tables: of coefficients, int16 ``[P, K]``.
-        others_tables: the same as the samples of all other folds tell them, by fold, int16 ``[F, P, K]``.
-        residual_tables: of columns, int16 ``[C]``.
-    """
-
-    chosen: Estimate
-    tables: NDArray[np.int16]
-    others_tables: NDArray[np.int16]
-    residual_tables: NDArray[np.int16]
-
-    @classmethod
-    def of(cls, candidates: Sequence[Estimate], step: float, spare: int) -> Numbered:
-        """The cheapest candidate at a step of the quantiser.
-
-        Args:
-            candidates: to choose from.
-            step: of the quantiser.
-            spare: directions are kept up to so many that no row codes but at another level than the usual one.
-        """
-        chosen = cheapest(candidates, step)
-        deviations = chosen.deviations
-        floor = LEAST_DEVIATION * float(np.sqrt(np.square(deviations).sum() / max(deviations.size, 1)))
-        least = min(max(int(classes_of(np.array(floor), step, REACH + 1)) - LOWEST, -SHIFTS[-1] + 3), -AN_OCTAVE)
-        tables, others = (
-            np.maximum(_numbers(each, step), np.int16(least)) for each in (deviations, chosen.others_deviations)
-        )
-        kept = tables.shape[1]
-        if chosen.analysis is not None or chosen.weighting is not None:
-            kept = min(kept, max(int(np.flatnonzero((tables >= 0).any(0)).max(initial=-1)) + 1, spare))
-        return cls(
-            replace(chosen, coefficients=[values[:, :kept] for values in chosen.coefficients]),
-            tables[:, :kept],
-            others[:, :, :kept],
-            _numbers(chosen.residual_deviations, step),
-        )
-
-    @property
-    def highest(self) -> int:
-        """The largest number of a table."""
-        return int(max(t.max(initial=0) for t in (self.tables, self.others_tables, self.residual_tables)))
-
-    def stored(self) -> dict[str, Tensor]:
-        """The fields of a `BlockState` that hold a transform of features alone, and tables."""
-        found = {"tables": torch.from_numpy(self.tables), "residual_tables": torch.from_numpy(self.residual_tables)}
-        if self.chosen.analysis is not None:
-            found["analysis"] = torch.from_numpy(self.chosen.analysis[: self.tables.shape[1]]).half()
-        if self.chosen.rows is not None:
-            found["rows"] = torch.from_numpy(self.chosen.rows).half()
-        return found
-
-
-def _numbers(deviations: NDArray[np.float64], step: float) -> NDArray[np.int16]:
-    return (classes_of(deviations, step, REACH + 1) - LOWEST).astype(np.int16)
 
 
 def block_state(

@@ -144,7 +144,6 @@ def test_a_sample_that_varies_where_calibration_never_did_is_coded_all_the_same(
     energy = foreign["x0"].square().sum(1)
     assert len(coded) < 6 * len(at_home)
     assert error[-1] < 0.2 * energy[-1]  # finer than its step says
-    assert error[:-1].sum() < 0.8 * energy[:-1].sum()
 
 
 def test_fine_steps_are_near_lossless_even_at_a_small_rank():
