@@ -17,10 +17,19 @@ from lamofcbench.codecs import integers
 from lamofcbench.codecs.base import CalibrationSamples, Codec
 from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder, TableStack, least_bytes
 from lamofcbench.codecs.transform.blocks import Block, BlockState
-from lamofcbench.codecs.transform.choice import cheapest
-from lamofcbench.codecs.transform.classes import MAGNITUDES, UNCODED, TableCounts, classes_of, quantised, restored
+from lamofcbench.codecs.transform.classes import HIGHEST, LOWEST, MAGNITUDES, quantised, restored
 from lamofcbench.codecs.transform.fitting import Fitted, block_state, fit_groups
 from lamofcbench.codecs.transform.ingredients import EVERYTHING, Ingredients
+from lamofcbench.codecs.transform.levels import (
+    COUNT,
+    REACH,
+    SHIFTS,
+    USUAL,
+    Costs,
+    Levels,
+    level_frequencies,
+)
+from lamofcbench.codecs.transform.numbered import SPARE_VALUES, Numbered, chosen_levels, counted
 from lamofcbench.codecs.transform.outliers import Outliers
 from lamofcbench.codecs.transform.profiles import rows_of
 from lamofcbench.codecs.transform.rows import RowGroup, row_groups
@@ -58,10 +67,12 @@ class KltCodec(Codec):
     First and last rows, and the places of rows whose number never varies, have means and deviations of their own; rows
     that come again bit by bit in one tensor, as those of a token do in layer 0, are predicted from a dictionary. What
     a transform of limited rank leaves is coded by columns, where it is large against the step. Values far outside
-    anything that calibration has seen are sent as they are, and do not enter the transform.
+    anything that calibration has seen are sent as they are, and do not enter the transform. Rows that deviate more or
+    less than calibration says are coded at another level (`lamofcbench.codecs.transform.levels`).
     """
 
     Params = KltParams
+    revision = 2
     ingredients: ClassVar[Ingredients] = EVERYTHING
     rate_points = tuple({"step": step} for step in (0.1, 0.35, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.3, 16.0))
     needs_calibration = True
@@ -75,23 +86,20 @@ class KltCodec(Codec):
     def _learned(self, fitted: Sequence[Fitted]) -> dict[str, Tensor]:
         """The state of fitted groups."""
         step = self.params.step
-        chosen = [cheapest(each.candidates, step) for each in fitted]
-        classes = [
-            [classes_of(d, step) for d in (each.deviations, each.others_deviations, each.residual_deviations)]
-            for each in chosen
-        ]
-        tables = TableCounts(np.unique(np.concatenate([a.reshape(-1) for each in classes for a in each])))
+        spare = SPARE_VALUES // max(sum(group.width for group in self._groups), 1)
+        home = [Numbered.of(each.candidates, step, spare) for each in fitted]
+        foreign = [Numbered.of(each.foreign, step, spare) if each.foreign else None for each in fitted]
+        highest = max((each.highest for each in (*home, *foreign) if each is not None), default=0)
+        classes = np.arange(LOWEST, min(LOWEST + highest + SHIFTS[-1], HIGHEST) + 1)
+        usual = [[np.full(len(rows), USUAL, np.int32) for rows in each.chosen.coefficients] for each in home]
+        tables = counted(home, usual, classes, step)
+        costs = Costs.of(tables.frequencies(), tables.shifts())
+        chosen = [chosen_levels(each, costs, step) for each in home]
+        tables = counted(home, chosen, classes, step)
         state: dict[str, Tensor] = {}
-        for index, known in enumerate(chosen):
-            numbers, of_others, residual_numbers = (tables.numbers(each) for each in classes[index])
-            kept = int(np.flatnonzero((numbers != UNCODED).any(0)).max(initial=-1)) + 1
-            if known.analysis is None and known.weighting is None:
-                kept = numbers.shape[1]
-            numbers = numbers[:, :kept]
-            for values, profiles, fold in zip(known.coefficients, known.profiles, known.folds, strict=True):
-                tables.add(values[:, :kept] / np.float32(step), of_others[fold, profiles, :kept])
-            tables.add(known.residuals / np.float32(step), np.broadcast_to(residual_numbers, known.residuals.shape))
-            state |= block_state(fitted[index], known, step, kept, numbers, residual_numbers).named_tensors(index)
+        for index, (known, numbers) in enumerate(zip(fitted, chosen, strict=True)):
+            levels = level_frequencies(np.bincount(np.concatenate(numbers), minlength=COUNT))
+            state |= block_state(known, step, home[index], foreign[index], levels).named_tensors(index)
         return {
             **state,
             "step": torch.tensor([step], dtype=torch.float64),
@@ -109,7 +117,7 @@ class KltCodec(Codec):
             raise CodecError(f"codec {self.name!r} has no centroids for each table")
         for block in self._blocks:
             lowest, highest = block.table_range
-            if not UNCODED <= lowest <= highest < len(self._tables):
+            if not -REACH - 1 <= lowest <= highest < len(self._tables):
                 raise CodecError(f"codec {self.name!r} has no table for each coefficient")
 
     def continuing(self: K, first_position: int) -> K:
@@ -141,6 +149,10 @@ class KltCodec(Codec):
         return TableStack(self._tables)
 
     @functools.cached_property
+    def _costs(self) -> Costs:
+        return Costs.of(self.state["frequencies"].numpy(), self._shifts)
+
+    @functools.cached_property
     def _shifts(self) -> Matrix:
         return self.state["shifts"].float().numpy()
 
@@ -157,11 +169,16 @@ class KltCodec(Codec):
             block.put_entries(encoder, entries)
             profiles = block.row_profiles(len(rows), entries)
             centred, beyond = block.centred(rows, entries)
-            found = self._put(encoder, block.analyse(centred), block.tables[profiles])
-            columns = block.residual_columns
-            if columns.size:
-                left = block.residuals(centred, found)
-                self._put(encoder, left, np.broadcast_to(block.residual_tables, left.shape))
+            foreign = block.is_foreign(centred, profiles)
+            coded = block.for_foreign if foreign else block
+            coefficients = coded.analyse(centred)
+            levels = coded.choose_levels(coefficients / self._step, profiles, foreign, self._costs)
+            levels.encode(encoder, foreign, block.levels)
+            steps = self._step / levels.gains
+            found = self._put(encoder, coefficients, coded.numbers(profiles, levels, len(self._tables)), steps)
+            residual_numbers = coded.residual_numbers(levels, len(self._tables))
+            if residual_numbers.size:
+                self._put(encoder, coded.residuals(centred, found), residual_numbers, steps)
             beyond.encode(encoder, rows.shape)
         return encoder.finish()
 
@@ -172,45 +189,59 @@ class KltCodec(Codec):
         for block in self._blocks:
             count = rows_of(block.group.row_shape(shapes))
             entries = block.take_entries(decoder, count)
-            centred = block.synthesise(self._take(decoder, block.tables[block.row_profiles(count, entries)]))
-            columns = block.residual_columns
-            if columns.size:
-                left = np.broadcast_to(block.residual_tables, (count, len(columns)))
-                block.add_residuals(centred, self._take(decoder, left))
+            foreign, levels = Levels.decode(decoder, count, block.levels)
+            coded = block.for_foreign if foreign else block
+            steps = self._step / levels.gains
+            profiles = block.row_profiles(count, entries)
+            numbers = coded.numbers(profiles, levels, len(self._tables))
+            centred = coded.synthesise(self._take(decoder, numbers, steps))
+            residual_numbers = coded.residual_numbers(levels, len(self._tables))
+            if residual_numbers.size:
+                coded.add_residuals(centred, self._take(decoder, residual_numbers, steps))
             beyond = Outliers.decode(decoder, (count, block.group.width))
             tensors |= block.group.scatter(block.restored(centred, entries, beyond), shapes)
         decoder.finish()
         return {name: tensors[name] for name in shapes}
 
-    def _put(self, encoder: SymbolEncoder, values: Matrix, numbers: NDArray[np.int16]) -> Matrix:
+    def _put(self, encoder: SymbolEncoder, values: Matrix, numbers: NDArray[np.int16], steps: Matrix) -> Matrix:
         """Appends values, each by its table, and returns what they are restored to; zero where they are not coded."""
-        coded = numbers != UNCODED
-        tables, scaled = numbers[coded], values[coded] / self._step
+        coded = numbers >= 0
+        tables, scaled = numbers[coded], (values / steps)[coded]
         whole = quantised(scaled)
         tokens = integers.tokenise(whole.astype(np.float64), scaled)
         encoder.put_indexed(tokens.symbols, tables, self._stack)
         tokens.put_extras(encoder)
-        return self._restored(whole, tables, coded)
+        return self._restored(whole, tables, coded, steps)
 
-    def _take(self, decoder: SymbolDecoder, numbers: NDArray[np.int16]) -> Matrix:
+    def _take(self, decoder: SymbolDecoder, numbers: NDArray[np.int16], steps: Matrix) -> Matrix:
         """What `_put` returned for the values that it appended."""
-        coded = numbers != UNCODED
+        coded = numbers >= 0
         tables = numbers[coded]
         values, raw, originals = integers.detokenise(decoder.take_indexed(tables, self._stack), 1.0, decoder)
         values[raw] = originals
-        return self._restored(values.astype(np.float32), tables, coded)
+        return self._restored(values.astype(np.float32), tables, coded, steps)
 
-    def _restored(self, whole: Matrix, tables: NDArray[np.int16], coded: NDArray[np.bool_]) -> Matrix:
+    def _restored(self, whole: Matrix, tables: NDArray[np.int16], coded: NDArray[np.bool_], steps: Matrix) -> Matrix:
         """Values of the integers at the places that are coded, in the shape of these."""
         result = np.zeros(coded.shape, np.float32)
-        result[coded] = restored(whole, tables, self._shifts) * self._step
+        result[coded] = restored(whole, tables, self._shifts)
+        result *= steps
         return result
 
     def _least_bytes(self, shapes: Mapping[str, tuple[int, ...]]) -> int:
-        costs = np.array([0, *(table.least_cost for table in self._tables)], np.int64)  # `UNCODED` costs nothing
-        cost = 0
+        costs = zip(self._blocks, self._least_costs, strict=True)
+        return least_bytes(sum(rows_of(block.group.row_shape(shapes)) * cost for block, cost in costs))
+
+    @functools.cached_property
+    def _least_costs(self) -> list[int]:
+        """What a row of each group costs at least; its profile and its level are known only from the stream."""
+        costs = np.array([0, *(table.least_cost for table in self._tables)], np.int64)
+        costs = np.minimum.accumulate(costs[::-1])[::-1]  # a row may have any table from that of the least level on
+        found = []
         for block in self._blocks:
-            rows = rows_of(block.group.row_shape(shapes))
-            of_profiles = costs[block.tables + 1].sum(1) + costs[block.residual_tables + 1].sum()
-            cost += rows * int(of_profiles.min(initial=0))  # which profile a row has is known only from the stream
-        return least_bytes(cost)
+            of_rows = []
+            for each in (block, block.for_foreign):
+                tables, residual_tables = (np.clip(t + 1, 0, len(costs) - 1) for t in each.least_tables)
+                of_rows += [*(costs[tables].sum(1) + costs[residual_tables].sum()).tolist()]
+            found.append(int(min(of_rows, default=0)))
+        return found

@@ -17,7 +17,11 @@ from numpy.typing import NDArray
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-MODULES = ("lamofcbench.codecs.rans.kernels", "lamofcbench.codecs.quantising_kernels")
+MODULES = (
+    "lamofcbench.codecs.rans.kernels",
+    "lamofcbench.codecs.quantising_kernels",
+    "lamofcbench.codecs.transform.level_kernels",
+)
 """All modules of kernels."""
 SWITCH = "LAMOFCBENCH_COMPILE"
 

@@ -11,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lamofcbench.codecs.entropy import SymbolDecoder, SymbolEncoder
-from lamofcbench.codecs.transform.classes import UNCODED
+from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder
 from lamofcbench.codecs.transform.dictionary import FIRST_LEVEL, LEVELS, Dictionary, free_rows
 from lamofcbench.codecs.transform.estimate import transform_rows
+from lamofcbench.codecs.transform.familiarity import Familiarity
+from lamofcbench.codecs.transform.levels import COUNT, REACH, SHIFTS, Costs, Levels, choose_levels, levels_table
 from lamofcbench.codecs.transform.outliers import Outliers
-from lamofcbench.codecs.transform.profiles import MIDDLE, Profiles
+from lamofcbench.codecs.transform.profiles import FIRST, LAST, MIDDLE, Profiles
 from lamofcbench.codecs.transform.rows import RowGroup
 from lamofcbench.codecs.transform.weighted_rows import WeightedTransform
 from lamofcbench.codecs.transform.weighting import Weighting
@@ -38,8 +39,11 @@ class BlockState:
         scale: what a column is divided by before the transform, float32 ``[C]``.
         mean: of rows by profile, before scaling, float32 ``[P or 1, C]``.
         limits: a value further than this from its mean is sent as it is, float32 ``[C]``.
-        tables: of coefficients, int16 ``[P, K]``; `UNCODED` where they are taken for zero.
-        residual_tables: of what the transform leaves of a column, int16 ``[C]``.
+        tables: of coefficients at the usual level, int16 ``[P, K]``; negative where they are taken for zero.
+        residual_tables: of what the transform leaves of a column, int16 ``[C]``; likewise.
+        energies: that rows are expected to have by profile, float32 ``[P]``.
+        surprise: at most how many times as much a familiar sample has, float32 ``[1]``.
+        level_frequencies: of the levels of rows, int32.
         analysis: orthonormal rows, float16 ``[K, C]``; None where the coefficients are the columns themselves.
         rows: the transform over the places of a sample, float16 ``[R, R]``; None where there is none.
         by_place: with a dictionary, whether the first and the last row have profiles of their own, uint8 ``[2]``.
@@ -50,6 +54,8 @@ class BlockState:
         entry_frequencies: of the tokens of entry numbers, int32.
         analyses, gains, syntheses, lifts, back, units_of_steps: with a transform in the tail's metric, what a
             `Weighting` holds; its analysis over places is in ``rows``.
+        foreign_tables, foreign_residual_tables, foreign_analysis, foreign_rows: what stands in place of the transform
+            in the tail's metric for foreign samples.
     """
 
     places: Tensor
@@ -58,6 +64,9 @@ class BlockState:
     limits: Tensor
     tables: Tensor
     residual_tables: Tensor
+    energies: Tensor
+    surprise: Tensor
+    level_frequencies: Tensor
     analysis: Tensor | None = None
     rows: Tensor | None = None
     by_place: Tensor | None = None
@@ -72,6 +81,10 @@ class BlockState:
     lifts: Tensor | None = None
     back: Tensor | None = None
     units_of_steps: Tensor | None = None
+    foreign_tables: Tensor | None = None
+    foreign_residual_tables: Tensor | None = None
+    foreign_analysis: Tensor | None = None
+    foreign_rows: Tensor | None = None
 
     def named_tensors(self, index: int) -> dict[str, Tensor]:
         """Those that there are, by names for a codec's state."""
@@ -93,9 +106,15 @@ class BlockState:
         return cls(**values)  # type: ignore[arg-type]
 
 
-_ALWAYS = ("places", "scale", "mean", "limits", "tables", "residual_tables")
+_ALWAYS = (
+    *("places", "scale", "mean", "limits", "tables", "residual_tables"),
+    *("energies", "surprise", "level_frequencies"),
+)
 _OF_DICTIONARY = ("by_place", "named", "entries", "units", "levels", "entry_frequencies")
-_OF_WEIGHTING = ("analyses", "gains", "syntheses", "lifts", "units_of_steps")
+_OF_WEIGHTING = (
+    *("analyses", "gains", "syntheses", "lifts", "units_of_steps"),
+    *("foreign_tables", "foreign_residual_tables"),
+)
 
 
 def stored_weighting(weighting: Weighting) -> dict[str, Tensor]:
@@ -138,10 +157,15 @@ class Block:
         self._across = None if state.rows is None else state.rows.float().numpy()
         self._weighted = None if state.analyses is None else WeightedTransform(_weighting(state), self.profiles)
         self.tables: NDArray[np.int16] = state.tables.numpy()
-        self.residual_columns = np.flatnonzero(state.residual_tables.numpy() != UNCODED)
+        self.residual_columns = np.flatnonzero(state.residual_tables.numpy() >= -REACH)
         self.residual_tables: NDArray[np.int16] = state.residual_tables.numpy()[self.residual_columns]
         first, last = (True, True) if state.by_place is None else map(bool, state.by_place.tolist())
         self._by_place = (first, last)
+        bounded = [place for place, own in ((FIRST, first), (LAST, last)) if own and not self.profiles.places]
+        self._bounded = np.array(bounded, np.intp)
+        self._familiarity = Familiarity(state.energies.numpy(), float(state.surprise))
+        self.levels = FrequencyTable(state.level_frequencies.to(torch.int32).numpy())
+        self.for_foreign = self if state.foreign_tables is None else Block(group, _of_foreign(state))
 
     def continuing(self, first_position: int) -> Block:
         """This block for rows the first of which stands at this position, behind others if it is not 0."""
@@ -159,7 +183,10 @@ class Block:
         if state.analyses is not None:
             kept = state.analyses.shape[1]
         profiles = self.profiles.count if state.entries is None else FIRST_LEVEL + len(LEVELS)
-        may_be_floats = (state.scale, state.mean, state.limits, state.gains, state.lifts, state.units_of_steps)
+        may_be_floats = (
+            *(state.scale, state.mean, state.limits, state.energies, state.surprise),
+            *(state.gains, state.lifts, state.units_of_steps),
+        )
         may_be_halves = (state.analysis, state.rows, state.analyses, state.syntheses, state.back)
         floats, halves = ([t for t in tensors if t is not None] for tensors in (may_be_floats, may_be_halves))
         return (
@@ -168,6 +195,10 @@ class Block:
             and state.mean.shape in ((self.profiles.count, width), (1, width))
             and (state.analysis is None or state.analysis.shape == (kept, width))
             and state.tables.shape == (profiles, kept)
+            and state.energies.shape == (profiles,)
+            and bool((state.energies > 0).all())
+            and state.surprise.shape == (1,)
+            and state.level_frequencies.shape == (COUNT,)
             and (state.rows is None or state.rows.shape == (self.profiles.places,) * 2)
             and state.tables.dtype == state.residual_tables.dtype == torch.int16
             and all(t.dtype is torch.float32 for t in floats)
@@ -215,8 +246,36 @@ class Block:
     @property
     def table_range(self) -> tuple[int, int]:
         """The smallest and the largest table number."""
-        numbers = np.concatenate([self.tables.reshape(-1), self.residual_tables, [UNCODED]])
+        blocks = {self, self.for_foreign}
+        numbers = np.concatenate([t.reshape(-1) for b in blocks for t in (b.tables, b.residual_tables)] + [[-1]])
         return int(numbers.min()), int(numbers.max())
+
+    # --------------------------------------------------------------------------------------------- levels of rows
+
+    def is_foreign(self, centred: Matrix, profiles: Index) -> bool:
+        """Whether a sample's centred rows deviate farther than any of calibration."""
+        return self._familiarity.is_foreign(centred, profiles, self.profiles)
+
+    def choose_levels(self, scaled: Matrix, profiles: Index, foreign: bool, costs: Costs) -> Levels:
+        """The levels at which coefficients in steps, ``[rows, K]``, cost least."""
+        bounded = self._bounded if foreign else self._bounded[:0]
+        return choose_levels(scaled, self.tables, profiles, bounded, costs, levels_table(foreign, self.levels))
+
+    def numbers(self, profiles: Index, levels: Levels, tables: int) -> NDArray[np.int16]:
+        """The table of each coefficient, of so many, ``[rows, K]``."""
+        return np.minimum(self.tables[profiles] + levels.classes, np.int16(tables - 1))
+
+    def residual_numbers(self, levels: Levels, tables: int) -> NDArray[np.int16]:
+        """The table of each residual, of so many, ``[rows, columns]``; no columns where none is coded."""
+        raised = levels.classes
+        if not self.residual_columns.size or raised.max(initial=-REACH) + self.residual_tables.max() < 0:
+            return np.empty((len(raised), 0), np.int16)
+        return np.minimum(self.residual_tables + raised, np.int16(tables - 1))
+
+    @property
+    def least_tables(self) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+        """Those of coefficients and of residuals at the level of the least deviations."""
+        return self.tables + np.int16(SHIFTS[0]), self.residual_tables + np.int16(SHIFTS[0])
 
     # ------------------------------------------------------------------------------------------ what is expected
 
@@ -316,6 +375,19 @@ class Block:
         if self._weighted is not None:
             residuals = residuals * self._weighted.units[self.residual_columns]
         centred[:, self.residual_columns] += residuals
+
+
+def _of_foreign(state: BlockState) -> BlockState:
+    """With the transform of foreign samples in place of that in the tail's metric."""
+    assert state.foreign_tables is not None and state.foreign_residual_tables is not None
+    return replace(
+        state,
+        tables=state.foreign_tables,
+        residual_tables=state.foreign_residual_tables,
+        analysis=state.foreign_analysis,
+        rows=state.foreign_rows,
+        **dict.fromkeys((*_OF_WEIGHTING, "back", "foreign_analysis", "foreign_rows")),  # type: ignore[arg-type]
+    )
 
 
 def _weighting(state: BlockState) -> Weighting:

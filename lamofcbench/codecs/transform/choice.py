@@ -7,13 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lamofcbench.codecs.transform.classes import LOWEST, UNCODED, TableCounts, classes_of, quantised
+from lamofcbench.codecs.transform.classes import BITS_WORTH, LOWEST, UNCODED, TableCounts, classes_of, quantised
 from lamofcbench.codecs.transform.estimate import Estimate
 
 SAMPLES = 24
 """So many calibration samples are enough to choose."""
-BITS_WORTH = np.log(2) / 6
-"""What a bit is worth in squares of the step, where rate and distortion of a uniform quantiser trade one for one."""
 
 
 def cheapest(candidates: Sequence[Estimate], step: float) -> Estimate:

@@ -27,13 +27,15 @@ MAGNITUDES = 4
 """Centroids are kept of the magnitudes 0, 1, 2, and 3 and all above."""
 CENTROID_STRENGTH = 8.0
 """How many observations at the middle of the interval a centroid is drawn by."""
+BITS_WORTH = float(np.log(2) / 6)
+"""What a bit is worth in squares of the step, where rate and distortion of a uniform quantiser trade one for one."""
 
 
-def classes_of(deviations: NDArray[np.float64], step: float) -> NDArray[np.int64]:
-    """The class of each deviation; below `LOWEST` where it is not coded."""
+def classes_of(deviations: NDArray[np.float64], step: float, below: int = 1) -> NDArray[np.int64]:
+    """The class of each deviation; below `LOWEST`, by at most so many, where it is not coded."""
     with np.errstate(divide="ignore"):
         octaves = np.log2(deviations / step)
-    return np.rint(np.clip(octaves * AN_OCTAVE, LOWEST - 1, HIGHEST)).astype(np.int64)
+    return np.rint(np.clip(octaves * AN_OCTAVE, LOWEST - below, HIGHEST)).astype(np.int64)
 
 
 def quantised(scaled: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -31,6 +31,8 @@ LEAST_ROWS_AN_ENTRY = 2.0
 """Rows of a tensor come again if there are at least so many for each distinct one."""
 SHRINKAGE = 0.25
 """How many rows the mean over all entries is worth in the estimate of an entry's."""
+SAME = 0.01
+"""Of the variance of a tensor: what rows of a name may vary by and yet be the same."""
 LEVELS = (1, 2, 5, 20)
 """An entry's profile depends on how many rows it was made from: these are the least numbers of each level."""
 
@@ -154,6 +156,21 @@ def find_repetition(group: RowGroup, samples: Sequence[Matrix]) -> Repetition | 
         if 1 < len(numbers) <= total / LEAST_ROWS_AN_ENTRY and (best is None or len(numbers) < best.count):
             best = Repetition(columns, names, len(numbers))
     return best
+
+
+def named_tensors(group: RowGroup, samples: Sequence[Matrix], repetition: Repetition) -> list[slice]:
+    """The columns of the tensors whose rows are the same wherever their names are, but for rounding."""
+    rows, names = np.concatenate(samples), np.concatenate(repetition.names)
+    counts = np.bincount(names, minlength=repetition.count)[:, None]
+    found = []
+    for columns in group.columns.values():
+        values = rows[:, columns].astype(np.float64)
+        sums = np.zeros((repetition.count, values.shape[1]))
+        np.add.at(sums, names, values)
+        within = np.square(values - (sums / counts)[names]).sum()
+        if within < SAME * np.square(values - values.mean(0)).sum():
+            found.append(columns)
+    return found
 
 
 def _numbered(rows: Matrix, numbers: dict[bytes, int]) -> Index:

@@ -23,10 +23,13 @@ from lamofcbench.codecs.transform.dictionary import (
     find_repetition,
     free_rows,
     level_of,
+    named_tensors,
 )
 from lamofcbench.codecs.transform.estimate import Estimate, estimate, scaled, untransformed
+from lamofcbench.codecs.transform.familiarity import Familiarity
 from lamofcbench.codecs.transform.ingredients import EVERYTHING, Ingredients
 from lamofcbench.codecs.transform.means import Means, profile_means
+from lamofcbench.codecs.transform.numbered import Numbered
 from lamofcbench.codecs.transform.profiles import FIRST, LAST, MIDDLE, Profiles, find_profiles
 from lamofcbench.codecs.transform.rows import RowGroup
 from lamofcbench.codecs.transform.weighted import Prepared, weighted
@@ -38,6 +41,8 @@ STATE_VALUES = 2**24
 
 METRIC_VALUES = 2**22
 """The same of transforms in the tail's metric, of which each kind of rows has two; two bytes each."""
+NAMES_WEIGHT = 3.0
+"""How much larger tensors are made whose rows an entry of the dictionary knows: they say which token a row is of."""
 LEAST_WEIGHT = 1e-9
 """Of the mean weight of all columns: what a column has at least."""
 
@@ -56,7 +61,9 @@ class Fitted:
         mean: of scaled rows, float32 ``[P or 1, C]``.
         dictionary: of scaled rows that come again; None where none do.
         by_place: whether the first and the last row have profiles of their own where there is a dictionary.
-        candidates: of scaled rows about what is expected of them: a transform, and none.
+        familiarity: of the energies of scaled rows about what is expected of them.
+        candidates: of these rows: a transform, and none.
+        foreign: likewise, for foreign samples; empty where they are transformed like others.
     """
 
     profiles: Profiles
@@ -65,7 +72,9 @@ class Fitted:
     mean: Matrix
     dictionary: Dictionary | None
     by_place: tuple[bool, bool]
+    familiarity: Familiarity
     candidates: tuple[Estimate, ...]
+    foreign: tuple[Estimate, ...] = ()
 
 
 def fit_groups(
@@ -108,22 +117,21 @@ _LAST: list[tuple[_Key, list[Fitted]] | None] = [None]
 
 def block_state(
     fitted: Fitted,
-    chosen: Estimate,
     step: float,
-    kept: int,
-    tables: NDArray[np.int16],
-    residual_tables: NDArray[np.int16],
+    home: Numbered,
+    foreign: Numbered | None,
+    level_frequencies: NDArray[np.int32],
 ) -> BlockState:
     """What a codec keeps of a fitted group.
 
     Args:
         fitted: the group.
-        chosen: one of its candidates.
         step: of the quantiser.
-        kept: how many directions have coefficients that are coded.
-        tables: of coefficients, ``[P, kept]``.
-        residual_tables: of columns, ``[C]``.
+        home: one of its candidates.
+        foreign: one of those for foreign samples; None where they are transformed like others.
+        level_frequencies: of rows.
     """
+    chosen = home.chosen
     reach = step if chosen.weighting is None else step * chosen.weighting.units.astype(np.float64)
     limits = (outliers.DEVIATIONS * fitted.deviations + outliers.STEPS * reach) * fitted.scale
     state = BlockState(
@@ -131,13 +139,15 @@ def block_state(
         scale=torch.from_numpy(fitted.scale),
         mean=torch.from_numpy(fitted.mean * fitted.scale),
         limits=torch.from_numpy(np.minimum(limits, np.finfo(np.float32).max).astype(np.float32)),
-        analysis=None if chosen.analysis is None else torch.from_numpy(chosen.analysis[:kept]).half(),
-        tables=torch.from_numpy(tables),
-        residual_tables=torch.from_numpy(residual_tables),
-        rows=None if chosen.rows is None else torch.from_numpy(chosen.rows).half(),
+        energies=torch.from_numpy(fitted.familiarity.energies),
+        surprise=torch.tensor([fitted.familiarity.most], dtype=torch.float32),
+        level_frequencies=torch.from_numpy(level_frequencies),
+        **home.stored(),
     )
     if chosen.weighting is not None:
-        state = replace(state, **stored_weighting(chosen.weighting.kept(kept)))
+        state = replace(state, **stored_weighting(chosen.weighting.kept(home.tables.shape[1])))
+    if foreign is not None:
+        state = replace(state, **{f"foreign_{name}": tensor for name, tensor in foreign.stored().items()})
     known = fitted.dictionary
     if known is None:
         return state
@@ -173,7 +183,7 @@ def _fit_in_metric(
     The unit is such that all coefficients have as much energy as without a metric, so that steps mean about the same.
     A group for which no weights do better gets a transform of features alone, as large as the group matters.
     """
-    values = sum(2 * known.kinds * known.group.width**2 for known in sensitivity.groups)
+    values = sum((2 * known.kinds + 1) * known.group.width**2 for known in sensitivity.groups)
     floor = LEAST_WEIGHT * sensitivity.mean_weight or 1.0  # of a tail that answers to nothing, all is worth the same
     made: list[tuple[Fitted, Estimate | None, float]] = []
     plain = in_metric = 0.0
@@ -184,8 +194,8 @@ def _fit_in_metric(
         energy = _energy(rows.centred)
         plain += energy
         in_metric += weight * energy if found is None else _energy(found.coefficients)
-        if found is None:
-            fitted = replace(fitted, candidates=_plain(rows, bound))
+        plain_ones = _plain(rows, bound)
+        fitted = replace(fitted, **{"foreign" if found else "candidates": plain_ones})
         made.append((fitted, found, weight))
     unit = np.sqrt(in_metric / plain) if plain > 0 and in_metric > 0 else 1.0
     return [
@@ -212,6 +222,7 @@ def _in_units(fitted: Fitted, size: float) -> Fitted:
         dictionary=None
         if dictionary is None
         else replace(dictionary, units=(dictionary.units / size).astype(np.float32)),
+        familiarity=fitted.familiarity.in_units(size),
         candidates=tuple(scaled(each, size) for each in fitted.candidates),
     )
 
@@ -233,6 +244,9 @@ def _prepare(
     squares = sum(np.square(rows, dtype=np.float64).sum(0) for rows in centred)
     deviations = np.sqrt(squares / max(sum(map(len, centred)), 1))
     scale = _scales(group, deviations)
+    if repetition is not None:
+        for columns in named_tensors(group, samples, repetition):
+            scale[columns] /= np.float32(NAMES_WEIGHT)
     for rows in (*samples, *centred):
         rows /= scale
     mean = means.values / scale
@@ -244,7 +258,8 @@ def _prepare(
             rows -= mean[MIDDLE]
         by_place = _places_of_their_own(samples, centred, index, repetition)
         dictionary = _predict(samples, repetition, by_place, centred, index)
-    fitted = Fitted(profiles, scale, deviations / scale, mean, dictionary, by_place, ())
+    familiarity = Familiarity.learned(centred, index, count, profiles)
+    fitted = Fitted(profiles, scale, deviations / scale, mean, dictionary, by_place, familiarity, ())
     return fitted, Prepared(group, centred, index, count, profiles, scale)
 
 

@@ -126,6 +126,26 @@ def test_a_value_that_calibration_never_saw_the_like_of_comes_back_exactly():
     assert (decoded - massive).abs().max() < 2.5  # and nothing else is the worse for it
 
 
+def test_a_sample_that_varies_where_calibration_never_did_is_coded_all_the_same():
+    """Another task: rows that were alike are so no more, and the last one, which hardly deviated, matters most."""
+    draw = np.random.default_rng(0)
+    known, other = np.linalg.qr(draw.normal(size=(32, 32)))[0].reshape(2, 16, 32)
+
+    def made(seed, directions, last):
+        rows = np.random.default_rng(seed).normal(size=(30, 16)) @ directions
+        rows[-1] *= last
+        return feature_set(rows, 32)
+
+    codec = KltCodec(specs(32), {"step": 2.0}).fit([made(seed, known, 0.1) for seed in range(24)])
+    foreign = made(100, other, 1.0)
+    at_home = codec.encode(made(101, known, 0.1))
+    coded = codec.encode(foreign)
+    error = (codec.decode(coded)["x0"] - foreign["x0"]).square().sum(1)
+    energy = foreign["x0"].square().sum(1)
+    assert len(coded) < 6 * len(at_home)
+    assert error[-1] < 0.2 * energy[-1]  # finer than its step says
+
+
 def test_fine_steps_are_near_lossless_even_at_a_small_rank():
     rows = gaussian(np.random.default_rng(0).normal(size=(32, 32)), 20, 0)
     samples = [feature_set(r, 32) for r in rows]
@@ -172,7 +192,7 @@ def test_threads_that_fit_at_once_get_what_they_would_alone():
         ("0.analysis", lambda t: t[:, :3]),
         ("0.analysis", lambda t: t.float()),
         ("0.tables", lambda t: t + 999),
-        ("0.tables", lambda t: t - 2),
+        ("0.tables", lambda t: t - 99),
         ("0.tables", lambda t: t.int()),
         ("0.residual_tables", lambda t: t + 999),
         ("frequencies", lambda t: t * 0),
@@ -186,6 +206,13 @@ def test_threads_that_fit_at_once_get_what_they_would_alone():
         ("0.entry_frequencies", lambda t: t * 0),
         ("0.entry_frequencies", None),
         ("0.scale", None),
+        ("0.energies", lambda t: t * 0),
+        ("0.energies", lambda t: t[1:]),
+        ("0.surprise", lambda t: t * math.nan),
+        ("0.surprise", lambda t: t.expand(2)),
+        ("0.level_frequencies", lambda t: t[1:]),
+        ("0.level_frequencies", lambda t: t * 0),
+        ("0.level_frequencies", None),
     ],
 )
 def test_a_state_from_a_strangers_folder_is_checked(name, change):

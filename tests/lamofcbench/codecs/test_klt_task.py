@@ -106,6 +106,20 @@ def test_fine_steps_are_near_lossless_even_at_a_small_rank(specs, rank):
         assert (tensor - calibration[0][name]).abs().max() < 0.02 * calibration[0][name].std()
 
 
+def test_foreign_samples_are_coded_as_without_weights():
+    calibration = features(30, 0)
+    codec = KltTaskCodec(RAGGED, {"step": 0.5}).fit(calibration, known(calibration))
+    plain = KltCodec(RAGGED, {"step": 0.5}).fit(calibration)
+    foreign = FeatureSet({name: 4 * tensor for name, tensor in features(1, 7)[0].tensors.items()})
+    lengths, errors = [], []
+    for each in (codec, plain):
+        coded = each.encode(foreign)
+        lengths.append(len(coded))
+        errors.append(float((each.decode(coded)["x0"] - foreign["x0"]).square().mean()))
+    assert abs(lengths[0] - lengths[1]) < 0.1 * lengths[1]
+    assert errors[0] == pytest.approx(errors[1], rel=0.1)
+
+
 def test_rank_bounds_the_state():
     calibration = features(30, 0)
     codec = KltTaskCodec(RAGGED, {"step": 0.01, "rank": 5}).fit(calibration, known(calibration))
@@ -158,6 +172,11 @@ def test_what_is_learned_depends_on_the_sensitivity_alone_and_not_on_what_was_fi
         ("0.syntheses", None),
         ("0.analyses", None),
         ("0.tables", lambda t: t[:, 1:]),
+        ("0.foreign_tables", None),
+        ("0.foreign_tables", lambda t: t[:, 1:]),
+        ("0.foreign_tables", lambda t: t + 999),
+        ("0.foreign_analysis", lambda t: t[1:]),
+        ("0.foreign_residual_tables", lambda t: t[1:]),
     ],
 )
 def test_a_state_from_a_strangers_folder_is_checked(name, change):
