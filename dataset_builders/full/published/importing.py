@@ -7,13 +7,8 @@ import that is started again takes over; the dataset's own folder is put in plac
 
 from __future__ import annotations
 
-import hashlib
 import json
 import multiprocessing
-import os
-import secrets
-import shutil
-import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -21,9 +16,6 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dataset_builders.full.published.archive import TorchArchive
 from dataset_builders.full.published.coded import coding_facts
@@ -33,25 +25,14 @@ from dataset_builders.full.published.naming import read_tree
 from dataset_builders.full.published.references import References, sample_id
 from dataset_builders.full.published.sample_shard import write_shard
 from dataset_builders.full.published.sources import most_bytes, published_files
-from lamofcbench.atomic import write_errors, write_json, write_text
+from dataset_builders.full.work_folder import Record, Slot, WorkFolder
+from lamofcbench.atomic import write_errors, write_text
 from lamofcbench.builders import Split
 from lamofcbench.errors import DataError, LaMoFCBenchError, first_line
 from lamofcbench.references import check_sample
 from lamofcbench.scenarios.base import Scenario
 from lamofcbench.storage.building import building
-from lamofcbench.storage.columns import SIDE_PREFIX, Columns
 from lamofcbench.storage.integrity import file_sha256
-from lamofcbench.storage.layout import (
-    REFERENCE_TYPES,
-    FileRecord,
-    Manifest,
-    ShardRecord,
-    SplitRecord,
-    index_name,
-    index_schema,
-    shard_name,
-)
-from lamofcbench.storage.writer import INDEX_ROWS, put_in_place
 
 VERSION = 1
 """Raised when the same files are to give another dataset."""
@@ -60,23 +41,14 @@ OnError = Literal["stop", "skip"]
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(Slot):
     """One file to import.
 
     Attributes:
-        split: where it goes.
-        number: its place among the split's files.
         path: the file.
     """
 
-    split: Split
-    number: int
     path: Path
-
-    @property
-    def name(self) -> str:
-        """Of what is made of it, in the working folder."""
-        return f"{self.split}-{self.number:06d}"
 
 
 @dataclass(frozen=True)
@@ -138,10 +110,9 @@ def import_published(
         for number, path in enumerate(published_files(scenario, folder))
     ]
     found = References(scenario, raw, references)
-    work = output / f".{scenario.id}.importing"
-    with building(output, scenario.id), write_errors(output / scenario.id, work):
-        stamp = _stamp(scenario, raw, references)
-        _keep_only(work, stamp)
+    work = WorkFolder(output / f".{scenario.id}.importing")
+    with building(output, scenario.id), write_errors(output / scenario.id, work.path):
+        work.prepare(_stamp(scenario, raw, references))
         done = {task: record for task in tasks if (record := _finished(work, task)) is not None}
         taken_over, skipped = len(done), []
         left = [task for task in tasks if task not in done]
@@ -164,7 +135,7 @@ def import_published(
 class _Worker:
     """Imports files one after the other in one process, with one buffer."""
 
-    def __init__(self, scenario: Scenario, references: References, work: Path) -> None:
+    def __init__(self, scenario: Scenario, references: References, work: WorkFolder) -> None:
         self.scenario, self.references, self.work = scenario, references, work
         self._content: GrowingBytes | None = None
 
@@ -198,20 +169,13 @@ class _Worker:
             sample = read_tree(archive.tree(), self.scenario)
             answer = self.references.of(id)
             id, reference = check_sample(self.scenario.prediction_kind, id, answer.reference, task.path.name)
-            shard = self.work / f"{task.name}.safetensors"
-            written = write_shard(shard, self.scenario, sample.tensors, archive, answer.given)
+            written = write_shard(self.work.shard(task), self.scenario, sample.tensors, archive, answer.given)
         finally:
             content.unwanted.set()
             filling.join()
-        reference_file = None
-        if isinstance(reference, bytes):
-            reference_file = f"{task.name}.reference"
-            (self.work / reference_file).write_bytes(reference)
         record = {
             "state": state,
             "sample_id": id,
-            "reference": None if reference_file else reference,
-            "reference_file": reference_file,
             "side": dict(answer.side),
             "size_bytes": written.size_bytes,
             "sha256": written.sha256,
@@ -219,14 +183,7 @@ class _Worker:
             "widened": written.widened,
             "coded": None if sample.metadata is None else coding_facts(sample.metadata),
         }
-        self._keep(task, record)
-        return record
-
-    def _keep(self, task: Task, record: dict[str, Any]) -> None:
-        """Lets another import take the sample over. What the disk has not got yet is found out by the shard's hash."""
-        temporary = self.work / f"{task.name}.new"
-        temporary.write_text(json.dumps(record), encoding="utf-8")
-        temporary.replace(self.work / f"{task.name}.json")
+        return self.work.keep(task, record, reference)
 
 
 _worker: _Worker | None = None
@@ -270,26 +227,12 @@ def _stamp(scenario: Scenario, raw: Path | None, references: Path | None) -> dic
     return {"version": VERSION, "scenario": scenario.digest, "raw": place, "references": known}
 
 
-def _keep_only(work: Path, stamp: dict[str, Any]) -> None:
-    """Makes the working folder, or empties one that another import left behind."""
-    file = work / "stamp.json"
-    if _json(file) != stamp:
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-        write_json(file, stamp)
-
-
-def _finished(work: Path, task: Task) -> dict[str, Any] | None:
+def _finished(work: WorkFolder, task: Task) -> Record | None:
     """The record of a sample whose file has not changed since it was imported."""
-    record = _json(work / f"{task.name}.json")
     try:
-        if not isinstance(record, dict) or record["state"] != _state(task.path):
-            return None
-    except (DataError, LookupError):
+        return work.finished(task, _state(task.path))
+    except DataError:
         return None
-    shard = work / f"{task.name}.safetensors"
-    whole = shard.is_file() and file_sha256(shard) == record["sha256"]
-    return record if whole and (not record["reference_file"] or (work / record["reference_file"]).is_file()) else None
 
 
 def _state(path: Path) -> list[Any]:
@@ -300,63 +243,17 @@ def _state(path: Path) -> list[Any]:
     return [str(path.resolve()), state.st_size, state.st_mtime_ns]
 
 
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
 # ----------------------------------------------------------------------------------------------------- publishing
 
 
-def _publish(scenario: Scenario, output: Path, work: Path, rows: list[tuple[Task, dict[str, Any]]]) -> Path | None:
-    """Moves the shards into a folder with an index and a manifest, and that into its place."""
+def _publish(scenario: Scenario, output: Path, work: WorkFolder, rows: list[tuple[Task, Record]]) -> Path | None:
+    """Puts the dataset in place, and the figures of features after coding beside it."""
     if not any(task.split == "test" for task, _ in rows):
         raise DataError(f"{scenario.id}: no file could be imported, so there is no dataset to write")
     _check_one_kind(scenario, rows)
-    folder = output / f".{scenario.id}.building-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-    folder.mkdir()
-    try:
-        columns = Columns.of(scenario)
-        reference = REFERENCE_TYPES[type(_reference(work, rows[0][1]))]
-        schema = index_schema(columns, reference)
-        digest = hashlib.sha256(f"published {VERSION}".encode())
-        splits: dict[Split, SplitRecord] = {}
-        for split in dict.fromkeys(task.split for task, _ in rows):
-            own = [(task, row) for task, row in rows if task.split == split]
-            shards, entries = [], []
-            for number, (task, row) in enumerate(own):
-                name = shard_name(split, number, len(own), row["sha256"])
-                (work / f"{task.name}.safetensors").rename(folder / name)
-                shards.append(ShardRecord(name=name, size_bytes=row["size_bytes"], sha256=row["sha256"], samples=1))
-                entries.append((name, row))
-            index = folder / index_name(split)
-            with pq.ParquetWriter(index, schema) as writer:
-                for start in range(0, len(entries), INDEX_ROWS):
-                    table = [_index_row(scenario, work, *entry) for entry in entries[start : start + INDEX_ROWS]]
-                    for one in table:
-                        said = hashlib.sha256(repr(one["reference"]).encode()).hexdigest()
-                        digest.update(f"{split} {one['sample_id']} {one['content_sha256']} {said}\n".encode())
-                    writer.write_table(pa.Table.from_pylist(table, schema=schema))
-            record = FileRecord(name=index.name, size_bytes=index.stat().st_size, sha256=file_sha256(index))
-            splits[split] = SplitRecord(samples=len(own), index=record, shards=tuple(shards))
-        manifest = Manifest(
-            scenario=scenario.id,
-            scenario_version=scenario.version,
-            scenario_digest=scenario.digest,
-            data_revision=digest.hexdigest(),
-            builder=f"published-features@{VERSION}",
-            reference=reference,
-            features=scenario.specs,
-            given=scenario.given,
-            splits=splits,
-        )
-        coded = _write_coded(scenario, output, rows)
-        put_in_place(folder, output, manifest)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    shutil.rmtree(work, ignore_errors=True)
+    coded = _write_coded(scenario, output, rows)
+    made_by, builder = f"published {VERSION}", f"published-features@{VERSION}"
+    work.publish(scenario, output, rows, made_by=made_by, builder=builder)
     return coded
 
 
@@ -372,20 +269,6 @@ def _check_one_kind(scenario: Scenario, rows: list[tuple[Task, dict[str, Any]]])
         raise DataError(
             f"{kinds[True].path} holds features before coding, {kinds[False].path} after; import them apart"
         )
-
-
-def _reference(work: Path, row: Mapping[str, Any]) -> Any:
-    return (work / row["reference_file"]).read_bytes() if row["reference_file"] else row["reference"]
-
-
-def _index_row(scenario: Scenario, work: Path, shard: str, row: Mapping[str, Any]) -> dict[str, Any]:
-    columns = {
-        name: {"file": f"{scenario.id}/{shard}", "key": name, "dtype": dtype, "shape": shape}
-        for name, (dtype, shape) in row["tensors"].items()
-    }
-    side = {SIDE_PREFIX + name: value for name, value in row["side"].items()}
-    sample = {"sample_id": row["sample_id"], "content_sha256": row["sha256"], "reference": _reference(work, row)}
-    return {**sample, **side, **columns}
 
 
 def _write_coded(scenario: Scenario, output: Path, rows: list[tuple[Task, dict[str, Any]]]) -> Path | None:
