@@ -51,13 +51,49 @@ def sample_places(task: str, available: int, count: int, file: Path | None = Non
     return tuple(places)
 
 
-def _read(file: Path, task: str) -> list[Any]:
+def sample_names(file: Path | None) -> list[str] | None:
+    """The ids of a scenario's samples, where a list names them: a JSON list of texts.
+
+    A text may be a file's name or path: its last folder and its stem make the id of a picture in a folder of its class
+    (``n01440764/x.JPEG`` is ``n01440764-x``). An entry may also be an object whose ``image_name`` or ``name`` says it,
+    as the published lists of generation have it.
+
+    Args:
+        file: the list; None for none.
+
+    Returns:
+        None where there is no list.
+
+    Raises:
+        DataError: if the list cannot be read.
+    """
+    if file is None:
+        return None
+    content = _json(file)
+    entries = content if isinstance(content, list) else list(content) if isinstance(content, dict) else []
+    names = [
+        next((e[k] for k in ("image_name", "name") if k in e), None) if isinstance(e, dict) else e for e in entries
+    ]
+    if not names or not all(isinstance(name, str) for name in names):
+        raise DataError(f"{file} is no sample list: a JSON list of names")
+    return names
+
+
+def _name(entry: Any) -> Any:
+    return entry.get("image_name", entry.get("name")) if isinstance(entry, dict) else entry
+
+
+def _json(file: Path) -> Any:
     try:
         if file.stat().st_size > MAX_BYTES:
             raise ValueError(f"it is larger than {MAX_BYTES} bytes")
-        content = json.loads(file.read_text(encoding="utf-8"))
+        return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"cannot read the sample list {file}: {first_line(error)}") from error
+
+
+def _read(file: Path, task: str) -> list[Any]:
+    content = _json(file)
     if not isinstance(content, dict) or not all(isinstance(places, list) for places in content.values()):
         raise DataError(f"{file} is no sample list: an object of task names and lists of places")
     if task not in content:

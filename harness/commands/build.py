@@ -5,28 +5,96 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-HELP = "run fronts over raw data and write the features as a dataset"
+HELP = "run fronts over raw data and write the features as a dataset; rerunning resumes in the full edition"
+RAW_OPTIONS = ("raw", "calibration", "samples", "definitions")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     parser.add_argument("scenarios", nargs="+", metavar="SCENARIO", help="ids, mini, full, or path/to/file.py:NAME")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="the dataset folder")
+    full = parser.add_argument_group("full edition")
+    full.add_argument("--raw", type=Path, metavar="DIR", help="the raw test samples (default: the task's on the Hub)")
+    full.add_argument(
+        "--calibration", type=Path, metavar="DIR", help="those of calibration (default: in --raw, or on the Hub)"
+    )
+    full.add_argument(
+        "--samples", type=Path, metavar="FILE",
+        help="JSON list of the test samples (default: the first of the order that docs/full-edition.md states)",
+    )  # fmt: skip
+    full.add_argument(
+        "--definitions", type=Path, metavar="DIR", help="machine/clu/custom_tasks of a checkout of the published code"
+    )
+    full.add_argument("--num-processes", type=int, default=1, metavar="N", help="processes on this machine")
+    full.add_argument("--device", metavar="NAME", help="cpu, cuda or cuda:N (default: cuda where there is one)")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="torch threads (default: 1)")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> int:
     """Runs the command; prints the folder of each scenario's data."""
-    from harness.running.environment import pinned_threads
+    from harness.running import launch
+
+    def work(team: launch.Team) -> int:
+        return _build(args, team)
+
+    return launch.work_as_team(args.num_processes, args.argv, work, check=lambda: _plan(args), debug=args.debug)
+
+
+def _plan(args: argparse.Namespace):  # type: ignore[no-untyped-def]
+    """Scenarios with their builders; what is wrong with any of them shows before the first one is built."""
+    from dataset_builders.full.builder import FullBuilder
+    from dataset_builders.full.raw import RawData
     from harness.running.selection import select_scenarios
+    from lamofcbench.errors import DataError
+
+    raw = RawData(args.raw, args.calibration, args.samples, args.definitions)
+    plan = []
+    for scenario in select_scenarios(args.scenarios):
+        builder_class = builder_of(scenario)
+        if issubclass(builder_class, FullBuilder):
+            plan.append((scenario, builder_class(raw)))
+            continue
+        named = [f"--{name}" for name in RAW_OPTIONS if getattr(args, name) is not None]
+        if named:
+            raise DataError(f"{scenario.id} brings its raw data itself; {named[0]} is for the full edition")
+        plan.append((scenario, builder_class()))
+    return plan
+
+
+def builder_of(scenario):  # type: ignore[no-untyped-def]
+    """The class that builds a scenario: the one it names, else, in the full edition, the one with its track's id.
+
+    Raises:
+        DataError: if there is none.
+    """
     from lamofcbench.builders import BUILDERS
     from lamofcbench.errors import DataError
 
-    for scenario in select_scenarios(args.scenarios):
-        if scenario.builder is None:
-            raise DataError(f"{scenario.id} has no builder; its data are imported or downloaded, and named with --data")
-        builder = BUILDERS.get(scenario.builder, relative_to=scenario.origin)()
+    if scenario.builder is not None:
+        return BUILDERS.get(scenario.builder, relative_to=scenario.origin)
+    track = scenario.variant_of or scenario.id
+    if scenario.edition != "full" or track not in BUILDERS.names():
+        raise DataError(f"{scenario.id} has no builder; its data are imported or downloaded, and named with --data")
+    return BUILDERS.get(track)
+
+
+def _build(args: argparse.Namespace, team) -> int:  # type: ignore[no-untyped-def]
+    from dataset_builders.full.builder import FullBuilder
+    from harness.running.environment import choose_device, pinned_threads
+
+    for scenario, builder in _plan(args):
         with pinned_threads(args.threads):
-            folder = builder.build(scenario, args.output, progress=not args.quiet)
-        print(folder, flush=True)
+            if isinstance(builder, FullBuilder):
+                device = choose_device(args.device, team.local_rank)
+                progress = not args.quiet and team.leads
+                folder = builder.build(scenario, args.output, progress=progress, device=device, team=team)
+            else:
+                folder = team.from_leader(
+                    lambda scenario=scenario, builder=builder: builder.build(
+                        scenario, args.output, progress=not args.quiet
+                    )
+                )
+        if team.leads:
+            print(folder, flush=True)
+    return 0

@@ -25,7 +25,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -33,16 +33,17 @@ from torch import Tensor
 
 from dataset_builders.full.language.tasks import LanguageTask
 from dataset_builders.full.language.tasks import task_of as language_task
+from dataset_builders.full.pictures import MAX_IMAGE_BYTES, decoded_image
+from dataset_builders.full.raw import rows
 from lamofcbench.errors import DataError, first_line, shown
 from lamofcbench.imagenet.classes import class_of
-from lamofcbench.rasters import MAX_PIXELS, decode_png, encode_image, encode_map, encode_mask
+from lamofcbench.rasters import decode_png, encode_image, encode_map, encode_mask
 from lamofcbench.references import Reference
 from lamofcbench.scenarios.base import Scenario
 
 SEED = 42
 """Of every published image."""
 MAX_TABLE_BYTES = 2**26
-MAX_IMAGE_BYTES = 2**28
 _LETTERS = "ABCD"
 _ANSWERS = ("answer", "reference", "transcript", "transcription", "text", "target", "gt", "label")
 _ENDS = {"cvu-nyuv2": "-wflip", "cvu-ade20k": "-stackedpatches"}
@@ -179,8 +180,8 @@ class References:
             return
         if self.track.startswith("clu-"):
             task = language_task(self.track)
-            documents = task.ordered(_documents(raw, task))
-            self._known = {str(place): language_reference(task, one) for place, one in enumerate(documents)}
+            ordered = task.ordered(documents(raw, task))
+            self._known = {str(place): language_reference(task, one) for place, one in enumerate(ordered)}
         else:
             path = next(iter(sorted(raw.rglob("data.json"))), None)
             if path is None:
@@ -210,23 +211,51 @@ def language_reference(task: LanguageTask, document: Mapping[str, Any]) -> str:
 def spoken_answers(path: Path) -> dict[str, Reference]:
     """The answers of the published ``data.json`` by sample ids, which are ``DATASET-SUBSET-INDEX``.
 
+    Raises:
+        DataError: if it cannot be read.
+    """
+    return {entry.id: entry.answer for entry in spoken_entries(path) if entry.answer is not None}
+
+
+class SpokenEntry(NamedTuple):
+    """One entry of the published ``data.json``.
+
+    Attributes:
+        id: ``DATASET-SUBSET-INDEX``.
+        dataset: the name of its list.
+        subset: empty where none is told.
+        answer: None where none is told.
+        told: all that stands there.
+    """
+
+    id: str
+    dataset: str
+    subset: str
+    answer: str | None
+    told: Mapping[str, Any]
+
+
+def spoken_entries(path: Path) -> list[SpokenEntry]:
+    """The entries of the published ``data.json``.
+
     It is an object of data sets, each a list of entries; an entry tells its index, its subset and its answer. An answer
     is whatever text stands under the first of the names that such lists use.
 
     Raises:
         DataError: if it cannot be read.
     """
-    answers: dict[str, Reference] = {}
+    found = []
     for name, entries in _object(path).items():
         for entry in entries if isinstance(entries, list) else ():
             meta = entry.get("meta") if isinstance(entry, dict) else None
             told = {**entry, **meta} if isinstance(meta, dict) else entry
-            if not isinstance(told, dict):
+            if not isinstance(told, dict) or "index" not in told:
                 continue
             answer = next((told[key] for key in _ANSWERS if isinstance(told.get(key), str)), None)
-            if answer is not None and "index" in told:
-                answers["-".join(map(str, [name, *filter(None, [told.get("subset")]), told["index"]]))] = answer
-    return answers
+            subset = str(told.get("subset") or "")
+            id = "-".join(map(str, [name, *filter(None, [subset]), told["index"]]))
+            found.append(SpokenEntry(id, name, subset, answer, told))
+    return found
 
 
 def _object(path: Path) -> dict[str, Any]:
@@ -242,21 +271,16 @@ def _object(path: Path) -> dict[str, Any]:
     return content
 
 
-def _documents(raw: Path, task: LanguageTask) -> Iterable[Mapping[str, Any]]:
-    """All documents of a task's split, in the order of the data."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def documents(raw: Path, task: LanguageTask) -> Iterable[Mapping[str, Any]]:
+    """All documents of a task's split, in the order of the data.
 
+    Raises:
+        DataError: if there are none, or they cannot be read.
+    """
     for end in (".parquet", ".jsonl", ".json"):
         files = [path for path in sorted(raw.rglob(f"*{end}")) if _holds(path.relative_to(raw), task)]
-        if not files:
-            continue
-        try:
-            if end == ".parquet":
-                return [row for file in files for row in pq.read_table(file).to_pylist()]
-            return [json.loads(line) for file in files for line in file.read_text("utf-8").splitlines() if line.strip()]
-        except (OSError, ValueError, RecursionError, pa.ArrowException) as error:
-            raise DataError(f"the documents of {task.name} cannot be read: {first_line(error)}") from error
+        if files:
+            return list(rows(files))
     raise DataError(
         f"{raw} holds no documents of {task.name}: {task.split}*.parquet or .jsonl of {task.dataset}"
         + (f", in a folder {task.configuration}" if task.configuration else "")
@@ -276,16 +300,9 @@ def _size(image: np.ndarray) -> dict[str, int]:
 
 def _pixels(path: Path, *, png: bool = False) -> np.ndarray:
     """The pixels of an image: as the PNG has them, or uint8 ``[H, W, 3]``."""
-    from PIL import Image
-
     try:
         if path.stat().st_size > MAX_IMAGE_BYTES:
-            raise ValueError(f"it is larger than {MAX_IMAGE_BYTES} bytes")
-        if png:
-            return decode_png(path.read_bytes())
-        with Image.open(path, formats=["JPEG", "PNG"]) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"it has {image.width} x {image.height} pixels")
-            return np.array(image.convert("RGB"))
-    except Exception as error:  # Pillow raises many kinds for hostile files
+            raise DataError(f"it is larger than {MAX_IMAGE_BYTES} bytes")
+        return decode_png(path.read_bytes()) if png else decoded_image(path.read_bytes())
+    except (DataError, OSError) as error:
         raise DataError(f"needs {path}, which cannot be read: {first_line(error)}") from error

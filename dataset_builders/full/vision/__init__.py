@@ -1,0 +1,1 @@
+"""Vision of the full edition: classification, depth and segmentation."""
