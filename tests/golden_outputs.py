@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from dataset_builders.base import stored_features
+from dataset_builders.full.builder import FullBuilder
 from harness.metrics.base import METRICS
 from harness.results.record import as_statistics, stack_statistics
 from lamofcbench.builders import BUILDERS
@@ -72,6 +73,8 @@ def unavailable(kind: str, name: str) -> str | None:
     """Why an output cannot be made on this machine, in one line; None where it can."""
     if kind == "codecs":
         return CODECS.get(name).unavailable()
+    if kind == "builders" and issubclass(BUILDERS.get(name), FullBuilder):
+        return "its raw data come with no package"
     if name == "small-clu-prose":  # of the model and the texts that others ship
         try:
             BUILDERS.get(name)().samples("test")
