@@ -73,8 +73,6 @@ def unavailable(kind: str, name: str) -> str | None:
     """Why an output cannot be made on this machine, in one line; None where it can."""
     if kind == "codecs":
         return CODECS.get(name).unavailable()
-    if kind == "builders" and issubclass(BUILDERS.get(name), FullBuilder):
-        return "its raw data come with no package"
     if name == "small-clu-prose":  # of the model and the texts that others ship
         try:
             BUILDERS.get(name)().samples("test")
@@ -211,6 +209,11 @@ def _summary(value: Any) -> Any:
     return {"shape": list(value.shape), "mean": float(values.mean()), "std": float(values.std())}
 
 
+def packaged_builders() -> list[str]:
+    """Builders whose raw data come with packages."""
+    return [name for name in BUILDERS.names() if not issubclass(BUILDERS.get(name), FullBuilder)]
+
+
 def builder_outputs(name: str) -> Measured:
     """How many samples a builder brings, and what the first of them are."""
     builder = BUILDERS.get(name)()
@@ -226,7 +229,7 @@ KINDS: dict[str, tuple[Callable[[], Iterable[str]], Callable[[str], Measured]]] 
     "codecs": (CODECS.names, codec_outputs),
     "metrics": (METRICS.names, metric_outputs),
     "split_models": (lambda: [*SPLIT_MODEL_SCENARIOS, "hooks", *PUBLISHED_HEADS], split_model_outputs),
-    "builders": (BUILDERS.names, builder_outputs),
+    "builders": (packaged_builders, builder_outputs),
 }
 
 
