@@ -23,6 +23,7 @@ from lamofcbench.builders import Sample, Split
 from lamofcbench.errors import DataError
 from lamofcbench.models.base import SplitModel
 from lamofcbench.models.loading import load_model
+from lamofcbench.models.placement import WHOLE, Placement
 from lamofcbench.provenance import features_identity
 from lamofcbench.references import check_sample
 from lamofcbench.scenarios.base import Scenario
@@ -111,6 +112,7 @@ class FullBuilder(PackagedBuilder):
         device: str = "cpu",
         shard_bytes: int = DEFAULT_SHARD_BYTES,
         team: Team | None = None,
+        placement: Placement = WHOLE,
     ) -> Path:
         """Runs the front over both splits and writes ``output/<scenario id>/`` as a dataset; returns that folder.
 
@@ -121,6 +123,7 @@ class FullBuilder(PackagedBuilder):
             device: a torch device for this process's front.
             shard_bytes: does not count: a sample is a shard.
             team: the processes that share the samples; None for this one alone.
+            placement: of the model.
 
         Raises:
             DataError: if samples are missing, repeat, or occur in both splits, or if an id or a reference cannot be
@@ -131,7 +134,7 @@ class FullBuilder(PackagedBuilder):
         self.counts = {"test": scenario.test_samples, "calibration": scenario.calibration_samples}
         work = WorkFolder(output / f".{scenario.id}.extracting")
         code = features_identity(scenario, self)
-        share = _Share(self, scenario, work, device)
+        share = _Share(self, scenario, work, device, placement)
         with contextlib.ExitStack() as held:
 
             def begin() -> None:
@@ -179,8 +182,11 @@ class FullBuilder(PackagedBuilder):
 class _Share:
     """Makes samples one by one; the model is loaded when the first has to be computed."""
 
-    def __init__(self, builder: FullBuilder, scenario: Scenario, work: WorkFolder, device: str) -> None:
-        self.builder, self.scenario, self.work, self.device = builder, scenario, work, device
+    def __init__(
+        self, builder: FullBuilder, scenario: Scenario, work: WorkFolder, device: str, placement: Placement
+    ) -> None:
+        self.builder, self.scenario, self.work = builder, scenario, work
+        self.device, self.placement = device, placement
         self._model: SplitModel | None = None
 
     def slots(self) -> list[Slot]:
@@ -198,7 +204,7 @@ class _Share:
         from safetensors.torch import save_file
 
         if self._model is None:
-            self._model = load_model(self.scenario, device=self.device, builder=self.builder)
+            self._model = load_model(self.scenario, device=self.device, builder=self.builder, placement=self.placement)
         decoded = Sample(sample.id, self.builder.model_inputs(sample.inputs), sample.reference)
         features = stored_features(self._model, decoded, self.scenario)
         (reference,) = self.builder.references(self._model, [decoded], [features])

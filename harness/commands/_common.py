@@ -24,6 +24,48 @@ def data_place(text: str) -> str | Path:
     return text if text.startswith("hf://") else Path(text)
 
 
+def add_placement_arguments(parser: argparse._ActionsContainer) -> None:
+    """``--device-map`` and what belongs to it."""
+    parser.add_argument(
+        "--device-map", metavar="MAP",
+        help="auto, balanced or sequential, by which accelerate spreads each network over devices, memory and disk; or "
+        "a JSON file of modules and devices (default: one device)",
+    )  # fmt: skip
+    parser.add_argument("--offload", type=Path, metavar="DIR", help="folder for what no device and no memory holds")
+    parser.add_argument(
+        "--max-memory", nargs="+", metavar="DEVICE=SIZE", help="limits of a device map, such as 0=70GiB cpu=100GiB"
+    )
+
+
+def placement_of(args: argparse.Namespace, part: str):  # type: ignore[no-untyped-def]  # Placement, imported late
+    """How models are loaded.
+
+    Raises:
+        LaMoFCBenchError: for a map, a file or a limit that is none.
+    """
+    import json
+
+    from lamofcbench.errors import LaMoFCBenchError, first_line
+    from lamofcbench.models.placement import MAPS, Placement
+
+    device_map = args.device_map
+    if device_map is not None and device_map not in MAPS and Path(device_map).is_file():
+        try:
+            device_map = json.loads(Path(device_map).read_text(encoding="utf-8"))
+            if not isinstance(device_map, dict):
+                raise ValueError("it is no object")
+        except (OSError, ValueError, RecursionError) as error:
+            raise LaMoFCBenchError(f"cannot read the device map {args.device_map}: {first_line(error)}") from error
+    limits = None
+    if args.max_memory is not None:
+        pairs = [text.partition("=") for text in args.max_memory]
+        for text, (device, _, size) in zip(args.max_memory, pairs, strict=True):
+            if not device or not size:
+                raise LaMoFCBenchError(f"--max-memory {text!r} is no DEVICE=SIZE, such as cpu=100GiB")
+        limits = {device: size for device, _, size in pairs}
+    return Placement(part, device_map, args.offload, limits)
+
+
 def add_trust_argument(parser: argparse.ArgumentParser) -> None:
     """``--trust-code``."""
     parser.add_argument(

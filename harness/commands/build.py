@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from harness.commands import _common
+
 HELP = "run fronts over raw data and write the features as a dataset; rerunning resumes in the full edition"
 RAW_OPTIONS = ("raw", "calibration", "samples", "definitions")
 
@@ -27,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     full.add_argument("--num-processes", type=int, default=1, metavar="N", help="processes on this machine")
     full.add_argument("--device", metavar="NAME", help="cpu, cuda or cuda:N (default: cuda where there is one)")
+    _common.add_placement_arguments(full)
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="torch threads (default: 1)")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
 
@@ -88,7 +91,10 @@ def _build(args: argparse.Namespace, team) -> int:  # type: ignore[no-untyped-de
             if isinstance(builder, FullBuilder):
                 device = choose_device(args.device, team.local_rank)
                 progress = not args.quiet and team.leads
-                folder = builder.build(scenario, args.output, progress=progress, device=device, team=team)
+                placement = _common.placement_of(args, "whole")
+                folder = builder.build(
+                    scenario, args.output, progress=progress, device=device, team=team, placement=placement
+                )
             else:
                 folder = team.from_leader(
                     lambda scenario=scenario, builder=builder: builder.build(

@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--num-processes", type=int, default=1, metavar="N", help="processes on this machine")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of every random generator (default: 0)")
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda or cuda:N (default: cuda where there is one)")
+    _common.add_placement_arguments(parser)
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="torch threads a process (default: 1)")
     parser.add_argument(
         "--overwrite", choices=("never", "missing", "always"), default="missing",
@@ -90,6 +91,7 @@ def _settings(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # RunS
         argv=tuple(args.argv),
         fit_on=_source(args),
         ladders=args.ladders,
+        placement=_common.placement_of(args, "tail"),
     )
 
 

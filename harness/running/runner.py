@@ -168,7 +168,7 @@ class ScenarioRunner:
         """
         from lamofcbench.models.loading import load_model
 
-        model = load_model(self.scenario, device=self.device)
+        model = load_model(self.scenario, device=self.device, placement=self.settings.placement)
         if provenance.adapter_identity(self.scenario) != self.code["adapter_identity"]:
             raise PluginError(
                 f"the files of split model {self.scenario.backbone.adapter!r} were edited during the run; rerun the "
@@ -187,7 +187,11 @@ class ScenarioRunner:
 
         folder, source = self.settings.results / sensitivity.FOLDER, self._source
         model = functools.cache(
-            lambda: self.model if source is self.scenario else load_model(source, device=self.device)
+            lambda: (
+                self.model
+                if source is self.scenario
+                else load_model(source, device=self.device, placement=self.settings.placement)
+            )
         )
         return TailSensitivity(source, self.settings.data, model, folder, self.settings.seed, self.device)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from lamofcbench.errors import LaMoFCBenchError
+from lamofcbench.models.placement import TAIL, Placement
 from lamofcbench.scenarios.base import Scenario
 
 Overwrite = Literal["never", "missing", "always"]
@@ -34,6 +35,7 @@ class RunSettings:
             scenario that they code.
         ladders: a folder of ``lamofcbench ladder`` from which rate points were chosen, which results record; None where
             none was used.
+        placement: of the split model, of which a run needs the tail.
     """
 
     results: Path
@@ -50,6 +52,7 @@ class RunSettings:
     argv: tuple[str, ...] = ()
     fit_on: Scenario | None = None
     ladders: Path | None = None
+    placement: Placement = TAIL
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:

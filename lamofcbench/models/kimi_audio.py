@@ -31,13 +31,14 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from lamofcbench.errors import DataError, ScenarioError
+from lamofcbench.errors import DataError, PluginError, ScenarioError
 from lamofcbench.models.decoder import DecoderSplitModel
 from lamofcbench.models.generation import GenerationRules
 from lamofcbench.models.kimi_tokenizer import load_kimi_tokenizer
 from lamofcbench.models.language_model import DecoderOptions
 from lamofcbench.models.loading import hub_file, load_pretrained, local_path, parse_options, require_pinned
 from lamofcbench.models.pinning import on_hub
+from lamofcbench.models.placement import current, settled
 from lamofcbench.models.rotary import require_declared_rotary
 from lamofcbench.models.speech_tokenizer import CONFIG, WEIGHTS, SpeechTokenizer, load_speech_tokenizer
 from lamofcbench.scenarios.base import Scenario
@@ -286,7 +287,7 @@ class KimiAudioSplitModel(DecoderSplitModel):
         model: the decoder, a `decoder_class`. Its embedding is replaced.
         tokenizer: of the text, with the special tokens of both streams.
         split: S, the layer whose output is the hidden feature.
-        encoder: Whisper's encoder.
+        encoder: Whisper's encoder; None for a model that runs its tail alone.
         placeholder: the token that stands for all audio; None where there are audio tokens.
         audio_tokenizer: loads what makes the audio tokens of prompts that bring none, when the first such one comes.
         audio_token_offset: what is added to its tokens.
@@ -303,7 +304,7 @@ class KimiAudioSplitModel(DecoderSplitModel):
         model: PreTrainedModel,
         tokenizer: Any,
         split: int,
-        encoder: nn.Module,
+        encoder: nn.Module | None,
         *,
         placeholder: str | None = None,
         audio_tokenizer: Callable[[], SpeechTokenizer] | None = None,
@@ -320,7 +321,9 @@ class KimiAudioSplitModel(DecoderSplitModel):
         module: Any = model
         module.set_input_embeddings(TwoStreamEmbedding(module.get_input_embeddings(), settings.pad_token_id))
         super().__init__(model, tokenizer, split, max_new_tokens=max_new_tokens, rules=rules, device=device)
-        self.listener = Listener(encoder, module.model.vq_adaptor).to(self.device).eval()
+        self._listener = None
+        if encoder is not None:
+            self._listener = settled(Listener(encoder, module.model.vq_adaptor), self.device).eval()
 
     @classmethod
     def load(cls, scenario: Scenario, directory: Path | None, device: str) -> KimiAudioSplitModel:
@@ -328,13 +331,16 @@ class KimiAudioSplitModel(DecoderSplitModel):
         options = parse_options(KimiAudioOptions, scenario)
         if len(scenario.splits) != 1:
             raise ScenarioError(f"scenario {scenario.id!r}: a decoder has one split point, not {scenario.splits}")
-        model = load_pretrained(decoder_class(), scenario, directory, options.dtype)
+        model = load_pretrained(decoder_class(), scenario, directory, options.dtype, unused=["model.vq_adaptor"])
+        encoder = None
+        if current().part == "whole":
+            encoder = load_pretrained(encoder_class(), scenario, directory, options.dtype, options.encoder)
         require_declared_rotary(model, scenario)
         return cls(
             model,
             load_kimi_tokenizer(scenario, directory),
             scenario.splits[0],
-            load_pretrained(encoder_class(), scenario, directory, options.dtype, options.encoder),
+            encoder,
             placeholder=options.placeholder,
             audio_tokenizer=_audio_tokenizer(scenario, options, device),
             audio_token_offset=options.audio_token_offset,
@@ -357,9 +363,20 @@ class KimiAudioSplitModel(DecoderSplitModel):
         embedding = self.model.get_input_embeddings()
         return {"inputs_embeds": embedding(text, audio, self.listener(wave), where)}
 
+    @property
+    def listener(self) -> nn.Module:
+        """Hears audio.
+
+        Raises:
+            PluginError: if the model was loaded for its tail alone.
+        """
+        if self._listener is None:
+            raise PluginError("Whisper's encoder was not loaded: this model was loaded for its tail alone")
+        return self._listener
+
     def front_modules(self) -> list[nn.Module]:
         """Encoder, adaptor, the embedding (unless it is also the output layer) and layers 0..S."""
-        return [self.listener, *super().front_modules()]
+        return [*([] if self._listener is None else [self._listener]), *super().front_modules()]
 
     @functools.cached_property
     def _audio_tokenizer(self) -> SpeechTokenizer:

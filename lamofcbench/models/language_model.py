@@ -35,6 +35,7 @@ from lamofcbench.models.base import SplitModel
 from lamofcbench.models.generation import GenerationRules
 from lamofcbench.models.injection import StandIn, capture, replaced
 from lamofcbench.models.loading import AdapterOptions, load_pretrained, load_tokenizer, parse_options
+from lamofcbench.models.placement import device_of, settled
 from lamofcbench.models.rotary import require_declared_rotary, require_fixed_rotary
 from lamofcbench.models.teacher_forcing import CONTINUATION, Prefilled, forced_logits
 from lamofcbench.scenarios.base import Scenario
@@ -141,7 +142,8 @@ class RestoredLayer(StandIn):
             cache: Cache | None = keywords.get(self.model.cache_keyword)
             if cache is None:
                 raise PluginError(f"{type(self.original).__name__} gets no cache; this adapter cannot restore it")
-            self.model.write_memory(cache, self.index, self.memory)
+            place = device_of(self.original, self.model.device)
+            self.model.write_memory(cache, self.index, tuple(tensor.to(place) for tensor in self.memory))
         return self.hidden
 
 
@@ -199,7 +201,7 @@ class SplitLanguageModel(SplitModel):
     ) -> None:
         self.device = torch.device(device)
         module: nn.Module = model
-        module.to(self.device).eval()
+        settled(module, self.device).eval()
         self.model: Any = model
         self.tokenizer = tokenizer
         self.split = split

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,8 +15,10 @@ from torch import Tensor
 from lamofcbench.builders import BUILDERS, ScenarioBuilder
 from lamofcbench.errors import DataError, PluginError, ScenarioError, UnknownNameError
 from lamofcbench.features import TORCH_DTYPES
+from lamofcbench.models import placement as placing
 from lamofcbench.models.base import MODELS, SplitModel
 from lamofcbench.models.pinning import BUILDER_PREFIX, on_hub, pinned
+from lamofcbench.models.placement import WHOLE, Placement
 from lamofcbench.scenarios.base import DTypeName, Scenario
 
 Options = TypeVar("Options", bound="AdapterOptions")
@@ -39,7 +41,13 @@ class AdapterOptions(BaseModel):
         return TORCH_DTYPES[self.compute_dtype]
 
 
-def load_model(scenario: Scenario, *, device: str = "cpu", builder: ScenarioBuilder | None = None) -> SplitModel:
+def load_model(
+    scenario: Scenario,
+    *,
+    device: str = "cpu",
+    builder: ScenarioBuilder | None = None,
+    placement: Placement = WHOLE,
+) -> SplitModel:
     """The split model of a scenario, in evaluation mode.
 
     Weights come from the scenario's builder (``builder:NAME``), from a folder (``./weights``, relative to the
@@ -50,6 +58,7 @@ def load_model(scenario: Scenario, *, device: str = "cpu", builder: ScenarioBuil
         scenario: whose backbone to load.
         device: a torch device.
         builder: brings the weights of a ``builder:NAME`` source; None to find it by that name.
+        placement: what of it is loaded, and where it lies.
 
     Raises:
         UnknownNameError: if the adapter or the builder does not exist.
@@ -59,7 +68,8 @@ def load_model(scenario: Scenario, *, device: str = "cpu", builder: ScenarioBuil
     sys.audit("lamofcbench.model", scenario.id)  # a process that decodes apart refuses it
     adapter = MODELS.get(scenario.backbone.adapter, relative_to=scenario.origin)
     scenario = pinned(scenario)
-    return adapter.load(scenario, weights_directory(scenario, builder), device)
+    with placing.placed(placement):
+        return adapter.load(scenario, weights_directory(scenario, builder), device)
 
 
 def weights_directory(scenario: Scenario, builder: ScenarioBuilder | None = None) -> Path | None:
@@ -124,7 +134,12 @@ def parse_options(schema: type[Options], scenario: Scenario) -> Options:
 
 
 def load_pretrained(
-    model_class: Any, scenario: Scenario, directory: Path | None, dtype: torch.dtype, subfolder: str = ""
+    model_class: Any,
+    scenario: Scenario,
+    directory: Path | None,
+    dtype: torch.dtype,
+    subfolder: str = "",
+    unused: Sequence[str] = (),
 ) -> Any:
     """A transformers or diffusers model with all of its weights, from safetensors files, in evaluation mode.
 
@@ -134,13 +149,24 @@ def load_pretrained(
         directory: the folder to read instead; None for the Hub.
         dtype: what the weights are converted to.
         subfolder: where in that repository or folder the model stands, if not at its root.
+        unused: paths of modules that the tail does not run, which is then loaded without them.
 
     Raises:
         DataError: if files are missing or unreadable, or do not hold every weight.
     """
-    model, info = _from_pretrained(
-        model_class, scenario, directory, subfolder, dtype=dtype, use_safetensors=True, output_loading_info=True
-    )
+    placement = placing.current()
+    tail_alone = placement.part == "tail" and bool(unused)
+    with _unreported() if tail_alone else contextlib.nullcontext():
+        model, info = _from_pretrained(
+            placing.without(model_class, unused) if tail_alone else model_class,
+            scenario,
+            directory,
+            subfolder,
+            dtype=dtype,
+            use_safetensors=True,
+            output_loading_info=True,
+            **placement.arguments,
+        )
     lacking = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
     if lacking:  # transformers would go on with random weights
         raise DataError(
@@ -186,6 +212,19 @@ def _from_pretrained(
     except Exception as error:  # the library raises whatever the first thing that went wrong raised
         first_line = next(iter(str(error).splitlines()), "")
         raise DataError(f"cannot load {_place(scenario, directory)}: {type(error).__name__}: {first_line}") from error
+
+
+@contextlib.contextmanager
+def _unreported() -> Iterator[None]:
+    """No report of weights that are left out on purpose."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 @contextlib.contextmanager

@@ -58,6 +58,7 @@ from lamofcbench.models.loading import (
     parse_options,
     require_pinned,
 )
+from lamofcbench.models.placement import current, placed, settled
 from lamofcbench.scenarios.base import Scenario
 
 TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
@@ -152,6 +153,7 @@ class SD3ControlNetSplitModel(SplitModel):
 
     def __init__(self, component: Callable[[str], Any], options: SD3Options, device: str = "cpu") -> None:
         self._make, self._components = component, dict[str, Any]()
+        self._placement = current()  # of components, which are loaded later
         self.options, self.device = options, torch.device(device)
 
     @classmethod
@@ -171,9 +173,10 @@ class SD3ControlNetSplitModel(SplitModel):
     def component(self, name: str) -> Any:
         """A component by its name in the pipeline, loaded at the first call."""
         if name not in self._components:
-            made = self._make(name)
+            with placed(self._placement):
+                made = self._make(name)
             if isinstance(made, nn.Module):
-                made.to(self.device).eval().requires_grad_(False)
+                settled(made, self.device).eval().requires_grad_(False)
             self._components[name] = made
         return self._components[name]
 

@@ -21,6 +21,7 @@ from lamofcbench.features import FeatureSet
 from lamofcbench.models.base import SplitModel
 from lamofcbench.models.injection import capture
 from lamofcbench.models.loading import load_pretrained, parse_options
+from lamofcbench.models.placement import settled
 from lamofcbench.models.vision_heads.base import HEADS, BlockOutputs, VisionHead
 from lamofcbench.scenarios.base import Scenario
 
@@ -60,7 +61,7 @@ class DINOv3SplitModel(SplitModel):
             raise ScenarioError(f"image size {list(image_size)} must be a multiple of the patch size {patch}")
         self.device = torch.device(device)
         module: nn.Module = backbone
-        module.to(self.device).eval()
+        settled(module, self.device).eval()
         self.backbone: Any = backbone
         self.head = head.to(self.device, backbone.dtype).eval()
         self.response_kind = self.head.response_kind
@@ -76,7 +77,8 @@ class DINOv3SplitModel(SplitModel):
 
         (head_class,) = cls.parts(scenario)
         options = parse_options(head_class.Options, scenario)
-        backbone = load_pretrained(DINOv3ViTModel, scenario, directory, options.dtype)
+        unused = ["embeddings", *(f"model.layer.{index}" for index in range(scenario.splits[-1] + 1))]
+        backbone = load_pretrained(DINOv3ViTModel, scenario, directory, options.dtype, unused=unused)
         head = head_class.load(scenario, options, directory, backbone.config.hidden_size)
         return cls(backbone, head, scenario.splits, options.size, device)
 
