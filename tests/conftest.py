@@ -25,8 +25,15 @@ LONGEST_FILES = (
 )
 
 
-def pytest_collection_modifyitems(items):
-    """Files that take minutes go first: processes that share out files would wait for one that began last."""
+def pytest_collection_modifyitems(config, items):
+    """Files that take minutes go first: processes that share out files would wait for one that began last.
+
+    Slow tests run only where ``-m`` names them.
+    """
+    if "slow" not in config.getoption("markexpr"):
+        for item in items:
+            if "slow" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="slow: runs with -m slow"))
     order = {name: number for number, name in enumerate(LONGEST_FILES)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
