@@ -18,6 +18,7 @@ from lamofcbench.scenarios.base import SCENARIOS
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "hub_cards"))
 
+from full_sizes import table as sizes_table  # noqa: E402
 from small_findings import FINDINGS, Rates  # noqa: E402  # found once the path is set
 from small_findings import shown as shown_rate  # noqa: E402
 
@@ -262,6 +263,7 @@ TABLES = {
     "checkpoints": checkpoint_table,
     "leaderboard": leaderboard_table,
     "findings": findings,
+    "sizes": sizes_table,
 }
 
 
