@@ -211,8 +211,8 @@ class Scenario(_Frozen):
         batch_size: part of the protocol, because batch composition changes generated tokens.
         given: what the tail is handed beside the decoded features, unseen by codecs and uncounted.
         needs_raw_input: True where the tail also needs the raw input beside the features, which ``given`` then holds.
-        builder: what makes the data; None where they are imported or downloaded or, in the full edition, made of raw data
-            by the builder that has the track's id.
+        builder: what makes the data; None where they are imported or downloaded or, in the full edition, made of raw
+            data by the builder that has the track's id.
     """
 
     id: Name
