@@ -69,10 +69,9 @@ def states(root):
 
 
 def speech(root):
-    small.librispeech(root / "raw", "test-clean", range(3))
-    small.librispeech(root / "raw", "dev-clean", range(10, 12))
-    raw = {"test": root / "raw", "calibration": root / "raw"}
-    return small.speech("cau-librispeech-clean"), raw, "LibriSpeech-{}.zst"
+    small.spoken_rows(root / "raw" / "advbench", range(3))
+    small.librispeech(root / "dev", "dev-clean", range(10, 12))
+    return small.speech("cau-advbench"), {"test": root / "raw", "calibration": root / "dev"}, "AdvBench-{}.zst"
 
 
 def generation(root):
