@@ -21,7 +21,7 @@ import numpy as np
 
 from dataset_builders.full.builder import FullBuilder, in_order
 from dataset_builders.full.pictures import PICTURE_ENDS, decoded_image
-from dataset_builders.full.raw import TEST_NAMES, TRAINING_NAMES, files_of, published
+from dataset_builders.full.raw import published
 from dataset_builders.full.sample_lists import sample_names
 from lamofcbench.builders import Sample, Split
 from lamofcbench.errors import DataError, PluginError, first_line
@@ -65,11 +65,8 @@ class CocoCannyBuilder(FullBuilder):
         """The captions of a split, with their pictures."""
         repository = published("controllable_synthesis") if split == "test" else None
         root = self.raw.folder(split, repository, "captions (data_infos.json or captions_*.json) and pictures of COCO")
-        names = TEST_NAMES if split == "test" else TRAINING_NAMES
-        own = split == "test" or self.raw.calibration is not None
         found = captions(root, split)
-        below = (files_of(root, names, PICTURE_ENDS, own=own) if own else []) or files_of(root, (), PICTURE_ENDS)
-        files = {path.stem: path for path in below or sorted(root.rglob("*")) if path.suffix.lower() in PICTURE_ENDS}
+        files = {path.stem: path for path in sorted(root.rglob("*")) if path.suffix.lower() in PICTURE_ENDS}
         there = {stem: (caption, files[stem]) for stem, caption in sorted(found.items()) if stem in files}
         listed = sample_names(self.raw.samples) if split == "test" else None
         stems = None if listed is None else [PurePosixPath(name).stem for name in listed]
@@ -104,10 +101,9 @@ def captions(root: Path, split: Split) -> dict[str, str]:
     Raises:
         DataError: if there is no list, or it cannot be read.
     """
-    lists = sorted(root.rglob("data_infos.json")) or files_of(
-        root, TEST_NAMES if split == "test" else TRAINING_NAMES, (".json",)
-    )
-    lists = lists or sorted(root.rglob("captions_*.json"))
+    part = "val" if split == "test" else "train"
+    patterns = ("data_infos.json", f"captions_{part}*.json", "captions_*.json")
+    lists = next((found for pattern in patterns if (found := sorted(root.rglob(pattern)))), [])
     if not lists:
         raise DataError(f"{root} holds no data_infos.json and no captions_*.json")
     try:

@@ -310,7 +310,9 @@ def test_captions_are_also_read_as_coco_has_them(tmp_path):
         ],
     }
     small.put(tmp_path / "annotations" / "captions_val2017.json", json.dumps(content))
+    small.put(tmp_path / "annotations" / "captions_train2017.json", json.dumps({"000000000009.jpg": "other"}))
     assert generation.captions(tmp_path, "test") == {"000000000007": "first"}
+    assert generation.captions(tmp_path, "calibration") == {"000000000009": "other"}
 
 
 def test_control_images_cover_the_square_and_are_edges_by_opencv():
