@@ -74,9 +74,10 @@ def sample_names(file: Path | None) -> list[str] | None:
     names = [
         next((e[k] for k in ("image_name", "name") if k in e), None) if isinstance(e, dict) else e for e in entries
     ]
-    if not names or not all(isinstance(name, str) for name in names):
+    known = [name for name in names if isinstance(name, str)]
+    if not known or len(known) != len(names):
         raise DataError(f"{file} is no sample list: a JSON list of names")
-    return names
+    return known
 
 
 def _name(entry: Any) -> Any:
