@@ -209,7 +209,7 @@ class _Share:
         features = stored_features(self._model, decoded, self.scenario)
         (reference,) = self.builder.references(self._model, [decoded], [features])
         where = f"{self.scenario.id}, {slot.split} sample {slot.number}"
-        id, reference = check_sample(self.scenario.prediction, sample.id, reference, where)
+        id, reference = check_sample(self.scenario.prediction_kind, sample.id, reference, where)
         columns = {name: tensor.contiguous() for name, tensor in Columns.of(self.scenario).split(features).items()}
         shard = self.work.shard(slot)
         save_file(columns, shard)

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from harness.console import MAX_LINE, fitting
 from lamofcbench.errors import one_line
@@ -37,7 +38,7 @@ def add_placement_arguments(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def placement_of(args: argparse.Namespace, part: str):  # type: ignore[no-untyped-def]  # Placement, imported late
+def placement_of(args: argparse.Namespace, part: Literal["whole", "tail"]):  # type: ignore[no-untyped-def]
     """How models are loaded.
 
     Raises:

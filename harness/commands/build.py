@@ -65,7 +65,7 @@ def _plan(args: argparse.Namespace):  # type: ignore[no-untyped-def]
     return plan
 
 
-def builder_of(scenario):  # type: ignore[no-untyped-def]
+def builder_of(scenario):
     """The class that builds a scenario: the one it names, else, in the full edition, the one with its track's id.
 
     Raises:

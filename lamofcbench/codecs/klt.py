@@ -172,7 +172,8 @@ class KltCodec(Codec):
             foreign = block.is_foreign(centred, profiles)
             coded = block.for_foreign if foreign else block
             coefficients = coded.analyse(centred)
-            levels = coded.choose_levels(coefficients / self._step, profiles, foreign, self._costs)
+            in_steps: Matrix = coefficients / self._step  # type: ignore[assignment]  # a Python float keeps float32
+            levels = coded.choose_levels(in_steps, profiles, foreign, self._costs)
             levels.encode(encoder, foreign, block.levels)
             steps = self._step / levels.gains
             found = self._put(encoder, coefficients, coded.numbers(profiles, levels, len(self._tables)), steps)

@@ -108,7 +108,7 @@ def without(model_class: Any, unused: Sequence[str]) -> Any:
         unused: paths of modules.
     """
 
-    class Part(model_class):  # type: ignore[misc]
+    class Part(model_class):
         def __init__(self, *arguments: Any, **keywords: Any) -> None:
             super().__init__(*arguments, **keywords)
             for path in unused:

@@ -67,9 +67,8 @@ class SpeechBuilder(FullBuilder):
         else:
             repository = Repository(_LIBRISPEECH, (f"{kind}/{'test' if test else 'validation'}/*{_TABLE}",))
         if not test:
-            task, names = SpokenTask("dev_clean", None, "dev-clean", "validation", TRANSCRIBE), _DEVELOPMENT
-        else:
-            names = (task.name, task.configuration, task.split)
+            task = SpokenTask("dev_clean", None, "dev-clean", "validation", TRANSCRIBE)
+        names: tuple[str, ...] = (task.name, task.configuration, task.split) if test else _DEVELOPMENT
         what = f"utterances of {task.configuration}"
         chosen = next(self.raw.folder(split, repository, what).rglob(_PUBLISHED_LIST), None) if test else None
         if chosen is not None:

@@ -195,7 +195,7 @@ def _fit_in_metric(
         plain += energy
         in_metric += weight * energy if found is None else _energy(found.coefficients)
         plain_ones = _plain(rows, bound)
-        fitted = replace(fitted, **{"foreign" if found else "candidates": plain_ones})
+        fitted = replace(fitted, foreign=plain_ones) if found else replace(fitted, candidates=plain_ones)
         made.append((fitted, found, weight))
     unit = np.sqrt(in_metric / plain) if plain > 0 and in_metric > 0 else 1.0
     return [
