@@ -56,8 +56,14 @@ check: venv ## lint, types and docs
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: venv ## every codec at all its rate points on every mini scenario, all samples: hours; resumes; README's table
-	$(BIN)/lamofcbench run --scenarios mini --codecs all --num-processes 2 --results results/bench
+# Variants have results of their own and are in no mean. Codecs whose rate is one number run a scenario's own ladder.
+VARIANTS := mini-ctti-shapes-latent mini-cvu-digits-shallow mini-cvu-digits-hard-shallow mini-cvu-digits-renditions-shallow
+ON_LADDERS := avif cachegen channel hevc jpeg-xl jpeg2000 klt klt-task kmeans kvtc kvtc-entropy quarot sz3 turboquant \
+	turboquant-entropy uniform vvc zfp
+
+bench: venv ## every codec on every mini scenario, all samples, rate points by calibration: many hours; resumes; the board's table
+	$(BIN)/lamofcbench ladder mini $(VARIANTS) --codecs $(ON_LADDERS) --ladders results/ladders
+	$(BIN)/lamofcbench run --scenarios mini $(VARIANTS) --codecs all --ladders results/ladders --num-processes 2 --results results/bench
 	$(BIN)/lamofcbench report --results results/bench
 	$(BIN)/python hub_cards/edition_leaderboard.py results/bench
 	$(BIN)/python tests/readme_tables.py
