@@ -154,7 +154,10 @@ def test_each_backbone_has_a_matrix_with_the_mean_over_its_pairs(results):
         made.append(summary.transfers[0].model_copy(update=changed))
     first, second = transfer_tables(summary.model_copy(update={"transfers": made}))
     assert [column.name for column in first.columns] == ["fitted on", "a", "b"]
-    assert [[cell.text for cell in row] for row in first.rows] == [["a", "0.500", "1.00"], ["b", "4.00", text.NOTHING]]
+    assert [[cell.text for cell in row] for row in first.rows] == [
+        ["a", "0.500 (own)", "1.00"],
+        ["b", "4.00", text.NOTHING],
+    ]
     assert "2.50 in the mean over 2 ordered pairs, geometrically 2.00" in first.notes[1]
     assert [column.name for column in second.columns] == ["fitted on", "y"]
 
