@@ -24,8 +24,12 @@ def machine() -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
 
 
+_EXITING = 0x4
+"""The kernel's flag of a process that is on its way out: its files, and so its locks, are let go of from then on."""
+
+
 def is_running(process: int) -> bool:
-    """True while a process of this machine runs; one that ended counts as ended before its parent has asked for it."""
+    """True while a process of this machine runs; one that ends counts as ended before its parent has asked for it."""
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
@@ -36,4 +40,5 @@ def is_running(process: int) -> bool:
         status = Path(f"/proc/{process}/stat").read_text()
     except OSError:
         return True
-    return status.rpartition(")")[2].split()[:1] not in (["Z"], ["X"])
+    state, _, _, _, _, _, flags, *_ = status.rpartition(")")[2].split()
+    return state not in ("Z", "X") and not int(flags) & _EXITING

@@ -156,7 +156,7 @@ def load_pretrained(
     """
     placement = placing.current()
     tail_alone = placement.part == "tail" and bool(unused)
-    with _unreported() if tail_alone else contextlib.nullcontext():
+    with without_remarks() if tail_alone else contextlib.nullcontext():
         model, info = _from_pretrained(
             placing.without(model_class, unused) if tail_alone else model_class,
             scenario,
@@ -215,8 +215,8 @@ def _from_pretrained(
 
 
 @contextlib.contextmanager
-def _unreported() -> Iterator[None]:
-    """No report of weights that are left out on purpose."""
+def without_remarks() -> Iterator[None]:
+    """Errors alone are logged by transformers: no word on weights that are left out, or on packages that it lacks."""
     from transformers.utils import logging
 
     before = logging.get_verbosity()

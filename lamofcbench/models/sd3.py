@@ -57,6 +57,7 @@ from lamofcbench.models.loading import (
     load_tokenizer,
     parse_options,
     require_pinned,
+    without_remarks,
 )
 from lamofcbench.models.placement import current, placed, settled
 from lamofcbench.scenarios.base import Scenario
@@ -396,7 +397,7 @@ class SD3ControlNetSplitModel(SplitModel):
 
     def _pipeline(self, *encoders: str) -> Any:
         """The pipeline of diffusers, with what stands behind the encoders and with the components named."""
-        with _without_remarks():
+        with without_remarks():  # image processors remark on torchvision, and none of them is used
             from diffusers import StableDiffusion3ControlNetPipeline
 
         absent = dict.fromkeys((*TEXT_ENCODERS, *TOKENIZERS))
@@ -449,19 +450,6 @@ def joined_text(clip_l: Tensor, clip_g: Tensor, t5: Tensor) -> Tensor:
     """
     clip = torch.cat([clip_l, clip_g], dim=-1)
     return torch.cat([functional.pad(clip, (0, t5.shape[-1] - clip.shape[-1])), t5], dim=-2)
-
-
-@contextlib.contextmanager
-def _without_remarks() -> Iterator[None]:
-    """The pipeline's module imports image processors that remark on torchvision, none of which is used."""
-    from transformers.utils import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
 
 
 def _token_ids(tokenizer: Any, text: str, length: int) -> Tensor:

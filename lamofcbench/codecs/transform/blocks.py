@@ -175,6 +175,7 @@ class Block:
         if self._weighted is not None:
             block._weighted = copy.copy(self._weighted)
             block._weighted.profiles = block.profiles
+        block.for_foreign = block if self.for_foreign is self else self.for_foreign.continuing(first_position)
         return block
 
     def _fits(self) -> bool:

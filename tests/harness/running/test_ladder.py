@@ -167,17 +167,12 @@ class TestScores:
 
 
 class TestCommand:
-    def test_ladders_are_written_kept_and_run(self, toy, toy_file, toy_data, tmp_path, capsys):
-        arguments = [
-            "ladder",
-            str(toy_file),
-            "--codecs",
-            "uniform",
-            "--ladders",
-            str(tmp_path),
-            "--data",
-            str(toy_data),
-        ]
+    @pytest.fixture
+    def arguments(self, toy_file, toy_data, tmp_path):
+        places = ["--ladders", str(tmp_path), "--data", str(toy_data)]
+        return ["ladder", str(toy_file), "--codecs", "uniform", *places]
+
+    def test_ladders_are_written_kept_and_run(self, toy, arguments, tmp_path, capsys):
         assert main(arguments) == 0
         path = ladder.ladder_path(tmp_path, toy, "uniform")
         assert capsys.readouterr().out.splitlines()[-1] == str(path)
@@ -193,18 +188,8 @@ class TestCommand:
         (saved,) = selection.select_codecs([str(tmp_path / "saved")], toy, ladders=tmp_path)
         assert saved.fingerprint == named[0].fingerprint
 
-    def test_an_unfinished_ladder_is_gone_on_with_and_not_run(self, toy, toy_file, toy_data, tmp_path):
+    def test_an_unfinished_ladder_is_gone_on_with_and_not_run(self, toy, arguments, tmp_path):
         path = ladder.ladder_path(tmp_path, toy, "uniform")
-        arguments = [
-            "ladder",
-            str(toy_file),
-            "--codecs",
-            "uniform",
-            "--ladders",
-            str(tmp_path),
-            "--data",
-            str(toy_data),
-        ]
         assert main(arguments) == 0
         whole = ladder.read_ladder(path)
         begun = {"points": whole.seen[:2], "seen": whole.seen[:2], "open_ends": [], "complete": False}
