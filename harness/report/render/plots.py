@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.report import text
-from harness.report.render.figures import Panel, bytes_ticks, error_panel, fidelity_panel, score_panel
+from harness.report.render.axes import bytes_ticks
+from harness.report.render.figures import Panel, error_panel, fidelity_panel, score_panel
 from harness.report.render.styles import COLOURS, DASHES, MARKERS, Style
 from harness.report.summary import CodecSummary, ScenarioSummary, Summary
 from lamofcbench.atomic import write_bytes

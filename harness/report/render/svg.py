@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 
-from harness.report.render.figures import Axis, Mark, Panel, Series, bytes_ticks
+from harness.report.render.axes import Axis, bytes_ticks
+from harness.report.render.figures import Mark, Panel, Series
 from harness.report.render.labels import placed
 from harness.report.render.styles import DASH_ARRAYS, MARKER_PATHS, Style
 from harness.report.text import shown
