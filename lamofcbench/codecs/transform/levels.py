@@ -143,12 +143,12 @@ def choose_levels(
     octaves = np.log2(np.maximum(own, 1e-300) / energies[profiles]) / 2
     chosen = np.abs(AN_OCTAVE * octaves[:, None] - SHIFTS).argmin(1).astype(np.int32)
     bounds = np.where(np.isin(profiles, bounded), energies[profiles], np.finfo(np.float64).max / TOLERANCE / 2)
-    kernels = _kernels()
-    kernels.choose(
+    found = argument(chosen)  # which plain Python fills in place of the array
+    _kernels().choose(
+        found,
         *map(
             argument,
             (
-                chosen,
                 np.ascontiguousarray(scaled, np.float32),
                 np.ascontiguousarray(numbers[profiles]),
                 bounds,
@@ -163,7 +163,7 @@ def choose_levels(
         BITS_WORTH,
         TOLERANCE,
     )
-    return Levels(chosen)
+    return Levels(np.asarray(found, np.int32))
 
 
 @functools.cache

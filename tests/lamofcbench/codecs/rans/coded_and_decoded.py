@@ -4,6 +4,7 @@ import hashlib
 import json
 
 import numpy as np
+import torch
 
 from lamofcbench.codecs import integers
 from lamofcbench.codecs.entropy import (
@@ -14,7 +15,10 @@ from lamofcbench.codecs.entropy import (
     frequencies_from_weights,
 )
 from lamofcbench.codecs.quantising import Quantiser
+from lamofcbench.codecs.klt import KltCodec
 from lamofcbench.codecs.rans.compiling import compiled
+from lamofcbench.features import FeatureSet
+from lamofcbench.scenarios.base import Axis, FeatureSpecs, TensorSpec
 
 generator = np.random.default_rng(1)
 wide, narrow = np.exp(-np.abs(np.arange(-400.0, 400.0)) / 6), np.full(700, 1e-9) + np.eye(700)[9]
@@ -53,4 +57,10 @@ for rows, scale in ((0, 1.0), (5, 1e-3), (200, 1.0), (50, 1e4), (30, 1e38)):
     decoder.finish()
     assert (np.abs(restored.astype(np.float64) - values) <= 0.19 + np.abs(values) * 1e-7).all()
     found[f"values {rows}"] = hashlib.sha256(payload + restored.tobytes()).hexdigest()
+shape = (Axis(name="tokens", limit=4096), 8)
+specs = FeatureSpecs(tensors=(TensorSpec(name="hidden", role="hidden", shape=shape, dtype="float32"),))
+rows = [generator.normal(0, np.exp(generator.normal(0, 1, (tokens, 1))), (tokens, 8)) for tokens in range(12, 20)]
+*calibration, sample, foreign = (FeatureSet({"hidden": torch.from_numpy(each).float()}) for each in (*rows, 30 * rows[0]))
+codec = KltCodec(specs, {"step": 0.5}).fit(calibration)
+found["klt"] = codec.fingerprint.hex(), *(hashlib.sha256(codec.encode(each)).hexdigest() for each in (sample, foreign))
 print(json.dumps(found))
