@@ -166,9 +166,14 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
 
         Args:
             first_position: how many tokens of the sequence there are already; 0 gives this very codec.
+
+        Raises:
+            CodecError: if the codec has not been fitted, or a package that it needs is not installed.
         """
         if first_position == self.first_position:
             return self
+        self._require_ready()
+        self._prepare()
         codec = copy.copy(self)
         codec.first_position = first_position
         return codec
@@ -395,6 +400,10 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
                         f"tensor {name!r} holds NaN or infinity, which the lossy codec {self.name!r} cannot code"
                     )
         return sizes
+
+    def _prepare(self) -> None:
+        """Works out what coding needs wherever tokens stand, so that it is worked out once and not for each chunk."""
+        _ = self.fingerprint
 
     def _joins_tensors(self) -> bool:
         return type(self).encode_features is not Codec.encode_features

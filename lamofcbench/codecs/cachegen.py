@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, replace
+from typing import Annotated, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ from lamofcbench.codecs.transform.profiles import rows_of
 from lamofcbench.codecs.transform.rows import RowGroup
 from lamofcbench.errors import CodecError
 from lamofcbench.features import FeatureSet
+
+G = TypeVar("G", bound="CachegenCodec")
 
 DEPTHS = 3
 """Into how many parts layers fall, the first of which has the narrowest bins, the next twice and thrice these."""
@@ -114,6 +116,17 @@ class CachegenCodec(CacheCodec):
             if numbers is None or not UNCODED <= int(numbers.min()) <= int(numbers.max()) < len(self._tables):
                 raise CodecError(f"codec {self.name!r} has no mean and table for each channel of tensor {index}")
         _ = self.channel
+
+    def continuing(self: G, first_position: int) -> G:
+        """No row counts as the first of a sequence, which has means and tables of its own."""
+        codec = super().continuing(first_position)
+        if codec is not self:
+            codec._anchored = [replace(coder, inner=first_position > 0) for coder in self._anchored]
+        return codec
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        _ = self._anchored, self.channel
 
     @functools.cached_property
     def _groups(self) -> list[RowGroup]:

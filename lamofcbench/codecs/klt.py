@@ -127,6 +127,10 @@ class KltCodec(Codec):
             codec._blocks = [block.continuing(first_position) for block in self._blocks]
         return codec
 
+    def _prepare(self) -> None:
+        super()._prepare()
+        _ = self._blocks, self._stack, self._costs, self._least_costs, self._step
+
     def places_and_scales(self) -> tuple[list[int], list[Matrix]]:
         """Of each group of tensors, over how many rows its places repeat, and what each column is divided by."""
         states = [BlockState.of(index, self.state) for index in range(len(self._groups))]

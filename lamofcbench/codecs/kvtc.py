@@ -99,6 +99,10 @@ class KvtcCodec(CacheCodec):
             codec._blocks = [block.continuing(first_position) for block in self._blocks]
         return codec
 
+    def _prepare(self) -> None:
+        super()._prepare()
+        _ = self._blocks, self.channel
+
     def _learn(self, calibration: Iterable[FeatureSet]) -> tuple[dict[str, Tensor], list[tuple[Plan, Components]]]:
         step = companion.step_for_ratio(self.others, calibration, self.params.ratio)
         state = companion.learn(self.others, calibration, step)
@@ -204,6 +208,10 @@ class KvtcEntropyCodec(KvtcCodec):
     def check_state(self) -> None:
         """The same, and each group has its tables."""
         super().check_state()
+        _ = self._tables
+
+    def _prepare(self) -> None:
+        super()._prepare()
         _ = self._tables
 
     @functools.cached_property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -83,6 +82,7 @@ class AnchoredRows:
         means: of anchors in first rows and of all others, float64 ``[2, C]``.
         anchors: the tables of first anchors and of all others.
         deltas: the tables of deltas.
+        inner: whether the rows go on from others, so that none of them is the first.
     """
 
     group: int
@@ -90,6 +90,7 @@ class AnchoredRows:
     means: Values
     anchors: Sequence[ChannelTables]
     deltas: ChannelTables
+    inner: bool = False
 
     def put(self, encoder: SymbolEncoder, rows: Matrix) -> None:
         """Appends rows ``[rows, C]``."""
@@ -125,12 +126,8 @@ class AnchoredRows:
 
     def least_cost(self, rows: int) -> int:
         """What rows cost at the least, for `lamofcbench.codecs.entropy.least_bytes`."""
-        anchors = sum((at.stop - at.start) * self._least_costs[kind] for kind, at in self._kinds(rows))
-        return anchors + (rows - self._anchor_count(rows)) * self._least_costs[-1]
-
-    @functools.cached_property
-    def _least_costs(self) -> list[int]:
-        return [tables.least_cost() for tables in (*self.anchors, self.deltas)]
+        anchors = sum((at.stop - at.start) * self.anchors[kind].least_cost for kind, at in self._kinds(rows))
+        return anchors + (rows - self._anchor_count(rows)) * self.deltas.least_cost
 
     def _anchor_count(self, rows: int) -> int:
         return -(-rows // self.group)
@@ -138,8 +135,9 @@ class AnchoredRows:
     def _kinds(self, rows: int) -> Iterator[tuple[int, slice]]:
         """First anchors and others, with their places among anchors."""
         count = self._anchor_count(rows)
-        yield 0, slice(0, min(count, 1))
-        yield 1, slice(min(count, 1), count)
+        first = 0 if self.inner else min(count, 1)
+        yield 0, slice(0, first)
+        yield 1, slice(first, count)
 
     def _anchor(self, kind: int, integers: Values) -> Values:
         return np.clip(integers * self.steps.anchor + self.means[kind], -_LARGEST, _LARGEST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -73,7 +74,10 @@ class Block:
 
     def continuing(self, first_position: int) -> Block:
         """This block for rows the first of which stands at this position."""
-        return replace(self, group=replace(self.group, first_position=first_position))
+        _ = self._fitted  # once, not for each chunk
+        block = copy.copy(self)
+        object.__setattr__(block, "group", replace(self.group, first_position=first_position))
+        return block
 
     def encode(self, rows: Matrix, kept: slice) -> CodedRows:
         """The codes of a sample's rows ``[rows, C]``, of those in the slice alone."""

@@ -49,6 +49,7 @@ class ChannelTables:
         values.reshape(-1)[raw] = originals
         return self._spread(values, columns)
 
+    @functools.cached_property
     def least_cost(self) -> int:
         """What a row costs at the least, for `lamofcbench.codecs.entropy.least_bytes`."""
         return sum(self.tables[number].least_cost for number in self.numbers[self.numbers != UNCODED].tolist())

@@ -80,7 +80,7 @@ def _means(sums: Wide, rows: Wide) -> Wide:
 
 
 def _surprise(energies: Wide, expected: Wide, profiles: Profiles) -> float:
-    """The largest ratio of energy to what was expected, of first, last and other rows."""
-    ragged = not profiles.places and len(energies) > 2
-    parts = [slice(1), slice(-1, None), slice(1, -1)] if ragged else [slice(None)]
+    """The largest ratio of energy to what was expected, of first, last and other rows; of all where none is either."""
+    apart = not profiles.places and not profiles.inner and len(energies) > 2
+    parts = [slice(1), slice(-1, None), slice(1, -1)] if apart else [slice(None)]
     return max((float(energies[part].sum() / expected[part].sum()) for part in parts if len(energies[part])), default=0)

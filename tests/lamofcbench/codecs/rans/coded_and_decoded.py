@@ -14,8 +14,8 @@ from lamofcbench.codecs.entropy import (
     TableStack,
     frequencies_from_weights,
 )
-from lamofcbench.codecs.quantising import Quantiser
 from lamofcbench.codecs.klt import KltCodec
+from lamofcbench.codecs.quantising import Quantiser
 from lamofcbench.codecs.rans.compiling import compiled
 from lamofcbench.features import FeatureSet
 from lamofcbench.scenarios.base import Axis, FeatureSpecs, TensorSpec
@@ -60,7 +60,7 @@ for rows, scale in ((0, 1.0), (5, 1e-3), (200, 1.0), (50, 1e4), (30, 1e38)):
 shape = (Axis(name="tokens", limit=4096), 8)
 specs = FeatureSpecs(tensors=(TensorSpec(name="hidden", role="hidden", shape=shape, dtype="float32"),))
 rows = [generator.normal(0, np.exp(generator.normal(0, 1, (tokens, 1))), (tokens, 8)) for tokens in range(12, 20)]
-*calibration, sample, foreign = (FeatureSet({"hidden": torch.from_numpy(each).float()}) for each in (*rows, 30 * rows[0]))
+*calibration, sample, foreign = (FeatureSet({"hidden": torch.tensor(of).float()}) for of in (*rows, 30 * rows[0]))
 codec = KltCodec(specs, {"step": 0.5}).fit(calibration)
 found["klt"] = codec.fingerprint.hex(), *(hashlib.sha256(codec.encode(each)).hexdigest() for each in (sample, foreign))
 print(json.dumps(found))

@@ -33,6 +33,15 @@ def test_the_last_row_tells_alone_where_it_used_to_deviate_little():
     assert known.is_foreign(sample(100, 1.0), profiles.of(20), profiles)
 
 
+def test_no_row_of_a_chunk_tells_alone():
+    profiles, inner = Profiles(0), Profiles(0, inner=True)
+    known = learned([sample(seed) for seed in range(30)], profiles)
+    chunk = sample(100, 3.0)  # its last row is one among others, and such vary
+    assert known.is_foreign(chunk, profiles.of(20), profiles)
+    assert not known.is_foreign(chunk, inner.of(20), inner)
+    assert known.is_foreign(3 * chunk, inner.of(20), inner)
+
+
 def test_few_samples_tell_nothing_and_rows_that_never_vary_are_no_surprise():
     profiles = Profiles(0)
     known = learned([sample(seed) for seed in range(3)], profiles)
