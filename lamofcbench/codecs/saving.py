@@ -27,6 +27,7 @@ from lamofcbench.codecs.saved_source import MAX_PLACE, SOURCE_FOLDER, read_sourc
 from lamofcbench.errors import CodecError, first_line, one_line, shown
 from lamofcbench.features import tensor_bytes
 from lamofcbench.identity import identity_of, plugin_of
+from lamofcbench.pins import COMMIT
 from lamofcbench.registry import Registry, is_file_reference
 from lamofcbench.scenarios.base import FeatureSpecs
 from lamofcbench.user_files.modules import attribute_of, run_tree, tree_of
@@ -145,7 +146,7 @@ class FoundFolder:
     Attributes:
         folder: on this machine.
         hub_id: of the repository that it was downloaded from; empty for a folder.
-        commit: of that repository.
+        commit: of that repository; empty where that is not known, in a folder that the caller names.
         pinned: whether that commit was asked for, and not what a branch points to today.
     """
 
@@ -164,13 +165,15 @@ def find_folder(model_id: str, scenario: str | None = None, **download: Any) -> 
         download: passed to `huggingface_hub.snapshot_download`.
 
     Raises:
-        CodecError: if there is no such repository, or the Hub cannot be reached.
+        CodecError: if there is no such repository, the Hub cannot be reached, or two revisions are named.
     """
     folder = folder_of(model_id)
     if folder is not None:
         return FoundFolder(folder)
     hub_id, at, revision = model_id.partition("@")
     if at:
+        if download.get("revision") not in (None, revision):
+            raise CodecError(f"{shown(model_id)} names a revision, and revision={shown(download['revision'])} another")
         download["revision"] = revision
     try:
         patterns = [CONFIG_FILE, STATE_FILE, f"{SOURCE_FOLDER}/*"]
@@ -179,8 +182,9 @@ def find_folder(model_id: str, scenario: str | None = None, **download: Any) -> 
     except (OSError, ValueError) as error:  # which the Hub's own errors are
         reason = first_line(error)
         raise CodecError(f"{shown(model_id)} is no folder, nor can it be had from the Hub: {reason}") from error
-    commit = place.name  # the client names the folder so
-    return FoundFolder(place, hub_id, commit, download.get("revision") == commit)
+    # In its cache the client names the folder so; a local_dir has whatever name and older files its owner gave it.
+    commit = place.name if download.get("local_dir") is None and COMMIT.fullmatch(place.name) else ""
+    return FoundFolder(place, hub_id, commit, bool(commit) and download.get("revision") == commit)
 
 
 def rate_points_of(found: FoundFolder, scenario: str) -> list[FoundFolder]:
@@ -204,7 +208,7 @@ def load_found(found: FoundFolder, codecs: Registry[type[C]], *, trust_code: boo
     if trust_code and not found.pinned and read_config(found.folder)["codec_source"] is not None:
         raise CodecError(
             f"{shown(found.hub_id)} runs its own source, which is trusted at one commit only; read what it is today, "
-            f"then name it {found.hub_id}@{found.commit}"
+            f"then name it {found.hub_id}@{found.commit or 'COMMIT, without local_dir'}"
         )
     return load_folder(found.folder, codecs, trust_code=trust_code)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lamofcbench.codecs import conformance, saving
+from lamofcbench.codecs.base import Codec
 from lamofcbench.codecs.registry import CODECS, load_saved, make_codecs
 from lamofcbench.codecs.saving import CONFIG_FILE
 from lamofcbench.errors import BitstreamError, CodecError, LaMoFCBenchError
@@ -161,6 +162,34 @@ def test_what_is_downloaded_covers_the_source(saved, monkeypatch):
         any(fnmatch(f"points/{name}/1/source/a.py", p) for p in asked["allow_patterns"]) for name in ("toy@1", "b@1")
     ]
     assert wanted == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("called", "download", "pinned"),
+    [
+        ("a" * 40, {"revision": "a" * 40}, True),
+        ("a" * 40, {"revision": "main"}, False),
+        ("a" * 40, {}, False),
+        ("main", {"revision": "main", "local_dir": "main"}, False),
+        ("a" * 40, {"revision": "a" * 40, "local_dir": "a" * 40}, False),
+    ],
+)
+def test_source_runs_at_a_commit_that_was_named_and_in_no_folder_that_is_only_called_so(
+    saved, tmp_path, monkeypatch, called, download, pinned
+):
+    place = saved.rename(tmp_path / called)
+    monkeypatch.setattr(saving, "snapshot_download", lambda repo, **options: str(place))
+    if pinned:
+        assert Codec.from_pretrained("org/name", trust_code=True, **download).name == "my"
+        return
+    named = "a{40}" if "local_dir" not in download else "COMMIT, without local_dir"
+    with pytest.raises(CodecError, match=f"trusted at one commit only; .* name it org/name@{named}"):
+        Codec.from_pretrained("org/name", trust_code=True, **download)
+
+
+def test_a_name_with_a_revision_takes_no_other_one():
+    with pytest.raises(CodecError, match="'org/name@abc' names a revision, and revision='main' another"):
+        Codec.from_pretrained("org/name@abc", revision="main", trust_code=True)
 
 
 @pytest.mark.parametrize(
