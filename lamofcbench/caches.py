@@ -16,12 +16,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
+from lamofcbench.batches import collate
 from lamofcbench.errors import ScenarioError, shown
-from lamofcbench.features import TORCH_DTYPES, FeatureSet
+from lamofcbench.features import FeatureSet, dtype_name
 from lamofcbench.models.rotary import rotary_base_of
 from lamofcbench.scenarios.base import Axis, DTypeName, FeatureSpecs, TensorSpec
 
@@ -82,10 +81,10 @@ def cache_specs_of(cache: Cache, config: PretrainedConfig | None = None, *, toke
     for keys, values in _memories(cache):
         layers.append(_Layer(keys.shape[1], keys.shape[-1], values.shape[-1]))
         dtypes |= {keys.dtype, values.dtype}
-    names: list[DTypeName] = [name for name in ("float32", "float16", "bfloat16") if TORCH_DTYPES[name] in dtypes]
-    if len(dtypes) != 1 or not names:
-        raise ScenarioError(f"a cache holds one of float32, float16 and bfloat16; this one holds {shown(dtypes)}")
-    return _specs(layers, names[0], None if config is None else rotary_base_of(_text_config(config)), tokens)
+    if len(dtypes) != 1:
+        raise ScenarioError(f"a cache holds one dtype; this one holds {shown(dtypes)}")
+    dtype = dtype_name(dtypes.pop(), "the cache")
+    return _specs(layers, dtype, None if config is None else rotary_base_of(_text_config(config)), tokens)
 
 
 def features_of(cache: Cache, start: int = 0, stop: int | None = None, *, row: int = 0) -> FeatureSet:
@@ -103,13 +102,8 @@ def features_of(cache: Cache, start: int = 0, stop: int | None = None, *, row: i
     memories = _memories(cache)
     if not 0 <= row < len(memories[0][0]):
         raise ScenarioError(f"the cache has {len(memories[0][0])} rows; there is no row {row}")
-    return FeatureSet(
-        {
-            f"{name}.{index}": memory[kind][row, :, start:stop].detach().cpu().clone()
-            for kind, name in enumerate(("key", "value"))
-            for index, memory in enumerate(memories)
-        }
-    )
+    tokens = slice(start, stop)
+    return _features_of_layers([(_taken(keys, row, tokens), _taken(values, row, tokens)) for keys, values in memories])
 
 
 def cache_of(features: FeatureSet, config: PretrainedConfig | None = None, *, device: str = "cpu") -> DynamicCache:
@@ -141,22 +135,23 @@ def append_to(cache: Cache, features: FeatureSet, *, device: str | None = None) 
     Raises:
         ScenarioError: if keys and values are not those of the cache's layers; it is left as it was then.
     """
-    layers = sum(name.startswith("key.") for name in features)
-    names = [f"{kind}.{index}" for index in range(layers) for kind in ("key", "value")]
-    if not layers or set(names) != {name for name in features if name.startswith(("key.", "value."))}:
-        raise ScenarioError(f"features hold {list(features)}; a cache takes key.0, value.0 and so on for all layers")
+    layers = _layers_of(features)
     held = _memories(cache) if cache.get_seq_length() else []
-    if held and (len(held) != layers or len(held[0][0]) != 1):
+    if held and (len(held) != len(layers) or len(held[0][0]) != 1):
         raise ScenarioError(
-            f"the cache has {len(held)} layers and {len(held[0][0])} rows; features of {layers} layers are appended to "
-            "a cache of as many and one row"
+            f"the cache has {len(held)} layers and {len(held[0][0])} rows; features of {len(layers)} layers are "
+            "appended to a cache of as many and one row"
         )
-    for index in range(layers):
-        key, value = (features[f"{kind}.{index}"][None] for kind in ("key", "value"))
+    for index, (pair, likes) in enumerate(zip(layers, held, strict=False)):
+        for name, tensor, like in zip(("key", "value"), pair, likes, strict=True):
+            if (tensor.shape[0], tensor.shape[2]) != (like.shape[1], like.shape[3]):
+                wanted = f"[{like.shape[1]}, tokens, {like.shape[3]}]"
+                raise ScenarioError(f"{name}.{index} is {list(tensor.shape)}; the cache takes {wanted}")
+    for index, pair in enumerate(layers):
         key, value = (
-            (t.to(like) for t, like in zip((key, value), held[index], strict=True))
+            (t[None].to(like) for t, like in zip(pair, held[index], strict=True))
             if held
-            else (t.clone() if device is None else t.to(device, copy=True) for t in (key, value))
+            else (t[None].clone() if device is None else t[None].to(device, copy=True) for t in pair)
         )
         cache.update(key, value, index)
 
@@ -205,22 +200,52 @@ def cache_of_batch(
     """
     if not batch:
         raise ScenarioError("a batch holds one feature set at least")
-    rows = [_memories(cache_of(features)) for features in batch]
-    lengths = [row[0][0].shape[2] for row in rows]
-    if len({(len(row), row[0][0].shape[1:2], row[0][0].dtype) for row in rows}) != 1:
-        raise ScenarioError("feature sets of one batch have the same layers, heads and dtype")
+    sequences = [_layers_of(features) for features in batch]
+    layers = [_Layer(key.shape[0], key.shape[2], value.shape[2]) for key, value in sequences[0]]
+    specs = _specs(layers, dtype_name(sequences[0][0][0].dtype, "key.0"), None, MAX_TOKENS)
+    try:
+        padded = collate([_features_of_layers(each) for each in sequences], specs, padding="left")
+    except ScenarioError as error:
+        raise ScenarioError(f"sequences of one batch have the same layers, heads, widths and dtype: {error}") from error
     from transformers import DynamicCache
 
     cache = DynamicCache() if config is None else DynamicCache(config=config)
-    longest = max(lengths)
-    for layer in range(len(rows[0])):
-        key, value = (
-            torch.cat([pad(row[layer][kind], (0, 0, longest - row[layer][kind].shape[2], 0)) for row in rows])
-            for kind in (0, 1)
-        )
-        cache.update(key.to(device), value.to(device), layer)
-    mask = torch.arange(longest)[None] >= longest - torch.tensor(lengths)[:, None]
-    return cache, mask.long().to(device)
+    for index in range(len(layers)):
+        key, value = (padded.tensors[f"{kind}.{index}"].to(device) for kind in ("key", "value"))
+        cache.update(key, value, index)
+    return cache, padded.mask("tokens").long().to(device)
+
+
+def _layers_of(features: FeatureSet) -> list[tuple[Tensor, Tensor]]:
+    """Keys and values ``[H, T, D]`` of each layer.
+
+    Raises:
+        ScenarioError: if they are not those of layers 0, 1, ... with as many heads each and tokens all.
+    """
+    count = sum(name.startswith("key.") for name in features)
+    names = {f"{kind}.{index}" for index in range(count) for kind in ("key", "value")}
+    if not count or names != {name for name in features if name.startswith(("key.", "value."))}:
+        raise ScenarioError(f"features hold {list(features)}; a cache takes key.0, value.0 and so on for all layers")
+    layers = [(features[f"key.{index}"], features[f"value.{index}"]) for index in range(count)]
+    for index, pair in enumerate(layers):
+        for name, tensor in zip(("key", "value"), pair, strict=True):
+            if tensor.dim() != 3 or tensor.shape[:2] != (len(pair[0]), layers[0][0].shape[1]):
+                raise ScenarioError(
+                    f"{name}.{index} is {list(tensor.shape)}; a cache takes [heads, tokens, width] of as many heads in "
+                    f"keys and values and as many tokens in all layers, where key.0 is {list(layers[0][0].shape)}"
+                )
+    return layers
+
+
+def _features_of_layers(layers: Sequence[tuple[Tensor, Tensor]]) -> FeatureSet:
+    """Keys and values ``[H, T, D]`` of each layer, named as specs name them."""
+    keys, values = zip(*layers, strict=True)
+    kinds = {"key": keys, "value": values}
+    return FeatureSet({f"{kind}.{i}": tensor for kind, tensors in kinds.items() for i, tensor in enumerate(tensors)})
+
+
+def _taken(memory: Tensor, row: int, tokens: slice) -> Tensor:
+    return memory[row, :, tokens].detach().cpu().clone()
 
 
 def _memories(cache: Any) -> Sequence[tuple[Tensor, Tensor]]:

@@ -26,13 +26,13 @@ import math
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from lamofcbench.errors import ScenarioError, shown
-from lamofcbench.scenarios.base import Axis, FeatureSpecs, GivenSpec, TensorSpec
+from lamofcbench.scenarios.base import Axis, DTypeName, FeatureSpecs, GivenSpec, TensorSpec
 
 TORCH_DTYPES = {
     "float32": torch.float32,
@@ -42,6 +42,7 @@ TORCH_DTYPES = {
     "int32": torch.int32,
     "uint8": torch.uint8,
 }
+_NAMES: dict[torch.dtype, DTypeName] = {TORCH_DTYPES[name]: name for name in get_args(DTypeName)}
 _INTEGERS_OF_WIDTH = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -135,6 +136,25 @@ def _side_integer(name: str, value: Any) -> int:
     if not -(2**63) <= integer < 2**63:
         raise ScenarioError(f"side information {shown(name)} is {shown(value)}; it must fit 64 bits with sign")
     return integer
+
+
+def dtype_name(dtype: torch.dtype, of: str = "the tensor") -> DTypeName:
+    """How specs name a dtype of features.
+
+    Args:
+        dtype: of torch.
+        of: what messages say has it.
+
+    Raises:
+        ScenarioError: if features have no such dtype.
+
+    Example:
+        >>> dtype_name(torch.bfloat16)
+        'bfloat16'
+    """
+    if dtype not in _NAMES:
+        raise ScenarioError(f"{of} is {shown(dtype)}; features are {', '.join(_NAMES.values())}")
+    return _NAMES[dtype]
 
 
 def tensor_bytes(tensor: Tensor) -> bytes:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lamofcbench.errors import ScenarioError, shown
-from lamofcbench.features import TORCH_DTYPES, FeatureSet
-from lamofcbench.scenarios.base import Axis, DTypeName, FeatureSpecs, TensorSpec
+from lamofcbench.errors import ScenarioError, UnknownNameError
+from lamofcbench.features import FeatureSet, dtype_name
+from lamofcbench.scenarios.base import Axis, FeatureSpecs, TensorSpec
 
 HEADROOM = 4
 """How many times as long as the longest sample a decoder believes an axis to be."""
@@ -28,6 +28,7 @@ def infer_specs(
 
     Raises:
         ScenarioError: naming what differs between samples, or a dtype that has no spec.
+        UnknownNameError: if a role is of no tensor, or a limit of no axis.
 
     Example:
         >>> import torch
@@ -47,6 +48,10 @@ def infer_specs(
             raise ScenarioError(f"tensor {name!r} has another dtype or number of axes in other samples")
     ragged = list(dict.fromkeys(size for of in sizes.values() for size in of if len(set(size)) > 1))
     names = ["tokens"] if len(ragged) == 1 else [f"axis{index}" for index in range(len(ragged))]
+    for kind, given, known in (("tensor", roles, list(first)), ("ragged axis", limits, names)):
+        for name in given or ():
+            if name not in known:
+                raise UnknownNameError(kind, name, known)
     longest = dict(zip(names, (HEADROOM * max(size) for size in ragged), strict=True)) | dict(limits or {})
     axes = {size: Axis(name=name, limit=longest[name]) for size, name in zip(ragged, names, strict=True)}
     tensors = tuple(
@@ -54,7 +59,7 @@ def infer_specs(
             name=name,
             role=(roles or {}).get(name) or _role(name, first[name].dim()),
             shape=tuple(axes.get(size, size[0]) for size in sizes[name]),
-            dtype=_dtype(name, first),
+            dtype=dtype_name(first[name].dtype, f"tensor {name!r}"),
         )
         for name in first
     )
@@ -66,11 +71,3 @@ def _role(name: str, rank: int) -> str:
         if rank == 3 and name.split(".")[0] == role:
             return role
     return "pooled" if rank == 1 else "hidden"
-
-
-def _dtype(name: str, features: FeatureSet) -> DTypeName:
-    names: list[DTypeName] = ["float32", "float16", "bfloat16"]
-    for known in names:
-        if TORCH_DTYPES[known] is features[name].dtype:
-            return known
-    raise ScenarioError(f"tensor {name!r} is {shown(features[name].dtype)}; features are {', '.join(names)}")

@@ -80,6 +80,31 @@ def test_a_row_of_a_batch_is_a_sequence(model: Any) -> None:
         append_to(cache, features)
 
 
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("key.2", (2, 2, 9), r"key\.2 is \[2, 2, 9\]; the cache takes \[2, tokens, 8\]"),
+        ("value.1", (2, 2, 4), r"value\.1 is \[2, 2, 4\]; the cache takes \[2, tokens, 8\]"),
+        ("value.2", (3, 2, 8), r"value\.2 is \[3, 2, 8\]; a cache takes .* as many heads in keys and values"),
+        ("key.1", (2, 3, 8), r"key\.1 is \[2, 3, 8\]; .* as many tokens in all layers, where key\.0 is \[2, 2, 8\]"),
+        ("value.2", (2, 8), r"value\.2 is \[2, 8\]; a cache takes \[heads, tokens, width\]"),
+    ],
+)
+def test_what_does_not_fit_a_cache_leaves_it_as_it_was(
+    model: Any, name: str, shape: tuple[int, ...], message: str
+) -> None:
+    cache, _ = run(model, prompt(5))
+    wrong = FeatureSet({**features_of(cache, 3).tensors, name: torch.zeros(shape)})
+    with pytest.raises(ScenarioError, match=message):
+        append_to(cache, wrong)
+    assert [layer.get_seq_length() for layer in cache.layers] == [5] * 3
+    if "as many" in message or len(shape) < 3:
+        with pytest.raises(ScenarioError, match=message):
+            cache_of(wrong)
+    with pytest.raises(ScenarioError, match=rf"{name} is|same layers, heads, widths and dtype: tensor '{name}'"):
+        cache_of_batch([features_of(cache), wrong])
+
+
 @torch.no_grad()
 def test_sequences_of_a_padded_batch_go_on_as_each_by_itself(model: Any) -> None:
     ids = [prompt(tokens, seed=tokens) for tokens in (4, 7)]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lamofcbench.codecs.registry import CODECS
-from lamofcbench.errors import ScenarioError
+from lamofcbench.errors import ScenarioError, UnknownNameError
 from lamofcbench.features import FeatureSet, check_features
 from lamofcbench.scenarios.base import Axis
 from lamofcbench.scenarios.inferred import infer_specs
@@ -53,3 +53,15 @@ def test_a_codec_is_fitted_on_ones_own_tensors():
 def test_samples_that_tell_no_specs_are_refused(samples, why):
     with pytest.raises(ScenarioError, match=why):
         infer_specs(samples)
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ({"roles": {"keys.0": "key"}}, "unknown tensor 'keys.0'; did you mean 'key.0'"),
+        ({"limits": {"axis0": 9}}, "unknown ragged axis 'axis0'; known: tokens"),
+    ],
+)
+def test_roles_and_limits_of_what_is_not_there_are_refused(named, message):
+    with pytest.raises(UnknownNameError, match=message):
+        infer_specs([sample(3), sample(7)], **named)
