@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from lamofcbench.errors import PluginError, UnknownNameError, first_line, shown
+from lamofcbench.errors import PluginError, UnknownNameError, shown
 from lamofcbench.features import FeatureSet
 from lamofcbench.models.base import ResponseKind, SplitModel
 from lamofcbench.models.injection import capture
@@ -31,6 +31,7 @@ from lamofcbench.models.tail_plan import (
     without,
     zeros,
 )
+from lamofcbench.models.withheld import Withheld
 from lamofcbench.scenarios.base import Scenario
 
 
@@ -62,7 +63,7 @@ class HookedSplitModel(SplitModel):
     longer matter are found by experiment (see `tail_plan`) and not run, and where that fails the whole module runs.
     Either way the tail proves first that its output does not depend on the raw input, which a receiver does not have.
     Of an output of several tensors, as transformers makes them with ``output_hidden_states``, those that do depend on
-    it are withheld: `postprocess` and `respond` find None in their place, and it is an error to need them.
+    it are withheld: what `postprocess` and `respond` find in their place raises when it is used.
 
     Instances are not reentrant: one front or tail at a time.
 
@@ -158,16 +159,21 @@ class HookedSplitModel(SplitModel):
     def blank_input(self, features: FeatureSet) -> Any:
         """Stands in for the preprocessed input of a sample, which the tail does not have: zeros of `input_shape`.
 
-        A module with embeddings that says no `input_shape` is taken to read tokens, as many as the first feature has
-        rows. Override it where the shape varies otherwise and features or side information tell it, or where the module
+        Where no `input_shape` is said, a module whose ``main_input_name`` is ``input_ids``, or whose `input_dtype` is
+        one of integers, is taken to read tokens, as many as the first feature has rows. Override it where the shape varies otherwise and features or side information tell it, or where the module
         needs a tuple or a dict. Its values never matter, or the tail raises.
         """
         shape, dtype = self.input_shape, self.input_dtype or self.dtype
-        if shape is None and any(isinstance(module, nn.Embedding) for module in self.module.modules()):
+        if shape is None and (
+            getattr(self.module, "main_input_name", "") == "input_ids" or not dtype.is_floating_point
+        ):
             rows = features[next(iter(self.points))].shape[:-1]
             shape, dtype = rows[-1:] or None, self.input_dtype or torch.int64
         if shape is None:
-            raise PluginError(f"{type(self).__name__} needs input_shape, the shape of a preprocessed input")
+            raise PluginError(
+                f"{type(self).__name__} needs input_shape, the shape of a preprocessed input, or input_dtype = "
+                "torch.int64 where it reads tokens"
+            )
         return torch.zeros(shape, dtype=dtype)
 
     # ------------------------------------------------------------------------------------------------ the contract
@@ -189,7 +195,7 @@ class HookedSplitModel(SplitModel):
         """
         predictions: list[Any] = [None] * len(batch)
         for position, output in self._outputs(batch):
-            predictions[position] = self._read(self.postprocess, output)
+            predictions[position] = self.postprocess(output)
         return predictions
 
     @torch.no_grad()
@@ -223,7 +229,7 @@ class HookedSplitModel(SplitModel):
         responses: list[Tensor] = [torch.empty(0, 0)] * len(batch)
         for position, output in self._outputs(batch):
             responses[position] = self._response_of(batch[position], output)
-            predictions[position] = self._read(self.postprocess, output)
+            predictions[position] = self.postprocess(output)
         return predictions, pad_sequence(responses, batch_first=True)
 
     def front_modules(self) -> list[nn.Module]:
@@ -293,20 +299,18 @@ class HookedSplitModel(SplitModel):
 
     def _continue(self, inputs: Any) -> Any:
         """The same without what depends on the raw input."""
-        return without(self._call(inputs), self._withheld)
+        return self._without_withheld(self._call(inputs))
 
-    def _read(self, function: Callable[[Any], Any], output: Any) -> Any:
-        """What an author's function makes of an output for one sample."""
-        try:
-            return function(output)
-        except (TypeError, AttributeError, IndexError, KeyError) as error:
-            if not self._withheld:
-                raise
-            raise PluginError(
-                f"{type(self).__name__}.{getattr(function, '__name__', 'postprocess')} seems to read what depends on "
-                f"more than {', '.join(map(repr, self.points))}, which a tail does not have ({first_line(error)}); add "
-                "a point on every path that leads past them"
-            ) from error
+    def _without_withheld(self, output: Any) -> Any:
+        reason = (
+            f"{type(self).__name__} reads a part of the output that depends on more than {self._named_points}, which a "
+            "tail does not have; add a point on every path that leads past them"
+        )
+        return without(output, self._withheld, Withheld(reason))
+
+    @property
+    def _named_points(self) -> str:
+        return ", ".join(map(repr, self.points))
 
     def _outputs(self, batch: Sequence[FeatureSet]) -> Iterator[tuple[int, Any]]:
         """Positions in a batch and the module's outputs for them; sets of the same shapes run together."""
@@ -320,7 +324,7 @@ class HookedSplitModel(SplitModel):
             yield from ((position, _row(output, row)) for row, position in enumerate(positions))
 
     def _response_of(self, features: FeatureSet, output: Any) -> Tensor:
-        response = self._read(self.respond, output).clone()  # postprocess may write to the output
+        response = self.respond(output).clone()  # postprocess may write to the output
         self._lengths[_shapes(features)] = len(response)
         return response
 
@@ -345,7 +349,7 @@ class HookedSplitModel(SplitModel):
         recording = record(self.module, run, values)
         if self._stubs is None:
             self._withheld = self._dependent(recording.output, values, inputs)
-            recording.output = without(recording.output, self._withheld)
+            recording.output = self._without_withheld(recording.output)
             self._stubs = find_stubs(self.module, run, recording, values)
         # One kind of filling is enough where only the shapes are new.
         proven = is_proven(self.module, run, recording, values, self._stubs, fills=(poison,))
@@ -376,7 +380,7 @@ class HookedSplitModel(SplitModel):
         whole = getattr(self.postprocess, "__func__", None) is HookedSplitModel.postprocess
         if len(dependent) == len(tensors_of(output)) or (dependent and whole):
             raise PluginError(
-                f"{type(self).__name__}: the output depends on more than {', '.join(map(repr, self.points))}; "
+                f"{type(self).__name__}: the output depends on more than {self._named_points}; "
                 "add a point on every path that leads past them"
                 + (", or write postprocess, which reads the other parts of the output" if whole else "")
                 + " (or the module is not deterministic)"

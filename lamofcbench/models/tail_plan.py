@@ -62,10 +62,10 @@ def noise(like: Tensor) -> Tensor:
     return (1e3 * torch.randn(like.shape, generator=torch.Generator().manual_seed(0))).to(like.dtype)
 
 
-def without(output: Any, withheld: Collection[int]) -> Any:
-    """A structure with None in place of some of its tensors, named by their places among `tensors_of` it."""
-    places = itertools.count()
-    return map_tensors(lambda tensor: None if next(places) in withheld else tensor, output)
+def without(output: Any, places: Collection[int], stand_in: Any) -> Any:
+    """A structure with something else in place of some of its tensors, named by their places among `tensors_of` it."""
+    counter = itertools.count()
+    return map_tensors(lambda tensor: stand_in if next(counter) in places else tensor, output)
 
 
 def differing(first: Any, second: Any) -> set[int]:
@@ -78,8 +78,7 @@ def differing(first: Any, second: Any) -> set[int]:
 
 def same_bits(first: Any, second: Any) -> bool:
     """True where two structures hold tensors that are equal, NaN being equal to nothing."""
-    ones, others = tensors_of(first), tensors_of(second)
-    return len(ones) == len(others) > 0 and all(map(torch.equal, ones, others))
+    return len(tensors_of(first)) == len(tensors_of(second)) > 0 and not differing(first, second)
 
 
 class Constant(StandIn):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from conftest_models import fill_with_nan, randomised
@@ -331,15 +332,74 @@ def test_hidden_states_behind_the_point_come_with_the_output(decoder: Any) -> No
     assert "model.layers.0" in split_model._stubs
 
 
-def test_hidden_states_before_the_point_are_no_output_of_a_tail(decoder: Any) -> None:
-    class Early(Decoder):
-        def postprocess(self, output: Any) -> Any:
-            return output.hidden_states[1].sum()
-
-    split_model = Early(decoder)
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda output: output.hidden_states[1].sum(),
+        lambda output: output.hidden_states[1] + 1,
+        lambda output: 1 - output.hidden_states[1],
+        lambda output: torch.stack([output.logits, output.hidden_states[0]]),
+        lambda output: torch.softmax(output.hidden_states[0], -1),
+        lambda output: list(output.hidden_states[0]),
+        lambda output: float(output.hidden_states[0]),
+        lambda output: np.asarray(output.hidden_states[0]),
+        lambda output: output.logits @ output.hidden_states[0],
+        lambda output: output.logits if output.hidden_states[0] else None,
+    ],
+)
+def test_hidden_states_before_the_point_are_no_output_of_a_tail(decoder: Any, read: Any) -> None:
+    split_model = Decoder(decoder, postprocess=read)
     features = split_model.front(torch.arange(5))
-    with pytest.raises(PluginError, match=r"Early\.postprocess seems to read what depends on more than 'hidden'"):
+    for _ in range(2):
+        with pytest.raises(PluginError, match=r"Decoder reads a part of the output that depends on more than 'hidden'"):
+            split_model.tail([features])
+
+
+def test_an_error_of_an_authors_own_stays_what_it_is(decoder: Any) -> None:
+    split_model = Decoder(decoder, postprocess=lambda output: {}[output.logits.shape])
+    features = split_model.front(torch.arange(5))
+    with pytest.raises(KeyError, match="5, 20"):
         split_model.tail([features])
+
+
+def test_what_is_withheld_keeps_its_place_among_outputs(decoder: Any) -> None:
+    class Outer(nn.Module):
+        """Puts out what it was given before what it makes of it."""
+
+        main_input_name = "input_ids"
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.decoder = decoder.model
+
+        def forward(self, ids: Tensor) -> Any:
+            from transformers.modeling_outputs import BaseModelOutput
+
+            states = self.decoder(input_ids=ids, output_hidden_states=True).hidden_states
+            return BaseModelOutput(last_hidden_state=states[0], hidden_states=states, attentions=states[3:])
+
+    split_model = HookedSplitModel(
+        Outer(), {"hidden": "decoder.layers.1"}, postprocess=lambda output: (output[1][3], output[2][0])
+    )
+    features = split_model.front(torch.arange(5))
+    for one, other in zip(split_model.tail([features])[0], split_model.full(torch.arange(5)), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_only_a_module_that_reads_tokens_needs_no_input_shape() -> None:
+    class Positioned(Chain):
+        """Embeds positions, not its input, as vision models do."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.positions = nn.Embedding(9, 1)
+
+        def forward(self, pixels: Tensor) -> Tensor:
+            return super().forward(pixels + self.positions.weight)
+
+    split_model = HookedSplitModel(Positioned(), {"features": "middle"})
+    with pytest.raises(PluginError, match=r"needs input_shape, .* or input_dtype = torch\.int64 where it reads tokens"):
+        split_model.tail([split_model.front(images()[0])])
 
 
 def test_an_output_that_is_the_prediction_as_a_whole_may_not_have_such_parts(decoder: Any) -> None:
@@ -364,17 +424,20 @@ class Levels(nn.Module):
 
 
 def test_two_levels_that_both_feed_the_output_are_two_points(decoder: Any) -> None:
-    points = {"first": "decoder.layers.0", "second": "decoder.layers.2"}
-    split_model = HookedSplitModel(Levels(decoder.model), points)
+    class Split(HookedSplitModel):
+        points: Mapping[str, str] = {"first": "decoder.layers.0", "second": "decoder.layers.2"}
+        input_dtype = torch.int64
+
+    split_model = Split(Levels(decoder.model))
     ids = torch.arange(6)
     features = split_model.front(ids)
     for _ in range(2):
         assert torch.equal(split_model.tail([features])[0], split_model.full(ids))
-    for name in points:
+    for name in Split.points:
         changed = FeatureSet({key: tensor + (key == name) for key, tensor in features.tensors.items()})
         assert not torch.equal(split_model.tail([changed])[0], split_model.full(ids))
     with pytest.raises(PluginError, match="depends on more than 'second'"):
-        HookedSplitModel(Levels(decoder.model), {"second": "decoder.layers.2"}).tail([features])
+        Split(Levels(decoder.model), {"second": "decoder.layers.2"}).tail([features])
 
 
 def test_two_outputs_may_come_from_two_points() -> None:
