@@ -99,6 +99,10 @@ class ChannelCodec(Codec):
             if not fitting or (len(table) and not 0 <= int(table.min()) <= int(table.max()) < len(self._tables)):
                 raise CodecError(f"codec {self.name!r} has no mean and table for each channel of tensor {spec.name!r}")
 
+    def _prepare(self) -> None:
+        super()._prepare()
+        _ = self._stack, self._least_cost_of_a_row
+
     @functools.cached_property
     def _tables(self) -> list[FrequencyTable]:
         return [integers.table(row) for row in self.state["frequencies"].to(torch.int32).numpy()]

@@ -67,6 +67,10 @@ class UniformCodec(Codec):
         if len(self._tables) != len(steps):
             raise CodecError(f"codec {self.name!r} has {len(self._tables)} tables for {len(steps)} tensors")
 
+    def _prepare(self) -> None:
+        super()._prepare()
+        _ = self._steps, self._tables
+
     @functools.cached_property
     def _steps(self) -> NDArray[np.float64]:
         return self.state["steps"].to(torch.float64).numpy()

@@ -160,8 +160,9 @@ class HookedSplitModel(SplitModel):
         """Stands in for the preprocessed input of a sample, which the tail does not have: zeros of `input_shape`.
 
         Where no `input_shape` is said, a module whose ``main_input_name`` is ``input_ids``, or whose `input_dtype` is
-        one of integers, is taken to read tokens, as many as the first feature has rows. Override it where the shape varies otherwise and features or side information tell it, or where the module
-        needs a tuple or a dict. Its values never matter, or the tail raises.
+        one of integers, is taken to read tokens, as many as the first feature has rows. Override it where the shape
+        varies otherwise and features or side information tell it, or where the module needs a tuple or a dict. Its
+        values never matter, or the tail raises.
         """
         shape, dtype = self.input_shape, self.input_dtype or self.dtype
         if shape is None and (

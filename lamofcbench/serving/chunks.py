@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lamofcbench.codecs.base import Codec
 from lamofcbench.codecs.registry import CODECS
-from lamofcbench.errors import BitstreamError, CodecError
+from lamofcbench.errors import BitstreamError, CodecError, shown
 from lamofcbench.features import TORCH_DTYPES, FeatureSet
 from lamofcbench.scenarios.base import Axis, FeatureSpecs
 
@@ -64,8 +64,10 @@ class ChunkCodec:
                 that is not known, which is right but costs bytes.
 
         Raises:
-            CodecError: if the chunk has another shape or dtype, or holds NaN.
+            CodecError: if the chunk has another shape or dtype, or holds NaN, or there is no such position.
         """
+        if not 0 <= first_position <= _MAX_POSITION:
+            raise CodecError(f"a chunk starts at position 0 to {_MAX_POSITION}, not {shown(first_position)}")
         features = self._features(chunk)
         kind, data = _CODED, self.codec.continuing(first_position).encode(features)
         if len(data) > chunk.numel() * chunk.element_size():

@@ -121,6 +121,8 @@ def processor(
         PluginError: if lmcache is not installed, or has another interface.
     """
     chunks = ChunkCodec(codec)
+    for name, ours in (("Serializer", CodecSerializer), ("Deserializer", CodecDeserializer)):
+        _interface("base", name).register(ours)
     make = _interface("async_processor", "AsyncSerdeProcessor")
     return make(CodecSerializer(chunks, sizes, position_of), CodecDeserializer(chunks), max_workers=max_workers)
 
@@ -150,9 +152,6 @@ def register(name: str = "lamofcbench", *, position_of: Callable[[Any], int] | N
         _interface("factory", "register_serde_factory")(name, make)
     except ValueError as error:
         raise PluginError(f"lmcache does not take serde {name!r}: {first_line(error)}") from error
-    base = importlib.import_module(f"{_SERDE}.base")
-    base.Serializer.register(CodecSerializer)
-    base.Deserializer.register(CodecDeserializer)
     return sizes
 
 
@@ -173,5 +172,5 @@ def _tensor_of(memory: Any) -> Tensor:
 
 
 def _bytes_of(memory: Any) -> Tensor:
-    """The bytes of a memory object as a flat view."""
-    return _tensor_of(memory).flatten().view(torch.uint8)
+    """The bytes of a memory object as a flat view, never a copy: what is written there has to arrive."""
+    return _tensor_of(memory).view(-1).view(torch.uint8)

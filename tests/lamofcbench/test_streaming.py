@@ -114,7 +114,7 @@ def test_the_first_of_a_chunk_is_not_the_first_of_a_prompt():
     assert np.mean(alone) < len(codec.encode(tokens_of(features, 5, 6)))
 
 
-@pytest.mark.parametrize("name", ["klt", "kvtc-entropy", "cachegen"])
+@pytest.mark.parametrize("name", ["uniform", "channel", "klt", "kvtc-entropy", "cachegen"])
 def test_what_does_not_depend_on_the_position_is_worked_out_once(name):
     codec = CODECS.get(name)(SPECS).fit(CALIBRATION[:8])
     codec.continuing(64)

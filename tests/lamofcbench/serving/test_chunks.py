@@ -66,6 +66,12 @@ def test_the_position_travels_with_the_chunk():
     assert torch.equal(codec.decode(codec.encode(chunk(9), 256)), codec.decode(codec.encode(chunk(9))))
 
 
+@pytest.mark.parametrize("position", [-1, 2**40 + 1])
+def test_positions_that_no_frame_holds_are_refused(position):
+    with pytest.raises(CodecError, match=f"starts at position 0 to .*, not {position}"):
+        ChunkCodec(CODECS.get("identity")(SPECS)).encode(chunk(4), position)
+
+
 def test_damaged_and_foreign_bytes_are_refused():
     codec = ChunkCodec(CODECS.get("identity")(SPECS))
     data = codec.encode(chunk(4))

@@ -132,8 +132,9 @@ def test_chunks_are_stored_coded_through_lmcaches_own_processor(lmcache: Any, tm
 
 
 def test_it_is_what_lmcache_calls_a_serializer(lmcache: Any) -> None:
-    adapter.register("is-one")
     chunks = ChunkCodec(fitted())
+    adapter.processor(chunks.codec).close()  # as LMCache is told by who does not register
+    adapter.register("is-one")
     assert isinstance(adapter.CodecSerializer(chunks), lmcache.base.Serializer)
     assert isinstance(adapter.CodecDeserializer(chunks), lmcache.base.Deserializer)
     for kind, ours in (("Serializer", adapter.CodecSerializer), ("Deserializer", adapter.CodecDeserializer)):
@@ -191,8 +192,20 @@ def test_what_does_not_fit_is_refused() -> None:
 
 def test_the_estimate_covers_what_is_written() -> None:
     layout = SimpleNamespace(shapes=[(2, LAYERS, 3, HEADS * WIDTH)], dtypes=[torch.bfloat16])
-    estimate = adapter.CodecSerializer(ChunkCodec(fitted())).estimate_serialized_size(layout)
+    serializer = adapter.CodecSerializer(ChunkCodec(fitted()))
+    estimate = serializer.estimate_serialized_size(layout)
     assert estimate == 2 * LAYERS * 3 * HEADS * WIDTH * 2 + MARGIN_BYTES
+    usual = torch.randn(layout.shapes[0]).bfloat16()
+    stored = torch.zeros(estimate, dtype=torch.uint8)
+    for source in (usual, 1e30 * usual):  # the latter is kept as it is
+        assert serializer.serialize(memory(source), memory(stored), "key") <= estimate
+
+
+def test_what_is_written_arrives_in_the_buffer_or_is_an_error() -> None:
+    serializer = adapter.CodecSerializer(ChunkCodec(fitted()))
+    source = torch.randn(2, LAYERS, 3, HEADS * WIDTH).bfloat16()
+    with pytest.raises(RuntimeError, match="view"):
+        serializer.serialize(memory(source), memory(torch.zeros(64, 64, dtype=torch.uint8).T), "key")
 
 
 def test_without_lmcache_one_line_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
