@@ -18,6 +18,7 @@ Predictions and references are stored as JSON, in a column of text. Reading one 
 from __future__ import annotations
 
 import json
+import math
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, NoReturn
 
@@ -108,8 +109,9 @@ class PredictionKind(ABC):
 
 
 PREDICTION_KINDS: Registry[type[PredictionKind]] = Registry(
-    "prediction type", PredictionKind, package=None, group="lamofcbench.prediction_kinds"
+    "prediction type", PredictionKind, package=None, group=None
 )
+"""Of files alone: a scenario's digest covers its file, and so the kind that it names."""
 
 
 def _to_json(value: Any) -> str:
@@ -131,7 +133,14 @@ def _from_json(cell: Any) -> Any:
         raise TypeError(f"it is stored as {type(cell).__name__}, not as text")
     if len(cell) > MAX_JSON_BYTES:
         raise ValueError(f"it takes {len(cell)} bytes; at most {MAX_JSON_BYTES} are read")
-    return json.loads(cell, parse_constant=_refuse)
+    return json.loads(cell, parse_constant=_refuse, parse_float=_finite)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):  # 1e999, say
+        raise ValueError(f"{shown(text)} is beyond what a number holds")
+    return number
 
 
 def _refuse(constant: str) -> NoReturn:

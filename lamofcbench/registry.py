@@ -73,14 +73,14 @@ class Registry(Generic[T]):
     Args:
         kind: what messages call it, such as ``"codec"``.
         base: the class that a plugin is an instance of or, with ``classes=True``, a concrete subclass of.
-        package: the package whose modules hold the built-ins; None where all plugins come by entry point.
-        group: the entry-point group of plugins from other distributions.
+        package: the package whose modules hold the built-ins; None where there are none.
+        group: the entry-point group of plugins from other distributions; None where plugins are named by file alone.
         key: the attribute that holds a plugin's name.
         classes: True where plugins are classes, False where they are instances.
     """
 
     def __init__(
-        self, kind: str, base: type, *, package: str | None, group: str, key: str = "name", classes: bool = True
+        self, kind: str, base: type, *, package: str | None, group: str | None, key: str = "name", classes: bool = True
     ) -> None:
         self.kind, self.base, self.package, self.group, self.key, self.classes = (
             kind,
@@ -122,9 +122,8 @@ class Registry(Generic[T]):
         if name not in plugins:
             if name.endswith(".py") and Path(name).is_file():
                 raise PluginError(self._choice(name))
-            raise UnknownNameError(
-                self.kind, name, plugins, f"(your own: path/to/file.py:NAME, or entry point {self.group})"
-            )
+            entry_point = f", or entry point {self.group}" if self.group else ""
+            raise UnknownNameError(self.kind, name, plugins, f"(your own: path/to/file.py:NAME{entry_point})")
         return plugins[name]
 
     def _choice(self, file: str) -> str:
@@ -165,7 +164,8 @@ class Registry(Generic[T]):
             found: dict[str, T] = {}
             if self.package is not None:
                 self._add_from(found, importlib.import_module(self.package))
-            for entry in sorted(importlib.metadata.entry_points(group=self.group), key=lambda e: e.name):
+            entries = importlib.metadata.entry_points(group=self.group) if self.group else ()
+            for entry in sorted(entries, key=lambda e: e.name):
                 try:
                     loaded = entry.load()
                 except Exception as error:

@@ -130,6 +130,7 @@ class Replay:
         self.batches = share.drawn(claim, batch_plan(len(rows), runner.scenario.batch_size))
         drawn = [index for batch in self.batches for index in range(batch.start, batch.stop)]
         self.samples = drawn if bitstreams.are_whole else bitstreams.shown
+        self._prediction_kind = runner.scenario.prediction_kind
         self._not_whole = "" if bitstreams.are_whole else "bitstreams are sampled"
 
     def run(self) -> None:
@@ -186,7 +187,7 @@ class Replay:
                 for index, record in zip(indices, found, strict=True):
                     checked += 1
                     row = self.rows[index]
-                    if same_cell(self.runner.scenario.prediction_kind, record["prediction"], row["prediction"]):
+                    if same_cell(self._prediction_kind, record["prediction"], row["prediction"]):
                         self._compare_responses(row, record)
                     else:
                         flipped.append(row)

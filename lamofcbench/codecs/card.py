@@ -12,8 +12,9 @@ from lamofcbench.codecs import params as codec_params
 from lamofcbench.codecs.knowledge import Knowledge
 from lamofcbench.codecs.saved_source import SOURCE_FOLDER
 from lamofcbench.codecs.saving import POINTS_FOLDER, SavableCodec
-from lamofcbench.features import tensor_bytes
+from lamofcbench.errors import one_line
 from lamofcbench.identity import identity_of
+from lamofcbench.scenarios.base import Axis
 from lamofcbench.user_files.modules import tree_of
 
 LICENCE = "apache-2.0"
@@ -21,6 +22,8 @@ CURVES_FOLDER = "curves"
 EVAL_RESULTS_FILE = ".eval_results/lamofcbench.yaml"
 REPLACED_FILES = (f"{SOURCE_FOLDER}/*", f"{POINTS_FOLDER}/*", f"{CURVES_FOLDER}/*", EVAL_RESULTS_FILE)
 """What goes from a repository where a push does not bring it again: it belongs to a codec that is no longer there."""
+MAX_PARAMETERS = 1000
+"""Characters of parameters that a card shows."""
 KNOWLEDGE = {
     "nothing": "nothing",
     "calibration": "features of a scenario's calibration split",
@@ -34,6 +37,10 @@ class PresentableCodec(SavableCodec, Protocol):
     """What a card needs of a codec; `lamofcbench.codecs.base.Codec` has it."""
 
     lossless: ClassVar[bool]
+
+    @property
+    def state_bytes(self) -> int:
+        """Size of what was learned."""
 
     @property
     def trained_on(self) -> Knowledge:
@@ -57,7 +64,7 @@ def codec_card(codec: PresentableCodec, repo: str, *, licence: str = LICENCE, se
     source = tree_of(type(codec))
     parts = [
         f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
-        f"# {_one_line(codec.name)}, a codec for features of large models",
+        f"# {codec.name}, a codec for features of large models",
         _table([("", ""), *_facts(codec)]),
         "## Use",
         _use(repo, trusted=source is not None),
@@ -70,13 +77,12 @@ def codec_card(codec: PresentableCodec, repo: str, *, licence: str = LICENCE, se
 
 
 def _facts(codec: PresentableCodec) -> list[tuple[str, str]]:
-    state_bytes = sum(len(tensor_bytes(tensor)) for tensor in codec.state.values())
     parameters = json.dumps(codec_params.to_plain(codec.params), ensure_ascii=False)
     return [
         ("code", f"`{identity_of(codec)}`"),
-        ("parameters", f"`{_one_line(parameters)}`"),
+        ("parameters", "`" + one_line(parameters, MAX_PARAMETERS).replace("`", "'") + "`"),
         ("fitted on", KNOWLEDGE[codec.trained_on]),
-        ("state", f"{state_bytes:,} bytes, which no rate counts"),
+        ("state", f"{codec.state_bytes:,} bytes, which no rate counts"),
         ("lossless", "yes" if codec.lossless else "no"),
         ("fingerprint", f"`{codec.fingerprint.hex()[:16]}`"),
     ]
@@ -100,14 +106,10 @@ def _tensors(codec: PresentableCodec) -> list[tuple[str, ...]]:
     ]
 
 
-def _axis(axis: object) -> str:
-    return str(axis) if isinstance(axis, int) else f"{getattr(axis, 'name', axis)}"
+def _axis(axis: int | Axis) -> str:
+    return axis.name if isinstance(axis, Axis) else str(axis)
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
     return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split()).replace("`", "'")

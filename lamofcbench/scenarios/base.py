@@ -272,7 +272,7 @@ class Scenario(_Frozen):
 
     @property
     def prediction_kind(self) -> PredictionType | PredictionKind:
-        """The type of predictions: the name of a built-in one, or a user's own.
+        """The type of predictions: the name of a built-in one, or a user's own, whose file is then read and hashed.
 
         Raises:
             PluginError: if the user's file does not hold it.

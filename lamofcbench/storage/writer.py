@@ -85,7 +85,7 @@ class DatasetWriter:
         self.output, self.scenario, self.data_revision, self.shard_bytes = output, scenario, data_revision, shard_bytes
         self.builder_identity = builder_identity
         self.reference: ReferenceType | None = None
-        self._columns = Columns.of(scenario)
+        self._columns, self._prediction_kind = Columns.of(scenario), scenario.prediction_kind
         self._splits: dict[Split, _SplitWriter] = {}
         self._prefix = f".{scenario.id}.building-{socket.gethostname()}-"
         self._folder = output / f"{self._prefix}{os.getpid()}-{secrets.token_hex(4)}"
@@ -145,7 +145,7 @@ class DatasetWriter:
             raise DataError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
         number = len(self._splits[split].sample_ids) if split in self._splits else 0
         where = f"{self.scenario.id}, {split} sample {number}"
-        sample_id, reference = check_sample(self.scenario.prediction_kind, sample_id, reference, where)
+        sample_id, reference = check_sample(self._prediction_kind, sample_id, reference, where)
         try:
             tensors = self._columns.split(features)
         except ScenarioError as error:

@@ -72,6 +72,12 @@ def test_damaged_cells_are_refused(cell):
         Tags().prediction_of(cell)
 
 
+@pytest.mark.parametrize("cell", ["NaN", "[-Infinity]", "1e999", '{"x": [-1e999]}'])
+def test_numbers_that_are_not_finite_are_refused(cell):
+    with pytest.raises(DataError, match=r"is no anything: .* is (no JSON|beyond what a number holds)$"):
+        Anything().prediction_of(cell)
+
+
 def test_references_have_a_rule_of_their_own():
     sample_id, cell = check_sample(Tags(), "s0", ("b", "a"), "sample 0")
     assert (sample_id, cell) == ("s0", '["b","a"]')
