@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dataset_builders.full.language.tasks import LanguageTask
+from dataset_builders.full.language.tasks import LanguageTask, OtherDocumentsError
 from dataset_builders.full.language.tasks import task_of as language_task
 from dataset_builders.full.pictures import MAX_IMAGE_BYTES, decoded_image
 from dataset_builders.full.raw import rows
@@ -183,7 +183,7 @@ class References:
             ordered = task.ordered(documents(raw, task))
             self._known = {str(place): language_reference(task, one) for place, one in enumerate(ordered)}
         else:
-            path = next(iter(sorted(raw.rglob("data.json"))), None)
+            path = published_list(raw)
             if path is None:
                 raise DataError(f"there is no data.json in {raw}; name a file of references with --references")
             self._known = spoken_answers(path)
@@ -206,6 +206,11 @@ def language_reference(task: LanguageTask, document: Mapping[str, Any]) -> str:
         return "A" if task.name == "fc_truthfulqa_mc1" else str(document["answer"])
     except (LookupError, ValueError, TypeError) as error:
         raise DataError(f"a document of {task.name} does not tell its answer: {first_line(error)}") from error
+
+
+def published_list(raw: Path) -> Path | None:
+    """The authors' list of spoken samples below a folder, the first by name; None where there is none."""
+    return next(iter(sorted(raw.rglob("data.json"))), None)
 
 
 def spoken_answers(path: Path) -> dict[str, Reference]:
@@ -275,13 +280,14 @@ def documents(raw: Path, task: LanguageTask) -> Iterable[Mapping[str, Any]]:
     """All documents of a task's split, in the order of the data.
 
     Raises:
-        DataError: if there are none, or they cannot be read.
+        OtherDocumentsError: if there are none.
+        DataError: if they cannot be read.
     """
     for end in (".parquet", ".jsonl", ".json"):
         files = [path for path in sorted(raw.rglob(f"*{end}")) if _holds(path.relative_to(raw), task)]
         if files:
             return list(rows(files))
-    raise DataError(
+    raise OtherDocumentsError(
         f"{raw} holds no documents of {task.name}: {task.split}*.parquet or .jsonl of {task.dataset}"
         + (f", in a folder {task.configuration}" if task.configuration else "")
     )
