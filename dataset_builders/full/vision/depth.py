@@ -31,7 +31,8 @@ class NYUv2Builder(PictureBuilder):
     def chosen(self, split: Split) -> Sequence[Sample]:
         """The samples of a split, with their depth maps."""
         repository = published("vision/nyudepthv2test_dinov3dep") if split == "test" else None
-        files = self.raw.files(split, PICTURE_ENDS, repository, "scenes with rgb_N.jpg and sync_depth_N.png")
+        what = "scenes with rgb_N.jpg and sync_depth_N.png"
+        files = self.raw.files(split, self.raw.folder(split, repository, what), PICTURE_ENDS, what)
         scenes: dict[str, list[Path]] = {}
         for path in files:
             if path.stem.startswith("rgb_"):

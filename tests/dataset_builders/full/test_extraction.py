@@ -57,8 +57,8 @@ def imagenet(tmp_path_factory):
     names = ["n01443537/b.JPEG", "n01440764/a.JPEG", "n01440764/c.JPEG", "n02110185/z.JPEG"]
     for seed, name in enumerate(names):
         small.put(folder / "raw" / "val" / name, small.picture(seed))
-    for seed in (10, 11):
-        small.put(folder / "raw" / "train" / "n01440764" / f"n01440764_{seed}.JPEG", small.picture(seed))
+    for seed, (wnid, number) in enumerate((("n01440764", 10), ("n01440764", 7), ("n02110185", 6)), 10):
+        small.put(folder / "raw" / "train" / wnid / f"{wnid}_{number}.JPEG", small.picture(seed))
     return small.classification(folder / "weights"), folder / "raw"
 
 
@@ -75,6 +75,8 @@ def test_classification_takes_the_first_by_name_with_the_classes_of_their_folder
     assert folder == tmp_path / "cvu-imagenet-val"
     assert [split.sample_id(i) for i in range(3)] == ["n01440764-a", "n01443537-b", "n01440764-c"]
     assert [split.reference(i) for i in range(3)] == [0, 1, 0]
+    calibration = open_split(scenario, "calibration", tmp_path)  # of several classes, though names begin with them
+    assert [calibration.sample_id(i) for i in range(2)] == ["n01440764-n01440764_10", "n02110185-n02110185_6"]
     assert_apart(scenario, tmp_path)
     model, stored = assert_as_the_front_gives_it(scenario, made, tmp_path)
     assert model.tail([stored]) == [model.full(made.model_inputs(made.samples("test")[1].inputs))]
@@ -233,6 +235,26 @@ def test_language_takes_the_longest_prompts_and_calibrates_on_arc_training_quest
     assert_as_the_front_gives_it(scenario, made, tmp_path / "data")
 
 
+def test_calibration_documents_of_the_task_itself_may_be_named_by_their_very_folder(tmp_path):
+    made = builder_of(SCENARIOS.get("clu-gsm8k"))(
+        RawData(tmp_path / "raw", tmp_path / "main", definitions=small.definitions(tmp_path / "definitions"))
+    )
+    made.counts["calibration"] = 1
+    small.calculations(tmp_path, "train")
+    assert [sample.reference for sample in made.samples("calibration")] == ["#### 5"]
+
+
+def test_documents_that_fit_neither_arc_nor_the_task_are_told_and_damaged_ones_not_passed_over(tmp_path):
+    made = builder_of(SCENARIOS.get("clu-gsm8k"))(RawData(calibration=tmp_path))
+    small.table(tmp_path / "train.parquet", [{"text": "of something else"}])
+    with pytest.raises(DataError, match=r"document 0 is none of fc_arc_challenge's \(KeyError: 'question'\)"):
+        made.samples("calibration")
+    small.calculations(tmp_path, "train")
+    small.put(tmp_path / "ARC-Challenge" / "train.parquet", "cut short")
+    with pytest.raises(DataError, match=r"cannot read .*ARC-Challenge/train\.parquet"):
+        made.samples("calibration")
+
+
 def test_language_samples_are_places_of_the_published_list_and_the_definition_has_to_fit(tmp_path):
     scenario = small.language(tmp_path / "weights")
     definitions = small.definitions(tmp_path / "definitions")
@@ -267,6 +289,23 @@ def test_spoken_tasks_read_both_layouts_and_leave_out_audio_that_is_too_short(tm
     built(scenario, tmp_path / "data", test=tmp_path / "voicebench", calibration=tmp_path / "raw")
     split, calibration = (open_split(scenario, name, tmp_path / "data") for name in ("test", "calibration"))
     assert (split.sample_id(0), split.reference(0), calibration.reference(0)) == ("0", "A", "WORDS 10")
+
+
+@pytest.mark.parametrize(
+    ("id", "files", "own"),
+    [
+        ("cau-sdqa", ("sd-qa/aus-0.parquet", "sd-qa/usa-0.parquet", "advbench/test-0.parquet"), "sd-qa/usa-0.parquet"),
+        ("cau-librispeech-other", ("clean/test/0.parquet", "other/test/0.parquet"), "other/test/0.parquet"),
+        ("cau-librispeech-clean", ("clean/test/0.parquet", "other/test/0.parquet"), "clean/test/0.parquet"),
+    ],
+)
+def test_a_whole_clone_gives_a_spoken_task_its_own_part(tmp_path, id, files, own):
+    for seed, name in enumerate(files):
+        row = {"audio": {"bytes": small.sound(seed, 0.2), "path": None}, "reference": name}
+        small.table(tmp_path / name, [row])
+    made = builder_of(SCENARIOS.get(id))(RawData(test=tmp_path))
+    made.counts["test"] = 1
+    assert [sample.reference for sample in made.samples("test")] == [own]
 
 
 def test_the_authors_selection_of_audio_goes_before_what_else_the_folder_holds(tmp_path):
