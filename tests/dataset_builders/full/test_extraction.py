@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 from pathlib import Path
 
@@ -11,14 +12,17 @@ import pytest
 import torch
 
 from dataset_builders.full import builder as full_builder
+from dataset_builders.full import work_folder
 from dataset_builders.full.generation import builders as generation
 from dataset_builders.full.raw import RawData
 from harness.commands.build import builder_of
-from lamofcbench.errors import DataError, ScenarioError
+from lamofcbench.errors import DataError, ScenarioError, WriteError
 from lamofcbench.models.loading import load_model
 from lamofcbench.rasters import decode_map, decode_mask
 from lamofcbench.scenarios.base import SCENARIOS
 from lamofcbench.storage import open_split
+from lamofcbench.storage.integrity import file_sha256
+from lamofcbench.storage.layout import MANIFEST_FILE, read_manifest
 
 sys.path.insert(0, str(Path(__file__).parent))
 import small_scenarios as small
@@ -184,6 +188,49 @@ def test_a_build_that_was_stopped_goes_on_with_what_is_missing(imagenet, tmp_pat
     assert len(computed) == 3 + scenario.test_samples + scenario.calibration_samples - 1
     assert files_of(folder) == files_of(whole)
     assert [path.name for path in (tmp_path / "data").glob(".cvu*")] == []
+
+
+def test_a_finished_scenario_is_made_again_only_if_something_else_would_come_out(imagenet, tmp_path, monkeypatch):
+    scenario, raw = imagenet
+    made, folder = built(scenario, tmp_path, test=raw)
+    assert read_manifest(folder / MANIFEST_FILE).data_revision == made.revision()
+    whole, loaded = files_of(folder), []
+
+    def counted(scenario, load=full_builder.load_model, **options):
+        loaded.append(scenario.test_samples)
+        return load(scenario, **options)
+
+    monkeypatch.setattr(full_builder, "load_model", counted)
+    built(scenario, tmp_path, test=raw)
+    assert loaded == []
+    next(folder.glob("test-*.safetensors")).write_bytes(b"cut short")
+    built(scenario, tmp_path, test=raw)
+    assert loaded == [3] and files_of(folder) == whole
+    listed = small.put(tmp_path / "list.json", json.dumps(["n02110185-z", "n01440764-a", "n01443537-b"]))
+    built(scenario, tmp_path, test=raw, samples=listed)
+    assert loaded == [3, 3] and read_manifest(folder / MANIFEST_FILE).data_revision != made.revision()
+
+
+def test_a_dataset_that_cannot_be_put_in_place_costs_no_sample(imagenet, tmp_path, monkeypatch):
+    scenario, raw = imagenet
+    with monkeypatch.context() as patch:
+        patch.setattr(work_folder, "put_in_place", lambda *args: (_ for _ in ()).throw(OSError(28, "disk full")))
+        with pytest.raises(WriteError, match="make room"):
+            built(scenario, tmp_path, test=raw)
+    killed = tmp_path / f".{scenario.id}.building-{socket.gethostname()}-999999999-0123abcd"
+    killed.mkdir()
+    monkeypatch.setattr(full_builder, "load_model", None)
+    built(scenario, tmp_path, test=raw)
+    assert len(open_split(scenario, "test", tmp_path)) == 3 and not killed.exists()
+
+
+def test_a_reference_that_the_disk_has_not_got_is_made_anew(tmp_path):
+    work, slot = work_folder.WorkFolder(tmp_path), work_folder.Slot("test", 0)
+    work.shard(slot).write_bytes(b"shard")
+    kept = work.keep(slot, {"state": "s", "sha256": file_sha256(work.shard(slot))}, b"a whole mask")
+    assert work.finished(slot, "s") == kept and work.reference(kept) == b"a whole mask"
+    (tmp_path / kept["reference_file"]).write_bytes(b"a whole")
+    assert work.finished(slot, "s") is None
 
 
 def test_depth_takes_a_picture_of_each_scene_in_turn_and_its_map_in_metres(tmp_path):
