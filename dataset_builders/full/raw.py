@@ -67,7 +67,8 @@ class RawData:
 
     Attributes:
         test: folder of the test samples; None for the repository of the task.
-        calibration: folder of the calibration samples; None to look in ``test``, then in the task's repository.
+        calibration: folder of the calibration samples; None for ``test`` where that is named, else the task's
+            repository.
         samples: JSON list of the test samples; None for the first of the task's order.
         definitions: of the language tasks, ``machine/clu/custom_tasks`` of a checkout of the published code.
     """

@@ -21,13 +21,12 @@ from dataset_builders.full.builder import FullBuilder, in_order
 from dataset_builders.full.published.references import published_list, spoken_entries
 from dataset_builders.full.raw import TEST_NAMES, Repository, rows
 from dataset_builders.full.sample_lists import sample_names
-from dataset_builders.full.speech.tasks import TRANSCRIBE, SpokenTask, counts, task_of
+from dataset_builders.full.speech.tasks import HARMFUL, TRANSCRIBE, SpokenTask, counts, task_of
 from lamofcbench.builders import Sample, Split
 from lamofcbench.errors import DataError, first_line
 from lamofcbench.models.kimi_audio import SAMPLE_RATE, SpokenPrompt
 
 _LIBRISPEECH, _LIBRISPEECH_PARTS = "openslr/librispeech_asr", ("clean", "other")
-_HARMFUL = "harmful"
 _DEVELOPMENT = ("dev-clean", "dev", "validation", "dev-other")
 _AUDIO_ENDS = (".wav", ".flac", ".mp3", ".ogg")
 _TABLE, _TRANSCRIPTS = ".parquet", ".trans.txt"
@@ -138,7 +137,7 @@ def _listed(path: Path, task: SpokenTask) -> Iterator[tuple[str, Utterance]]:
             continue
         places = [value for value in entry.told.values() if isinstance(value, str)]
         file = next((audio[name] for value in places if (name := PurePosixPath(value).name) in audio), None)
-        answer = _HARMFUL if task.name == "advbench" else entry.answer
+        answer = HARMFUL if task.name == "advbench" else entry.answer
         if file is None or answer is None:
             raise DataError(f"{path}: {entry.id} has no {'audio in this folder' if file is None else 'answer'}")
         yield entry.id, Utterance(file, answer)
@@ -153,7 +152,7 @@ def _of_row(row: Mapping[str, Any], number: int, task: SpokenTask) -> tuple[str,
     if not isinstance(audio, dict) or not isinstance(audio.get("bytes"), bytes):
         raise DataError(f"row {number} of {task.configuration} has no audio")
     if task.name == "advbench":
-        reference: Any = _HARMFUL  # all requests are
+        reference: Any = HARMFUL  # all requests are
     else:
         reference = row.get("reference", row.get("text"))
     if not isinstance(reference, str):

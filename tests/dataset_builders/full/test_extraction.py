@@ -401,11 +401,17 @@ def test_captions_are_also_read_as_coco_has_them(tmp_path):
     assert generation.captions(tmp_path, "calibration") == {"000000000009": "other"}
 
 
-def test_control_images_cover_the_square_and_are_edges_by_opencv():
-    cv2 = pytest.importorskip("cv2")
+def test_control_images_show_the_edges_of_a_rectangle_where_they_come_to_lie():
+    pytest.importorskip("cv2")
     picture = np.zeros((30, 50, 3), np.uint8)
-    picture[10:, 20:] = 200
+    picture[8:22, 16:36] = 200  # doubled rows 16 to 43 and columns 32 to 71, of which the middle square starts at 20
     edges = generation.control_image(picture, 60)
     assert edges.shape == (60, 60, 3) and set(np.unique(edges)) == {0, 255}
-    covering = cv2.resize(picture, (100, 60), interpolation=cv2.INTER_LINEAR)[:, 20:80]
-    assert np.array_equal(edges[..., 0], cv2.Canny(cv2.cvtColor(covering, cv2.COLOR_RGB2GRAY), 50, 150))
+    assert (edges == edges[..., :1]).all()
+    rows, columns = np.nonzero(edges[..., 0])
+    outline = np.zeros((60, 60), bool)
+    outline[16:44, 12:52], outline[18:42, 14:50] = True, False
+    grown = np.zeros((60, 60), bool)
+    grown[14:46, 10:54], grown[18:42, 14:50] = True, False
+    assert grown[rows, columns].all()  # nowhere but at the outline, within two pixels,
+    assert {*range(18, 42)} <= {*rows} and {*range(14, 50)} <= {*columns}  # and all along it
