@@ -171,7 +171,9 @@ class References:
         self._files.update((f"annotations/{stem}", path) for stem, path in masks.items())
 
     def _find_images(self, raw: Path) -> None:
-        self._files.update((p.stem, p) for p in sorted(raw.rglob("*")) if p.suffix.lower() in PICTURE_ENDS)
+        # PNG files last: the photographs that the captions are of may lie there, too.
+        found = sorted(raw.rglob("*"), key=lambda path: (path.suffix.lower() == ".png", path))
+        self._files.update((path.stem, path) for path in found if path.suffix.lower() in PICTURE_ENDS)
 
     def _find_texts(self, raw: Path) -> None:
         if self.track.startswith("clu-truthfulqa-mc1") or self.track == "cau-advbench":
