@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from lamofcbench.provenance import features_identity
 from lamofcbench.references import check_id, check_sample
 from lamofcbench.scenarios.base import Scenario
 from lamofcbench.storage.building import building
-from lamofcbench.storage.integrity import state_of
+from lamofcbench.storage.integrity import FileState, check_size, state_of
 from lamofcbench.storage.layout import MANIFEST_FILE, SPLITS, read_manifest
 from lamofcbench.storage.writer import DEFAULT_SHARD_BYTES, DatasetWriter
 
@@ -52,31 +51,31 @@ class Builder(ScenarioBuilder):
 
         Raises:
             DataError: if samples are missing, repeat, or occur in both splits, or if an id or a reference cannot be
-                stored; the latter before the model is loaded.
+                stored; before the model is loaded, save for references that it makes itself.
             ScenarioError: if the front gives other tensors than the scenario declares.
         """
         samples: dict[Split, Sequence[Sample]] = {split: self.samples(split) for split in SPLITS}
-        declared: dict[Split, int] = {"test": scenario.test_samples, "calibration": scenario.calibration_samples}
-        for split in SPLITS:
-            brought = len(samples[split])
-            if brought != declared[split]:
-                raise DataError(
-                    f"{scenario.id} declares {declared[split]} {split} samples; its builder brings {brought}"
-                )
-            self._check_samples(scenario, split, samples[split])
-        manifest = output / scenario.id / MANIFEST_FILE
-        before = manifest.stat() if manifest.is_file() else None
+        contents = self._check_splits(scenario, samples)
+        folder = output / scenario.id
+        before = _state(folder / MANIFEST_FILE)
         with building(output, scenario.id) as waited:
-            if not (waited and self._was_built(scenario, manifest, before)):
-                self._build(scenario, output, samples, progress=progress, device=device, shard_bytes=shard_bytes)
-        return output / scenario.id
+            if not (waited and self._was_built(scenario, folder, before)):
+                self._build(
+                    scenario, output, samples, contents, progress=progress, device=device, shard_bytes=shard_bytes
+                )
+        return folder
 
-    def _was_built(self, scenario: Scenario, manifest: Path, before: os.stat_result | None) -> bool:
-        """True where what building would write was put in place since ``before``."""
+    def _was_built(self, scenario: Scenario, folder: Path, before: FileState | None) -> bool:
+        """True where what building would write was put in place since the manifest was in state ``before``."""
+        return _state(folder / MANIFEST_FILE) != before and self._is_built(scenario, folder)
+
+    def _is_built(self, scenario: Scenario, folder: Path) -> bool:
+        """True where a dataset of this scenario, these raw data and this code is there, its files as long as told."""
         try:
-            built = read_manifest(manifest)
-            if before is not None and state_of(manifest.stat()) == state_of(before):
-                return False
+            built = read_manifest(folder / MANIFEST_FILE)
+            for split in built.splits.values():
+                for file in (split.index, *split.shards):
+                    check_size(folder / file.name, file)
         except (DataError, OSError):
             return False
         made_of = (built.scenario_digest, built.data_revision, built.builder)
@@ -87,13 +86,13 @@ class Builder(ScenarioBuilder):
         scenario: Scenario,
         output: Path,
         samples: Mapping[Split, Sequence[Sample]],
+        contents: Mapping[Split, Sequence[str]],
         *,
         progress: bool,
         device: str,
         shard_bytes: int,
     ) -> None:
         model = load_model(scenario, device=device, builder=self)
-        owners: dict[str, Split] = {}
         with (
             DatasetWriter(
                 output,
@@ -107,22 +106,16 @@ class Builder(ScenarioBuilder):
             ) as bar,
         ):
             for split in SPLITS:
+                hashes = iter(contents[split])
                 for batch in _batches(samples[split], scenario.batch_size):
-                    contents = [self.content_hash(sample) for sample in batch]
-                    for sample, content in zip(batch, contents, strict=True):
-                        if owners.setdefault(content, split) != split:
-                            raise DataError(
-                                f"{scenario.id}: sample {sample.id!r} of {split} also occurs in another split"
-                            )
                     features = [stored_features(model, sample, scenario) for sample in batch]
                     references = self.references(model, batch, features)
                     if len(references) != len(batch):
                         raise PluginError(
                             f"builder {self.name!r} brings {len(references)} references for {len(batch)} samples"
                         )
-                    for row in zip(batch, features, references, contents, strict=True):
-                        sample, stored, reference, content = row
-                        writer.add(split, sample.id, stored, reference=reference, content_sha256=content)
+                    for sample, stored, reference in zip(batch, features, references, strict=True):
+                        writer.add(split, sample.id, stored, reference=reference, content_sha256=next(hashes))
                         bar.update()
 
     def references(
@@ -139,8 +132,30 @@ class Builder(ScenarioBuilder):
         """
         return [sample.reference for sample in batch]
 
+    def _check_splits(self, scenario: Scenario, samples: Mapping[Split, Sequence[Sample]]) -> dict[Split, list[str]]:
+        """Finds what is wrong with the samples before a front has worked for hours; returns their content hashes."""
+        declared: dict[Split, int] = {"test": scenario.test_samples, "calibration": scenario.calibration_samples}
+        for split in SPLITS:
+            brought = len(samples[split])
+            if brought != declared[split]:
+                raise DataError(
+                    f"{scenario.id} declares {declared[split]} {split} samples; its builder brings {brought}"
+                )
+            self._check_samples(scenario, split, samples[split])
+        owners: dict[str, tuple[Split, str]] = {}
+        contents: dict[Split, list[str]] = {split: [] for split in SPLITS}
+        for split in SPLITS:
+            for sample in samples[split]:
+                contents[split].append(self.content_hash(sample))
+                owner, id = owners.setdefault(contents[split][-1], (split, sample.id))
+                if owner != split:
+                    raise DataError(
+                        f"{scenario.id}: sample {sample.id!r} of {split} is also in {owner}, as {id!r}; splits must "
+                        "not share content"
+                    )
+        return contents
+
     def _check_samples(self, scenario: Scenario, split: Split, samples: Sequence[Sample]) -> None:
-        """Finds a wrong id or reference before a front has worked for hours."""
         references_known, kind = type(self).references is Builder.references, scenario.prediction_kind
         owners: dict[str, int] = {}
         first: type | None = None
@@ -161,6 +176,13 @@ class Builder(ScenarioBuilder):
                     f"{scenario.id}: two {split} samples have the id {sample_id!r}, numbers {owners[sample_id]} and "
                     f"{number}"
                 )
+
+
+def _state(path: Path) -> FileState | None:
+    try:
+        return state_of(path.stat())
+    except OSError:
+        return None
 
 
 def _batches(samples: Sequence[Sample], size: int) -> Iterator[Sequence[Sample]]:

@@ -1,4 +1,4 @@
-"""A builder whose raw data and weights are known file by file: its data revision hashes both."""
+"""A builder whose raw data, and weights of its own, are known file by file: its data revision hashes both."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lamofcbench.storage.layout import SPLITS
 
 
 class PackagedBuilder(Builder):
-    """A builder that reads nothing but what came with packages.
+    """A builder that reads files alone: of packages, as the mini and small editions do, or those that a user has.
 
     Attributes:
         version: raised when the same raw data and weights are to give other features.
@@ -23,7 +23,10 @@ class PackagedBuilder(Builder):
 
     @abstractmethod
     def weight_hashes(self) -> Iterable[tuple[str, str]]:
-        """Name and hex sha256 of each file that decides the model, in a fixed order."""
+        """Name and hex sha256 of each file that decides the model, in a fixed order.
+
+        None where the scenario's declaration and the user's pins tie the weights to commits.
+        """
 
     def reference_digest(self, sample: Sample) -> str:
         """What the revision hashes of a sample's reference, the same on every machine."""

@@ -8,7 +8,7 @@ docs/full-edition.md, and ``make readme`` writes it.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -200,7 +200,7 @@ def estimate(scenario: Scenario) -> Estimate:
         views = {"cvu-ade20k": WINDOWS, "cvu-nyuv2": VIEWS}.get(scenario.id, 1)
         flops = HALF_FLOPS if options.get("backbone_autocast") else SINGLE_FLOPS
         front = 2 * (network.parameters - network.in_tail) * tokens * views / flops
-        # A head's convolutions run at up to 16 times as many places as there are patches.
+        # A head's convolutions run at a quarter to many times as many places as there are patches; 4 stands for all.
         tail = 2 * network.behind * tokens * views / flops + 2 * on_top * tokens * views * 4 / SINGLE_FLOPS
         if options["head"] == "linear":
             tail = 2 * network.behind * tokens / flops
@@ -266,10 +266,5 @@ def _shown(value: float) -> str:
     return "under 0.01" if value < 0.01 else f"{value:.2g}" if value < 10 else f"{value:.0f}"
 
 
-def main(arguments: Sequence[str] = ()) -> None:
-    """Prints the table."""
-    print(table())
-
-
 if __name__ == "__main__":
-    main()
+    print(table())

@@ -1,7 +1,8 @@
 """What the builders of the full edition share: raw data that the user has, fronts of any size, any number of processes.
 
 Every sample becomes a shard in a working folder, whoever computes it; a build that is started again goes on with what
-is missing, and when all are there they become one dataset. The files are the same whatever the number of processes.
+is missing, and when all are there they become one dataset, which is not made again while it is what would come out. The
+files are the same whatever the number of processes.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from lamofcbench.storage.building import building
 from lamofcbench.storage.columns import Columns
 from lamofcbench.storage.integrity import file_sha256
 from lamofcbench.storage.layout import SPLITS
-from lamofcbench.storage.writer import DEFAULT_SHARD_BYTES
+from lamofcbench.storage.writer import DEFAULT_SHARD_BYTES, write_card
 
 T = TypeVar("T")
 
@@ -100,7 +101,7 @@ class FullBuilder(PackagedBuilder):
         return self._samples[split]
 
     def weight_hashes(self) -> Iterable[tuple[str, str]]:
-        """None: the declaration and the user's pins tie the weights to commits."""
+        """None: the declaration and the user's pins tie them to commits."""
         return ()
 
     def build(
@@ -115,6 +116,8 @@ class FullBuilder(PackagedBuilder):
         placement: Placement = WHOLE,
     ) -> Path:
         """Runs the front over both splits and writes ``output/<scenario id>/`` as a dataset; returns that folder.
+
+        Nothing is computed where that folder already holds what would come out.
 
         Args:
             scenario: which tensors to store, in which dtypes.
@@ -137,12 +140,18 @@ class FullBuilder(PackagedBuilder):
         share = _Share(self, scenario, work, device, placement)
         with contextlib.ExitStack() as held:
 
-            def begin() -> None:
+            def begin() -> bool:
+                """Prepares the work; true where there is none, since what it would come to is there."""
                 held.enter_context(building(output, scenario.id))
                 held.enter_context(write_errors(output / scenario.id, work.path))
                 self.check(scenario)
-                self._check_splits(scenario)
+                self._check_splits(scenario, {split: self.samples(split) for split in SPLITS})
+                if self._is_built(scenario, output / scenario.id):
+                    work.remove()
+                    write_card(output)
+                    return True
                 work.prepare({"scenario": scenario.digest, "code": code})
+                return False
 
             def compute() -> None:
                 slots = share.slots()
@@ -153,30 +162,12 @@ class FullBuilder(PackagedBuilder):
 
             def publish() -> None:
                 rows = [(slot, share.record(slot)) for slot in share.slots()]
-                work.publish(scenario, output, rows, made_by=code, builder=code)
+                work.publish(scenario, output, rows, revision=self.revision(), builder=code)
 
-            team.from_leader(begin)
-            team.together(compute)
-            team.from_leader(publish)
+            if not team.from_leader(begin):
+                team.together(compute)
+                team.from_leader(publish)
         return output / scenario.id
-
-    def _check_splits(self, scenario: Scenario) -> None:
-        """Finds what is wrong with the samples before a front has worked for hours."""
-        owners: dict[str, tuple[Split, str]] = {}
-        for split in SPLITS:
-            samples = self.samples(split)
-            if len(samples) != self.counts[split]:
-                raise DataError(
-                    f"{scenario.id} declares {self.counts[split]} {split} samples; its raw data gave {len(samples)}"
-                )
-            self._check_samples(scenario, split, samples)
-            for sample in samples:
-                first = owners.setdefault(self.content_hash(sample), (split, sample.id))
-                if first[0] != split:
-                    raise DataError(
-                        f"{scenario.id}: sample {sample.id!r} of {split} is also in {first[0]}, as {first[1]!r}; name "
-                        "other raw data for one of them"
-                    )
 
 
 class _Share:

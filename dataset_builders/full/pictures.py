@@ -40,7 +40,7 @@ def pictures(files: Sequence[Path]) -> Iterator[Picture]:
     """
     for file in files:
         if file.suffix != TABLE_END:
-            yield Picture(PurePosixPath(file.as_posix()), None, lambda file=file: _bytes_of(file))  # type: ignore[misc]
+            yield Picture(PurePosixPath(file.as_posix()), None, lambda file=file: picture_bytes(file))  # type: ignore[misc]
             continue
         for number, row in enumerate(rows([file], ["image.path", "label"])):
             if not isinstance(row.get("image"), dict):
@@ -68,7 +68,12 @@ def decoded_image(data: bytes, what: str = "a picture") -> np.ndarray:
         raise DataError(f"{what} cannot be read: {first_line(error)}") from error
 
 
-def _bytes_of(file: Path) -> bytes:
+def picture_bytes(file: Path) -> bytes:
+    """The bytes of a picture's file.
+
+    Raises:
+        DataError: if it cannot be read, or is larger than `MAX_IMAGE_BYTES`.
+    """
     try:
         if file.stat().st_size > MAX_IMAGE_BYTES:
             raise DataError(f"{file} is larger than {MAX_IMAGE_BYTES} bytes")

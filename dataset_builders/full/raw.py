@@ -27,7 +27,8 @@ class Repository:
     Attributes:
         name: of a dataset repository.
         patterns: of the files that are needed.
-        below: the folder in it that holds nothing else.
+        below: the folder in it that holds nothing else: one commit's files share a folder, whatever they were
+            downloaded for.
     """
 
     name: str
@@ -66,7 +67,8 @@ class RawData:
 
     Attributes:
         test: folder of the test samples; None for the repository of the task.
-        calibration: folder of the calibration samples; None to look in ``test``, then in the task's repository.
+        calibration: folder of the calibration samples; None for ``test`` where that is named, else the task's
+            repository.
         samples: JSON list of the test samples; None for the first of the task's order.
         definitions: of the language tasks, ``machine/clu/custom_tasks`` of a checkout of the published code.
     """
@@ -97,21 +99,20 @@ class RawData:
         return repository.folder()
 
     def files(
-        self, split: Split, ends: Sequence[str], repository: Repository | None, what: str, names: Sequence[str] = ()
+        self, split: Split, folder: Path, ends: Sequence[str], what: str, names: Sequence[str] = ()
     ) -> list[Path]:
         """The files of a split, by name; see `files_of`.
 
         Args:
             split: whose.
+            folder: of its raw samples, as `folder` gives it.
             ends: of the files' names, in lower case.
-            repository: where they are on the Hub; None where it has none in a layout that is known.
             what: they are, for messages.
             names: of the split; none for the usual ones.
 
         Raises:
             DataError: if there are none.
         """
-        folder = self.folder(split, repository, what)
         own = split == "test" or self.calibration is not None or self.test is None
         found = files_of(folder, names or (TEST_NAMES if split == "test" else TRAINING_NAMES), ends, own=own)
         if not found:

@@ -71,9 +71,7 @@ def sample_names(file: Path | None) -> list[str] | None:
         return None
     content = _json(file)
     entries = content if isinstance(content, list) else list(content) if isinstance(content, dict) else []
-    names = [
-        next((e[k] for k in ("image_name", "name") if k in e), None) if isinstance(e, dict) else e for e in entries
-    ]
+    names = [_name(entry) for entry in entries]
     known = [name for name in names if isinstance(name, str)]
     if not known or len(known) != len(names):
         raise DataError(f"{file} is no sample list: a JSON list of names")

@@ -7,13 +7,11 @@ made which of them.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import os
-import secrets
 import shutil
-import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,12 +35,12 @@ from lamofcbench.storage.layout import (
     index_schema,
     shard_name,
 )
-from lamofcbench.storage.writer import INDEX_ROWS, put_in_place
+from lamofcbench.storage.writer import INDEX_ROWS, new_folder, put_in_place
 
 Record = dict[str, Any]
-"""What is known of a finished sample: ``sample_id``, ``reference`` or ``reference_file``, ``side``, ``size_bytes``,
-``sha256`` (of the shard), ``tensors`` (dtype and shape by column), ``state`` (of what it was made from), and
-``content_sha256`` where that is not the shard's."""
+"""What is known of a finished sample: ``sample_id``, ``reference``, or ``reference_file`` and ``reference_sha256``,
+``side``, ``size_bytes``, ``sha256`` (of the shard), ``tensors`` (dtype and shape by column), ``state`` (of what it was
+made from), and ``content_sha256`` where that is not the shard's."""
 
 
 @dataclass(frozen=True)
@@ -100,15 +98,15 @@ class WorkFolder:
         try:
             if not isinstance(record, dict) or record["state"] != state:
                 return None
-            shard = self.shard(slot)
-            whole = shard.is_file() and file_sha256(shard) == record["sha256"]
-            named = record["reference_file"]
+            files = [(self.shard(slot), record["sha256"])]
+            if record["reference_file"]:
+                files.append((self.path / record["reference_file"], record["reference_sha256"]))
         except LookupError:
             return None
-        return record if whole and (not named or (self.path / named).is_file()) else None
+        return record if all(file.is_file() and file_sha256(file) == sha256 for file, sha256 in files) else None
 
     def keep(self, slot: Slot, record: Record, reference: Any) -> Record:
-        """Lets another process take the sample over; what the disk has not got yet shows by the shard's hash.
+        """Lets another process take the sample over; what the disk has not got yet shows by the files' hashes.
 
         Args:
             slot: of the sample, whose shard is written.
@@ -118,11 +116,13 @@ class WorkFolder:
         Returns:
             The record with its reference.
         """
-        file = None
         if isinstance(reference, bytes):
-            file = f"{slot.name}.reference"
-            (self.path / file).write_bytes(reference)
-        record = {**record, "reference": None if file else reference, "reference_file": file}
+            file = self.path / f"{slot.name}.reference"
+            file.write_bytes(reference)
+            sha256 = hashlib.sha256(reference).hexdigest()
+            record = {**record, "reference_file": file.name, "reference_sha256": sha256}
+        else:
+            record = {**record, "reference": reference, "reference_file": None}
         temporary = self.path / f"{slot.name}.new"
         temporary.write_text(json.dumps(record), encoding="utf-8")
         temporary.replace(self.path / f"{slot.name}.json")
@@ -132,74 +132,82 @@ class WorkFolder:
         """A sample's reference."""
         return (self.path / record["reference_file"]).read_bytes() if record["reference_file"] else record["reference"]
 
+    def remove(self) -> None:
+        """Removes the folder with all that is in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
     def publish(
-        self, scenario: Scenario, output: Path, rows: Sequence[tuple[Slot, Record]], *, made_by: str, builder: str
+        self, scenario: Scenario, output: Path, rows: Sequence[tuple[Slot, Record]], *, revision: str, builder: str
     ) -> None:
-        """Moves the shards into a folder with an index and a manifest, and that into its place; removes this folder.
+        """Makes the samples the scenario's dataset, and removes this folder.
+
+        Shards are moved when all else is written, and back if the dataset cannot be put in place then: whatever fails,
+        no computed sample is lost.
 
         Args:
             scenario: whose samples these are.
             output: the dataset folder.
             rows: all samples, each split in its order.
-            made_by: what beside the samples decides the data's revision.
+            revision: of the data, for the manifest.
             builder: the identity that the manifest records.
 
         Raises:
-            DataError: if there is no test sample, or two of a split have one id.
+            DataError: if there is no test sample.
         """
         if not any(slot.split == "test" for slot, _ in rows):
             raise DataError(f"{scenario.id}: there is no test sample, so there is no dataset to write")
-        folder = output / f".{scenario.id}.building-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-        folder.mkdir()
+        folder = new_folder(output, scenario.id)
         try:
             reference = REFERENCE_TYPES[type(self.reference(rows[0][1]))]
             schema = index_schema(Columns.of(scenario), reference)
-            digest = hashlib.sha256(made_by.encode())
-            splits = {
-                split: self._write_split(
-                    scenario, folder, schema, [row for row in rows if row[0].split == split], digest
-                )
-                for split in dict.fromkeys(slot.split for slot, _ in rows)
-            }
+            splits: dict[Split, SplitRecord] = {}
+            moves: list[tuple[Path, Path]] = []
+            for split in dict.fromkeys(slot.split for slot, _ in rows):
+                own = [row for row in rows if row[0].split == split]
+                splits[split] = record = self._write_index(scenario, folder / index_name(split), schema, own)
+                moves += [
+                    (self.shard(slot), folder / shard.name) for (slot, _), shard in zip(own, record.shards, strict=True)
+                ]
             manifest = Manifest(
                 scenario=scenario.id,
                 scenario_version=scenario.version,
                 scenario_digest=scenario.digest,
-                data_revision=digest.hexdigest(),
+                data_revision=revision,
                 builder=builder,
                 reference=reference,
                 features=scenario.specs,
                 given=scenario.given,
                 splits=splits,
             )
-            put_in_place(folder, output, manifest)
+            with _moved(moves):
+                put_in_place(folder, output, manifest)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        shutil.rmtree(self.path, ignore_errors=True)
+        self.remove()
 
-    def _write_split(
-        self, scenario: Scenario, folder: Path, schema: pa.Schema, rows: Sequence[tuple[Slot, Record]], digest: Any
+    def _write_index(
+        self, scenario: Scenario, path: Path, schema: pa.Schema, rows: Sequence[tuple[Slot, Record]]
     ) -> SplitRecord:
-        """Moves a split's shards, writes its index, and lets the digest know its samples."""
-        split, shards = rows[0][0].split, []
-        for number, (slot, row) in enumerate(rows):
-            name = shard_name(split, number, len(rows), row["sha256"])
-            self.shard(slot).rename(folder / name)
-            shards.append(ShardRecord(name=name, size_bytes=row["size_bytes"], sha256=row["sha256"], samples=1))
-        index = folder / index_name(split)
-        with pq.ParquetWriter(index, schema) as writer:
+        """Writes the index of a split, which names the shards as they will be."""
+        shards = [
+            ShardRecord(
+                name=shard_name(slot.split, number, len(rows), row["sha256"]),
+                size_bytes=row["size_bytes"],
+                sha256=row["sha256"],
+                samples=1,
+            )
+            for number, (slot, row) in enumerate(rows)
+        ]
+        with pq.ParquetWriter(path, schema) as writer:
             for start in range(0, len(rows), INDEX_ROWS):
                 stop = start + INDEX_ROWS
                 table = [
                     self._index_row(scenario, shard.name, row)
                     for shard, (_, row) in zip(shards[start:stop], rows[start:stop], strict=True)
                 ]
-                for one in table:
-                    said = hashlib.sha256(repr(one["reference"]).encode()).hexdigest()
-                    digest.update(f"{split} {one['sample_id']} {one['content_sha256']} {said}\n".encode())
                 writer.write_table(pa.Table.from_pylist(table, schema=schema))
-        record = FileRecord(name=index.name, size_bytes=index.stat().st_size, sha256=file_sha256(index))
-        return SplitRecord(samples=len(rows), index=record, shards=tuple(shards))
+        index = FileRecord(name=path.name, size_bytes=path.stat().st_size, sha256=file_sha256(path))
+        return SplitRecord(samples=len(rows), index=index, shards=tuple(shards))
 
     def _index_row(self, scenario: Scenario, shard: str, row: Record) -> dict[str, Any]:
         columns = {
@@ -210,6 +218,20 @@ class WorkFolder:
         content = row.get("content_sha256", row["sha256"])
         sample = {"sample_id": row["sample_id"], "content_sha256": content, "reference": self.reference(row)}
         return {**sample, **side, **columns}
+
+
+@contextlib.contextmanager
+def _moved(moves: Sequence[tuple[Path, Path]]) -> Iterator[None]:
+    """Renames files, and where the block fails and they are still there, back."""
+    try:
+        for source, target in moves:
+            source.rename(target)
+        yield
+    except BaseException:
+        for source, target in moves:
+            with contextlib.suppress(OSError):
+                target.rename(source)
+        raise
 
 
 def read_json(path: Path) -> Any:

@@ -8,7 +8,8 @@ from pathlib import Path
 from harness.commands import _common
 
 HELP = "run fronts over raw data and write the features as a dataset; rerunning resumes in the full edition"
-RAW_OPTIONS = ("raw", "calibration", "samples", "definitions")
+FULL_OPTIONS = ("raw", "calibration", "samples", "definitions", "device_map", "offload", "max_memory")
+"""Options that only builders of the full edition take."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     full = parser.add_argument_group("full edition")
     full.add_argument("--raw", type=Path, metavar="DIR", help="the raw test samples (default: the task's on the Hub)")
     full.add_argument(
-        "--calibration", type=Path, metavar="DIR", help="those of calibration (default: in --raw, or on the Hub)"
+        "--calibration",
+        type=Path,
+        metavar="DIR",
+        help="those of calibration (default: in --raw where that is named, else on the Hub)",
     )
     full.add_argument(
         "--samples", type=Path, metavar="FILE",
@@ -28,8 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--definitions", type=Path, metavar="DIR", help="machine/clu/custom_tasks of a checkout of the published code"
     )
     full.add_argument("--num-processes", type=int, default=1, metavar="N", help="processes on this machine")
-    full.add_argument("--device", metavar="NAME", help="cpu, cuda or cuda:N (default: cuda where there is one)")
     _common.add_placement_arguments(full)
+    parser.add_argument(
+        "--device",
+        metavar="NAME",
+        help="cpu, cuda or cuda:N (default: cuda where there is one, cpu for mini and small)",
+    )
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="torch threads (default: 1)")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
 
@@ -45,24 +53,28 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _plan(args: argparse.Namespace):  # type: ignore[no-untyped-def]
-    """Scenarios with their builders; what is wrong with any of them shows before the first one is built."""
+    """Scenarios with their builders, and where models lie; what is wrong shows before the first one is built."""
+    from dataset_builders.base import Builder
     from dataset_builders.full.builder import FullBuilder
     from dataset_builders.full.raw import RawData
     from harness.running.selection import select_scenarios
     from lamofcbench.errors import DataError
 
     raw = RawData(args.raw, args.calibration, args.samples, args.definitions)
+    placement = _common.placement_of(args, "whole")
     plan = []
     for scenario in select_scenarios(args.scenarios):
         builder_class = builder_of(scenario)
         if issubclass(builder_class, FullBuilder):
             plan.append((scenario, builder_class(raw)))
             continue
-        named = [f"--{name}" for name in RAW_OPTIONS if getattr(args, name) is not None]
-        if named:
-            raise DataError(f"{scenario.id} brings its raw data itself; {named[0]} is for the full edition")
+        named = next((name for name in FULL_OPTIONS if getattr(args, name) is not None), None)
+        if named is not None:
+            raise DataError(f"{scenario.id} is built without --{named.replace('_', '-')}; that is for the full edition")
+        if args.device is not None and not issubclass(builder_class, Builder):
+            raise DataError(f"{scenario.id} has a builder that takes no --device")
         plan.append((scenario, builder_class()))
-    return plan
+    return plan, placement
 
 
 def builder_of(scenario):
@@ -86,19 +98,21 @@ def _build(args: argparse.Namespace, team) -> int:  # type: ignore[no-untyped-de
     from dataset_builders.full.builder import FullBuilder
     from harness.running.environment import choose_device, pinned_threads
 
-    for scenario, builder in _plan(args):
+    plan, placement = _plan(args)
+    for scenario, builder in plan:
         with pinned_threads(args.threads):
             if isinstance(builder, FullBuilder):
                 device = choose_device(args.device, team.local_rank)
                 progress = not args.quiet and team.leads
-                placement = _common.placement_of(args, "whole")
                 folder = builder.build(
                     scenario, args.output, progress=progress, device=device, team=team, placement=placement
                 )
             else:
+                # The smaller editions are built on the CPU unless told otherwise: their data are the same everywhere.
+                device = {} if args.device is None else {"device": choose_device(args.device)}
                 folder = team.from_leader(
-                    lambda scenario=scenario, builder=builder: builder.build(
-                        scenario, args.output, progress=not args.quiet
+                    lambda scenario=scenario, builder=builder, device=device: builder.build(
+                        scenario, args.output, progress=not args.quiet, **device
                     )
                 )
         if team.leads:

@@ -160,7 +160,7 @@ class DINOv3SplitModel(SplitModel):
         blocks = {index: self._joined([features[self._name(index)] for features in batch]) for index in self.splits}
         last = self.splits[-1]
         if last + 1 < len(self._blocks):
-            blocks[len(self._blocks) - 1] = self._remaining_blocks(blocks[last], last + 1)
+            blocks[len(self._blocks) - 1] = self._remaining_blocks(blocks[last], last + 1).to(self.device)
         counts = [len(features[self._name(last)]) if self.head.multi_view else 1 for features in batch]
         sides, given = [features.side for features in batch], [features.given for features in batch]
         return self._bundle(blocks, counts, sides, given)

@@ -87,16 +87,14 @@ class DatasetWriter:
         self.reference: ReferenceType | None = None
         self._columns, self._prediction_kind = Columns.of(scenario), scenario.prediction_kind
         self._splits: dict[Split, _SplitWriter] = {}
-        self._prefix = f".{scenario.id}.building-{socket.gethostname()}-"
-        self._folder = output / f"{self._prefix}{os.getpid()}-{secrets.token_hex(4)}"
+        self._folder: Path
 
     def __enter__(self) -> DatasetWriter:
         with ExitStack() as stack:
             try:
                 self.output.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(building(self.output, self.scenario.id))
-                self._remove_leftovers()
-                self._folder.mkdir()
+                self._folder = new_folder(self.output, self.scenario.id)
             except WriteError:
                 raise
             except OSError as error:
@@ -184,16 +182,6 @@ class DatasetWriter:
             splits=records,
         )
         put_in_place(self._folder, self.output, manifest)
-
-    def _remove_leftovers(self) -> None:
-        """Removes what killed builds of this scenario on this machine left behind, and puts back what one took away."""
-        place = self.output / self.scenario.id
-        for folder in self.output.glob(f"{self._prefix}*"):
-            if folder.name.endswith(_FORMER) and not place.exists():
-                folder.rename(place)
-            match = re.match(r"(\d+)-", folder.name.removeprefix(self._prefix))
-            if match is not None and not is_running(int(match[1])):
-                shutil.rmtree(folder, ignore_errors=True)
 
 
 class _SplitWriter:
@@ -287,6 +275,31 @@ class _SplitWriter:
                         row[tensor]["file"] = f"{self.scenario_id}/{names[int(row[tensor]['file'])]}"
                 index.write_table(pa.Table.from_pylist(rows, schema=self.schema))
         self.provisional.unlink()
+
+
+def new_folder(output: Path, scenario_id: str) -> Path:
+    """Makes the hidden folder beside a scenario's final one in which its dataset is written, for `put_in_place`.
+
+    What killed builds of the scenario on this machine left behind is removed, and what one took away is put back. The
+    caller holds `lamofcbench.storage.building.building`.
+
+    Args:
+        output: the dataset folder.
+        scenario_id: of the dataset.
+
+    Raises:
+        OSError: if it cannot be made.
+    """
+    place, prefix = output / scenario_id, f".{scenario_id}.building-{socket.gethostname()}-"
+    for folder in output.glob(f"{prefix}*"):
+        if folder.name.endswith(_FORMER) and not place.exists():
+            folder.rename(place)
+        match = re.match(r"(\d+)-", folder.name.removeprefix(prefix))
+        if match is not None and not is_running(int(match[1])):
+            shutil.rmtree(folder, ignore_errors=True)
+    made = output / f"{prefix}{os.getpid()}-{secrets.token_hex(4)}"
+    made.mkdir()
+    return made
 
 
 def put_in_place(folder: Path, output: Path, manifest: Manifest) -> None:

@@ -11,15 +11,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar
 
 from dataset_builders.full.builder import FullBuilder
-from dataset_builders.full.language.tasks import TASKS, LanguageTask, task_of
+from dataset_builders.full.language.tasks import TASKS, Document, LanguageTask, OtherDocumentsError, task_of
 from dataset_builders.full.published.references import documents
 from dataset_builders.full.raw import Repository
 from dataset_builders.full.sample_lists import sample_places
 from lamofcbench.builders import Sample, Split
-from lamofcbench.errors import DataError
 from lamofcbench.scenarios.base import Scenario
 
 TRAINING = "train"
@@ -36,15 +36,9 @@ class LanguageBuilder(FullBuilder):
 
     def chosen(self, split: Split) -> Sequence[Sample]:
         """The prompts of a split."""
-        task = self.task if split == "test" else replace(_ARC, split=TRAINING)
-        folder = self.raw.folder(split, repository_of(task), f"documents of {task.name}")
-        try:
-            found = list(documents(folder, task))
-        except DataError:
-            task = replace(self.task, split=TRAINING)
-            if split == "test" or task.name == _ARC.name:
-                raise
-            found = list(documents(folder, task))
+        tasks = [self.task] if split == "test" else [replace(task, split=TRAINING) for task in (_ARC, self.task)]
+        folder = self.raw.folder(split, repository_of(tasks[0]), f"documents of {tasks[0].name}")
+        task, found = _documents(folder, tasks)
         listed = self.raw.samples if split == "test" else None
         places = sample_places(task.name, len(found), self.counts[split], listed)
         samples = task.samples(found, task.definition(self.raw.definitions), places)
@@ -57,6 +51,23 @@ class LanguageBuilder(FullBuilder):
     def check(self, scenario: Scenario) -> None:
         """Refuses a scenario whose generation goes by other rules than the task's definition."""
         self.task.definition(self.raw.definitions).check_options(scenario)
+
+
+def _documents(folder: Path, tasks: Sequence[LanguageTask]) -> tuple[LanguageTask, list[Document]]:
+    """The first of the tasks whose documents a folder holds, and these; damaged ones are an error.
+
+    Raises:
+        DataError: if there are none of any, by what is wrong with the first, or they cannot be read.
+    """
+    wrong: list[OtherDocumentsError] = []
+    for task in tasks:
+        try:
+            found = list(documents(folder, task))
+            task.ordered(found)  # files that do not say whose they are may be another task's
+            return task, found
+        except OtherDocumentsError as error:
+            wrong.append(error)
+    raise wrong[0]
 
 
 def repository_of(task: LanguageTask) -> Repository:

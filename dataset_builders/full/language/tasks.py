@@ -18,9 +18,13 @@ from dataset_builders.full.language.definitions import (
     definition_file,
     packaged_definition,
 )
-from lamofcbench.errors import DataError, UnknownNameError
+from lamofcbench.errors import DataError, UnknownNameError, first_line
 
 Document: TypeAlias = Mapping[str, Any]
+
+
+class OtherDocumentsError(DataError):
+    """There are documents of another task only, or none at all."""
 
 
 class LanguageSample(NamedTuple):
@@ -75,8 +79,24 @@ class LanguageTask:
         return packaged_definition(self.packaged)
 
     def ordered(self, documents: Iterable[Document]) -> list[Document]:
-        """All documents of the split, prepared, the longest first; a sample's id is its place here."""
-        return sorted(map(self.prepared, documents), key=self.length, reverse=True)  # stable
+        """All documents of the split, prepared, the longest first; a sample's id is its place here.
+
+        Raises:
+            OtherDocumentsError: if already the first one lacks what the task asks for.
+            DataError: if a later one does.
+        """
+        measured = []
+        for number, document in enumerate(documents):
+            try:
+                prepared = self.prepared(document)
+                measured.append((self.length(prepared), prepared))
+            except (LookupError, TypeError, ValueError, AttributeError) as error:
+                reason = f"{type(error).__name__}: {first_line(error)}"
+                raise (DataError if number else OtherDocumentsError)(
+                    f"document {number} is none of {self.name}'s ({reason}); name the folder of {self.dataset}"
+                ) from error
+        measured.sort(key=lambda one: one[0], reverse=True)  # stable
+        return [document for _, document in measured]
 
     def samples(
         self, documents: Iterable[Document], definition: TaskDefinition, ids: Sequence[int] | None = None

@@ -7,6 +7,7 @@ import that is started again takes over; the dataset's own folder is put in plac
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import threading
@@ -252,9 +253,17 @@ def _publish(scenario: Scenario, output: Path, work: WorkFolder, rows: list[tupl
         raise DataError(f"{scenario.id}: no file could be imported, so there is no dataset to write")
     _check_one_kind(scenario, rows)
     coded = _write_coded(scenario, output, rows)
-    made_by, builder = f"published {VERSION}", f"published-features@{VERSION}"
-    work.publish(scenario, output, rows, made_by=made_by, builder=builder)
+    work.publish(scenario, output, rows, revision=_revision(work, rows), builder=f"published-features@{VERSION}")
     return coded
+
+
+def _revision(work: WorkFolder, rows: list[tuple[Task, Record]]) -> str:
+    """The hex sha256 of all features and references."""
+    digest = hashlib.sha256(f"published {VERSION}".encode())
+    for task, row in rows:
+        reference = hashlib.sha256(repr(work.reference(row)).encode()).hexdigest()
+        digest.update(f"{task.split} {row['sample_id']} {row['sha256']} {reference}\n".encode())
+    return digest.hexdigest()
 
 
 def _check_one_kind(scenario: Scenario, rows: list[tuple[Task, dict[str, Any]]]) -> None:

@@ -31,24 +31,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dataset_builders.full.language.tasks import LanguageTask
+from dataset_builders.full.generation.builders import SEED
+from dataset_builders.full.language.tasks import LanguageTask, OtherDocumentsError
 from dataset_builders.full.language.tasks import task_of as language_task
-from dataset_builders.full.pictures import MAX_IMAGE_BYTES, decoded_image
+from dataset_builders.full.pictures import PICTURE_ENDS, decoded_image, picture_bytes
 from dataset_builders.full.raw import rows
+from dataset_builders.full.speech.tasks import HARMFUL
+from dataset_builders.full.vision.depth import DEPTH, PICTURE, metres_of
+from dataset_builders.full.vision.segmentation import pictures_and_masks
 from lamofcbench.errors import DataError, first_line, shown
 from lamofcbench.imagenet.classes import class_of
 from lamofcbench.rasters import decode_png, encode_image, encode_map, encode_mask
 from lamofcbench.references import Reference
 from lamofcbench.scenarios.base import Scenario
 
-SEED = 42
-"""Of every published image."""
 MAX_TABLE_BYTES = 2**26
 _LETTERS = "ABCD"
 _ANSWERS = ("answer", "reference", "transcript", "transcription", "text", "target", "gt", "label")
 _ENDS = {"cvu-nyuv2": "-wflip", "cvu-ade20k": "-stackedpatches"}
 _LANGUAGE_NAME = re.compile(r"sample(\d+)-layer\d+-item\d+")
-_IMAGE_ENDS = (".jpg", ".jpeg", ".png")
 
 
 @dataclass(frozen=True)
@@ -120,10 +121,8 @@ class References:
             known = self._known.get(id)
             return Answer(class_of(id.partition("-")[0]) if known is None else known)
         if self.track == "cvu-nyuv2":
-            depth = _pixels(self._file(id, "sync_depth_*.png beside its image"), png=True)
-            if depth.ndim != 2:
-                raise DataError(f"has a depth map in colour, {self._files[id]}")
-            return Answer(encode_map(depth.astype(np.float32) / 1000), _size(depth))
+            depth = metres_of(self._file(id, "sync_depth_*.png beside its image"))
+            return Answer(encode_map(depth), _size(depth))
         if self.track == "cvu-ade20k":
             mask = _pixels(self._file(f"annotations/{id}", "mask in a folder annotations"), png=True)
             image = _pixels(self._file(f"images/{id}", "image in a folder images"))
@@ -150,7 +149,7 @@ class References:
         if id in self._known:
             return self._known[id]
         if self.track == "cau-advbench":
-            return "harmful"
+            return HARMFUL
         if self.track.startswith("clu-truthfulqa-mc1"):
             return "A"
         where = "name the raw data with --raw, or a file with --references"
@@ -163,17 +162,18 @@ class References:
         return self._files[key]
 
     def _find_depths(self, raw: Path) -> None:
-        for path in sorted(raw.rglob("sync_depth_*.png")):
-            self._files[f"{path.parent.name}-{path.stem.replace('sync_depth_', 'rgb_', 1)}"] = path
+        for path in sorted(raw.rglob(f"{DEPTH}*.png")):
+            self._files[f"{path.parent.name}-{path.stem.replace(DEPTH, PICTURE, 1)}"] = path
 
     def _find_masks(self, raw: Path) -> None:
-        for path in sorted(raw.rglob("*")):
-            for folder in {"images", "annotations"} & set(path.parts[:-1]):
-                if path.suffix.lower() in (_IMAGE_ENDS if folder == "images" else (".png",)):
-                    self._files[f"{folder}/{path.stem}"] = path
+        images, masks = pictures_and_masks(raw, sorted(raw.rglob("*")))
+        self._files.update((f"images/{stem}", path) for stem, path in images.items())
+        self._files.update((f"annotations/{stem}", path) for stem, path in masks.items())
 
     def _find_images(self, raw: Path) -> None:
-        self._files.update((p.stem, p) for p in sorted(raw.rglob("*")) if p.suffix.lower() in _IMAGE_ENDS)
+        # PNG files last: the photographs that the captions are of may lie there, too.
+        found = sorted(raw.rglob("*"), key=lambda path: (path.suffix.lower() == ".png", path))
+        self._files.update((path.stem, path) for path in found if path.suffix.lower() in PICTURE_ENDS)
 
     def _find_texts(self, raw: Path) -> None:
         if self.track.startswith("clu-truthfulqa-mc1") or self.track == "cau-advbench":
@@ -183,7 +183,7 @@ class References:
             ordered = task.ordered(documents(raw, task))
             self._known = {str(place): language_reference(task, one) for place, one in enumerate(ordered)}
         else:
-            path = next(iter(sorted(raw.rglob("data.json"))), None)
+            path = published_list(raw)
             if path is None:
                 raise DataError(f"there is no data.json in {raw}; name a file of references with --references")
             self._known = spoken_answers(path)
@@ -206,6 +206,11 @@ def language_reference(task: LanguageTask, document: Mapping[str, Any]) -> str:
         return "A" if task.name == "fc_truthfulqa_mc1" else str(document["answer"])
     except (LookupError, ValueError, TypeError) as error:
         raise DataError(f"a document of {task.name} does not tell its answer: {first_line(error)}") from error
+
+
+def published_list(raw: Path) -> Path | None:
+    """The authors' list of spoken samples below a folder, the first by name; None where there is none."""
+    return next(iter(sorted(raw.rglob("data.json"))), None)
 
 
 def spoken_answers(path: Path) -> dict[str, Reference]:
@@ -275,13 +280,14 @@ def documents(raw: Path, task: LanguageTask) -> Iterable[Mapping[str, Any]]:
     """All documents of a task's split, in the order of the data.
 
     Raises:
-        DataError: if there are none, or they cannot be read.
+        OtherDocumentsError: if there are none.
+        DataError: if they cannot be read.
     """
     for end in (".parquet", ".jsonl", ".json"):
         files = [path for path in sorted(raw.rglob(f"*{end}")) if _holds(path.relative_to(raw), task)]
         if files:
             return list(rows(files))
-    raise DataError(
+    raise OtherDocumentsError(
         f"{raw} holds no documents of {task.name}: {task.split}*.parquet or .jsonl of {task.dataset}"
         + (f", in a folder {task.configuration}" if task.configuration else "")
     )
@@ -301,8 +307,6 @@ def _size(image: np.ndarray) -> dict[str, int]:
 def _pixels(path: Path, *, png: bool = False) -> np.ndarray:
     """The pixels of an image: as the PNG has them, or uint8 ``[H, W, 3]``."""
     try:
-        if path.stat().st_size > MAX_IMAGE_BYTES:
-            raise DataError(f"it is larger than {MAX_IMAGE_BYTES} bytes")
-        return decode_png(path.read_bytes()) if png else decoded_image(path.read_bytes())
-    except (DataError, OSError) as error:
+        return decode_png(picture_bytes(path)) if png else decoded_image(picture_bytes(path))
+    except DataError as error:
         raise DataError(f"needs {path}, which cannot be read: {first_line(error)}") from error

@@ -18,20 +18,19 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, NamedTuple
 
 from dataset_builders.full.builder import FullBuilder, in_order
-from dataset_builders.full.published.references import spoken_entries
-from dataset_builders.full.raw import Repository, rows
+from dataset_builders.full.published.references import published_list, spoken_entries
+from dataset_builders.full.raw import TEST_NAMES, Repository, rows
 from dataset_builders.full.sample_lists import sample_names
-from dataset_builders.full.speech.tasks import TRANSCRIBE, SpokenTask, counts, task_of
+from dataset_builders.full.speech.tasks import HARMFUL, TRANSCRIBE, SpokenTask, counts, task_of
 from lamofcbench.builders import Sample, Split
 from lamofcbench.errors import DataError, first_line
 from lamofcbench.models.kimi_audio import SAMPLE_RATE, SpokenPrompt
 
-_LIBRISPEECH = "openslr/librispeech_asr"
-_HARMFUL = "harmful"
+_LIBRISPEECH, _LIBRISPEECH_PARTS = "openslr/librispeech_asr", ("clean", "other")
 _DEVELOPMENT = ("dev-clean", "dev", "validation", "dev-other")
-_PUBLISHED_LIST = "data.json"
 _AUDIO_ENDS = (".wav", ".flac", ".mp3", ".ogg")
 _TABLE, _TRANSCRIPTS = ".parquet", ".trans.txt"
+_CALIBRATION = SpokenTask("dev_clean", None, "dev-clean", "validation", TRANSCRIBE)
 
 
 class Utterance(NamedTuple):
@@ -60,21 +59,17 @@ class SpeechBuilder(FullBuilder):
 
     def chosen(self, split: Split) -> Sequence[Sample]:
         """The utterances of a split."""
-        task, test = self.task, split == "test"
-        kind = "clean" if not test or task.configuration == "test-clean" else "other"
-        if test and task.dataset is not None:
-            repository = Repository(task.dataset, (f"{task.configuration}/{task.split}-*{_TABLE}",))
-        else:
-            repository = Repository(_LIBRISPEECH, (f"{kind}/{'test' if test else 'validation'}/*{_TABLE}",))
-        if not test:
-            task = SpokenTask("dev_clean", None, "dev-clean", "validation", TRANSCRIBE)
+        test = split == "test"
+        task = self.task if test else _CALIBRATION
         names: tuple[str, ...] = (task.name, task.configuration, task.split) if test else _DEVELOPMENT
         what = f"utterances of {task.configuration}"
-        chosen = next(self.raw.folder(split, repository, what).rglob(_PUBLISHED_LIST), None) if test else None
+        root = self.raw.folder(split, repository_of(task), what)
+        chosen = published_list(root) if test else None
         if chosen is not None:
             utterances = _listed(chosen, task)
         else:
-            utterances = _utterances(self.raw.files(split, (_TABLE, ".txt"), repository, what, names), task)
+            files = self.raw.files(split, root, (_TABLE, ".txt"), what, names)
+            utterances = _utterances([file for file in files if _is_of(file, task)], task)
         found = {id: one for id, one in utterances if _fits(one)}
         listed = sample_names(self.raw.samples) if test else None
         return [
@@ -90,6 +85,28 @@ class SpeechBuilder(FullBuilder):
     def content_hash(self, sample: Sample) -> str:
         """The hex sha256 of the audio's file."""
         return hashlib.sha256(sample.inputs.audio).hexdigest()
+
+
+def repository_of(task: SpokenTask) -> Repository:
+    """Where the utterances of a task are on the Hub."""
+    if task.dataset is not None:
+        return Repository(task.dataset, (f"{task.configuration}/{task.split}-*{_TABLE}",), task.configuration)
+    return Repository(_LIBRISPEECH, (f"{_part(task)}/{task.split}/*{_TABLE}",), _part(task))
+
+
+def _part(task: SpokenTask) -> str:
+    return task.configuration.rpartition("-")[2]
+
+
+def _is_of(file: Path, task: SpokenTask) -> bool:
+    """False for files of the task's repository that are of another part.
+
+    Both parts of LibriSpeech have the same splits there, and all accents of SD-QA lie in one folder.
+    """
+    if task.dataset is not None:
+        return task.split in TEST_NAMES or file.name.startswith(f"{task.split}-")
+    folder = file.parent.parent.name
+    return folder not in _LIBRISPEECH_PARTS or folder == _part(task)
 
 
 def _utterances(files: Sequence[Path], task: SpokenTask) -> Iterator[tuple[str, Utterance]]:
@@ -120,7 +137,7 @@ def _listed(path: Path, task: SpokenTask) -> Iterator[tuple[str, Utterance]]:
             continue
         places = [value for value in entry.told.values() if isinstance(value, str)]
         file = next((audio[name] for value in places if (name := PurePosixPath(value).name) in audio), None)
-        answer = _HARMFUL if task.name == "advbench" else entry.answer
+        answer = HARMFUL if task.name == "advbench" else entry.answer
         if file is None or answer is None:
             raise DataError(f"{path}: {entry.id} has no {'audio in this folder' if file is None else 'answer'}")
         yield entry.id, Utterance(file, answer)
@@ -135,7 +152,7 @@ def _of_row(row: Mapping[str, Any], number: int, task: SpokenTask) -> tuple[str,
     if not isinstance(audio, dict) or not isinstance(audio.get("bytes"), bytes):
         raise DataError(f"row {number} of {task.configuration} has no audio")
     if task.name == "advbench":
-        reference: Any = _HARMFUL  # all requests are
+        reference: Any = HARMFUL  # all requests are
     else:
         reference = row.get("reference", row.get("text"))
     if not isinstance(reference, str):

@@ -10,6 +10,9 @@ from lamofcbench.models.kimi_audio import SAMPLE_RATE
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.1, 60.0
 """The published pipeline skips audio that is shorter or longer."""
 
+HARMFUL = "harmful"
+"""The reference of every request of AdvBench."""
+
 TRANSCRIBE = "Please transcribe the spoken content into written text."
 """The instruction of Kimi-Audio-Evalkit (MIT licence)."""
 

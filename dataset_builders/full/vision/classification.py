@@ -1,8 +1,9 @@
 """ImageNet-1k validation, ImageNet-A and ImageNet-R: pictures in folders of their WordNet ids, or Parquet files.
 
-A sample is ``WNID-STEM``. Without a list the samples are the first by their file's name, and by WordNet id where names
-are the same: the names of ImageNet's and of ImageNet-A's files say nothing of their classes, and those of ImageNet-R
-begin with ``art_0`` of every class, so that the first hundred are of many classes in all three.
+A sample is ``WNID-STEM``. Without a list the samples are the first by their file's name without its WordNet id, and by
+WordNet id where these are the same. What then is left says nothing of classes in ImageNet's files, of training
+(``n01440764_10026.JPEG``) as of validation, and in ImageNet-A's, and those of ImageNet-R begin with ``art_0`` of every
+class, so that the first hundred are of many classes in all of them.
 
 The test samples of all three are pictures that ImageNet's training did not see, and calibration takes training
 pictures. A folder that is named may hold pictures of any kind, such as NYUv2's, which is what the published tables were
@@ -28,6 +29,8 @@ from lamofcbench.imagenet.classes import class_of, wnids
 NO_CLASS = -1
 _WNID = r"n\d{8}"
 _IMAGENET = "ILSVRC/imagenet-1k"
+_TEST = ("val", "validation", "test", "testing")
+"""Names of the test samples; what ImageNet itself calls its test split has no classes."""
 
 
 class ImageNetBuilder(PictureBuilder):
@@ -41,10 +44,10 @@ class ImageNetBuilder(PictureBuilder):
 
     def chosen(self, split: Split) -> Sequence[Sample]:
         """The samples of a split, with their classes."""
+        what = "pictures by class"
         training = Repository(_IMAGENET, ("data/train-00000-of-*.parquet",))
-        files = self.raw.files(
-            split, (*PICTURE_ENDS, TABLE_END), self.repository if split == "test" else training, "pictures by class"
-        )
+        root = self.raw.folder(split, self.repository if split == "test" else training, what)
+        files = self.raw.files(split, root, (*PICTURE_ENDS, TABLE_END), what, _TEST if split == "test" else ())
         found = {picture_id(picture): picture for picture in sorted(pictures(files), key=_order)}
         names = None
         if split == "test":
@@ -101,7 +104,8 @@ def _stem(picture: Picture) -> str:
 
 
 def _order(picture: Picture) -> tuple[str, str]:
-    return _stem(picture), wnid_of(picture) or str(picture.path.parent)
+    wnid = wnid_of(picture)
+    return _stem(picture).removeprefix(f"{wnid}_"), wnid or str(picture.path.parent)
 
 
 class ImageNetValBuilder(ImageNetBuilder):

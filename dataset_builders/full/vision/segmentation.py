@@ -5,7 +5,7 @@ Without a list the samples are the first by name. Calibration takes training pic
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
@@ -18,6 +18,8 @@ from lamofcbench.builders import Sample, Split
 from lamofcbench.errors import DataError
 from lamofcbench.rasters import decode_mask
 
+MASK_END = ".png"
+
 
 class ADE20KBuilder(PictureBuilder):
     """A sample's reference is its mask, as its file has it."""
@@ -27,15 +29,29 @@ class ADE20KBuilder(PictureBuilder):
     def chosen(self, split: Split) -> Sequence[Sample]:
         """The samples of a split, with their masks."""
         repository = published("vision/ade20kval_dinov3seg") if split == "test" else None
-        files = self.raw.files(split, PICTURE_ENDS, repository, "folders images and annotations")
-        masks = {path.stem: path for path in files if "annotations" in path.parts and path.suffix.lower() == ".png"}
-        found = {path.stem: path for path in sorted(files, key=lambda path: path.stem) if "images" in path.parts}
+        what = "folders images and annotations"
+        root = self.raw.folder(split, repository, what)
+        files = self.raw.files(split, root, PICTURE_ENDS, what)
+        found, masks = pictures_and_masks(root, sorted(files, key=lambda path: path.stem))
         listed = sample_names(self.raw.samples) if split == "test" else None
         names = None if listed is None else [PurePosixPath(name).stem for name in listed]
         return [
             Sample(id, path.read_bytes(), _mask(masks.get(id), path))
             for id, path in in_order(found, self.counts[split], names, f"{split} pictures")
         ]
+
+
+def pictures_and_masks(root: Path, files: Iterable[Path]) -> tuple[dict[str, Path], dict[str, Path]]:
+    """The pictures in folders ``images`` and the masks in folders ``annotations`` below a folder, by stem."""
+    pictures: dict[str, Path] = {}
+    masks: dict[str, Path] = {}
+    for path in files:
+        folders, end = path.relative_to(root).parts[:-1], path.suffix.lower()
+        if "images" in folders and end in PICTURE_ENDS:
+            pictures[path.stem] = path
+        if "annotations" in folders and end == MASK_END:
+            masks[path.stem] = path
+    return pictures, masks
 
 
 def _mask(path: Path | None, picture: Path) -> bytes:

@@ -133,7 +133,8 @@ class BlockOutputs:
             raise ScenarioError(
                 f"block {block} has {patches.shape[1]} patch tokens; a model input has {rows} x {columns} patches"
             )
-        return self.norm(patches).transpose(1, 2).unflatten(2, self.grid)
+        # A device map may have put the norm elsewhere.
+        return self.norm(patches).to(patches.device).transpose(1, 2).unflatten(2, self.grid)
 
 
 class VisionHead(nn.Module, ABC):

@@ -97,7 +97,7 @@ class LinearHead(VisionHead):
 
     def logits(self, outputs: BlockOutputs) -> Tensor:
         """Logits ``[N, K]``, minus infinity for excluded classes."""
-        tokens = outputs.norm(outputs.last)
+        tokens = outputs.norm(outputs.last).to(outputs.last.device)
         pooled = torch.cat([tokens[:, 0], tokens[:, outputs.prefix_tokens :].mean(dim=1)], dim=-1)
         return self.linear(pooled).masked_fill(self.excluded, -torch.inf)
 

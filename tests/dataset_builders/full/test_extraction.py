@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 from pathlib import Path
 
@@ -11,14 +12,17 @@ import pytest
 import torch
 
 from dataset_builders.full import builder as full_builder
+from dataset_builders.full import work_folder
 from dataset_builders.full.generation import builders as generation
 from dataset_builders.full.raw import RawData
 from harness.commands.build import builder_of
-from lamofcbench.errors import DataError, ScenarioError
+from lamofcbench.errors import DataError, ScenarioError, WriteError
 from lamofcbench.models.loading import load_model
 from lamofcbench.rasters import decode_map, decode_mask
 from lamofcbench.scenarios.base import SCENARIOS
 from lamofcbench.storage import open_split
+from lamofcbench.storage.integrity import file_sha256
+from lamofcbench.storage.layout import MANIFEST_FILE, read_manifest
 
 sys.path.insert(0, str(Path(__file__).parent))
 import small_scenarios as small
@@ -57,8 +61,8 @@ def imagenet(tmp_path_factory):
     names = ["n01443537/b.JPEG", "n01440764/a.JPEG", "n01440764/c.JPEG", "n02110185/z.JPEG"]
     for seed, name in enumerate(names):
         small.put(folder / "raw" / "val" / name, small.picture(seed))
-    for seed in (10, 11):
-        small.put(folder / "raw" / "train" / "n01440764" / f"n01440764_{seed}.JPEG", small.picture(seed))
+    for seed, (wnid, number) in enumerate((("n01440764", 10), ("n01440764", 7), ("n02110185", 6)), 10):
+        small.put(folder / "raw" / "train" / wnid / f"{wnid}_{number}.JPEG", small.picture(seed))
     return small.classification(folder / "weights"), folder / "raw"
 
 
@@ -75,6 +79,8 @@ def test_classification_takes_the_first_by_name_with_the_classes_of_their_folder
     assert folder == tmp_path / "cvu-imagenet-val"
     assert [split.sample_id(i) for i in range(3)] == ["n01440764-a", "n01443537-b", "n01440764-c"]
     assert [split.reference(i) for i in range(3)] == [0, 1, 0]
+    calibration = open_split(scenario, "calibration", tmp_path)  # of several classes, though names begin with them
+    assert [calibration.sample_id(i) for i in range(2)] == ["n01440764-n01440764_10", "n02110185-n02110185_6"]
     assert_apart(scenario, tmp_path)
     model, stored = assert_as_the_front_gives_it(scenario, made, tmp_path)
     assert model.tail([stored]) == [model.full(made.model_inputs(made.samples("test")[1].inputs))]
@@ -184,6 +190,49 @@ def test_a_build_that_was_stopped_goes_on_with_what_is_missing(imagenet, tmp_pat
     assert [path.name for path in (tmp_path / "data").glob(".cvu*")] == []
 
 
+def test_a_finished_scenario_is_made_again_only_if_something_else_would_come_out(imagenet, tmp_path, monkeypatch):
+    scenario, raw = imagenet
+    made, folder = built(scenario, tmp_path, test=raw)
+    assert read_manifest(folder / MANIFEST_FILE).data_revision == made.revision()
+    whole, loaded = files_of(folder), []
+
+    def counted(scenario, load=full_builder.load_model, **options):
+        loaded.append(scenario.test_samples)
+        return load(scenario, **options)
+
+    monkeypatch.setattr(full_builder, "load_model", counted)
+    built(scenario, tmp_path, test=raw)
+    assert loaded == []
+    next(folder.glob("test-*.safetensors")).write_bytes(b"cut short")
+    built(scenario, tmp_path, test=raw)
+    assert loaded == [3] and files_of(folder) == whole
+    listed = small.put(tmp_path / "list.json", json.dumps(["n02110185-z", "n01440764-a", "n01443537-b"]))
+    built(scenario, tmp_path, test=raw, samples=listed)
+    assert loaded == [3, 3] and read_manifest(folder / MANIFEST_FILE).data_revision != made.revision()
+
+
+def test_a_dataset_that_cannot_be_put_in_place_costs_no_sample(imagenet, tmp_path, monkeypatch):
+    scenario, raw = imagenet
+    with monkeypatch.context() as patch:
+        patch.setattr(work_folder, "put_in_place", lambda *args: (_ for _ in ()).throw(OSError(28, "disk full")))
+        with pytest.raises(WriteError, match="make room"):
+            built(scenario, tmp_path, test=raw)
+    killed = tmp_path / f".{scenario.id}.building-{socket.gethostname()}-999999999-0123abcd"
+    killed.mkdir()
+    monkeypatch.setattr(full_builder, "load_model", None)
+    built(scenario, tmp_path, test=raw)
+    assert len(open_split(scenario, "test", tmp_path)) == 3 and not killed.exists()
+
+
+def test_a_reference_that_the_disk_has_not_got_is_made_anew(tmp_path):
+    work, slot = work_folder.WorkFolder(tmp_path), work_folder.Slot("test", 0)
+    work.shard(slot).write_bytes(b"shard")
+    kept = work.keep(slot, {"state": "s", "sha256": file_sha256(work.shard(slot))}, b"a whole mask")
+    assert work.finished(slot, "s") == kept and work.reference(kept) == b"a whole mask"
+    (tmp_path / kept["reference_file"]).write_bytes(b"a whole")
+    assert work.finished(slot, "s") is None
+
+
 def test_depth_takes_a_picture_of_each_scene_in_turn_and_its_map_in_metres(tmp_path):
     scenario = small.depth(tmp_path / "weights")
     for seed, (name, number) in enumerate((("bath", 1), ("bath", 2), ("kitchen", 7), ("office", 3))):
@@ -233,6 +282,26 @@ def test_language_takes_the_longest_prompts_and_calibrates_on_arc_training_quest
     assert_as_the_front_gives_it(scenario, made, tmp_path / "data")
 
 
+def test_calibration_documents_of_the_task_itself_may_be_named_by_their_very_folder(tmp_path):
+    made = builder_of(SCENARIOS.get("clu-gsm8k"))(
+        RawData(tmp_path / "raw", tmp_path / "main", definitions=small.definitions(tmp_path / "definitions"))
+    )
+    made.counts["calibration"] = 1
+    small.calculations(tmp_path, "train")
+    assert [sample.reference for sample in made.samples("calibration")] == ["#### 5"]
+
+
+def test_documents_that_fit_neither_arc_nor_the_task_are_told_and_damaged_ones_not_passed_over(tmp_path):
+    made = builder_of(SCENARIOS.get("clu-gsm8k"))(RawData(calibration=tmp_path))
+    small.table(tmp_path / "train.parquet", [{"text": "of something else"}])
+    with pytest.raises(DataError, match=r"document 0 is none of fc_arc_challenge's \(KeyError: 'question'\)"):
+        made.samples("calibration")
+    small.calculations(tmp_path, "train")
+    small.put(tmp_path / "ARC-Challenge" / "train.parquet", "cut short")
+    with pytest.raises(DataError, match=r"cannot read .*ARC-Challenge/train\.parquet"):
+        made.samples("calibration")
+
+
 def test_language_samples_are_places_of_the_published_list_and_the_definition_has_to_fit(tmp_path):
     scenario = small.language(tmp_path / "weights")
     definitions = small.definitions(tmp_path / "definitions")
@@ -267,6 +336,23 @@ def test_spoken_tasks_read_both_layouts_and_leave_out_audio_that_is_too_short(tm
     built(scenario, tmp_path / "data", test=tmp_path / "voicebench", calibration=tmp_path / "raw")
     split, calibration = (open_split(scenario, name, tmp_path / "data") for name in ("test", "calibration"))
     assert (split.sample_id(0), split.reference(0), calibration.reference(0)) == ("0", "A", "WORDS 10")
+
+
+@pytest.mark.parametrize(
+    ("id", "files", "own"),
+    [
+        ("cau-sdqa", ("sd-qa/aus-0.parquet", "sd-qa/usa-0.parquet", "advbench/test-0.parquet"), "sd-qa/usa-0.parquet"),
+        ("cau-librispeech-other", ("clean/test/0.parquet", "other/test/0.parquet"), "other/test/0.parquet"),
+        ("cau-librispeech-clean", ("clean/test/0.parquet", "other/test/0.parquet"), "clean/test/0.parquet"),
+    ],
+)
+def test_a_whole_clone_gives_a_spoken_task_its_own_part(tmp_path, id, files, own):
+    for seed, name in enumerate(files):
+        row = {"audio": {"bytes": small.sound(seed, 0.2), "path": None}, "reference": name}
+        small.table(tmp_path / name, [row])
+    made = builder_of(SCENARIOS.get(id))(RawData(test=tmp_path))
+    made.counts["test"] = 1
+    assert [sample.reference for sample in made.samples("test")] == [own]
 
 
 def test_the_authors_selection_of_audio_goes_before_what_else_the_folder_holds(tmp_path):
@@ -315,11 +401,17 @@ def test_captions_are_also_read_as_coco_has_them(tmp_path):
     assert generation.captions(tmp_path, "calibration") == {"000000000009": "other"}
 
 
-def test_control_images_cover_the_square_and_are_edges_by_opencv():
-    cv2 = pytest.importorskip("cv2")
+def test_control_images_show_the_edges_of_a_rectangle_where_they_come_to_lie():
+    pytest.importorskip("cv2")
     picture = np.zeros((30, 50, 3), np.uint8)
-    picture[10:, 20:] = 200
+    picture[8:22, 16:36] = 200  # doubled rows 16 to 43 and columns 32 to 71, of which the middle square starts at 20
     edges = generation.control_image(picture, 60)
     assert edges.shape == (60, 60, 3) and set(np.unique(edges)) == {0, 255}
-    covering = cv2.resize(picture, (100, 60), interpolation=cv2.INTER_LINEAR)[:, 20:80]
-    assert np.array_equal(edges[..., 0], cv2.Canny(cv2.cvtColor(covering, cv2.COLOR_RGB2GRAY), 50, 150))
+    assert (edges == edges[..., :1]).all()
+    rows, columns = np.nonzero(edges[..., 0])
+    outline = np.zeros((60, 60), bool)
+    outline[16:44, 12:52], outline[18:42, 14:50] = True, False
+    grown = np.zeros((60, 60), bool)
+    grown[14:46, 10:54], grown[18:42, 14:50] = True, False
+    assert grown[rows, columns].all()  # nowhere but at the outline, within two pixels,
+    assert {*range(18, 42)} <= {*rows} and {*range(14, 50)} <= {*columns}  # and all along it

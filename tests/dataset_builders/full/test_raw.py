@@ -9,6 +9,7 @@ import pytest
 from dataset_builders.full.language.builders import repository_of
 from dataset_builders.full.language.tasks import TASKS
 from dataset_builders.full.raw import TEST_NAMES, TRAINING_NAMES, RawData, files_of, published, rows
+from dataset_builders.full.speech import builders as spoken
 from lamofcbench.errors import DataError
 
 
@@ -35,13 +36,13 @@ def test_a_folder_that_says_nothing_is_of_the_split_that_it_is_named_for(tmp_pat
     put(tmp_path, "b.json", "a.json")
     assert names(files_of(tmp_path, TEST_NAMES, (".json",))) == ["a.json", "b.json"]
     assert files_of(tmp_path, TRAINING_NAMES, (".json",), own=False) == []
-    assert names(RawData(tmp_path).files("test", (".json",), None, "things")) == ["a.json", "b.json"]
+    assert names(RawData(tmp_path).files("test", tmp_path, (".json",), "things")) == ["a.json", "b.json"]
     with pytest.raises(DataError, match="no files of the calibration split, things; name their folder with --calib"):
-        RawData(tmp_path).files("calibration", (".json",), None, "things")
+        RawData(tmp_path).files("calibration", tmp_path, (".json",), "things")
     with pytest.raises(DataError, match="the test samples are things; name their folder with --raw"):
-        RawData().files("test", (".json",), None, "things")
+        RawData().folder("test", None, "things")
     with pytest.raises(DataError, match=r"there is no folder .*none"):
-        RawData(tmp_path / "none").files("test", (".json",), None, "things")
+        RawData(tmp_path / "none").folder("test", None, "things")
 
 
 def test_a_damaged_table_is_named(tmp_path):
@@ -56,7 +57,7 @@ def test_the_hub_gives_the_files_of_the_pinned_commit_and_no_others(hub, tmp_pat
     put(tmp_path / "second", "vision/x/c.json")
     pinned = hub.commit(repository.name, "main", tmp_path / "first")
     hub.commit(repository.name, "main", tmp_path / "second")
-    assert names(RawData().files("test", (".json",), repository, "things")) == ["c.json"]
+    assert names(RawData().files("test", repository.folder(), (".json",), "things")) == ["c.json"]
     pins = tmp_path / "pins.json"
     pins.write_text(json.dumps({repository.name: pinned}))
     monkeypatch.setenv("LAMOFCBENCH_PINS", str(pins))
@@ -64,6 +65,17 @@ def test_the_hub_gives_the_files_of_the_pinned_commit_and_no_others(hub, tmp_pat
     assert names(sorted(folder.rglob("*.json"))) == ["a.json"] and folder.parts[-2:] == ("vision", "x")
     with pytest.raises(DataError, match=r"cannot get none/.* of the Hub dataset .*; where there is no network"):
         published("none").__class__("org/absent", ("none/*",)).folder()
+
+
+def test_parts_of_one_repository_that_lie_in_one_folder_stay_apart(hub, tmp_path):
+    clean, other = (spoken.repository_of(spoken.task_of(f"cau-librispeech-{part}")) for part in ("clean", "other"))
+    put(tmp_path, "clean/test/0000.parquet", "clean/validation/0000.parquet", "other/test/0000.parquet")
+    hub.commit(clean.name, "main", tmp_path)
+    folders = [repository.folder() for repository in (clean, other)]
+    assert folders[0].parent == folders[1].parent == clean.folder().parent  # of the one commit
+    for folder, part in zip(folders, ("clean", "other"), strict=True):
+        [file] = RawData().files("test", folder, (".parquet",), "utterances")
+        assert json.loads(file.read_text()) == {"name": f"{part}/test/0000.parquet"}
 
 
 def test_documents_stand_on_the_hub_by_configuration_and_split():

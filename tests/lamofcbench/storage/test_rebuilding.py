@@ -18,7 +18,7 @@ from lamofcbench.builders import Sample
 from lamofcbench.errors import DataError
 from lamofcbench.storage import DatasetWriter, open_split, shards
 from lamofcbench.storage.building import building
-from lamofcbench.storage.integrity import file_sha256
+from lamofcbench.storage.integrity import file_sha256, state_of
 from lamofcbench.storage.layout import MANIFEST_FILE, read_manifest
 from lamofcbench.storage.sources import Source
 
@@ -340,13 +340,13 @@ def test_who_waited_for_other_data_builds_its_own(words, words_builder, folder, 
     with monkeypatch.context() as patch:
         patch.setattr(type(words_builder), "revision", lambda self: "another")
         words_builder.build(words, folder, progress=False)
-    manifest = folder / "user-words" / MANIFEST_FILE
-    assert not words_builder._was_built(words, manifest, None)
+    place = folder / "user-words"
+    assert not words_builder._was_built(words, place, None)
     words_builder.build(words, folder, progress=False)
-    assert words_builder._was_built(words, manifest, None)
-    assert not words_builder._was_built(words, manifest, manifest.stat())  # it was there before
+    assert words_builder._was_built(words, place, None)
+    assert not words_builder._was_built(words, place, state_of((place / MANIFEST_FILE).stat()))  # it was there before
     monkeypatch.setattr("dataset_builders.base.features_identity", lambda scenario, builder: "edited since")
-    assert not words_builder._was_built(words, manifest, None)
+    assert not words_builder._was_built(words, place, None)
 
 
 def _hold(folder, ready):

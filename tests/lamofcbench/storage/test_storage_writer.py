@@ -196,14 +196,14 @@ def test_an_error_while_building_leaves_the_former_dataset(tmp_path):
 
 
 def _build_until_killed(words, builder, folder):
-    hash_of = builder.content_hash
+    references_of = builder.references
 
-    def kill_at_the_last_sample(sample):
-        if sample.id == "calibration-5":
+    def kill_at_the_last_sample(model, batch, features):
+        if batch[-1].id == "calibration-5":
             os.kill(os.getpid(), signal.SIGKILL)
-        return hash_of(sample)
+        return references_of(model, batch, features)
 
-    builder.content_hash = kill_at_the_last_sample
+    builder.references = kill_at_the_last_sample
     builder.build(words, folder, progress=False, shard_bytes=2000)
 
 
