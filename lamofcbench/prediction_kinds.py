@@ -108,9 +108,7 @@ class PredictionKind(ABC):
             raise DataError(f"the reference is no {self.name}: {first_line(error)}") from error
 
 
-PREDICTION_KINDS: Registry[type[PredictionKind]] = Registry(
-    "prediction type", PredictionKind, package=None, group=None
-)
+PREDICTION_KINDS: Registry[type[PredictionKind]] = Registry("prediction type", PredictionKind, package=None, group=None)
 """Of files alone: a scenario's digest covers its file, and so the kind that it names."""
 
 

@@ -109,10 +109,10 @@ def _build(args: argparse.Namespace, team) -> int:  # type: ignore[no-untyped-de
                 )
             else:
                 # The smaller editions are built on the CPU unless told otherwise: their data are the same everywhere.
-                device = {} if args.device is None else {"device": choose_device(args.device)}
+                chosen = {} if args.device is None else {"device": choose_device(args.device)}
                 folder = team.from_leader(
-                    lambda scenario=scenario, builder=builder, device=device: builder.build(
-                        scenario, args.output, progress=not args.quiet, **device
+                    lambda scenario=scenario, builder=builder, chosen=chosen: builder.build(
+                        scenario, args.output, progress=not args.quiet, **chosen
                     )
                 )
         if team.leads:
