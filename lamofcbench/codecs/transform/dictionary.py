@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ MAX_ENTRIES = 2**15
 LEAST_ROWS_AN_ENTRY = 2.0
 """Rows of a tensor come again if there are at least so many for each distinct one."""
 SHRINKAGE = 0.25
-"""How many rows the mean over all entries is worth in the estimate of an entry's."""
+"""How many rows the mean over all entries is worth in the estimate of an entry's, where its rows vary."""
 SAME = 0.01
 """Of the variance of a tensor: what rows of a name may vary by and yet be the same."""
 LEVELS = (1, 2, 5, 20)
@@ -139,11 +139,20 @@ class Repetition:
         columns: of the tensor whose rows come again.
         names: of the rows of each sample, ``[rows]``, numbered from 0.
         count: of names.
+        determined: columns of the tensors whose rows are the same wherever their names are, but for rounding.
     """
 
     columns: slice
     names: list[Index]
     count: int
+    determined: tuple[slice, ...] = ()
+
+    @property
+    def met_before(self) -> float:
+        """The share of all rows whose names other samples have, too."""
+        counts = np.bincount(np.concatenate(self.names), minlength=self.count)
+        met = [counts[names] > np.bincount(names, minlength=self.count)[names] for names in self.names]
+        return float(np.concatenate(met).mean())
 
 
 def find_repetition(group: RowGroup, samples: Sequence[Matrix]) -> Repetition | None:
@@ -155,11 +164,10 @@ def find_repetition(group: RowGroup, samples: Sequence[Matrix]) -> Repetition | 
         names = [_numbered(np.ascontiguousarray(rows[:, columns]), numbers) for rows in samples]
         if 1 < len(numbers) <= total / LEAST_ROWS_AN_ENTRY and (best is None or len(numbers) < best.count):
             best = Repetition(columns, names, len(numbers))
-    return best
+    return None if best is None else replace(best, determined=_determined(group, samples, best))
 
 
-def named_tensors(group: RowGroup, samples: Sequence[Matrix], repetition: Repetition) -> list[slice]:
-    """The columns of the tensors whose rows are the same wherever their names are, but for rounding."""
+def _determined(group: RowGroup, samples: Sequence[Matrix], repetition: Repetition) -> tuple[slice, ...]:
     rows, names = np.concatenate(samples), np.concatenate(repetition.names)
     counts = np.bincount(names, minlength=repetition.count)[:, None]
     found = []
@@ -170,7 +178,7 @@ def named_tensors(group: RowGroup, samples: Sequence[Matrix], repetition: Repeti
         within = np.square(values - (sums / counts)[names]).sum()
         if within < SAME * np.square(values - values.mean(0)).sum():
             found.append(columns)
-    return found
+    return tuple(found)
 
 
 def _numbered(rows: Matrix, numbers: dict[bytes, int]) -> Index:
@@ -193,6 +201,9 @@ class EntryMeans:
         self._repetition = repetition
         self.counts = np.zeros(repetition.count)
         self._sums = np.zeros((repetition.count, deviations[0].shape[1]), np.float32)
+        self._shrinkage = np.full(self._sums.shape[1], SHRINKAGE, np.float32)
+        for columns in repetition.determined:
+            self._shrinkage[columns] = 0.0
         for rows, names, counts in zip(deviations, repetition.names, counted, strict=True):
             np.add.at(self.counts, names[counts], 1)
             np.add.at(self._sums, names[counts], rows[counts])
@@ -203,9 +214,13 @@ class EntryMeans:
         sums, counts = self._sums[distinct], self.counts[distinct]
         np.subtract.at(sums, inverse[counted], rows[counted])
         np.subtract.at(counts, inverse[counted], 1)
-        means = np.divide(sums, (np.maximum(counts, 0) + SHRINKAGE)[:, None], dtype=np.float32)
+        means = self._shrunk(sums, counts)
         means[counts <= 0] = 0.0
         return means[inverse], counts[inverse]
+
+    def _shrunk(self, sums: Matrix, counts: NDArray[np.float64]) -> Matrix:
+        """Means of names by sums and numbers of rows; what is no matter of other rows is not shrunk."""
+        return sums / (np.maximum(counts, 1).astype(np.float32)[:, None] + self._shrinkage)
 
     def order(self) -> Index:
         """The names that become entries, by falling number of rows, as many as `MAX_VALUES` allows."""
@@ -220,7 +235,7 @@ class EntryMeans:
             uses: how many rows have no entry, and how many have each, in `order`.
         """
         order = self.order()
-        means = self._sums[order] / (self.counts[order] + SHRINKAGE)[:, None].astype(np.float32)
+        means = self._shrunk(self._sums[order], self.counts[order])
         units = np.maximum(np.abs(means).max(0, initial=0.0) / 127, np.finfo(np.float32).tiny)
         entries = np.rint(means / units).astype(np.int8)
         numbers = np.arange(len(uses), dtype=np.float64)

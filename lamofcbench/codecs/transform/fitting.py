@@ -23,7 +23,6 @@ from lamofcbench.codecs.transform.dictionary import (
     find_repetition,
     free_rows,
     level_of,
-    named_tensors,
 )
 from lamofcbench.codecs.transform.estimate import Estimate, estimate, scaled, untransformed
 from lamofcbench.codecs.transform.familiarity import Familiarity
@@ -42,7 +41,12 @@ STATE_VALUES = 2**24
 METRIC_VALUES = 2**22
 """The same of transforms in the tail's metric, of which each kind of rows has two; two bytes each."""
 NAMES_WEIGHT = 3.0
-"""How much larger tensors are made whose rows an entry of the dictionary knows: they say which token a row is of."""
+"""How much larger tensors are made whose rows an entry of the dictionary knows: they say which token a row is of.
+
+Entries predict them, so that it costs nothing but for new words, and what other tasks say is told from these.
+"""
+LEAST_MET = 0.95
+"""Of the rows of a sample: where fewer have words that other samples have, new ones would cost too much for that."""
 LEAST_WEIGHT = 1e-9
 """Of the mean weight of all columns: what a column has at least."""
 
@@ -244,8 +248,8 @@ def _prepare(
     squares = sum(np.square(rows, dtype=np.float64).sum(0) for rows in centred)
     deviations = np.sqrt(squares / max(sum(map(len, centred)), 1))
     scale = _scales(group, deviations)
-    if repetition is not None:
-        for columns in named_tensors(group, samples, repetition):
+    if repetition is not None and repetition.met_before >= LEAST_MET:
+        for columns in repetition.determined:
             scale[columns] /= np.float32(NAMES_WEIGHT)
     for rows in (*samples, *centred):
         rows /= scale

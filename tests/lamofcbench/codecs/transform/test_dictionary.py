@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lamofcbench.codecs.entropy import SymbolDecoder, SymbolEncoder
-from lamofcbench.codecs.transform.dictionary import NONE, EntryMeans, find_repetition, level_of
+from lamofcbench.codecs.transform.dictionary import NONE, EntryMeans, Repetition, find_repetition, level_of
 from lamofcbench.codecs.transform.rows import row_groups
 from lamofcbench.errors import BitstreamError
 from lamofcbench.scenarios.base import Axis, FeatureSpecs, TensorSpec
@@ -17,14 +17,14 @@ GROUP = row_groups(
 )[0]
 
 
-def samples(count=20, words=6, seed=0):
+def samples(count=20, words=6, seed=0, noise=0.1):
     """Rows whose last four columns are one of a few words, and whose first four follow from it, but for noise."""
     draw = np.random.default_rng(seed)
     vocabulary = np.random.default_rng(99).normal(size=(words, 8)).astype(np.float32)
     made = []
     for _ in range(count):
         rows = vocabulary[draw.integers(0, words, 15)]
-        rows[:, :4] += draw.normal(0, 0.1, (15, 4))
+        rows[:, :4] += draw.normal(0, noise, (15, 4))
         made.append(rows)
     return made
 
@@ -67,7 +67,7 @@ def test_a_row_that_no_entry_brings_nearer_has_none():
 
 
 def test_a_sample_is_predicted_by_the_others_alone():
-    rows = [*samples(3), np.full((2, 8), 7.0, np.float32)]
+    rows = [*samples(3, noise=0.5), np.full((2, 8), 2.0, np.float32)]
     repetition = find_repetition(GROUP, rows)
     entries = EntryMeans(rows, repetition, everything(rows))
     predicted, counts = entries.without(repetition.names[3], rows[3], np.ones(2, bool))
@@ -76,7 +76,13 @@ def test_a_sample_is_predicted_by_the_others_alone():
     others, names = np.concatenate(rows[1:3]), np.concatenate(repetition.names[1:3])
     same = others[names == repetition.names[0][0]]
     assert counts[0] == len(same)
-    assert np.allclose(predicted[0], same.sum(0) / (len(same) + 0.25), atol=1e-5)
+    assert np.allclose(predicted[0, :4], same[:, :4].sum(0) / (len(same) + 0.25), atol=1e-5)
+    assert np.allclose(predicted[0, 4:], rows[0][0, 4:], atol=1e-5)  # of the word alone: one row tells all
+
+
+def test_rows_are_met_before_where_another_sample_has_their_word():
+    names = [np.array([0, 0, 1]), np.array([1, 2])]  # word 0 comes again in its own sample alone
+    assert Repetition(GROUP.columns["word"], names, 3).met_before == 2 / 5
 
 
 def test_numbers_of_entries_survive_the_stream():
