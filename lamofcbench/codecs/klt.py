@@ -17,7 +17,7 @@ from lamofcbench.codecs import integers
 from lamofcbench.codecs.base import CalibrationSamples, Codec
 from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder, TableStack, least_bytes
 from lamofcbench.codecs.transform.blocks import Block, BlockState
-from lamofcbench.codecs.transform.classes import HIGHEST, LOWEST, MAGNITUDES, quantised, restored
+from lamofcbench.codecs.transform.classes import HIGHEST, LOWEST, MAGNITUDES
 from lamofcbench.codecs.transform.fitting import Fitted, block_state, fit_groups
 from lamofcbench.codecs.transform.ingredients import EVERYTHING, Ingredients
 from lamofcbench.codecs.transform.levels import (
@@ -32,6 +32,7 @@ from lamofcbench.codecs.transform.levels import (
 from lamofcbench.codecs.transform.numbered import SPARE_VALUES, Numbered, chosen_levels, counted
 from lamofcbench.codecs.transform.outliers import Outliers
 from lamofcbench.codecs.transform.profiles import rows_of
+from lamofcbench.codecs.transform.rounding import put_rows, take_rows
 from lamofcbench.codecs.transform.rows import RowGroup, row_groups
 from lamofcbench.errors import CodecError
 from lamofcbench.features import FeatureSet
@@ -72,7 +73,7 @@ class KltCodec(Codec):
     """
 
     Params = KltParams
-    revision = 2
+    revision = 3
     ingredients: ClassVar[Ingredients] = EVERYTHING
     rate_points = tuple({"step": step} for step in (0.1, 0.35, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.3, 16.0))
     needs_calibration = True
@@ -179,11 +180,11 @@ class KltCodec(Codec):
             in_steps: Matrix = coefficients / self._step  # type: ignore[assignment]  # a Python float keeps float32
             levels = coded.choose_levels(in_steps, profiles, foreign, self._costs)
             levels.encode(encoder, foreign, block.levels)
-            steps = self._step / levels.gains
-            found = self._put(encoder, coefficients, coded.numbers(profiles, levels, len(self._tables)), steps)
+            by = self._step / levels.gains, self._shifts, self._stack
+            found = put_rows(encoder, coefficients, coded.numbers(profiles, levels, len(self._tables)), *by)
             residual_numbers = coded.residual_numbers(levels, len(self._tables))
             if residual_numbers.size:
-                self._put(encoder, coded.residuals(centred, found), residual_numbers, steps)
+                put_rows(encoder, coded.residuals(centred, found), residual_numbers, *by)
             beyond.encode(encoder, rows.shape)
         return encoder.finish()
 
@@ -196,42 +197,17 @@ class KltCodec(Codec):
             entries = block.take_entries(decoder, count)
             foreign, levels = Levels.decode(decoder, count, block.levels)
             coded = block.for_foreign if foreign else block
-            steps = self._step / levels.gains
+            by = self._step / levels.gains, self._shifts, self._stack
             profiles = block.row_profiles(count, entries)
             numbers = coded.numbers(profiles, levels, len(self._tables))
-            centred = coded.synthesise(self._take(decoder, numbers, steps))
+            centred = coded.synthesise(take_rows(decoder, numbers, *by))
             residual_numbers = coded.residual_numbers(levels, len(self._tables))
             if residual_numbers.size:
-                coded.add_residuals(centred, self._take(decoder, residual_numbers, steps))
+                coded.add_residuals(centred, take_rows(decoder, residual_numbers, *by))
             beyond = Outliers.decode(decoder, (count, block.group.width))
             tensors |= block.group.scatter(block.restored(centred, entries, beyond), shapes)
         decoder.finish()
         return {name: tensors[name] for name in shapes}
-
-    def _put(self, encoder: SymbolEncoder, values: Matrix, numbers: NDArray[np.int16], steps: Matrix) -> Matrix:
-        """Appends values, each by its table, and returns what they are restored to; zero where they are not coded."""
-        coded = numbers >= 0
-        tables, scaled = numbers[coded], (values / steps)[coded]
-        whole = quantised(scaled)
-        tokens = integers.tokenise(whole.astype(np.float64), scaled)
-        encoder.put_indexed(tokens.symbols, tables, self._stack)
-        tokens.put_extras(encoder)
-        return self._restored(whole, tables, coded, steps)
-
-    def _take(self, decoder: SymbolDecoder, numbers: NDArray[np.int16], steps: Matrix) -> Matrix:
-        """What `_put` returned for the values that it appended."""
-        coded = numbers >= 0
-        tables = numbers[coded]
-        values, raw, originals = integers.detokenise(decoder.take_indexed(tables, self._stack), 1.0, decoder)
-        values[raw] = originals
-        return self._restored(values.astype(np.float32), tables, coded, steps)
-
-    def _restored(self, whole: Matrix, tables: NDArray[np.int16], coded: NDArray[np.bool_], steps: Matrix) -> Matrix:
-        """Values of the integers at the places that are coded, in the shape of these."""
-        result = np.zeros(coded.shape, np.float32)
-        result[coded] = restored(whole, tables, self._shifts)
-        result *= steps
-        return result
 
     def _least_bytes(self, shapes: Mapping[str, tuple[int, ...]]) -> int:
         costs = zip(self._blocks, self._least_costs, strict=True)

@@ -21,6 +21,7 @@ MODULES = (
     "lamofcbench.codecs.rans.kernels",
     "lamofcbench.codecs.quantising_kernels",
     "lamofcbench.codecs.transform.level_kernels",
+    "lamofcbench.codecs.transform.rounding_kernels",
 )
 """All modules of kernels."""
 SWITCH = "LAMOFCBENCH_COMPILE"

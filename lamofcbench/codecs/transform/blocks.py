@@ -159,6 +159,7 @@ class Block:
         self.tables: NDArray[np.int16] = state.tables.numpy()
         self.residual_columns = np.flatnonzero(state.residual_tables.numpy() >= -REACH)
         self.residual_tables: NDArray[np.int16] = state.residual_tables.numpy()[self.residual_columns]
+        self._all_residual = len(self.residual_columns) == group.width
         first, last = (True, True) if state.by_place is None else map(bool, state.by_place.tolist())
         self._by_place = (first, last)
         bounded = [place for place, own in ((FIRST, first), (LAST, last)) if own and not self.profiles.places]
@@ -368,14 +369,19 @@ class Block:
 
     def residuals(self, centred: Matrix, coefficients: Matrix) -> Matrix:
         """What coefficients ``[rows, K]`` leave of the columns that residuals are coded of, ``[rows, columns]``."""
-        left = (centred - self.synthesise(coefficients))[:, self.residual_columns]
+        left = centred - self.synthesise(coefficients)
+        if not self._all_residual:
+            left = left[:, self.residual_columns]
         return left if self._weighted is None else left / self._weighted.units[self.residual_columns]
 
     def add_residuals(self, centred: Matrix, residuals: Matrix) -> None:
         """Adds residuals to the columns that they are of."""
         if self._weighted is not None:
             residuals = residuals * self._weighted.units[self.residual_columns]
-        centred[:, self.residual_columns] += residuals
+        if self._all_residual:
+            centred += residuals
+        else:
+            centred[:, self.residual_columns] += residuals
 
 
 def _of_foreign(state: BlockState) -> BlockState:
