@@ -1,4 +1,4 @@
-"""The loops of rounding coefficients and restoring them. Import this module inside functions: that is when it is compiled.
+"""Loops that round coefficients and restore them. Import this module inside functions: that is when it is compiled.
 
 Each does what numpy would in a dozen passes over memory, with the same operations on the same single-precision floats,
 so that integers and values are equal bit for bit. Both leave out integers that are not small.
