@@ -8,7 +8,7 @@ export HF_HUB_DISABLE_TELEMETRY ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo small small-data test check ablation bench bench-small bench-speed bench-hostile readme wheel-check card train-mini clean
+.PHONY: help venv demo small small-data test test-slow check ablation bench bench-small bench-speed bench-hostile readme wheel-check card train-mini clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,6 +50,9 @@ small: small-data ## run three codecs at three rates on the small edition, a rea
 
 test: venv ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-slow: venv ## the tests that take minutes each, before a release: curves of all mini scenarios, several machines, real width
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 check: venv ## lint, types and docs
 	$(BIN)/ruff check .
