@@ -170,7 +170,7 @@ class ResultFolder:
         """How many threads torch had in the run, as far as ``run.json`` says so."""
         try:
             return max(1, int(json.loads((self.path / RUN_FILE).read_bytes())["threads"]))
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (OSError, ValueError, OverflowError, KeyError, TypeError, RecursionError):  # 1e999 is JSON's infinity
             return 1
 
     def discard(self) -> None:

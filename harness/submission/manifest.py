@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from harness.results.result import Parameters
 from lamofcbench.codecs.knowledge import Knowledge
 from lamofcbench.errors import LaMoFCBenchError, one_line
 from lamofcbench.storage.integrity import file_sha256
@@ -57,7 +58,7 @@ class DeclaredLadder(Strict):
 
     scenario: Line = Field(max_length=120, description="<scenario>@<version>")
     chosen_by: Line = Field(max_length=200, description="`the codec's own`, `rule N, <digest>` of a ladder, or `named`")
-    points: list[dict[str, Any]] = Field(min_length=1, max_length=100, description="parameters of each rate point")
+    points: list[Parameters] = Field(min_length=1, max_length=100, description="parameters of each rate point")
 
 
 class Submission(Strict):

@@ -11,22 +11,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
-from harness.running.decoding_process import DecodingProcess
 from harness.submission.findings import Findings
 from harness.submission.intake import MAX_FILES, MAX_TOTAL_BYTES
 from harness.submission.manifest import MANIFEST_FILE, NAME, SUBMISSIONS, VERDICTS, submission_digest
 from harness.submission.pull_requests import DATASET, fetch, listing
 from harness.submission.validate import NOTHING_READ, Scrutiny, validate, verdict_of
-from harness.submission.verdict import Verdict
+from harness.submission.verdict import MAX_VERDICT_BYTES, Verdict, read_verdict
 from lamofcbench.atomic import json_text
-from lamofcbench.hub import HubError, hub_errors
+from lamofcbench.hub import hub_errors
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
-
-MAX_VERDICT_BYTES = 2**22
 
 
 def update_verdicts(
@@ -35,33 +30,31 @@ def update_verdicts(
     scrutiny: Scrutiny,
     *,
     again: bool = False,
-    decoder: DecodingProcess | None = None,
     tell: Callable[[str], object] = lambda what: None,
-) -> list[Verdict]:
-    """Validates merged submissions without a verdict on their very content, and commits those verdicts.
+) -> Iterator[Verdict]:
+    """Validates merged submissions without a verdict on their very content, and commits each verdict once it is made.
+
+    Somebody else may commit meanwhile: a verdict names its content by a digest, so it never is about another one.
 
     Args:
         api: the client, signed in.
         repo: the results repository.
         scrutiny: how closely to look.
         again: also those that have one.
-        decoder: see `validate`.
         tell: called with what is looked at next.
 
-    Returns:
-        What was committed; empty where every submission had its verdict.
+    Yields:
+        What was committed; nothing where every submission had its verdict.
 
     Raises:
-        HubError: if the Hub refuses, or the connection breaks.
-        MovedError: if somebody else has committed meanwhile.
+        HubError: if the Hub refuses, or the connection breaks; what was yielded before stays.
     """
     with hub_errors(f"cannot read the results repository {repo}"):
         commit = api.repo_info(repo, repo_type=DATASET).sha or ""
         files = listing(api, repo, commit)
-    found = list(_outdated(repo, commit, files, scrutiny, again, decoder, tell))
-    if found:
-        _commit(api, repo, commit, found)
-    return found
+    for verdict in _outdated(repo, commit, files, scrutiny, again, tell):
+        _commit(api, repo, verdict)
+        yield verdict
 
 
 def _outdated(
@@ -70,7 +63,6 @@ def _outdated(
     files: dict[str, int],
     scrutiny: Scrutiny,
     again: bool,
-    decoder: DecodingProcess | None,
     tell: Callable[[str], object],
 ) -> Iterator[Verdict]:
     names = sorted({path.split("/")[1] for path in files if path.startswith(f"{SUBMISSIONS}/") and path.count("/") > 1})
@@ -88,7 +80,7 @@ def _outdated(
             folder = fetch(repo, commit, name, Path(temporary))
             if known != submission_digest(folder) or again:
                 tell(name)
-                yield validate(folder, scrutiny, decoder, tell)
+                yield validate(folder, scrutiny, tell=tell)
 
 
 def _known_digest(repo: str, commit: str, place: str) -> str | None:
@@ -97,22 +89,15 @@ def _known_digest(repo: str, commit: str, place: str) -> str | None:
 
     with hub_errors(f"cannot get {place} of {repo}"):
         path = Path(hf_hub_download(repo, place, repo_type=DATASET, revision=commit))
-    try:
-        return Verdict.model_validate_json(path.read_bytes()).digest
-    except (ValidationError, OSError):
-        return None
+    verdict = read_verdict(path)
+    return None if verdict is None else verdict.digest
 
 
-def _commit(api: HfApi, repo: str, parent: str, verdicts: list[Verdict]) -> None:
+def _commit(api: HfApi, repo: str, verdict: Verdict) -> None:
     from huggingface_hub import CommitOperationAdd
 
-    operations = [
-        CommitOperationAdd(f"{VERDICTS}/{verdict.submission}.json", json_text(verdict.model_dump(mode="json")).encode())
-        for verdict in verdicts
-    ]
-    message = f"Verdicts on {len(verdicts)} submissions" if len(verdicts) > 1 else f"Verdict: {verdicts[0].submission}"
-    try:
-        with hub_errors(f"cannot write verdicts into {repo}"):
-            api.create_commit(repo, operations, commit_message=message, repo_type=DATASET, parent_commit=parent)
-    except HubError as error:
-        raise type(error)(f"{error}; the same command tries again") from error
+    content = json_text(verdict.model_dump(mode="json")).encode()
+    place = f"{VERDICTS}/{verdict.submission}.json"
+    with hub_errors(f"cannot write {place} into {repo}; the same command tries again"):
+        message = f"Verdict: {verdict.submission}"
+        api.create_commit(repo, [CommitOperationAdd(place, content)], commit_message=message, repo_type=DATASET)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.submission.findings import Findings
 from harness.submission.intake import MAX_FILES, MAX_TOTAL_BYTES, objection
-from harness.submission.manifest import MANIFEST_FILE, NAME, SUBMISSIONS, SubmissionError, read_manifest
+from harness.submission.manifest import MANIFEST_FILE, NAME, SUBMISSIONS, VERDICTS, SubmissionError, read_manifest
 from lamofcbench.errors import one_line, shown
 from lamofcbench.hub import HubError, hub_errors
 
@@ -123,12 +123,14 @@ class Changes:
         commit: its newest one.
         sizes: of the files that it adds or changes, in bytes, by path.
         removed: files that it takes away.
+        merged: the submissions that the main branch holds now.
         left: the submissions of which there is something at that commit.
     """
 
     commit: str
     sizes: dict[str, int]
     removed: tuple[str, ...]
+    merged: frozenset[str]
     left: frozenset[str]
 
     @property
@@ -145,9 +147,15 @@ class Changes:
         return name is not None and not self.sizes and taken and name not in self.left
 
     @property
+    def replaces(self) -> bool:
+        """Whether another content of its submission was merged before."""
+        return self.submission in self.merged
+
+    @property
     def is_submission(self) -> bool:
-        """Whether it touches any."""
-        return bool(_submissions((*self.sizes, *self.removed)))
+        """Whether it touches any, or a verdict on one."""
+        places = (f"{SUBMISSIONS}/", f"{VERDICTS}/")
+        return any(path.startswith(places) for path in (*self.sizes, *self.removed))
 
 
 def changes_of(api: HfApi, request: PullRequest) -> Changes:
@@ -157,15 +165,18 @@ def changes_of(api: HfApi, request: PullRequest) -> Changes:
         HubError: if the Hub cannot tell.
     """
     with hub_errors(f"cannot read pull request {request}"):
-        ours = {commit.commit_id for commit in api.list_repo_commits(request.repo, repo_type=DATASET)}
+        ours = [commit.commit_id for commit in api.list_repo_commits(request.repo, repo_type=DATASET)]  # newest first
         theirs = api.list_repo_commits(request.repo, repo_type=DATASET, revision=request.revision)
         if not theirs:
             raise HubError(f"pull request {request} has no commits")
-        base = next((commit.commit_id for commit in theirs if commit.commit_id in ours), None)
+        shared = set(ours)
+        base = next((commit.commit_id for commit in theirs if commit.commit_id in shared), None)
         before = {} if base is None else _listing(api, request.repo, base)
         after = _listing(api, request.repo, theirs[0].commit_id)
+        now = before if base == ours[0] else _listing(api, request.repo, ours[0])
     sizes = {path: file.size for path, file in after.items() if path not in before or _id(before[path]) != _id(file)}
-    return Changes(theirs[0].commit_id, sizes, tuple(sorted(before.keys() - after.keys())), _submissions(after))
+    removed = tuple(sorted(before.keys() - after.keys()))
+    return Changes(theirs[0].commit_id, sizes, removed, _submissions(now), _submissions(after))
 
 
 def _submissions(paths: Iterable[str]) -> frozenset[str]:

@@ -111,8 +111,8 @@ class Replay:
         findings: takes what is wrong.
 
     Attributes:
-        batches: that were drawn.
-        samples: of these, or those that are shown where not all bytes are here.
+        samples: those whose bytes are decoded: of the drawn batches, or all that are shown where not all are.
+        batches: whose predictions are made: the drawn ones, or all of which every sample is shown.
     """
 
     def __init__(
@@ -127,11 +127,15 @@ class Replay:
     ) -> None:
         self.claim, self.rows, self.bitstreams, self.runner = claim, rows, bitstreams, runner
         self.decoder, self.share, self.findings = decoder, share, findings
-        self.batches = share.drawn(claim, batch_plan(len(rows), runner.scenario.batch_size))
-        drawn = [index for batch in self.batches for index in range(batch.start, batch.stop)]
-        self.samples = drawn if bitstreams.are_whole else bitstreams.shown
         self._prediction_kind = runner.scenario.prediction_kind
-        self._not_whole = "" if bitstreams.are_whole else "bitstreams are sampled"
+        batches, self._not_whole = batch_plan(len(rows), runner.scenario.batch_size), ""
+        if bitstreams.are_whole:
+            self.batches = share.drawn(claim, batches)
+            self.samples = [index for batch in self.batches for index in range(batch.start, batch.stop)]
+        else:
+            self.samples, here = bitstreams.shown, set(bitstreams.shown)
+            self.batches = [batch for batch in batches if here.issuperset(range(batch.start, batch.stop))]
+            self._not_whole = "bitstreams are sampled"
 
     def run(self) -> None:
         """Decodes, then runs the tail on what decoded well."""

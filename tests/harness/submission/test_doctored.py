@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from harness.results.store import ResultFolder
 from harness.statistics.distortion import squared_errors
-from harness.submission.bitstreams import BITSTREAMS_FILE, write_bitstreams
+from harness.submission.bitstreams import BITSTREAMS_FILE, drawn, write_bitstreams
 from harness.submission.intake import objection
 from harness.submission.validate import NOTHING_READ
 from lamofcbench.codecs.registry import load_saved, make_codecs
@@ -260,6 +260,15 @@ def test_bitstreams_of_which_a_part_was_chosen_by_hand(doctored, refused):
     with safe_open(path, framework="numpy") as file:
         save_arrays(kept, path, file.metadata())
     refused(BITSTREAMS_FILE, "neither all 22 nor those that hashes draw")
+
+
+def test_bitstreams_of_which_fewer_are_here_than_the_manifest_says(submission, doctored, refused):
+    with safe_open(doctored.path / BITSTREAMS_FILE, framework="numpy") as file:
+        metadata = file.metadata()
+    shown = {str(index) for index in drawn(json.loads(metadata["sha256"]))}
+    arrays = load_arrays(doctored.path / BITSTREAMS_FILE)
+    save_arrays({name: arrays[name] for name in shown}, doctored.path / BITSTREAMS_FILE, metadata)
+    refused("submission.json", f"states whole bitstreams; those of 3 of 22 samples of {doctored.place} are here")
 
 
 # --------------------------------------------------------------------------------------------------------------- codec

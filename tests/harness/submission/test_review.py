@@ -9,6 +9,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from loopback_hub import Blob, failing
 
 from harness.cli import main
+from harness.submission import review as review_module
 from harness.submission.manifest import submission_digest
 from harness.submission.merged import update_verdicts
 from harness.submission.pull_requests import changes_of, open_pull_request, parse_pull_request
@@ -114,6 +115,7 @@ def test_a_comment_or_a_title_that_somebody_else_wrote_counts_for_nothing(
     ("files", "deleted", "what"),
     [
         ({"submissions/mine/submission.json": b"{}", "verdicts/mine.json": b"{}"}, (), "verdicts/mine.json"),
+        ({"verdicts/mine.json": b"{}"}, (), "one submission"),
         ({"submissions/mine/submission.json": b"{}", ".gitattributes": b""}, (), ".gitattributes"),
         ({"submissions/mine/submission.json": b"{}"}, ("README.md",), "README.md"),
         ({"submissions/a/submission.json": b"{}", "submissions/b/submission.json": b"{}"}, (), "one submission"),
@@ -155,14 +157,33 @@ def test_one_that_cannot_be_fetched_does_not_keep_the_others_waiting(api, review
     assert found[1].outcome == "failed" and found[1].reason and found[2].outcome == "verified"
 
 
+def test_nor_does_one_that_nobody_has_thought_of(api, reviewed, packed, monkeypatch):
+    open_pull_request(api, REPO, packed)
+
+    def surprising(*arguments, **options):
+        raise RecursionError("deep")
+
+    monkeypatch.setattr(review_module, "validate", surprising)
+    one = reviewed()[1]
+    assert (one.outcome, one.reason) == ("failed", "unexpected RecursionError: deep")
+
+
+def test_whoever_merges_is_told_that_a_row_is_replaced(api, reviewed, packed, hub, discussions):
+    open_pull_request(api, REPO, packed)
+    hub.repository(REPO).commit("main", {"submissions/my-uniform/submission.json": Blob(b"{}")})
+    open_pull_request(api, REPO, packed)
+    reviewed(again=True)
+    assert all("takes the place of the submission of this name" in comments(one)[-1] for one in discussions)
+
+
 def test_merged_submissions_get_a_verdict_on_their_very_content(api, scrutiny, packed, hub, submission, toy):
     open_pull_request(api, REPO, packed)
-    assert update_verdicts(api, REPO, scrutiny) == []
+    assert not list(update_verdicts(api, REPO, scrutiny))
     api.merge_pull_request(REPO, 1, **KIND)
     (verdict,) = update_verdicts(api, REPO, scrutiny)
     kept = Verdict.model_validate_json(hub.files(REPO)["verdicts/my-uniform.json"].content)
     assert kept == verdict and kept.level == "verified" and kept.digest == submission_digest(packed)
-    assert update_verdicts(api, REPO, scrutiny) == []
+    assert not list(update_verdicts(api, REPO, scrutiny))
     Doctored(submission, toy).result(lambda result: result.update(score=0.5))
     open_pull_request(api, REPO, submission)
     api.merge_pull_request(REPO, 2, **KIND)
@@ -174,7 +195,25 @@ def test_what_was_merged_although_it_is_no_submission_is_refused_by_its_digest(a
     hub.repository(REPO).commit("main", files)
     (verdict,) = update_verdicts(api, REPO, scrutiny)
     assert verdict.level == "refused" and verdict.digest != NOTHING_READ
-    assert update_verdicts(api, REPO, scrutiny) == []
+    assert not list(update_verdicts(api, REPO, scrutiny))
+
+
+def test_each_verdict_is_committed_once_it_is_made_whoever_commits_meanwhile(api, scrutiny, hub):
+    files = {f"submissions/{name}/evil.pkl": Blob(b"cos") for name in ("one", "two")}
+    hub.repository(REPO).commit("main", files)
+    made = update_verdicts(api, REPO, scrutiny)
+    assert next(made).submission == "one" and "verdicts/one.json" in hub.files(REPO)
+    api.create_commit(REPO, [CommitOperationAdd("README.md", b"text")], commit_message="Better words", **KIND)
+    assert [verdict.submission for verdict in made] == ["two"]
+    assert {"verdicts/one.json", "verdicts/two.json", "README.md"} <= set(hub.files(REPO))
+
+
+@pytest.mark.parametrize("named", [[], ["--pull-request", "1", "--merged"]])
+def test_a_strangers_source_runs_only_where_its_pull_request_is_named(api, packed, capsys, discussions, named):
+    open_pull_request(api, REPO, packed)
+    assert main(["review", "--repo", REPO, "--trust-code", *named]) == 1
+    assert "read the source, then name its pull request" in capsys.readouterr().err
+    assert len(discussions[0].events) == 1  # nothing was said
 
 
 def test_the_commands(api, packed, hub, toy_file, toy_data, tmp_path, capsys, monkeypatch):
