@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from harness.commands import _scrutiny
+from harness.commands import _common, _scrutiny
 from harness.console import MAX_LINE, tell
 from lamofcbench.errors import one_line
 
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
             "--trust-code runs what strangers wrote: read the source, then name its pull request with --pull-request "
             "N, without --merged"
         )
-    api, look, say = signed_in(), _scrutiny.scrutiny(args), _scrutiny.teller(args)
+    api, look, say = signed_in(), _scrutiny.scrutiny(args), _common.teller(args)
     failed = False
     for one in review(api, args.repo, look, numbers=args.pull_request, again=args.again, tell=say):
         print(one_line(f"{one.request} {one.outcome}", MAX_LINE), flush=True)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.commands import _scrutiny
+from harness.commands import _common, _scrutiny
 
 if TYPE_CHECKING:
     from harness.submission.verdict import Verdict
@@ -47,7 +47,7 @@ def _verdict(args: argparse.Namespace) -> tuple[Verdict, Path]:
     from harness.submission.review import validate_pull_request
     from harness.submission.validate import validate
 
-    look, tell = _scrutiny.scrutiny(args), _scrutiny.teller(args)
+    look, tell = _scrutiny.scrutiny(args), _common.teller(args)
     request = parse_pull_request(args.submission)
     if request is not None and not Path(args.submission).exists():
         from huggingface_hub import HfApi

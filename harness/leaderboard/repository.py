@@ -7,11 +7,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.leaderboard.entries import SUBMISSIONS, VERDICTS
+from harness.submission.manifest import DATASET, SUBMISSIONS, VERDICTS
 from lamofcbench.errors import LaMoFCBenchError, shown
 from lamofcbench.hub import hub_errors
 
-DATASET = "dataset"
 MAX_FILES = 1_000_000
 MAX_TOTAL_BYTES = 200 * 2**30
 

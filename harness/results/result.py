@@ -205,6 +205,11 @@ class Result(_Strict):
     )
 
     @property
+    def ref(self) -> str:
+        """The scenario with its version, as its folder of results is named."""
+        return f"{self.scenario}@{self.scenario_version}"
+
+    @property
     def is_current(self) -> bool:
         """Whether it was made by this version's protocol; others are shown as such and compared with nothing."""
         return self.schema_version == SCHEMA_VERSION and self.protocol_version == PROTOCOL_VERSION

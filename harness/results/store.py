@@ -102,6 +102,11 @@ class ResultFolder:
         return locked(self._lock_file, doing)
 
     @property
+    def place(self) -> str:
+        """Its path within the results, ``<scenario>@<version>/<codec>/<config hash>``."""
+        return "/".join(self.path.parts[-3:])
+
+    @property
     def codec_path(self) -> Path:
         """The saved codec."""
         return self.path / CODEC_DIRECTORY

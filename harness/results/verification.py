@@ -153,10 +153,9 @@ class _ResultCheck:
         if result is None:
             self.audit.note(self.path, "is unfinished")
             return
-        scenario = f"{result.scenario}@{result.scenario_version}"
-        place = codec_directory(self.path.parents[2], scenario, result.codec.name) / result.config_hash
+        place = codec_directory(self.path.parents[2], result.ref, result.codec.name) / result.config_hash
         if place != self.path:
-            self.audit.damaged(path, f"belongs to {shown('/'.join(place.parts[-3:]), 200)}, not to its folder")
+            self.audit.damaged(path, f"belongs to {shown(store.ResultFolder(place).place, 200)}, not to its folder")
         self.fingerprint = bytes.fromhex(result.codec.fingerprint)
 
     def _check_samples(self) -> None:

@@ -15,7 +15,10 @@ from lamofcbench.errors import LaMoFCBenchError, one_line
 from lamofcbench.storage.integrity import file_sha256
 
 FORMAT_VERSION: Literal[1] = 1
+DATASET = "dataset"
+"""The kind of repository that submissions are sent to."""
 SUBMISSIONS, VERDICTS = "submissions", "verdicts"
+"""Its folders."""
 MANIFEST_FILE = "submission.json"
 RESULTS_FOLDER = "results"
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,95}")

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from harness.submission.findings import Findings
 from harness.submission.intake import MAX_FILES, MAX_TOTAL_BYTES
-from harness.submission.manifest import MANIFEST_FILE, NAME, SUBMISSIONS, VERDICTS, submission_digest
-from harness.submission.pull_requests import DATASET, fetch, listing
+from harness.submission.manifest import DATASET, MANIFEST_FILE, NAME, SUBMISSIONS, VERDICTS, submission_digest
+from harness.submission.pull_requests import fetch, listing
 from harness.submission.validate import NOTHING_READ, Scrutiny, validate, verdict_of
 from harness.submission.verdict import MAX_VERDICT_BYTES, Verdict, read_verdict
 from lamofcbench.atomic import json_text

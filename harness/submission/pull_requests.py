@@ -10,14 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 from harness.submission.findings import Findings
 from harness.submission.intake import MAX_FILES, MAX_TOTAL_BYTES, objection
-from harness.submission.manifest import MANIFEST_FILE, NAME, SUBMISSIONS, VERDICTS, SubmissionError, read_manifest
+from harness.submission.manifest import (
+    DATASET,
+    MANIFEST_FILE,
+    NAME,
+    SUBMISSIONS,
+    VERDICTS,
+    SubmissionError,
+    read_manifest,
+)
 from lamofcbench.errors import one_line, shown
 from lamofcbench.hub import HubError, hub_errors
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
-DATASET = "dataset"
 _REPO = r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}"
 _ADDRESS = re.compile(rf"(?:https?://[^/\s]+/datasets/({_REPO})/discussions/|({_REPO})#)(\d{{1,9}})", re.ASCII)
 

@@ -61,7 +61,9 @@ class Share:
         """The batches of a result, in their order; all of anchor and floor, on which every retention rests."""
         share = 1.0 if claim.result.codec.name in (ANCHOR, FLOOR) else self.of_batches
         count = min(len(batches), max(1, round(share * len(batches))))
-        ranks = [hashlib.sha256(f"{self.seed} {claim.place} {batch.number}".encode()).digest() for batch in batches]
+        ranks = [
+            hashlib.sha256(f"{self.seed} {claim.folder.place} {batch.number}".encode()).digest() for batch in batches
+        ]
         return sorted(batch for _, batch in sorted(zip(ranks, batches, strict=True))[:count])
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.submission.findings import Findings
-from harness.submission.manifest import NAME
-from harness.submission.pull_requests import DATASET, Changes, PullRequest, changes_of, check_changes, fetch
+from harness.submission.manifest import DATASET, NAME
+from harness.submission.pull_requests import Changes, PullRequest, changes_of, check_changes, fetch
 from harness.submission.validate import NOTHING_READ, Scrutiny, validate, verdict_of
 from harness.submission.verdict import Verdict
 from lamofcbench.errors import LaMoFCBenchError, first_line, one_line

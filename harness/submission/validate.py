@@ -167,8 +167,8 @@ def _check_content(
     assert running is not None
     checks = _ResultChecks(manifest, scrutiny, share, running, findings, tell)
     try:
-        ordered = sorted(claims, key=lambda claim: claim.ref)
-        for _, of_scenario in itertools.groupby(ordered, key=lambda claim: claim.ref):
+        ordered = sorted(claims, key=lambda claim: claim.result.ref)
+        for _, of_scenario in itertools.groupby(ordered, key=lambda claim: claim.result.ref):
             checks.check_scenario(list(of_scenario))
     finally:
         if own is not None:
@@ -210,7 +210,7 @@ class _ResultChecks:
         for claim in claims:
             if findings.are_about(claim.folder.path):
                 continue
-            self.tell(claim.place)
+            self.tell(claim.folder.place)
             try:
                 self._check_claim(claim, runner, fresh)
             except (LaMoFCBenchError, LookupError, TypeError, ValueError, ArithmeticError) as error:
@@ -224,7 +224,7 @@ class _ResultChecks:
             return
         rows, bitstreams = counted
         if not bitstreams.are_as_stated(self.manifest.bitstreams):
-            shows = f"{len(bitstreams.shown)} of {len(rows)} samples of {claim.place} are here"
+            shows = f"{len(bitstreams.shown)} of {len(rows)} samples of {claim.folder.place} are here"
             findings.fault(MANIFEST_FILE, f"states {self.manifest.bitstreams} bitstreams; those of {shows}")
             return
         _count_confinement(self.scrutiny, findings)

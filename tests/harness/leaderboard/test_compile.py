@@ -120,6 +120,14 @@ def test_another_data_revision_than_that_of_most_rows_is_left_out(results, tmp_p
     assert reasons == {(f"other, {name}", "it has another data revision than the rest") for name in (DIGITS, SPEECH)}
 
 
+def test_what_the_report_warns_of_is_said(results, tmp_path):
+    copy = shutil.copytree(results, tmp_path / "copy")
+    damaged = next((copy / f"{DIGITS}@1" / "uniform").iterdir())
+    (damaged / "result.json").unlink()
+    (told,) = compile_board([copy], "copy", resamples=0).left_out
+    assert told.what == "copy" and told.reason.startswith(f"skipped {damaged.relative_to(copy)}: it is no result")
+
+
 @pytest.mark.parametrize(
     ("context", "cut", "reason"),
     [

@@ -85,6 +85,23 @@ def test_a_row_is_the_codec_that_was_submitted_as_its_manifest_says(made):
     assert (row.licence, row.trained_on, row.commit[:4]) == ("MIT", "other data", "0123")
 
 
+def test_results_of_other_codecs_beside_the_submitted_one_have_no_voice(submitted, tmp_path):
+    """Of two revisions of the data that counts of which there are more rows, not the one with more results."""
+    root = shutil.copytree(submitted, tmp_path / "repository", ignore=shutil.ignore_patterns("verdicts"))
+    crowded = root / "submissions" / "changed" / "results"
+    shutil.rmtree(crowded)
+    write_results(crowded, codecs=("channel", *(f"other-{number}" for number in range(8))), data_revision="s" * 40)
+    made = compile_board([root], REPO, resamples=0)
+    assert {row.submission for row in made.editions[0].rows} == {"good", "refused", "unseen"}
+
+
+def test_results_that_cannot_be_read_are_named_without_a_path(submitted, tmp_path):
+    root = shutil.copytree(submitted, tmp_path / "repository")
+    shutil.rmtree(root / "submissions" / "unseen" / "results")
+    (told,) = [one for one in compile_board([root], REPO, resamples=0).left_out if one.what == "unseen"]
+    assert told.reason.startswith("no results folder unseen; ")
+
+
 @pytest.mark.parametrize(
     "content", ["", "[]", '{"level": "verified"}', "{" * 100_000, '{"level": "verified", "faults": "x"}']
 )
