@@ -30,7 +30,7 @@ from harness.report.compile import analyse_results
 from harness.report.editions import tracks
 from harness.report.overall import mean_rate, mean_speed
 from harness.report.ranks import ranks
-from harness.report.summary import CodecSummary, Estimate, RetainedRate, ScenarioSummary
+from harness.report.summary import CodecSummary, Estimate, ScenarioSummary
 from harness.report.text import shown
 from harness.results.result import PROTOCOL_VERSION
 from harness.running.selection import EDITIONS
@@ -251,7 +251,7 @@ def _row(entry: Entry, codec: str, analyses: Mapping[str, ScenarioAnalysis], gro
     means: dict[tuple[str, str], Rate] = {}
     for group, ids in groups.items():
         if found.keys() >= set(ids):
-            bound = _joint_bound([_retained(found[id], percent).bound for id in ids])
+            bound = _joint_bound([found[id].retained_at(percent).bound for id in ids])
             rate = _as_rate(mean_rate(codec, [analyses[id] for id in ids], percent), bound)
             means |= {group: rate} if rate is not None else {}
     first = next(iter(found.values()))
@@ -275,12 +275,8 @@ def _row(entry: Entry, codec: str, analyses: Mapping[str, ScenarioAnalysis], gro
 
 
 def _rate(codec: CodecSummary, percent: int) -> Rate | None:
-    retained = _retained(codec, percent)
+    retained = codec.retained_at(percent)
     return _as_rate(retained.ebpfp, None if retained.bound == "exact" else retained.bound)
-
-
-def _retained(codec: CodecSummary, percent: int) -> RetainedRate:
-    return next(part for part in codec.retained if part.percent == percent)
 
 
 def _joint_bound(bounds: Sequence[Bound | None]) -> Bound | None:

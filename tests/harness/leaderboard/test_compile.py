@@ -68,7 +68,7 @@ def test_headline_interval_ranks_and_scenarios_are_the_reports(made, results):
     for scenario in summary.scenarios:
         for codec in scenario.codecs[:2]:
             row = next(row for row in edition.rows if row.codec == codec.codec)
-            due = next(part.ebpfp for part in codec.retained if part.percent == edition.percent)
+            due = codec.retained_at(edition.percent).ebpfp
             assert row.scenarios[scenario.scenario].value == pytest.approx(due.value, rel=1e-3)
             assert [point.ebpfp for point in row.curves[scenario.scenario]] == pytest.approx(
                 [point.ebpfp for point in codec.points], rel=1e-3
