@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.submission.findings import Findings
 from harness.submission.intake import MAX_FILES, MAX_TOTAL_BYTES, objection
@@ -24,6 +24,7 @@ from lamofcbench.hub import HubError, hub_errors
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+    from huggingface_hub.hf_api import RepoFile
 
 _REPO = r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}"
 _ADDRESS = re.compile(rf"(?:https?://[^/\s]+/datasets/({_REPO})/discussions/|({_REPO})#)(\d{{1,9}})", re.ASCII)
@@ -196,13 +197,15 @@ def listing(api: HfApi, repo: str, revision: str) -> dict[str, int]:
     return {path: file.size for path, file in _listing(api, repo, revision).items()}
 
 
-def _listing(api: HfApi, repo: str, revision: str) -> dict[str, Any]:
+def _listing(api: HfApi, repo: str, revision: str) -> dict[str, RepoFile]:
     """The files of a revision by path."""
+    from huggingface_hub.hf_api import RepoFile
+
     entries = api.list_repo_tree(repo, repo_type=DATASET, recursive=True, revision=revision)
-    return {entry.path: entry for entry in entries if hasattr(entry, "size")}
+    return {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
 
 
-def _id(file: Any) -> tuple[str, int]:
+def _id(file: RepoFile) -> tuple[str, int]:
     return (file.lfs.sha256 if file.lfs is not None else file.blob_id, file.size)
 
 

@@ -10,6 +10,7 @@ result wrong.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import secrets
@@ -162,17 +163,12 @@ def _check_content(
     claims = read_claims(folder, findings)
     check_claims(manifest, claims, findings)
     share = Share(1.0 if scrutiny.full else SHARE, seed, scrutiny.decode_seconds, scrutiny.trust_code)
-    own = DecodingProcess(scrutiny.limits) if decoder is None else None
-    running = decoder or own
-    assert running is not None
-    checks = _ResultChecks(manifest, scrutiny, share, running, findings, tell)
-    try:
+    with contextlib.ExitStack() as stack:
+        running = decoder or stack.enter_context(contextlib.closing(DecodingProcess(scrutiny.limits)))
+        checks = _ResultChecks(manifest, scrutiny, share, running, findings, tell)
         ordered = sorted(claims, key=lambda claim: claim.result.ref)
         for _, of_scenario in itertools.groupby(ordered, key=lambda claim: claim.result.ref):
             checks.check_scenario(list(of_scenario))
-    finally:
-        if own is not None:
-            own.close()
 
 
 def _check_hashes(results: Path, findings: Findings) -> None:

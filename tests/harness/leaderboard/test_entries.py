@@ -133,12 +133,18 @@ def test_a_manifest_that_breaks_its_schema_is_not_shown(submitted, tmp_path, upd
     assert not entries and refused.what == "good" and str(tmp_path) not in refused.reason
 
 
-def test_a_repository_of_the_hub_is_fetched_at_its_commit(submitted, hub, monkeypatch):
-    commit = hub.commit(REPO, "main", submitted)
+def test_a_repository_of_the_hub_is_fetched_at_its_commit(submitted, hub, tmp_path):
+    (tmp_path / "verdicts").mkdir()
+    for name, level in (("good", "verified"), ("refused", "refused")):
+        folder = tmp_path / "submissions" / name
+        folder.mkdir(parents=True)
+        shutil.copyfile(submitted / "submissions" / name / "submission.json", folder / "submission.json")
+        (tmp_path / "verdicts" / f"{name}.json").write_text(json.dumps(verdict(folder, level)))
+    commit = hub.commit(REPO, "main", tmp_path)
     with fetched(REPO) as (folder, found):
         assert found == commit
         entries, refused = find_entries([folder])
-    assert {entry.submission: entry.level for entry in entries}["good"] == "verified" and len(refused) == 1
+    assert {entry.submission: entry.level for entry in entries} == {"good": "verified"} and len(refused) == 1
     assert not folder.exists()
 
 

@@ -4,17 +4,19 @@ import json
 import shutil
 
 import pytest
-from doctoring import Doctored
+from doctoring import Doctored, edit_json
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from loopback_hub import Blob, failing
 
 from harness.cli import main
+from harness.submission import merged
 from harness.submission import review as review_module
-from harness.submission.manifest import submission_digest
+from harness.submission.findings import Findings
+from harness.submission.manifest import MANIFEST_FILE, submission_digest
 from harness.submission.merged import update_verdicts
 from harness.submission.pull_requests import changes_of, open_pull_request, parse_pull_request
 from harness.submission.review import MARK, comment_text, review, titled
-from harness.submission.validate import NOTHING_READ
+from harness.submission.validate import NOTHING_READ, verdict_of
 from harness.submission.verdict import Fault, Verdict
 from lamofcbench.version import __version__
 
@@ -31,6 +33,38 @@ def api(hub):
 def reviewed(api, scrutiny):
     """Reviews all; outcomes by number."""
     return lambda **options: {one.request.num: one for one in review(api, REPO, scrutiny, **options)}
+
+
+@pytest.fixture
+def slight(packed, tmp_path):
+    """A submission of nothing but its manifest, for what does not depend on all else."""
+    folder = tmp_path / "slight" / packed.name
+    folder.mkdir(parents=True)
+    shutil.copyfile(packed / MANIFEST_FILE, folder / MANIFEST_FILE)
+    return folder
+
+
+@pytest.fixture
+def renamed(slight, tmp_path):
+    """The same with another content."""
+    folder = shutil.copytree(slight, tmp_path / "renamed" / slight.name)
+    edit_json(folder / MANIFEST_FILE, lambda manifest: manifest.update(display_name="Renamed"))
+    return folder
+
+
+@pytest.fixture
+def judged(slight, monkeypatch):
+    """In place of validation: every other content than the first one is refused."""
+    good = submission_digest(slight)
+
+    def judge(folder, scrutiny, tell):
+        findings = Findings(folder)
+        if submission_digest(folder) != good:
+            findings.fault(MANIFEST_FILE, "is another one")
+        return verdict_of(folder.name, submission_digest(folder), findings)
+
+    for module in (review_module, merged):
+        monkeypatch.setattr(module, "validate", judge)
 
 
 @pytest.fixture
@@ -77,27 +111,24 @@ def test_each_pull_request_gets_its_verdict_and_a_second_review_changes_nothing(
     assert [json.dumps([one.title, one.events]) for one in discussions] == before
 
 
-def test_a_new_commit_is_judged_anew_in_the_same_comment(
-    api, reviewed, packed, submission, toy, discussions, monkeypatch
-):
-    Doctored(submission, toy).result(lambda result: result.update(score=0.5))
-    open_pull_request(api, REPO, submission)
+@pytest.mark.usefixtures("judged")
+def test_a_new_commit_is_judged_anew_in_the_same_comment(api, reviewed, slight, renamed, discussions):
+    open_pull_request(api, REPO, renamed)
     assert reviewed()[1].outcome == "refused"
-    open_pull_request(api, REPO, packed, into=1)
+    open_pull_request(api, REPO, slight, into=1)
     assert reviewed()[1].outcome == "verified"
     (discussion,) = discussions
-    assert discussion.title == "[verified] My uniform: 1 scenarios"
+    assert discussion.title == "[verified] Renamed: 1 scenarios"
     _, comment = comments(discussion)
     assert "**verified**" in comment and "**refused**" not in comment
 
 
+@pytest.mark.usefixtures("judged")
 def test_a_comment_or_a_title_that_somebody_else_wrote_counts_for_nothing(
-    api, reviewed, submission, toy, discussions, monkeypatch
+    api, reviewed, renamed, discussions, monkeypatch
 ):
-    Doctored(submission, toy).result(lambda result: result.update(score=0.5))
-
     def forge():
-        open_pull_request(api, REPO, submission)
+        open_pull_request(api, REPO, renamed)
         commit = changes_of(api, parse_pull_request(f"{REPO}#1")).commit
         text = f"<!-- lamofcbench verdict verified on {commit} by {__version__} --> **verified**"
         assert MARK.search(text)
@@ -133,8 +164,9 @@ def test_what_is_more_than_one_submission_is_refused_and_never_fetched(api, revi
     assert not [request for request in hub.requests if request.startswith("GET submissions/")]
 
 
-def test_a_pull_request_upon_an_older_commit_takes_nothing_away(api, reviewed, packed, hub):
-    open_pull_request(api, REPO, packed)
+@pytest.mark.usefixtures("judged")
+def test_a_pull_request_upon_an_older_commit_takes_nothing_away(api, reviewed, slight, hub):
+    open_pull_request(api, REPO, slight)
     hub.repository(REPO).commit("main", {"submissions/other/submission.json": Blob(b"{}")})
     assert reviewed()[1].outcome == "verified"
 
@@ -149,16 +181,17 @@ def test_a_withdrawal_is_left_to_the_maintainers(api, reviewed, packed, hub, dis
     assert discussions[0].title == "Take mine away" and not discussions[0].events
 
 
-def test_one_that_cannot_be_fetched_does_not_keep_the_others_waiting(api, reviewed, packed, hub):
-    open_pull_request(api, REPO, packed)
-    open_pull_request(api, REPO, packed)
+@pytest.mark.usefixtures("judged")
+def test_one_that_cannot_be_fetched_does_not_keep_the_others_waiting(api, reviewed, slight, hub):
+    open_pull_request(api, REPO, slight)
+    open_pull_request(api, REPO, slight)
     hub.faults.append(failing(1, lambda request: "/commits/" in request.path, 400))
     found = reviewed()
     assert found[1].outcome == "failed" and found[1].reason and found[2].outcome == "verified"
 
 
-def test_nor_does_one_that_nobody_has_thought_of(api, reviewed, packed, monkeypatch):
-    open_pull_request(api, REPO, packed)
+def test_nor_does_one_that_nobody_has_thought_of(api, reviewed, slight, monkeypatch):
+    open_pull_request(api, REPO, slight)
 
     def surprising(*arguments, **options):
         raise RecursionError("deep")
@@ -168,24 +201,25 @@ def test_nor_does_one_that_nobody_has_thought_of(api, reviewed, packed, monkeypa
     assert (one.outcome, one.reason) == ("failed", "unexpected RecursionError: deep")
 
 
-def test_whoever_merges_is_told_that_a_row_is_replaced(api, reviewed, packed, hub, discussions):
-    open_pull_request(api, REPO, packed)
+@pytest.mark.usefixtures("judged")
+def test_whoever_merges_is_told_that_a_row_is_replaced(api, reviewed, slight, hub, discussions):
+    open_pull_request(api, REPO, slight)
     hub.repository(REPO).commit("main", {"submissions/my-uniform/submission.json": Blob(b"{}")})
-    open_pull_request(api, REPO, packed)
+    open_pull_request(api, REPO, slight)
     reviewed(again=True)
     assert all("takes the place of the submission of this name" in comments(one)[-1] for one in discussions)
 
 
-def test_merged_submissions_get_a_verdict_on_their_very_content(api, scrutiny, packed, hub, submission, toy):
-    open_pull_request(api, REPO, packed)
+@pytest.mark.usefixtures("judged")
+def test_merged_submissions_get_a_verdict_on_their_very_content(api, scrutiny, slight, renamed, hub):
+    open_pull_request(api, REPO, slight)
     assert not list(update_verdicts(api, REPO, scrutiny))
     api.merge_pull_request(REPO, 1, **KIND)
     (verdict,) = update_verdicts(api, REPO, scrutiny)
     kept = Verdict.model_validate_json(hub.files(REPO)["verdicts/my-uniform.json"].content)
-    assert kept == verdict and kept.level == "verified" and kept.digest == submission_digest(packed)
+    assert kept == verdict and kept.level == "verified" and kept.digest == submission_digest(slight)
     assert not list(update_verdicts(api, REPO, scrutiny))
-    Doctored(submission, toy).result(lambda result: result.update(score=0.5))
-    open_pull_request(api, REPO, submission)
+    open_pull_request(api, REPO, renamed)
     api.merge_pull_request(REPO, 2, **KIND)
     assert [found.level for found in update_verdicts(api, REPO, scrutiny)] == ["refused"]
 
@@ -209,8 +243,8 @@ def test_each_verdict_is_committed_once_it_is_made_whoever_commits_meanwhile(api
 
 
 @pytest.mark.parametrize("named", [[], ["--pull-request", "1", "--merged"]])
-def test_a_strangers_source_runs_only_where_its_pull_request_is_named(api, packed, capsys, discussions, named):
-    open_pull_request(api, REPO, packed)
+def test_a_strangers_source_runs_only_where_its_pull_request_is_named(api, slight, capsys, discussions, named):
+    open_pull_request(api, REPO, slight)
     assert main(["review", "--repo", REPO, "--trust-code", *named]) == 1
     assert "read the source, then name its pull request" in capsys.readouterr().err
     assert len(discussions[0].events) == 1  # nothing was said
