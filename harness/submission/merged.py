@@ -13,12 +13,21 @@ from typing import TYPE_CHECKING
 
 from harness.submission.findings import Findings
 from harness.submission.intake import MAX_FILES, MAX_TOTAL_BYTES
-from harness.submission.manifest import DATASET, MANIFEST_FILE, NAME, SUBMISSIONS, VERDICTS, submission_digest
+from harness.submission.manifest import (
+    DATASET,
+    MANIFEST_FILE,
+    NAME,
+    SUBMISSIONS,
+    VERDICTS,
+    SubmissionError,
+    submission_digest,
+)
 from harness.submission.pull_requests import fetch, listing
 from harness.submission.validate import NOTHING_READ, Scrutiny, validate, verdict_of
 from harness.submission.verdict import MAX_VERDICT_BYTES, Verdict, read_verdict
 from lamofcbench.atomic import json_text
-from lamofcbench.hub import hub_errors
+from lamofcbench.errors import first_line
+from lamofcbench.hub import HubError, hub_errors
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -48,39 +57,53 @@ def update_verdicts(
 
     Raises:
         HubError: if the Hub refuses, or the connection breaks; what was yielded before stays.
+        SubmissionError: after all others, if some could not be validated.
     """
     with hub_errors(f"cannot read the results repository {repo}"):
         commit = api.repo_info(repo, repo_type=DATASET).sha or ""
         files = listing(api, repo, commit)
-    for verdict in _outdated(repo, commit, files, scrutiny, again, tell):
-        _commit(api, repo, verdict)
-        yield verdict
+    names = sorted({path.split("/")[1] for path in files if path.startswith(f"{SUBMISSIONS}/") and path.count("/") > 1})
+    failed = []
+    for name in filter(NAME.fullmatch, names):
+        try:
+            verdict = _verdict(repo, commit, files, name, scrutiny, again, tell)
+        except HubError:
+            raise
+        except Exception as error:  # one that nobody has thought of is not to keep the others waiting
+            failed.append(f"{name} ({type(error).__name__}: {first_line(error)})")
+            continue
+        if verdict is not None:
+            _commit(api, repo, verdict)
+            yield verdict
+    if failed:
+        raise SubmissionError(f"{len(failed)} submissions could not be validated: {'; '.join(failed)}")
 
 
-def _outdated(
+def _verdict(
     repo: str,
     commit: str,
     files: dict[str, int],
+    name: str,
     scrutiny: Scrutiny,
     again: bool,
     tell: Callable[[str], object],
-) -> Iterator[Verdict]:
-    names = sorted({path.split("/")[1] for path in files if path.startswith(f"{SUBMISSIONS}/") and path.count("/") > 1})
-    for name in filter(NAME.fullmatch, names):
-        held = {path: size for path, size in files.items() if path.startswith(f"{SUBMISSIONS}/{name}/")}
-        place = f"{VERDICTS}/{name}.json"
-        known = _known_digest(repo, commit, place) if 0 < files.get(place, 0) <= MAX_VERDICT_BYTES else None
-        with tempfile.TemporaryDirectory(prefix="lamofcbench-") as temporary:
+) -> Verdict | None:
+    """What a submission comes to; None where that is known of its very content, and nobody asks again."""
+    held = {path: size for path, size in files.items() if path.startswith(f"{SUBMISSIONS}/{name}/")}
+    place = f"{VERDICTS}/{name}.json"
+    known = _known_digest(repo, commit, place) if 0 < files.get(place, 0) <= MAX_VERDICT_BYTES else None
+    with tempfile.TemporaryDirectory(prefix="lamofcbench-") as temporary:
+        if len(held) > MAX_FILES or sum(held.values()) > MAX_TOTAL_BYTES:
+            if known == NOTHING_READ and not again:
+                return None
             findings = Findings(Path(temporary))
-            if len(held) > MAX_FILES or sum(held.values()) > MAX_TOTAL_BYTES:
-                if known != NOTHING_READ or again:
-                    findings.fault(MANIFEST_FILE, f"at most {MAX_FILES} files and {MAX_TOTAL_BYTES} bytes are fetched")
-                    yield verdict_of(name, NOTHING_READ, findings)
-                continue
-            folder = fetch(repo, commit, name, Path(temporary))
-            if known != submission_digest(folder) or again:
-                tell(name)
-                yield validate(folder, scrutiny, tell=tell)
+            findings.fault(MANIFEST_FILE, f"at most {MAX_FILES} files and {MAX_TOTAL_BYTES} bytes are fetched")
+            return verdict_of(name, NOTHING_READ, findings)
+        folder = fetch(repo, commit, name, Path(temporary))
+        if known == submission_digest(folder) and not again:
+            return None
+        tell(name)
+        return validate(folder, scrutiny, tell=tell)
 
 
 def _known_digest(repo: str, commit: str, place: str) -> str | None:

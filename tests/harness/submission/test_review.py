@@ -12,7 +12,7 @@ from harness.cli import main
 from harness.submission import merged
 from harness.submission import review as review_module
 from harness.submission.findings import Findings
-from harness.submission.manifest import MANIFEST_FILE, submission_digest
+from harness.submission.manifest import MANIFEST_FILE, SubmissionError, submission_digest
 from harness.submission.merged import update_verdicts
 from harness.submission.pull_requests import changes_of, open_pull_request, parse_pull_request
 from harness.submission.review import MARK, comment_text, review, titled
@@ -230,6 +230,20 @@ def test_what_was_merged_although_it_is_no_submission_is_refused_by_its_digest(a
     (verdict,) = update_verdicts(api, REPO, scrutiny)
     assert verdict.level == "refused" and verdict.digest != NOTHING_READ
     assert not list(update_verdicts(api, REPO, scrutiny))
+
+
+def test_a_merged_one_that_nobody_has_thought_of_does_not_keep_the_others_waiting(api, scrutiny, hub, monkeypatch):
+    def judge(folder, scrutiny, tell):
+        if folder.name == "one":
+            raise RecursionError("deep")
+        return verdict_of(folder.name, submission_digest(folder), Findings(folder))
+
+    monkeypatch.setattr(merged, "validate", judge)
+    hub.repository(REPO).commit("main", {f"submissions/{name}/submission.json": Blob(b"{}") for name in ("one", "two")})
+    made = update_verdicts(api, REPO, scrutiny)
+    assert next(made).submission == "two"
+    with pytest.raises(SubmissionError, match=r"1 submissions could not be validated: one \(RecursionError: deep\)"):
+        next(made)
 
 
 def test_each_verdict_is_committed_once_it_is_made_whoever_commits_meanwhile(api, scrutiny, hub):
