@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from doctoring import Doctored, edit_json
+from doctoring import edit_json
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from loopback_hub import Blob, failing
 
@@ -59,6 +59,7 @@ def judged(slight, monkeypatch):
 
     def judge(folder, scrutiny, tell):
         findings = Findings(folder)
+        findings.count("manifests read", 1, 1)
         if submission_digest(folder) != good:
             findings.fault(MANIFEST_FILE, "is another one")
         return verdict_of(folder.name, submission_digest(folder), findings)
@@ -89,23 +90,23 @@ def propose(api, files, title="a change", deleted=()):
     return api.create_commit(REPO, operations, commit_message=title, create_pr=True, **KIND)
 
 
+@pytest.mark.usefixtures("judged")
 def test_each_pull_request_gets_its_verdict_and_a_second_review_changes_nothing(
-    api, reviewed, packed, submission, toy, discussions, hub, monkeypatch
+    api, reviewed, slight, renamed, discussions, hub, monkeypatch
 ):
-    as_other(monkeypatch, lambda: open_pull_request(api, REPO, packed))
-    Doctored(submission, toy).result(lambda result: result.update(score=0.5))
-    as_other(monkeypatch, lambda: open_pull_request(api, REPO, submission))
+    as_other(monkeypatch, lambda: open_pull_request(api, REPO, slight))
+    as_other(monkeypatch, lambda: open_pull_request(api, REPO, renamed))
     propose(api, {"README.md": b"text"}, "Better words")
     found = reviewed()
     assert {number: one.outcome for number, one in found.items()} == {1: "verified", 2: "refused", 3: "no submission"}
-    assert found[1].verdict.digest == submission_digest(packed)
+    assert found[1].verdict.digest == submission_digest(slight)
     assert [one.title for one in discussions] == [
-        "[verified] My uniform: 1 scenarios", "[refused] My uniform: 1 scenarios", "Better words"
+        "[verified] My uniform: 1 scenarios", "[refused] Renamed: 1 scenarios", "Better words"
     ]  # fmt: skip
     assert [one.status for one in discussions] == ["open"] * 3 and not hub.files(REPO)  # none is merged
     (_, good), (_, bad) = comments(discussions[0]), comments(discussions[1])
-    assert "**verified**" in good and "predictions made anew by the tail" in good
-    assert "**refused**" in bad and "states score" in bad
+    assert "**verified**" in good and "manifests read: 1 of 1" in good
+    assert "**refused**" in bad and f"{MANIFEST_FILE}: is another one" in bad
     before = [json.dumps([one.title, one.events]) for one in discussions]
     assert {one.outcome for one in reviewed().values()} == {"unchanged", "no submission"}
     assert [json.dumps([one.title, one.events]) for one in discussions] == before
@@ -264,12 +265,13 @@ def test_a_strangers_source_runs_only_where_its_pull_request_is_named(api, sligh
     assert len(discussions[0].events) == 1  # nothing was said
 
 
-def test_the_commands(api, packed, hub, toy_file, toy_data, tmp_path, capsys, monkeypatch):
+def test_the_commands(api, packed, discussions, toy_file, toy_data, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     open_pull_request(api, REPO, packed)
     known = ["--scenarios", toy_file, "--data", str(toy_data), "--quiet"]
     assert main(["review", "--repo", REPO, "--output", "kept", *known]) == 0
     assert capsys.readouterr().out == f"{REPO}#1 verified\n"
+    assert "predictions made anew by the tail" in comments(discussions[0])[-1]
     assert json.loads((tmp_path / "kept" / "pr-1-my-uniform.json").read_text())["level"] == "verified"
     assert main(["validate", f"{REPO}#1", "--seed", "5", *known]) == 0
     printed = capsys.readouterr()
@@ -282,9 +284,12 @@ def test_the_commands(api, packed, hub, toy_file, toy_data, tmp_path, capsys, mo
     assert json.loads((tmp_path / "board" / "verdicts" / "my-uniform.json").read_text())["level"] == "refused"
 
 
-def test_nothing_of_a_submission_is_markup_in_a_comment(packed, verdict_on):
+def test_nothing_of_a_submission_is_markup_in_a_comment(tmp_path):
     fault = Fault(file="x", sample="1 (</div>)", fault="``` <script>alert(1)</script> @everyone [x](https://evil)")
-    verdict = verdict_on(packed).model_copy(update={"faults": [fault] * 80, "level": "refused"})
+    findings = Findings(tmp_path)
+    findings.count("``` <script>", 1, 1, "``` @everyone")
+    verdict = verdict_of("mine", NOTHING_READ, findings)
+    verdict = verdict.model_copy(update={"faults": [fault] * 80, "level": "refused"})
     text = comment_text(verdict, "0" * 40)
     fenced = text.split("```")
     assert len(fenced) == 5 and "<script>" in fenced[1] and "and 30 more" in fenced[1]
