@@ -30,6 +30,7 @@ _PREFIX = re.compile(r"(?:\[(?:verified|consistent|refused)\]\s*)+", re.IGNORECA
 MAX_TITLE = 200
 MAX_FAULTS_SHOWN = 50
 NO_NAME = "unnamed"
+REPLACES = "It takes the place of the submission of this name: see that its author sends it."
 
 Outcome = Literal["verified", "consistent", "refused", "unchanged", "withdrawal", "no submission", "failed"]
 
@@ -190,7 +191,7 @@ def comment_text(verdict: Verdict, commit: str, *, replaces: bool = False) -> st
     parts = [
         f"<!-- lamofcbench verdict {verdict.level} on {commit} by {__version__} -->",
         f"**{verdict.level}**: submission `{verdict.submission}` at `{commit[:8]}`. {meaning}",
-        *(["It takes the place of the submission of this name: see that its author sends it."] if replaces else []),
+        *([REPLACES] if replaces else []),
         *(f"```text\n{block}\n```" for block in (listed, checked) if block),
         f"Files `{verdict.digest[:16]}`, seed {verdict.seed}, {verdict.date}.",
     ]

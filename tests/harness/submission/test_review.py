@@ -15,7 +15,7 @@ from harness.submission.findings import Findings
 from harness.submission.manifest import MANIFEST_FILE, SubmissionError, submission_digest
 from harness.submission.merged import update_verdicts
 from harness.submission.pull_requests import changes_of, open_pull_request, parse_pull_request
-from harness.submission.review import MARK, comment_text, review, titled
+from harness.submission.review import MARK, REPLACES, comment_text, review, titled
 from harness.submission.validate import NOTHING_READ, verdict_of
 from harness.submission.verdict import Fault, Verdict
 from lamofcbench.version import __version__
@@ -203,12 +203,17 @@ def test_nor_does_one_that_nobody_has_thought_of(api, reviewed, slight, monkeypa
 
 
 @pytest.mark.usefixtures("judged")
-def test_whoever_merges_is_told_that_a_row_is_replaced(api, reviewed, slight, hub, discussions):
+def test_whoever_merges_is_told_that_a_row_is_replaced(
+    api, reviewed, slight, hub, discussions, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
     open_pull_request(api, REPO, slight)
     hub.repository(REPO).commit("main", {"submissions/my-uniform/submission.json": Blob(b"{}")})
     open_pull_request(api, REPO, slight)
     reviewed(again=True)
-    assert all("takes the place of the submission of this name" in comments(one)[-1] for one in discussions)
+    assert all(REPLACES in comments(one)[-1] for one in discussions)
+    assert main(["validate", f"{REPO}#1"]) == 0
+    assert f"{REPO}#1: {REPLACES}" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("judged")
