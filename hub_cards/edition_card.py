@@ -15,6 +15,7 @@ import numpy as np
 from harness import evaluate
 from harness.metrics.predictions import decode_reference
 from harness.results.scoring import make_metric
+from lamofcbench.markdown import markdown_table
 from lamofcbench.scenarios.base import SCENARIOS, Scenario
 from lamofcbench.statistics import tensor_statistics
 from lamofcbench.storage import open_split
@@ -132,12 +133,6 @@ def published_range(adapter: str, tensor: str) -> str:
     return next(
         (text for (name, pattern), text in PUBLISHED_RANGES.items() if name == adapter and fnmatch(tensor, pattern)), ""
     )
-
-
-def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table in Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
 def figure(value: float | None) -> str:

@@ -20,12 +20,13 @@ from typing import Any
 
 from harness.report.editions import tracks
 from harness.report.findings import findings
-from harness.report.kind_findings import kind_findings
+from harness.report.kind_findings import Rates, kind_findings
 from harness.report.origins import Origin, labels_of
 from harness.report.overall import ranked
 from harness.report.summary import OverallRow, Summary
 from harness.results import store
 from harness.results.result import ANCHOR, FLOOR
+from harness.statistics.curves import ReachedRate
 from lamofcbench.atomic import write_json
 from lamofcbench.errors import LaMoFCBenchError
 from lamofcbench.identity import family_of
@@ -102,11 +103,11 @@ def leaderboard(results: Path, before: Board | None = None) -> Board:
     }
 
 
-def _rates(board: Board) -> dict[str, dict[str, float]]:
+def _rates(board: Board) -> Rates:
     """EBPFP@95 of each codec on the scenarios of whose present data it has one."""
     return {
         codec: {
-            name: part["ebpfp"]["value"]
+            name: ReachedRate(part["ebpfp"]["value"], part["bound"])
             for name, part in found.items()
             if part["ebpfp"]["value"] is not None and name not in board["earlier_data"].get(codec, {})
         }
@@ -190,11 +191,10 @@ def winner(board: Board, scenario: str) -> str | None:
 def _retained(summary: Summary, name: str) -> dict[str, Any]:
     """A codec's EBPFP@95 on each scenario."""
     return {
-        scenario.scenario: retained.model_dump(include={"ebpfp", "bound"})
+        scenario.scenario: codec.retained_at(PERCENT).model_dump(include={"ebpfp", "bound"})
         for scenario in tracks(summary.scenarios)
         for codec in scenario.codecs
-        for retained in codec.retained
-        if codec.codec == name and retained.percent == PERCENT
+        if codec.codec == name
     }
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from lamofcbench.features import TORCH_DTYPES
+from lamofcbench.markdown import markdown_table
 from lamofcbench.models.placement import without
 from lamofcbench.scenarios.base import SCENARIOS, Scenario
 
@@ -249,17 +250,17 @@ def _lookup(values: dict[str, int], id: str) -> int:
 
 def table() -> str:
     """A row a full scenario."""
-    rows = [
-        "| scenario | features on disk, GB | weights on disk, in memory to build, GB | in memory to run, GB "
-        "| GPU to build, minutes | GPU a rate point, minutes |",
-        "|---|---:|---:|---:|---:|---:|",
-    ]
+    head = (
+        "scenario", "features on disk, GB", "weights on disk, in memory to build, GB", "in memory to run, GB",
+        "GPU to build, minutes", "GPU a rate point, minutes",
+    )  # fmt: skip
+    rows = []
     for scenario in sorted((one for one in SCENARIOS if one.edition == "full"), key=lambda one: one.id):
         found = estimate(scenario)
         cells = [_shown(value / GIGA) for value in (found.features, found.weights, found.tail)]
         cells += [_shown(value / 60) for value in (found.building, found.running)]
-        rows.append(f"| {' | '.join([f'`{scenario.id}`', *cells])} |")
-    return "\n".join(rows)
+        rows.append((f"`{scenario.id}`", *cells))
+    return markdown_table(head, rows, right=range(1, len(head)))
 
 
 def _shown(value: float) -> str:

@@ -12,17 +12,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edition_card import markdown_table
-
 from harness.report.compile import compile_summary
+from harness.statistics.curves import geometric_mean
 from lamofcbench.atomic import write_json, write_text
 from lamofcbench.errors import LaMoFCBenchError
+from lamofcbench.markdown import markdown_table
 
 FIGURES = Path(__file__).parent / "mini" / "klt.json"
 PAGE = Path(__file__).parents[1] / "docs" / "transform-coding.md"
@@ -90,14 +89,14 @@ def variants_table(found: dict[str, Any]) -> str:
         own = [found["ebpfp"][scenario][variant] for scenario in scenarios]
         whole = [found["ebpfp"][scenario][WHOLE] for scenario in scenarios]
         factors = [one["ebpfp"]["value"] / all_["ebpfp"]["value"] for one, all_ in zip(own, whole, strict=True)]
-        rows.append([title, *map(_shown, own), f"{_geometric_mean(factors):.2f}"])
+        rows.append([title, *map(_shown, own), f"{geometric_mean(factors):.2f}"])
     return markdown_table(rows[0], rows[1:])
 
 
 def rates_table(found: dict[str, Any]) -> str:
     """A row a scenario, and the geometric means."""
     rows = [(f"`{scenario}`", *(_shown(known[name]) for name in CODECS)) for scenario, known in found["ebpfp"].items()]
-    means = [_geometric_mean([known[name]["ebpfp"]["value"] for known in found["ebpfp"].values()]) for name in CODECS]
+    means = [geometric_mean([known[name]["ebpfp"]["value"] for known in found["ebpfp"].values()]) for name in CODECS]
     mean = ("**geometric mean**", *(f"**{value:.3g}**" for value in means))
     return markdown_table(("EBPFP@95", *(f"`{name}`" for name in CODECS)), [*rows, mean])
 
@@ -105,10 +104,6 @@ def rates_table(found: dict[str, Any]) -> str:
 def _shown(reached: dict[str, Any]) -> str:
     sign = {"at most": "≤ ", "never": "never "}.get(reached["bound"], "")
     return f"{sign}{reached['ebpfp']['value']:.3g}"
-
-
-def _geometric_mean(values: Sequence[float]) -> float:
-    return math.exp(math.fsum(map(math.log, values)) / len(values))
 
 
 def page(text: str) -> str:

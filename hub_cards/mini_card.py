@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edition_card import figure, markdown_table, measure, scenarios_of, spread_table
+from edition_card import figure, measure, scenarios_of, spread_table
 
 from lamofcbench.atomic import write_text
 from lamofcbench.builders import BUILDERS
 from lamofcbench.errors import UnknownNameError
+from lamofcbench.markdown import markdown_table
 from lamofcbench.scenarios.base import SCENARIOS, Scenario
 
 FOLDER = Path(__file__).parent / "mini"

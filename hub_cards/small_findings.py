@@ -12,17 +12,18 @@ import argparse
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edition_card import markdown_table
 from scipy import stats
 from small_outliers import OUTLIERS, measured, outliers
 
 from harness.report.summary import FaithfulRate, RetainedRate, Summary
+from harness.statistics.curves import geometric_mean
 from lamofcbench.atomic import write_json, write_text
 from lamofcbench.errors import LaMoFCBenchError
+from lamofcbench.markdown import markdown_table
 from lamofcbench.scenarios.base import SCENARIOS
 
 CARDS = Path(__file__).parent
@@ -58,7 +59,7 @@ def findings(results: Path) -> Findings:
         },
         "codecs": {
             name: {
-                part.scenario: {"faithful": _rate(codec.faithful), "retained": _rate(_at(codec.retained))}
+                part.scenario: {"faithful": _rate(codec.faithful), "retained": _rate(codec.retained_at(PERCENT))}
                 for part in scenarios
                 for codec in part.codecs
                 if codec.codec == name
@@ -66,10 +67,6 @@ def findings(results: Path) -> Findings:
             for name in names
         },
     }
-
-
-def _at(retained: Iterable[RetainedRate]) -> RetainedRate:
-    return next(part for part in retained if part.percent == PERCENT)
 
 
 def _rate(reached: FaithfulRate | RetainedRate | None) -> dict[str, Any] | None:
@@ -125,7 +122,7 @@ class Rates:
         ]
         if not rates or None in rates:
             return math.nan
-        return math.exp(math.fsum(map(math.log, rates)) / len(rates))
+        return float(geometric_mean(rates))
 
 
 def rates_table(rates: Rates) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from lamofcbench.markdown import markdown_table
 from lamofcbench.scenarios.base import SCENARIOS
 from lamofcbench.scenarios.kinds import kind_of
 from lamofcbench.statistics import Spread, TensorStatistics
@@ -74,7 +75,8 @@ def card(repo: str, manifests: Mapping[str, Manifest], figures: Mapping[str, Fig
 
 
 def _scenario_table(manifests: Mapping[str, Manifest]) -> str:
-    rows: list[tuple[str, ...]] = [("scenario", "what it is", "features", "test", "calibration", "MB", "licence")]
+    head = ("scenario", "what it is", "features", "test", "calibration", "MB", "licence")
+    rows: list[tuple[str, ...]] = []
     for name, manifest in sorted(manifests.items()):
         declared = SCENARIOS.get(name) if name in SCENARIOS.names() else None
         counts = [str(manifest.splits[split].samples) if split in manifest.splits else "-" for split in _SPLITS]
@@ -91,7 +93,7 @@ def _scenario_table(manifests: Mapping[str, Manifest]) -> str:
                 declared.licence if declared else "-",
             )
         )
-    return _table(rows)
+    return markdown_table(head, rows)
 
 
 _SPLITS = ("test", "calibration")
@@ -99,12 +101,7 @@ _SPLITS = ("test", "calibration")
 
 def _spread_table(scenario: str, figures: Figures) -> str:
     rows = ((f"`{tensor}`", *(_shown(found.get(name)) for name in _FIGURES)) for tensor, found in figures.items())
-    return f"### `{scenario}`\n\n{_table([_HEADS, *rows])}"
-
-
-def _table(rows: list[tuple[str, ...]]) -> str:
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
+    return f"### `{scenario}`\n\n{markdown_table(_HEADS, rows)}"
 
 
 def _shown(figure: float | None) -> str:

@@ -100,12 +100,14 @@ class _Upload:
     def __init__(
         self, api: HfApi, folder: Path, repo: str, manifests: Mapping[str, Manifest], tell: Callable[[str], Any]
     ) -> None:
+        from huggingface_hub.hf_api import RepoFile
+
         self.api, self.folder, self.repo, self.manifests, self.tell = api, folder, repo, manifests, tell
         with hub_errors(f"cannot read the dataset repository {repo}"):
             self.head: str = api.repo_info(repo, repo_type=DATASET).sha or ""
             entries = api.list_repo_tree(repo, repo_type=DATASET, recursive=True, revision=self.head)
-            found = {entry.path: getattr(entry, "lfs", None) for entry in entries}
-        self.present = {path: lfs.sha256 if lfs is not None else "" for path, lfs in found.items()}
+            files = [entry for entry in entries if isinstance(entry, RepoFile)]
+        self.present = {file.path: file.lfs.sha256 if file.lfs is not None else "" for file in files}
 
     def run(self) -> Published:
         """Sends shards, then all else."""
@@ -153,11 +155,8 @@ class _Upload:
             operations += [self._add_verified(path, record) for path, record in indices.items()]
             operations += [self._add(own[-1], self.folder / own[-1])]
             former = [path for path in self.present if path.startswith(f"{name}/") and path not in {*named, *own}]
-            operations += [CommitOperationDelete(path) for path in former if not self._is_folder(path)]
+            operations += map(CommitOperationDelete, former)
         return operations + [self._add(path, text.encode()) for path, text in contents.items()]
-
-    def _is_folder(self, path: str) -> bool:
-        return any(other.startswith(f"{path}/") for other in self.present)
 
     def _others(self) -> dict[str, Manifest]:
         """Manifests of scenarios that the repository holds beside those of the folder."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -72,6 +72,16 @@ def add_trust_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trust-code", action="store_true", help="allow a saved codec to run the Python source that came with it"
     )
+
+
+def teller(args: argparse.Namespace) -> Callable[[str], None]:
+    """Writes a line a step to stderr, unless ``--quiet`` says that it is not to."""
+
+    def tell(line: str) -> None:
+        if not args.quiet:
+            print(one_line(line, MAX_LINE), file=sys.stderr)
+
+    return tell
 
 
 def print_table(rows: Sequence[Sequence[object]]) -> None:

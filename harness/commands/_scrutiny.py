@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from harness.commands import _common
@@ -69,16 +67,6 @@ def scrutiny(args: argparse.Namespace) -> Scrutiny:
         device=args.device,
         limits=Limits(memory_bytes=int(args.memory_gib * 2**30)),
     )
-
-
-def teller(args: argparse.Namespace) -> Callable[[str], None]:
-    """Writes a line a step to stderr, unless it is to be quiet."""
-
-    def tell(line: str) -> None:
-        if not args.quiet:
-            print(one_line(line, MAX_LINE), file=sys.stderr)
-
-    return tell
 
 
 def show(verdict: Verdict) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
 from pathlib import Path
+
+from harness.commands import _common
 
 HELP = "build a leaderboard: one static page, CSV and JSON"
 
@@ -38,11 +39,7 @@ def run(args: argparse.Namespace) -> None:
         raise LaMoFCBenchError(f"--bootstrap is {args.bootstrap}; 0 leaves the intervals out, 1000 is usual")
     if args.revision and not args.repo:
         raise LaMoFCBenchError("--revision is a commit of a results repository; name that with --repo")
-
-    def tell(line: str) -> None:
-        if not args.quiet:
-            print(line, file=sys.stderr)
-
+    tell = _common.teller(args)
     folders = args.results or ([] if args.repo else [Path("results")])
     sources = [folder.resolve().name for folder in folders]
     with contextlib.ExitStack() as stack:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
+
+from harness.commands import _common
 
 HELP = "verify a dataset folder and upload what the Hub's repository lacks of it"
 
@@ -21,10 +22,7 @@ def run(args: argparse.Namespace) -> None:
     """Runs the command; prints the address of the repository at the new commit."""
     from dataset_builders.publishing.upload import publish
 
-    def tell(line: str) -> None:
-        if not args.quiet:
-            print(line, file=sys.stderr)
-
+    tell = _common.teller(args)
     done = publish(args.folder, args.repo, private=args.private, tell=tell)
     tell(f"{done.sent_files} shards sent, {done.present_files} were there")
     print(done.url)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from harness.commands import _scrutiny
+from harness.commands import _common, _scrutiny
 from harness.console import MAX_LINE, tell
 from lamofcbench.errors import one_line
 
@@ -30,9 +30,15 @@ def run(args: argparse.Namespace) -> int:
     from harness.submission.merged import update_verdicts
     from harness.submission.review import review
     from harness.submission.verdict import write_verdict
+    from lamofcbench.errors import LaMoFCBenchError
     from lamofcbench.hub import signed_in
 
-    api, look, say = signed_in(), _scrutiny.scrutiny(args), _scrutiny.teller(args)
+    if args.trust_code and (args.merged or not args.pull_request):
+        raise LaMoFCBenchError(
+            "--trust-code runs what strangers wrote: read the source, then name its pull request with --pull-request "
+            "N, without --merged"
+        )
+    api, look, say = signed_in(), _scrutiny.scrutiny(args), _common.teller(args)
     failed = False
     for one in review(api, args.repo, look, numbers=args.pull_request, again=args.again, tell=say):
         print(one_line(f"{one.request} {one.outcome}", MAX_LINE), flush=True)
@@ -43,5 +49,5 @@ def run(args: argparse.Namespace) -> int:
             write_verdict(args.output / f"pr-{one.request.num}-{one.verdict.submission}.json", one.verdict)
     if args.merged:
         for verdict in update_verdicts(api, args.repo, look, again=args.again, tell=say):
-            print(f"{verdict.submission} {verdict.level}")
+            print(f"{verdict.submission} {verdict.level}", flush=True)
     return 1 if failed else 0

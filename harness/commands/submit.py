@@ -6,7 +6,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from harness.commands import _scrutiny
+from harness.commands import _common, _scrutiny
 
 HELP = "pack results, check them as a maintainer will, and open a pull request on a results repository"
 
@@ -71,7 +71,7 @@ def _is_refused(args: argparse.Namespace, folder: Path) -> bool:
     """Validates the folder here first, and shows why where a maintainer would refuse it."""
     from harness.submission.validate import validate
 
-    tell = _scrutiny.teller(args)
+    tell = _common.teller(args)
     verdict = validate(folder, _scrutiny.scrutiny(args), tell=tell)
     if verdict.level == "refused":
         _scrutiny.show(verdict)

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.commands import _scrutiny
+from harness import console
+from harness.commands import _common, _scrutiny
 
 if TYPE_CHECKING:
     from harness.submission.verdict import Verdict
@@ -44,15 +45,18 @@ def _verdict(args: argparse.Namespace) -> tuple[Verdict, Path]:
     """The verdict, and where it belongs."""
     from harness.submission.manifest import SUBMISSIONS, VERDICTS
     from harness.submission.pull_requests import changes_of, parse_pull_request
-    from harness.submission.review import validate_pull_request
+    from harness.submission.review import REPLACES, validate_pull_request
     from harness.submission.validate import validate
 
-    look, tell = _scrutiny.scrutiny(args), _scrutiny.teller(args)
+    look, tell = _scrutiny.scrutiny(args), _common.teller(args)
     request = parse_pull_request(args.submission)
     if request is not None and not Path(args.submission).exists():
         from huggingface_hub import HfApi
 
-        verdict = validate_pull_request(request, changes_of(HfApi(), request), look, tell=tell)
+        changes = changes_of(HfApi(), request)
+        verdict = validate_pull_request(request, changes, look, tell=tell)
+        if changes.replaces:
+            console.tell(f"{request}: {REPLACES}")
         return verdict, Path(f"{verdict.submission}.verdict.json")
     folder = Path(args.submission).absolute()
     verdict = validate(folder, look, tell=tell)

@@ -117,7 +117,7 @@
       rankColumn("rank", "rank", 3, "among all codecs that have the figure"),
       rankColumn("class-rank", "in class", 4, "among those that have learned from the same"),
       {key: "class", name: "learned from", value: (row) => row.class, cell: (row) => row.class},
-      {key: "level", name: "checked", value: (row) => LEVELS[row.level][1], numericSort: true, cell: levelCell},
+      {key: "level", name: "checked", value: (row) => LEVELS[row.level][1], cell: levelCell},
       {key: "state", name: "state", numeric: true, value: (row) => row.state, cell: (row) => size(row.state)},
       {key: "encode", name: "encode MB/s", numeric: true, value: (row) => row.encode, cell: (row) => digits(row.encode)},
       {key: "decode", name: "decode MB/s", numeric: true, value: (row) => row.decode, cell: (row) => digits(row.decode)},

@@ -103,7 +103,7 @@ class Edition(_Strict):
 
 
 class LeftOut(_Strict):
-    """What is not shown: a refused submission, or results that stand beside no others."""
+    """What is not shown: a refused submission, or results that stand beside no others; or what to know of the rest."""
 
     what: str
     reason: str
@@ -119,7 +119,9 @@ class Board(_Strict):
     confidence: float = Field(description="of the intervals")
     editions: list[Edition]
     refused: list[LeftOut] = Field(default=[], description="submissions that validation refused")
-    left_out: list[LeftOut] = Field(default=[], description="what cannot stand beside the rest")
+    left_out: list[LeftOut] = Field(
+        default=[], description="what cannot stand beside the rest, and the warnings of the report"
+    )
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, without what is empty."""

@@ -30,20 +30,22 @@ from harness.report.compile import analyse_results
 from harness.report.editions import tracks
 from harness.report.overall import mean_rate, mean_speed
 from harness.report.ranks import ranks
-from harness.report.summary import CodecSummary, Estimate, RetainedRate, ScenarioSummary
+from harness.report.summary import CodecSummary, Estimate, ScenarioSummary
 from harness.report.text import shown
 from harness.results.result import PROTOCOL_VERSION
+from harness.running.selection import EDITIONS
 from harness.statistics import bootstrap
 from harness.statistics.curves import Bound
 from lamofcbench.codecs.knowledge import most
-from lamofcbench.errors import LaMoFCBenchError, first_line, one_line
+from lamofcbench.errors import LaMoFCBenchError, one_line
 from lamofcbench.scenarios.base import SCENARIOS
 from lamofcbench.version import __version__
 
-EDITIONS = ("mini", "small", "full")
 SUBJECT = ("data_revision", "metric_identity", "adapter_identity", "dtype", "batch_size")
 """Of what scores and rates depend on beyond the declaration of a scenario; kinds of devices stand beside each other."""
-MAX_LABEL = 60
+MAX_LABEL, MAX_REASON = 60, 300
+MOST_WARNINGS = 20
+"""Of one entry; a folder of a thousand broken results is not to fill the page."""
 PARTS = ("categories", "kinds", "scenarios")
 """The fields of `Row` that hold figures by name."""
 
@@ -80,15 +82,15 @@ def compile_board(
     for entry in entries:
         tell(f"reading {entry.place}")
         try:
-            analyses = analyse_results(entry.results, resamples=resamples, bound=False).analyses
+            analysed = analyse_results(entry.results, resamples=resamples, bound=False)
         except LaMoFCBenchError as error:
             if not entry.submission:
                 raise
-            left_out.append(LeftOut(what=entry.submission, reason=first_line(error, 300)))
+            left_out.append(LeftOut(what=entry.submission, reason=_reason(entry, str(error))))
             continue
-        counted, reasons = _counted(entry, analyses)
+        counted, reasons = _counted(entry, analysed.analyses)
         found.append(Measured(entry, counted))
-        left_out += reasons
+        left_out += [*reasons, *_warned(entry, analysed.warnings)]
     found, strangers = _of_one_subject(found)
     left_out += strangers
     editions = [edition for edition in (_edition(name, found) for name in EDITIONS) if edition.rows]
@@ -127,6 +129,20 @@ def _counted(entry: Entry, analyses: Sequence[ScenarioAnalysis]) -> tuple[dict[s
     return counted, left_out
 
 
+def _warned(entry: Entry, warnings: Sequence[str]) -> Iterator[LeftOut]:
+    """What the report warns of: results that it skipped or left out, and what to know of others."""
+    for warning in warnings[:MOST_WARNINGS]:
+        yield LeftOut(what=entry.place, reason=_reason(entry, warning))
+    if len(warnings) > MOST_WARNINGS:
+        yield LeftOut(what=entry.place, reason=f"{len(warnings) - MOST_WARNINGS} more warnings are not listed")
+
+
+def _reason(entry: Entry, text: str) -> str:
+    """On a line, without the folder's path, which is nobody's business."""
+    text = text.replace(f"{entry.results}/", "").replace(str(entry.results), entry.place)
+    return one_line(text, MAX_REASON)
+
+
 def _objection(scenario: ScenarioSummary) -> str:
     """Why a scenario's results may stand beside no others; empty where they may."""
     if not scenario.current:
@@ -147,7 +163,7 @@ def _of_one_subject(found: Sequence[Measured]) -> tuple[list[Measured], list[Lef
     for one in found:
         for id, analysis in one.analyses.items():
             # One row of a higher level outweighs any number of lower ones: nobody floods a board into another revision.
-            rows = sum(codec.role == "codec" for codec in analysis.summary.codecs)
+            rows = sum(codec.role == "codec" and one.entry.shows(codec.name) for codec in analysis.summary.codecs)
             votes[id][_subject(analysis)] += rows * 1000 ** trust[one.entry.level]
     chosen = {id: max(counts, key=lambda subject: (counts[subject], subject)) for id, counts in votes.items()}
     kept, left_out = [], []
@@ -220,7 +236,7 @@ def _rows(one: Measured, scenarios: Sequence[BoardScenario], groups: Groups, per
         codec.codec
         for analysis in analyses.values()
         for codec in analysis.summary.codecs
-        if codec.role == "codec" and one.entry.codec in (None, codec.name)
+        if codec.role == "codec" and one.entry.shows(codec.name)
     )
     for codec in codecs:
         row = _row(one.entry, codec, analyses, groups, percent)
@@ -235,7 +251,7 @@ def _row(entry: Entry, codec: str, analyses: Mapping[str, ScenarioAnalysis], gro
     means: dict[tuple[str, str], Rate] = {}
     for group, ids in groups.items():
         if found.keys() >= set(ids):
-            bound = _joint_bound([_retained(found[id], percent).bound for id in ids])
+            bound = _joint_bound([found[id].retained_at(percent).bound for id in ids])
             rate = _as_rate(mean_rate(codec, [analyses[id] for id in ids], percent), bound)
             means |= {group: rate} if rate is not None else {}
     first = next(iter(found.values()))
@@ -259,12 +275,8 @@ def _row(entry: Entry, codec: str, analyses: Mapping[str, ScenarioAnalysis], gro
 
 
 def _rate(codec: CodecSummary, percent: int) -> Rate | None:
-    retained = _retained(codec, percent)
+    retained = codec.retained_at(percent)
     return _as_rate(retained.ebpfp, None if retained.bound == "exact" else retained.bound)
-
-
-def _retained(codec: CodecSummary, percent: int) -> RetainedRate:
-    return next(part for part in codec.retained if part.percent == percent)
 
 
 def _joint_bound(bounds: Sequence[Bound | None]) -> Bound | None:

@@ -7,21 +7,23 @@ escaping carry.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.leaderboard.board import LeftOut, Level
+from harness.submission.manifest import (
+    RESULTS_FOLDER,
+    SUBMISSIONS,
+    VERDICTS,
+    SubmissionError,
+    read_manifest,
+    submission_digest,
+)
+from harness.submission.verdict import Verdict, read_verdict
 from lamofcbench.codecs.knowledge import Knowledge
 from lamofcbench.errors import LaMoFCBenchError, first_line, one_line
-
-if TYPE_CHECKING:
-    from harness.submission.verdict import Verdict
-
-SUBMISSIONS, VERDICTS = "submissions", "verdicts"
-MAX_VERDICT_BYTES = 2**22
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Entry:
     """Results that stand on the board, and what is known of where they come from.
 
     Attributes:
-        results: a folder as `lamofcbench run` leaves it.
+        results: a folder as `lamofcbench run` leaves it, by its whole path.
         level: how far they were checked.
         checked_on: the day of the verdict; empty without one.
         submission: its name; empty for a plain folder.
@@ -51,6 +53,10 @@ class Entry:
         """What to call it in a line for a person."""
         return self.submission or self.results.name
 
+    def shows(self, codec: str) -> bool:
+        """Whether a codec, by its own name, gets a row; a submission's folder may hold others' results, too."""
+        return self.codec in (None, codec)
+
 
 def find_entries(folders: Sequence[Path]) -> tuple[list[Entry], list[LeftOut]]:
     """The entries of results folders and of folders in the layout of a results repository, and what was refused.
@@ -63,6 +69,7 @@ def find_entries(folders: Sequence[Path]) -> tuple[list[Entry], list[LeftOut]]:
     for folder in folders:
         if not folder.is_dir():
             raise LaMoFCBenchError(f"there is no folder {folder}; name results, or a repository of submissions")
+        folder = folder.resolve()
         if not (folder / SUBMISSIONS).is_dir():
             entries.append(Entry(folder))
             continue
@@ -76,8 +83,6 @@ def find_entries(folders: Sequence[Path]) -> tuple[list[Entry], list[LeftOut]]:
 
 
 def _submitted(repository: Path, folder: Path) -> Entry | LeftOut:
-    from harness.submission.manifest import RESULTS_FOLDER, SubmissionError, read_manifest, submission_digest
-
     shown = one_line(folder.name, 96)
     try:
         manifest = read_manifest(folder)
@@ -85,15 +90,17 @@ def _submitted(repository: Path, folder: Path) -> Entry | LeftOut:
         return LeftOut(what=shown, reason=one_line(first_line(error, 400).replace(f"{folder}/", ""), 300))
     if manifest.name != folder.name:
         return LeftOut(what=shown, reason=f"it lies in a folder of another name and calls itself {manifest.name}")
-    verdict = _verdict(repository / VERDICTS / f"{folder.name}.json")
-    if verdict is not None and verdict.digest != submission_digest(folder):
-        verdict = None
-    if verdict is not None and verdict.level == "refused":
-        return LeftOut(what=shown, reason=_first_fault(verdict))
+    level: Level = "not verified"
+    checked_on = ""
+    verdict = read_verdict(repository / VERDICTS / f"{folder.name}.json")
+    if verdict is not None and verdict.digest == submission_digest(folder):
+        if verdict.level == "refused":
+            return LeftOut(what=shown, reason=_first_fault(verdict))
+        level, checked_on = verdict.level, verdict.date[:10]
     return Entry(
         folder / RESULTS_FOLDER,
-        "not verified" if verdict is None or verdict.level == "refused" else verdict.level,
-        checked_on="" if verdict is None else verdict.date[:10],
+        level,
+        checked_on=checked_on,
         submission=manifest.name,
         codec=manifest.codec.id,
         knowledge=manifest.knowledge,
@@ -107,18 +114,8 @@ def _submitted(repository: Path, folder: Path) -> Entry | LeftOut:
     )
 
 
-def _verdict(path: Path) -> Verdict | None:
-    """A verdict; None where there is none that can be read, which is as good as none."""
-    from harness.submission.verdict import Verdict
-
-    with contextlib.suppress(OSError, ValueError, RecursionError):
-        if path.is_file() and path.stat().st_size <= MAX_VERDICT_BYTES:
-            return Verdict.model_validate_json(path.read_bytes())
-    return None
-
-
 def _first_fault(verdict: Verdict) -> str:
     if not verdict.faults:
         return "no reason is given"
     more = f", and {len(verdict.faults) - 1} more" if len(verdict.faults) > 1 else ""
-    return one_line(f"{verdict.faults[0].fault}", 300) + more
+    return one_line(verdict.faults[0].fault, 300) + more

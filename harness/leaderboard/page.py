@@ -47,7 +47,6 @@ def render(board: Board) -> str:
             for number, panel in enumerate(panels.values())
         ],
         classes=CLASSES,
-        most_chosen=MOST_CHOSEN,
     )
 
 

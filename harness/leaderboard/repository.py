@@ -7,11 +7,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.leaderboard.entries import SUBMISSIONS, VERDICTS
+from harness.submission.manifest import DATASET, SUBMISSIONS, VERDICTS
+from harness.submission.pull_requests import listing
 from lamofcbench.errors import LaMoFCBenchError, shown
 from lamofcbench.hub import hub_errors
 
-DATASET = "dataset"
 MAX_FILES = 1_000_000
 MAX_TOTAL_BYTES = 200 * 2**30
 
@@ -36,8 +36,7 @@ def fetched(repo: str, revision: str | None = None) -> Iterator[tuple[Path, str]
     patterns = [f"{SUBMISSIONS}/*", f"{VERDICTS}/*.json"]
     with hub_errors(f"cannot fetch the results repository {shown(repo)}"):
         commit = api.repo_info(repo, repo_type=DATASET, revision=revision).sha or ""
-        files = api.list_repo_tree(repo, repo_type=DATASET, recursive=True, revision=commit)
-        sizes = {file.path: file.size for file in files if hasattr(file, "size")}
+        sizes = listing(api, repo, commit)
     if not any(path.startswith(f"{SUBMISSIONS}/") for path in sizes):
         raise LaMoFCBenchError(f"the dataset repository {shown(repo)} holds no submissions at {commit[:8]}")
     if len(sizes) > MAX_FILES or sum(sizes.values()) > MAX_TOTAL_BYTES:

@@ -7,7 +7,7 @@ An entry a scenario and one for the headline, each for the dataset at a commit
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import yaml
@@ -96,8 +96,8 @@ def eval_results(
     entries = [
         EvalResultEntry(dataset.repo, scenario.scenario, rate.ebpfp.value, dataset.commit, notes=_notes(rate))
         for scenario in told
-        for rate in _retained(scenario, codec)
-        if rate.percent == scenario.ranking_percent and rate.ebpfp.value is not None
+        for found in scenario.codecs
+        if found.codec == codec and (rate := found.retained_at(scenario.ranking_percent)).ebpfp.value is not None
     ]
     averaged = {scenario.scenario for scenario in scenarios if scenario.variant_of is None}
     mean = None if overall is None else overall.ebpfp[str(percent)].value
@@ -113,12 +113,6 @@ def _is_variant(task: str) -> bool:
 
 def _some(names: Sequence[str]) -> str:
     return one_line(", ".join(names[:5]) or "none") + (", ..." if len(names) > 5 else "")
-
-
-def _retained(scenario: ScenarioSummary, codec: str) -> Iterator[RetainedRate]:
-    for found in scenario.codecs:
-        if found.codec == codec:
-            yield from found.retained
 
 
 def _notes(rate: RetainedRate) -> str:

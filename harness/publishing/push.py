@@ -21,6 +21,7 @@ from lamofcbench.codecs.saving import POINTS_FOLDER, copy_folder
 from lamofcbench.errors import LaMoFCBenchError
 from lamofcbench.hub import hub_errors, signed_in
 from lamofcbench.identity import identity_of
+from lamofcbench.markdown import markdown_table
 from lamofcbench.storage.layout import CARD_FILE
 
 
@@ -167,10 +168,8 @@ def _points(codec: Codec, reached: Reached) -> str:
 
 def _table(reached: Reached) -> str:
     percent = reached.summary.ranking_percent
-    lines = [
-        f"| scenario | EBPFP@95 | EBPFP@99 | state, MB | encode, MB/s | decode, MB/s |\n|---{'|---:' * 5}|",
-        *(_row(scenario, scenario.codecs[0]) for scenario in reached.scenarios),
-    ]
+    head = ("scenario", "EBPFP@95", "EBPFP@99", "state, MB", "encode, MB/s", "decode, MB/s")
+    rows = (_row(scenario, scenario.codecs[0]) for scenario in reached.scenarios)
     words = [
         "EBPFP is the size of the bitstream in bits a feature point, where 32 is uncoded: the lowest at which 95 or "
         "99 % of the task's score above that of nothing sent is kept, over whole test splits."
@@ -179,12 +178,13 @@ def _table(reached: Reached) -> str:
         mean = text.estimate(reached.overall.ebpfp[str(percent)])
         count = sum(scenario.variant_of is None for scenario in reached.scenarios)
         words.append(f"EBPFP@{percent} is {mean} over the {count} scenarios that are no variants (geometric mean).")
-    return "\n".join(lines) + "\n\n" + " ".join(words)
+    return markdown_table(head, rows, right=range(1, len(head))) + "\n\n" + " ".join(words)
 
 
-def _row(scenario: ScenarioSummary, codec: CodecSummary) -> str:
-    rates = {part.percent: text.reached_rate(part) for part in codec.retained}
-    cells = [f"`{scenario.scenario}`", *(rates.get(percent, text.NOTHING) for percent in (95, 99))]
-    cells += [text.number(codec.state_bytes / 1e6)]
-    cells += [text.number(speed.value) for speed in (codec.encode_mb_per_s, codec.decode_mb_per_s)]
-    return "| " + " | ".join(cells) + " |"
+def _row(scenario: ScenarioSummary, codec: CodecSummary) -> list[str]:
+    return [
+        f"`{scenario.scenario}`",
+        *(text.reached_rate(codec.retained_at(percent)) for percent in (95, 99)),
+        text.number(codec.state_bytes / 1e6),
+        *(text.number(speed.value) for speed in (codec.encode_mb_per_s, codec.decode_mb_per_s)),
+    ]

@@ -277,10 +277,7 @@ def _score_of(codecs: Iterable[CodecSummary], role: str) -> Estimate:
 
 def _with_ranks(codecs: list[CodecSummary], percent: int) -> list[CodecSummary]:
     """Codecs that stand in their order, with their ranks among all and in their class."""
-    ranked = [
-        codec.role == "codec" and any(r.percent == percent and r.ebpfp.value is not None for r in codec.retained)
-        for codec in codecs
-    ]
+    ranked = [codec.role == "codec" and codec.retained_at(percent).ebpfp.value is not None for codec in codecs]
     found = ranks([codec.trained_on for codec in codecs], ranked)
     return [
         codec.model_copy(update={"rank": rank, "class_rank": class_rank})

@@ -209,7 +209,7 @@ def _read_result(folder: Path) -> Result:
         raise ResultsError(f"{RESULT_FILE} cannot be read ({_first_line(error)})") from error
     if not re.fullmatch(NAME_PATTERN, result.scenario):
         raise ResultsError(f"{result.scenario!r} is no scenario name")
-    place = (f"{result.scenario}@{result.scenario_version}", result.config_hash)
+    place = (result.ref, result.config_hash)
     if (folder.parent.parent.name, folder.name) != place:
         raise ResultsError(f"{RESULT_FILE} belongs to {place[0]}/.../{place[1]}, not to this folder")
     if not result.codec.name.strip():

@@ -35,29 +35,35 @@ def _compression(overall: Sequence[OverallRow], percent: str, count: int) -> str
     best = next((row for row in overall if row.compression[percent].value is not None), None)
     if best is None:
         return ""
-    sign = "at least " if best.at_least[percent] else ""
     where = "" if count == 1 else f" over {count} scenarios (geometric mean)"
-    size = text.times(best.compression[percent])
     lead = _lead(overall, percent)
-    return f"{text.shown(best.codec)} compresses most: {sign}{size} at {percent} % of the score{where}{lead}."
+    size = _size(best, percent)
+    return f"{text.shown(best.codec)} compresses most: {size} at {percent} % of the score{where}{lead}."
+
+
+def _size(row: OverallRow, percent: str) -> str:
+    return f"{'at least ' if row.at_least[percent] else ''}{text.times(row.compression[percent])}"
 
 
 def _lead(overall: Sequence[OverallRow], percent: str) -> str:
-    """By how much the first is ahead of the second."""
-    rows = [row for row in overall if row.compression[percent].value is not None]
-    if len(rows) < 2:
+    """By how much the first is ahead of the second, as far as that is known."""
+    known = [(row, rate) for row in overall if (rate := row.ebpfp[percent].value) is not None]
+    if len(known) < 2:
         return ""
-    first, second = (row.compression[percent].value or 0.0 for row in rows[:2])
-    return f", {text.number(first / second)} times as much as the next, {text.shown(rows[1].codec)}"
+    (first, rate), (second, next_rate) = known[:2]
+    lead = text.lead(rate, next_rate, at_most=first.at_least[percent], next_at_most=second.at_least[percent])
+    if not lead:
+        return f"; the next, {text.shown(second.codec)}, {_size(second, percent)}"
+    return f", {lead} as the next, {text.shown(second.codec)}"
 
 
 def _classes(overall: Sequence[OverallRow], percent: str) -> str:
     """The best codec of each class of knowledge, where there are several."""
     best = {row.trained_on: row for row in overall if row.class_rank == 1}
     named = [
-        f"{text.shown(best[knowledge].codec)} ({knowledge}, {text.times(best[knowledge].compression[percent])})"
+        f"{text.shown(row.codec)} ({knowledge}, {_size(row, percent)})"
         for knowledge in CLASSES
-        if knowledge in best
+        if (row := best.get(knowledge)) is not None
     ]
     return f"The best by what they were trained on: {', '.join(named)}." if len(named) > 1 else ""
 

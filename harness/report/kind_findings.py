@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 from harness.report import text
-from harness.report.summary import GAP_NMSES, BoundRecord, JointBoundRecord, ScenarioSummary
-from harness.statistics.curves import UNCODED_EBPFP
+from harness.report.summary import GAP_NMSES, ScenarioSummary
+from harness.statistics.curves import UNCODED_EBPFP, ReachedRate, geometric_mean, rate_at_error
 from lamofcbench.scenarios.kinds import KINDS, Kind
 
 NAMES: Mapping[Kind, str] = {
@@ -19,7 +19,7 @@ NAMES: Mapping[Kind, str] = {
 }
 
 
-Rates = Mapping[str, Mapping[str, float]]
+Rates = Mapping[str, Mapping[str, ReachedRate]]
 """Of each codec its EBPFP@p by scenario."""
 
 
@@ -40,20 +40,20 @@ def kind_findings(scenarios: Sequence[ScenarioSummary], rates: Rates, ranking_pe
     return found
 
 
-def rates_of(scenarios: Sequence[ScenarioSummary], percent: int) -> dict[str, dict[str, float]]:
+def rates_of(scenarios: Sequence[ScenarioSummary], percent: int) -> Rates:
     """EBPFP@p of each codec by scenario, without anchor and floor, where there is a figure."""
-    rates: dict[str, dict[str, float]] = {}
+    rates: dict[str, dict[str, ReachedRate]] = {}
     for scenario in scenarios:
         for codec in scenario.codecs:
-            rate = next((part.ebpfp.value for part in codec.retained if part.percent == percent), None)
-            if codec.role == "codec" and rate is not None:
-                rates.setdefault(codec.codec, {})[scenario.scenario] = rate
+            rate = codec.retained_at(percent)
+            if codec.role == "codec" and rate.ebpfp.value is not None and rate.bound is not None:
+                rates.setdefault(codec.codec, {})[scenario.scenario] = ReachedRate(rate.ebpfp.value, rate.bound)
     return rates
 
 
 def _best(kind: Kind, scenarios: Sequence[str], rates: Rates, percent: int) -> str:
     means = {
-        codec: math.exp(math.fsum(math.log(found[name]) for name in scenarios) / len(scenarios))
+        codec: float(geometric_mean([found[name].ebpfp for name in scenarios]))
         for codec, found in rates.items()
         if scenarios and found.keys() >= set(scenarios)
     }
@@ -61,20 +61,23 @@ def _best(kind: Kind, scenarios: Sequence[str], rates: Rates, percent: int) -> s
         return ""
     (best, lowest), (second, next_rate), *_ = sorted(means.items(), key=lambda item: item[1])
     count = "" if len(scenarios) == 1 else f" ({len(scenarios)} scenarios)"
+    at_most, next_at_most = (any(rates[name][one].bound == "at most" for one in scenarios) for name in (best, second))
+    lead = text.lead(lowest, next_rate, at_most=at_most, next_at_most=next_at_most)
     return (
         f"{NAMES[kind]}{count}: {text.shown(best)} keeps {percent} % of the score at an EBPFP of "
-        f"{text.number(lowest)}; the next, {text.shown(second)}, takes {text.number(next_rate / lowest)} times as much."
+        f"{'at most ' if at_most else ''}{text.number(lowest)}; the next, {text.shown(second)}, "
+        f"{f'takes {lead}' if lead else f'at one of at most {text.number(next_rate)}'}."
     )
 
 
 def _between_tensors(scenarios: Sequence[ScenarioSummary]) -> str:
     """How much less the joint Gaussian bound is than that of tensors one by one: what joining them can bring."""
     pairs = [
-        (_at(scenario.bound, GAP_NMSES[0]), _at(scenario.bound.joint, GAP_NMSES[0]))
+        [rate_at_error(one.nmse_ebpfp, one.nmse, GAP_NMSES[0]) for one in (scenario.bound, scenario.bound.joint)]
         for scenario in scenarios
         if scenario.bound is not None and scenario.bound.joint is not None
     ]
-    known = [(alone, joint) for alone, joint in pairs if alone and joint is not None]
+    known = [(alone, joint) for alone, joint in pairs if not math.isnan(alone + joint)]
     if not known:
         return ""
     alone, joint = (math.fsum(column) / len(known) for column in zip(*known, strict=True))
@@ -83,15 +86,3 @@ def _between_tensors(scenarios: Sequence[ScenarioSummary]) -> str:
         f"At an NMSE of {GAP_NMSES[0]:g} Gaussian tensors need an EBPFP of {text.number(alone)} one by one, and "
         f"{share:.0f} % less where those that share rows are coded together."
     )
-
-
-def _at(bound: BoundRecord | JointBoundRecord, nmse: float) -> float | None:
-    """A bound's EBPFP at an error, between its samples; None outside of them."""
-    for (high, low), (left, right) in zip(
-        zip(bound.nmse, bound.nmse[1:], strict=False), zip(bound.nmse_ebpfp, bound.nmse_ebpfp[1:], strict=False),
-        strict=True,
-    ):  # fmt: skip
-        if high >= nmse >= low and high > low:
-            part = math.log(high / nmse) / math.log(high / low) if low > 0 else (high - nmse) / (high - low)
-            return left + part * (right - left)
-    return None

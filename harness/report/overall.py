@@ -64,9 +64,8 @@ def _row(name: str, analyses: Sequence[ScenarioAnalysis]) -> OverallRow:
             draws.append(analysis.draws[name])
     ebpfp, compression, at_least = {}, {}, {}
     for percent in RETAINED_PERCENTS:
-        retained = [part for codec in found for part in codec.retained if part.percent == percent]
         key = str(percent)
-        at_least[key] = any(part.bound == "at most" for part in retained)
+        at_least[key] = any(codec.retained_at(percent).bound == "at most" for codec in found)
         ebpfp[key] = mean_rate(name, analyses, percent)
         compression[key] = _inverted(ebpfp[key])
     gaps = [(gap.bits.value, d.gaps.get(gap.nmse)) for c, d in zip(found, draws, strict=True) for gap in c.bound_gaps
@@ -110,12 +109,7 @@ def _row(name: str, analyses: Sequence[ScenarioAnalysis]) -> OverallRow:
 def mean_rate(name: str, analyses: Sequence[ScenarioAnalysis], percent: int) -> Estimate:
     """The geometric mean of a codec's EBPFP@percent over scenarios; no figure where it lacks one of them."""
     found = _of_codec(name, analyses)
-    rates = [
-        part.ebpfp.value
-        for codec, _ in found
-        for part in codec.retained
-        if part.percent == percent and part.ebpfp.value is not None
-    ]
+    rates = [value for codec, _ in found if (value := codec.retained_at(percent).ebpfp.value) is not None]
     return _geometric_mean(rates, [d.ebpfp.get(percent) for _, d in found], complete=len(rates) == len(analyses))
 
 

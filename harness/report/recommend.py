@@ -17,7 +17,7 @@ from harness.report import text
 from harness.report.deployment import transfer_seconds
 from harness.report.points import params_label
 from harness.report.summary import CodecSummary, RatePoint, ScenarioSummary, Summary
-from harness.statistics.curves import UNCODED_EBPFP
+from harness.statistics import curves
 from lamofcbench.scenarios.kinds import KINDS, Kind
 
 
@@ -140,7 +140,7 @@ def _operating_points(scenarios: Sequence[ScenarioSummary], question: Question) 
         yield OperatingPoint(
             codec=":".join(filter(None, (name, label))),
             ebpfp=ebpfp,
-            smaller=UNCODED_EBPFP / ebpfp,
+            smaller=curves.UNCODED_EBPFP / ebpfp,
             retention=lowest,
             weakest_scenario=weakest,
             kept_scenarios=sum(value is not None and value >= question.keep_percent / 100 for value, _ in retentions),
@@ -171,7 +171,7 @@ def _mean(values: Sequence[float]) -> float:
 
 def _geometric_mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value]
-    return math.exp(math.fsum(map(math.log, known)) / len(known)) if len(known) == len(values) else None
+    return float(curves.geometric_mean(known)) if len(known) == len(values) else None
 
 
 def _name(spec: str) -> str:

@@ -196,6 +196,10 @@ class CodecSummary(_Strict):
     points: list[RatePoint]
     verified_samples: int = Field(default=0, description="the fewest of its points; 0: one at least is not verified")
 
+    def retained_at(self, percent: int) -> RetainedRate:
+        """EBPFP@percent, of `RETAINED_PERCENTS`."""
+        return next(part for part in self.retained if part.percent == percent)
+
 
 class LinkAnswer(_Strict):
     """What to send over one link; codec null where uncoded features arrive first."""

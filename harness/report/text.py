@@ -74,6 +74,19 @@ def times(value: Estimate) -> str:
     return figure if value.value is None else " ".join(filter(None, (figure, TIMES, bounds)))
 
 
+def lead(rate: float, next_rate: float, *, at_most: bool, next_at_most: bool) -> str:
+    """How many times as much the next takes, where either rate may be but an upper bound; empty where both are.
+
+    Example:
+        >>> lead(2.0, 8.0, at_most=True, next_at_most=False), lead(2.0, 8.0, at_most=True, next_at_most=True)
+        ('at least 4.00 times as much', '')
+    """
+    if at_most and next_at_most:  # the ratio may be anything
+        return ""
+    sign = "at least " if at_most else "at most " if next_at_most else ""
+    return f"{sign}{number(next_rate / rate)} times as much"
+
+
 def signed(value: Estimate, digits: int = 3) -> str:
     """A difference with its interval.
 

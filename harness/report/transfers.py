@@ -76,7 +76,7 @@ def _of(summary: ScenarioSummary, source: str) -> list[Transfer]:
             codec=codec.codec,
             fitted_on=source,
             coded=summary.scenario,
-            retained=next(part for part in codec.retained if part.percent == PERCENT),
+            retained=codec.retained_at(PERCENT),
         )
         for codec in summary.codecs
         if codec.role == "codec"

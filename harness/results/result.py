@@ -16,9 +16,10 @@ bitstreams/          ``<index>.bin``, a file a sample, where kept
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import json
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from lamofcbench.codecs.knowledge import Knowledge
 
@@ -80,12 +81,21 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+def _as_json(params: dict[str, Any]) -> dict[str, Any]:
+    json.dumps(params, allow_nan=False)
+    return params
+
+
+Parameters = Annotated[dict[str, Any], AfterValidator(_as_json)]
+"""Of a rate point; JSON has no infinity and no NaN, which `Any` lets pass."""
+
+
 class CodecRecord(_Strict):
     """Which codec made a result."""
 
     name: str
     identity: str = Field(default="", description="of its code, see lamofcbench.identity; empty in schema 1")
-    params: dict[str, Any]
+    params: Parameters
     fingerprint: str = Field(pattern=r"^[0-9a-f]{64}$", description="sha256 of identity, params, specs, state, source")
     state_bytes: int = Field(ge=0, description="size of learned parameters, which are not counted as rate")
     trained_on: Knowledge = Field(description="its class of knowledge, see lamofcbench.codecs.knowledge")
@@ -193,6 +203,11 @@ class Result(_Strict):
     verification: VerificationRecord | None = Field(
         default=None, description="null in results of versions that did not verify"
     )
+
+    @property
+    def ref(self) -> str:
+        """The scenario with its version, as its folder of results is named."""
+        return f"{self.scenario}@{self.scenario_version}"
 
     @property
     def is_current(self) -> bool:

@@ -102,6 +102,11 @@ class ResultFolder:
         return locked(self._lock_file, doing)
 
     @property
+    def place(self) -> str:
+        """Its path within the results, ``<scenario>@<version>/<codec>/<config hash>``."""
+        return "/".join(self.path.parts[-3:])
+
+    @property
     def codec_path(self) -> Path:
         """The saved codec."""
         return self.path / CODEC_DIRECTORY
@@ -170,7 +175,7 @@ class ResultFolder:
         """How many threads torch had in the run, as far as ``run.json`` says so."""
         try:
             return max(1, int(json.loads((self.path / RUN_FILE).read_bytes())["threads"]))
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (OSError, ValueError, OverflowError, KeyError, TypeError, RecursionError):  # 1e999 is JSON's infinity
             return 1
 
     def discard(self) -> None:

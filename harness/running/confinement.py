@@ -1,8 +1,9 @@
-"""Limits on a process that decodes for a stranger: memory, time, sizes of files, and no network.
+"""Limits on a process that decodes for a stranger: memory, sizes of files, and no network.
 
-The first three are limits of the system (`resource.setrlimit`), which the process puts on itself before it loads
+The first two are limits of the system (`resource.setrlimit`), which the process puts on itself before it loads
 anything; programs that it starts inherit them. The network is taken away by a user and network namespace of its own,
-through the program ``unshare``, where the machine has one. What could not be done is told (`unconfined`).
+through the program ``unshare``, where the machine has one. What could not be done is told (`unconfined`). Time is
+limited request by request, see `harness.running.decoding_process`.
 """
 
 from __future__ import annotations
@@ -24,12 +25,10 @@ class Limits:
 
     Attributes:
         memory_bytes: beyond what it takes before anything is loaded.
-        cpu_seconds: of it and, each for itself, the programs that it starts.
         file_bytes: of the largest file that it may write.
     """
 
     memory_bytes: int = 8 * 2**30
-    cpu_seconds: int = 12 * 3600
     file_bytes: int = 2**30
 
     def as_message(self) -> dict[str, int]:
@@ -64,8 +63,6 @@ def confined(command: list[str]) -> list[str]:
 def apply(limits: dict[str, int]) -> None:
     """Puts limits on this process, from now on and for good."""
     _lower(resource.RLIMIT_AS, _virtual_bytes() + limits["memory_bytes"])
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    _lower(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + limits["cpu_seconds"])
     _lower(resource.RLIMIT_FSIZE, limits["file_bytes"])
     _lower(resource.RLIMIT_CORE, 0)
 

@@ -6,7 +6,7 @@ import functools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from harness.results.result import ANCHOR, FLOOR
 from harness.running.ladder import ladder_of
@@ -18,7 +18,7 @@ from lamofcbench.scenarios.base import SCENARIOS, Scenario
 
 LOGGER = logging.getLogger("lamofcbench")
 
-EDITIONS = ("mini", "small", "full")
+EDITIONS: tuple[Literal["mini", "small", "full"], ...] = ("mini", "small", "full")
 ALL_CODECS = "all"
 
 CodecLike: TypeAlias = "str | type[Codec] | Codec"

@@ -1,8 +1,10 @@
 """The coded bytes of a result in one file: all of them, or some that the hashes of all draw.
 
 ``bitstreams.safetensors`` holds a uint8 tensor for each sample, named by the sample's index, and in its metadata the
-hex sha256 of every sample's bytes, those of samples that are left out included. Who packs a part cannot choose it: the
-list of all hashes decides which samples are shown.
+hex sha256 of every sample's bytes, those of samples that are left out included. The list of all hashes decides which
+samples are shown. That keeps honest packers from picking, and nobody else: who changes a sample that is left out, until
+the list draws samples that suit, packs a part of their choice. So a part shows what a codec does on some samples, and
+is no proof of the others.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -95,6 +97,10 @@ class Bitstreams:
             raise SubmissionError(f"{path} is missing") from error
         except (OSError, ValueError, SafetensorError, RecursionError) as error:
             raise SubmissionError(f"{path} holds no bitstreams: {first_line(error)}") from error
+
+    def are_as_stated(self, stated: Literal["whole", "sampled"]) -> bool:
+        """Whether the bytes are here of the samples that a manifest's ``bitstreams`` says."""
+        return self.shown == (list(range(len(self.hashes))) if stated == "whole" else drawn(self.hashes))
 
     @property
     def are_whole(self) -> bool:

@@ -31,16 +31,6 @@ class Claim:
     result: Result
 
     @property
-    def ref(self) -> str:
-        """The scenario, with its version."""
-        return f"{self.result.scenario}@{self.result.scenario_version}"
-
-    @property
-    def place(self) -> str:
-        """Its folder below ``results``."""
-        return "/".join(self.folder.path.parts[-3:])
-
-    @property
     def threads(self) -> int:
         """Of torch in the run, as far as it says so and a machine may have as many."""
         return min(self.folder.threads(), MAX_THREADS)
@@ -90,7 +80,7 @@ def _check_codec(manifest: Submission, claims: Sequence[Claim], findings: Findin
     for claim in claims:
         if claim.result.codec.name not in (manifest.codec.id, ANCHOR, FLOOR):
             findings.fault(claim.path, f"is of codec {claim.result.codec.name}; submitted is {manifest.codec.id}")
-    places = {claim.place: claim for claim in own}
+    places = {claim.folder.place: claim for claim in own}
     for place in sorted(set(manifest.codec.fingerprints) - set(places)):
         findings.fault(MANIFEST_FILE, f"has a fingerprint of {shown(place, 200)}, of which there is no result")
     for place, claim in places.items():
@@ -109,7 +99,7 @@ def _check_codec(manifest: Submission, claims: Sequence[Claim], findings: Findin
 def _check_ladders(manifest: Submission, claims: Sequence[Claim], findings: Findings) -> None:
     by_scenario: dict[str, list[Claim]] = defaultdict(list)
     for claim in claims:
-        by_scenario[claim.ref].append(claim)
+        by_scenario[claim.result.ref].append(claim)
     declared: dict[str, DeclaredLadder] = {}
     for ladder in manifest.ladders:
         if ladder.scenario in declared:
@@ -126,7 +116,7 @@ def _check_ladders(manifest: Submission, claims: Sequence[Claim], findings: Find
         for claim in _own(manifest, there):
             key = canonical_json(claim.result.codec.params)
             if key in found:
-                findings.fault(claim.path, f"is a second result of the rate point of {found[key].place}")
+                findings.fault(claim.path, f"is a second result of the rate point of {found[key].folder.place}")
             found[key] = claim
         wanted = {canonical_json(point): point for point in ladder.points}
         points += len(wanted)

@@ -25,7 +25,7 @@ from harness.submission.claims import Claim
 from harness.submission.findings import Findings
 from lamofcbench import rates
 from lamofcbench.builders import BUILDERS
-from lamofcbench.errors import DataError, LaMoFCBenchError, VerificationError
+from lamofcbench.errors import DataError, LaMoFCBenchError
 from lamofcbench.features import FeatureSet, check_features
 from lamofcbench.scenarios.base import FeatureSpecs
 
@@ -162,7 +162,7 @@ def compare_fresh(
         with environment.pinned_threads(claim.threads):
             for batch in batch_plan(len(split), runner.scenario.batch_size):
                 records += pipeline.run(batch).records
-    except (LaMoFCBenchError, VerificationError) as error:
+    except LaMoFCBenchError as error:
         findings.fault(claim.path, f"its codec fails on new samples: {error}")
         return
     _compare_rates(claim, rows, records, findings)

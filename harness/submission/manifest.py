@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from harness.results.result import Parameters
 from lamofcbench.codecs.knowledge import Knowledge
 from lamofcbench.errors import LaMoFCBenchError, one_line
 from lamofcbench.storage.integrity import file_sha256
 
 FORMAT_VERSION: Literal[1] = 1
+DATASET = "dataset"
+"""The kind of repository that submissions are sent to."""
 SUBMISSIONS, VERDICTS = "submissions", "verdicts"
+"""Its folders."""
 MANIFEST_FILE = "submission.json"
 RESULTS_FOLDER = "results"
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,95}")
@@ -57,7 +61,7 @@ class DeclaredLadder(Strict):
 
     scenario: Line = Field(max_length=120, description="<scenario>@<version>")
     chosen_by: Line = Field(max_length=200, description="`the codec's own`, `rule N, <digest>` of a ladder, or `named`")
-    points: list[dict[str, Any]] = Field(min_length=1, max_length=100, description="parameters of each rate point")
+    points: list[Parameters] = Field(min_length=1, max_length=100, description="parameters of each rate point")
 
 
 class Submission(Strict):

@@ -11,22 +11,26 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
-from harness.running.decoding_process import DecodingProcess
 from harness.submission.findings import Findings
 from harness.submission.intake import MAX_FILES, MAX_TOTAL_BYTES
-from harness.submission.manifest import MANIFEST_FILE, NAME, SUBMISSIONS, VERDICTS, submission_digest
-from harness.submission.pull_requests import DATASET, fetch, listing
+from harness.submission.manifest import (
+    DATASET,
+    MANIFEST_FILE,
+    NAME,
+    SUBMISSIONS,
+    VERDICTS,
+    SubmissionError,
+    submission_digest,
+)
+from harness.submission.pull_requests import fetch, listing
 from harness.submission.validate import NOTHING_READ, Scrutiny, validate, verdict_of
-from harness.submission.verdict import Verdict
+from harness.submission.verdict import MAX_VERDICT_BYTES, Verdict, read_verdict
 from lamofcbench.atomic import json_text
+from lamofcbench.errors import first_line
 from lamofcbench.hub import HubError, hub_errors
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
-
-MAX_VERDICT_BYTES = 2**22
 
 
 def update_verdicts(
@@ -35,60 +39,71 @@ def update_verdicts(
     scrutiny: Scrutiny,
     *,
     again: bool = False,
-    decoder: DecodingProcess | None = None,
     tell: Callable[[str], object] = lambda what: None,
-) -> list[Verdict]:
-    """Validates merged submissions without a verdict on their very content, and commits those verdicts.
+) -> Iterator[Verdict]:
+    """Validates merged submissions without a verdict on their very content, and commits each verdict once it is made.
+
+    Somebody else may commit meanwhile: a verdict names its content by a digest, so it never is about another one.
 
     Args:
         api: the client, signed in.
         repo: the results repository.
         scrutiny: how closely to look.
         again: also those that have one.
-        decoder: see `validate`.
         tell: called with what is looked at next.
 
-    Returns:
-        What was committed; empty where every submission had its verdict.
+    Yields:
+        What was committed; nothing where every submission had its verdict.
 
     Raises:
-        HubError: if the Hub refuses, or the connection breaks.
-        MovedError: if somebody else has committed meanwhile.
+        HubError: if the Hub refuses, or the connection breaks; what was yielded before stays.
+        SubmissionError: after all others, if some could not be validated.
     """
     with hub_errors(f"cannot read the results repository {repo}"):
         commit = api.repo_info(repo, repo_type=DATASET).sha or ""
         files = listing(api, repo, commit)
-    found = list(_outdated(repo, commit, files, scrutiny, again, decoder, tell))
-    if found:
-        _commit(api, repo, commit, found)
-    return found
+    names = sorted({path.split("/")[1] for path in files if path.startswith(f"{SUBMISSIONS}/") and path.count("/") > 1})
+    failed = []
+    for name in filter(NAME.fullmatch, names):
+        try:
+            verdict = _verdict(repo, commit, files, name, scrutiny, again, tell)
+        except HubError:
+            raise
+        except Exception as error:  # one that nobody has thought of is not to keep the others waiting
+            failed.append(f"{name} ({type(error).__name__}: {first_line(error)})")
+            continue
+        if verdict is not None:
+            _commit(api, repo, verdict)
+            yield verdict
+    if failed:
+        raise SubmissionError(f"{len(failed)} submissions could not be validated: {'; '.join(failed)}")
 
 
-def _outdated(
+def _verdict(
     repo: str,
     commit: str,
     files: dict[str, int],
+    name: str,
     scrutiny: Scrutiny,
     again: bool,
-    decoder: DecodingProcess | None,
     tell: Callable[[str], object],
-) -> Iterator[Verdict]:
-    names = sorted({path.split("/")[1] for path in files if path.startswith(f"{SUBMISSIONS}/") and path.count("/") > 1})
-    for name in filter(NAME.fullmatch, names):
-        held = {path: size for path, size in files.items() if path.startswith(f"{SUBMISSIONS}/{name}/")}
-        place = f"{VERDICTS}/{name}.json"
-        known = _known_digest(repo, commit, place) if 0 < files.get(place, 0) <= MAX_VERDICT_BYTES else None
-        with tempfile.TemporaryDirectory(prefix="lamofcbench-") as temporary:
+) -> Verdict | None:
+    """What a submission comes to; None where that is known of its very content, and nobody asks again."""
+    held = {path: size for path, size in files.items() if path.startswith(f"{SUBMISSIONS}/{name}/")}
+    place = f"{VERDICTS}/{name}.json"
+    known = _known_digest(repo, commit, place) if 0 < files.get(place, 0) <= MAX_VERDICT_BYTES else None
+    with tempfile.TemporaryDirectory(prefix="lamofcbench-") as temporary:
+        if len(held) > MAX_FILES or sum(held.values()) > MAX_TOTAL_BYTES:
+            if known == NOTHING_READ and not again:
+                return None
             findings = Findings(Path(temporary))
-            if len(held) > MAX_FILES or sum(held.values()) > MAX_TOTAL_BYTES:
-                if known != NOTHING_READ or again:
-                    findings.fault(MANIFEST_FILE, f"at most {MAX_FILES} files and {MAX_TOTAL_BYTES} bytes are fetched")
-                    yield verdict_of(name, NOTHING_READ, findings)
-                continue
-            folder = fetch(repo, commit, name, Path(temporary))
-            if known != submission_digest(folder) or again:
-                tell(name)
-                yield validate(folder, scrutiny, decoder, tell)
+            findings.fault(MANIFEST_FILE, f"at most {MAX_FILES} files and {MAX_TOTAL_BYTES} bytes are fetched")
+            return verdict_of(name, NOTHING_READ, findings)
+        folder = fetch(repo, commit, name, Path(temporary))
+        if known == submission_digest(folder) and not again:
+            return None
+        tell(name)
+        return validate(folder, scrutiny, tell=tell)
 
 
 def _known_digest(repo: str, commit: str, place: str) -> str | None:
@@ -97,22 +112,15 @@ def _known_digest(repo: str, commit: str, place: str) -> str | None:
 
     with hub_errors(f"cannot get {place} of {repo}"):
         path = Path(hf_hub_download(repo, place, repo_type=DATASET, revision=commit))
-    try:
-        return Verdict.model_validate_json(path.read_bytes()).digest
-    except (ValidationError, OSError):
-        return None
+    verdict = read_verdict(path)
+    return None if verdict is None else verdict.digest
 
 
-def _commit(api: HfApi, repo: str, parent: str, verdicts: list[Verdict]) -> None:
+def _commit(api: HfApi, repo: str, verdict: Verdict) -> None:
     from huggingface_hub import CommitOperationAdd
 
-    operations = [
-        CommitOperationAdd(f"{VERDICTS}/{verdict.submission}.json", json_text(verdict.model_dump(mode="json")).encode())
-        for verdict in verdicts
-    ]
-    message = f"Verdicts on {len(verdicts)} submissions" if len(verdicts) > 1 else f"Verdict: {verdicts[0].submission}"
-    try:
-        with hub_errors(f"cannot write verdicts into {repo}"):
-            api.create_commit(repo, operations, commit_message=message, repo_type=DATASET, parent_commit=parent)
-    except HubError as error:
-        raise type(error)(f"{error}; the same command tries again") from error
+    content = json_text(verdict.model_dump(mode="json")).encode()
+    place = f"{VERDICTS}/{verdict.submission}.json"
+    with hub_errors(f"cannot write {place} into {repo}; the same command tries again"):
+        message = f"Verdict: {verdict.submission}"
+        api.create_commit(repo, [CommitOperationAdd(place, content)], commit_message=message, repo_type=DATASET)

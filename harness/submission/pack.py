@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from pydantic import ValidationError
 
@@ -25,6 +25,7 @@ from harness.results.store import (
     canonical_json,
     find_results,
 )
+from harness.running.selection import EDITIONS
 from harness.submission.bitstreams import BITSTREAMS_FILE, write_bitstreams
 from harness.submission.declared import OWN_LADDER, own_ladder, tracks
 from harness.submission.manifest import (
@@ -42,7 +43,6 @@ from lamofcbench.codecs.knowledge import most
 from lamofcbench.errors import UnknownNameError, one_line
 from lamofcbench.version import __version__
 
-EDITIONS: tuple[Literal["mini", "small", "full"], ...] = ("mini", "small", "full")
 NAMED = "named"
 _ENVIRONMENT = ("python", "platform", "processor", "device", "device_name", "threads", "packages")
 _PRIVATE = ("argv",)
@@ -78,14 +78,6 @@ class _Packed:
     result: Result
     run: Mapping[str, Any]
 
-    @property
-    def ref(self) -> str:
-        return f"{self.result.scenario}@{self.result.scenario_version}"
-
-    @property
-    def place(self) -> str:
-        return "/".join(self.folder.path.parts[-3:])
-
 
 def pack(results: Path, output: Path, author: Author, codec: str | None = None, *, sampled: bool = False) -> Path:
     """Writes ``output/submissions/<name>/``, whole or not at all.
@@ -106,8 +98,8 @@ def pack(results: Path, output: Path, author: Author, codec: str | None = None, 
     every = _newest(results)
     codec = _chosen(codec, every)
     own = [one for one in every if one.result.codec.name == codec]
-    references = {one.ref for one in own}
-    beside = [one for one in every if one.result.codec.name in (ANCHOR, FLOOR) and one.ref in references]
+    references = {one.result.ref for one in own}
+    beside = [one for one in every if one.result.codec.name in (ANCHOR, FLOOR) and one.result.ref in references]
     _require_fit(own, beside)
     name = check_name(author.name or codec.lower())
     manifest = _manifest(name, codec, own, author, sampled)
@@ -115,8 +107,8 @@ def pack(results: Path, output: Path, author: Author, codec: str | None = None, 
     if target.exists() and any(target.iterdir()) and not (target / MANIFEST_FILE).is_file():
         raise SubmissionError(f"{target} is there already and is no submission; choose another folder")
     with replacing(target) as temporary:
-        for one in {packed.place: packed for packed in (*own, *beside)}.values():
-            _copy(one, temporary / RESULTS_FOLDER / one.place, sampled=sampled)
+        for one in {packed.folder.place: packed for packed in (*own, *beside)}.values():
+            _copy(one, temporary / RESULTS_FOLDER / one.folder.place, sampled=sampled)
         write_json(temporary / MANIFEST_FILE, manifest.model_dump(mode="json"))
     return target
 
@@ -134,7 +126,7 @@ def _newest(results: Path) -> list[_Packed]:
         except (OSError, ValueError, RecursionError) as error:
             raise SubmissionError(f"{folder.path / RUN_FILE} cannot be read; run the same command again") from error
         one = _Packed(folder, result, run if isinstance(run, dict) else {})
-        key = f"{one.ref} {result.codec.name} {canonical_json(result.codec.params)} {result.codec.fitted_on}"
+        key = f"{result.ref} {result.codec.name} {canonical_json(result.codec.params)} {result.codec.fitted_on}"
         earlier = found.get(key)
         if earlier is None or str(earlier.run.get(ASKED, "")) < str(one.run.get(ASKED, "")):
             found[key] = one
@@ -160,9 +152,9 @@ def _chosen(codec: str | None, every: Sequence[_Packed]) -> str:
 
 def _require_fit(own: Sequence[_Packed], beside: Sequence[_Packed]) -> None:
     """Raises SubmissionError where results cannot be submitted."""
-    for ref in sorted({one.ref for one in own}):
+    for ref in sorted({one.result.ref for one in own}):
         for name in (ANCHOR, FLOOR):
-            if not any(one.ref == ref and one.result.codec.name == name for one in (*own, *beside)):
+            if not any(one.result.ref == ref and one.result.codec.name == name for one in (*own, *beside)):
                 raise SubmissionError(f"there is no result of {name} on {ref}; `lamofcbench run` makes it by itself")
     for one in (*own, *beside):
         result = one.result
@@ -180,7 +172,7 @@ def _require_fit(own: Sequence[_Packed], beside: Sequence[_Packed]) -> None:
 
 
 def _manifest(name: str, codec: str, own: Sequence[_Packed], author: Author, sampled: bool) -> Submission:
-    refs = sorted({one.ref for one in own})
+    refs = sorted({one.result.ref for one in own})
     identities = sorted({one.result.codec.identity for one in own})
     if len(identities) > 1:
         raise SubmissionError(
@@ -206,10 +198,10 @@ def _manifest(name: str, codec: str, own: Sequence[_Packed], author: Author, sam
             codec=CodecIdentity(
                 id=codec,
                 identity=identities[0],
-                fingerprints={one.place: one.result.codec.fingerprint for one in own},
+                fingerprints={one.folder.place: one.result.codec.fingerprint for one in own},
             ),
             editions=[edition for edition in EDITIONS if _covers(edition, {one.result.scenario for one in own})],
-            ladders=[_ladder(ref, [one for one in own if one.ref == ref]) for ref in refs],
+            ladders=[_ladder(ref, [one for one in own if one.result.ref == ref]) for ref in refs],
             bitstreams="sampled" if sampled else "whole",
             versions=versions,
             environment={key: one_line(value, 500) for key, value in environment.items()},

@@ -6,18 +6,26 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.submission.findings import Findings
 from harness.submission.intake import MAX_FILES, MAX_TOTAL_BYTES, objection
-from harness.submission.manifest import MANIFEST_FILE, NAME, SUBMISSIONS, SubmissionError, read_manifest
+from harness.submission.manifest import (
+    DATASET,
+    MANIFEST_FILE,
+    NAME,
+    SUBMISSIONS,
+    VERDICTS,
+    SubmissionError,
+    read_manifest,
+)
 from lamofcbench.errors import one_line, shown
 from lamofcbench.hub import HubError, hub_errors
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+    from huggingface_hub.hf_api import RepoFile
 
-DATASET = "dataset"
 _REPO = r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}"
 _ADDRESS = re.compile(rf"(?:https?://[^/\s]+/datasets/({_REPO})/discussions/|({_REPO})#)(\d{{1,9}})", re.ASCII)
 
@@ -123,12 +131,14 @@ class Changes:
         commit: its newest one.
         sizes: of the files that it adds or changes, in bytes, by path.
         removed: files that it takes away.
+        merged: the submissions that the main branch holds now.
         left: the submissions of which there is something at that commit.
     """
 
     commit: str
     sizes: dict[str, int]
     removed: tuple[str, ...]
+    merged: frozenset[str]
     left: frozenset[str]
 
     @property
@@ -145,9 +155,15 @@ class Changes:
         return name is not None and not self.sizes and taken and name not in self.left
 
     @property
+    def replaces(self) -> bool:
+        """Whether another content of its submission was merged before."""
+        return self.submission in self.merged
+
+    @property
     def is_submission(self) -> bool:
-        """Whether it touches any."""
-        return bool(_submissions((*self.sizes, *self.removed)))
+        """Whether it touches any, or a verdict on one."""
+        places = (f"{SUBMISSIONS}/", f"{VERDICTS}/")
+        return any(path.startswith(places) for path in (*self.sizes, *self.removed))
 
 
 def changes_of(api: HfApi, request: PullRequest) -> Changes:
@@ -157,15 +173,18 @@ def changes_of(api: HfApi, request: PullRequest) -> Changes:
         HubError: if the Hub cannot tell.
     """
     with hub_errors(f"cannot read pull request {request}"):
-        ours = {commit.commit_id for commit in api.list_repo_commits(request.repo, repo_type=DATASET)}
+        ours = [commit.commit_id for commit in api.list_repo_commits(request.repo, repo_type=DATASET)]  # newest first
         theirs = api.list_repo_commits(request.repo, repo_type=DATASET, revision=request.revision)
         if not theirs:
             raise HubError(f"pull request {request} has no commits")
-        base = next((commit.commit_id for commit in theirs if commit.commit_id in ours), None)
+        shared = set(ours)
+        base = next((commit.commit_id for commit in theirs if commit.commit_id in shared), None)
         before = {} if base is None else _listing(api, request.repo, base)
         after = _listing(api, request.repo, theirs[0].commit_id)
+        now = before if base == ours[0] else _listing(api, request.repo, ours[0])
     sizes = {path: file.size for path, file in after.items() if path not in before or _id(before[path]) != _id(file)}
-    return Changes(theirs[0].commit_id, sizes, tuple(sorted(before.keys() - after.keys())), _submissions(after))
+    removed = tuple(sorted(before.keys() - after.keys()))
+    return Changes(theirs[0].commit_id, sizes, removed, _submissions(now), _submissions(after))
 
 
 def _submissions(paths: Iterable[str]) -> frozenset[str]:
@@ -178,13 +197,15 @@ def listing(api: HfApi, repo: str, revision: str) -> dict[str, int]:
     return {path: file.size for path, file in _listing(api, repo, revision).items()}
 
 
-def _listing(api: HfApi, repo: str, revision: str) -> dict[str, Any]:
+def _listing(api: HfApi, repo: str, revision: str) -> dict[str, RepoFile]:
     """The files of a revision by path."""
+    from huggingface_hub.hf_api import RepoFile
+
     entries = api.list_repo_tree(repo, repo_type=DATASET, recursive=True, revision=revision)
-    return {entry.path: entry for entry in entries if hasattr(entry, "size")}
+    return {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
 
 
-def _id(file: Any) -> tuple[str, int]:
+def _id(file: RepoFile) -> tuple[str, int]:
     return (file.lfs.sha256 if file.lfs is not None else file.blob_id, file.size)
 
 

@@ -123,7 +123,7 @@ def _check_codec(claim: Claim, runner: ScenarioRunner, findings: Findings) -> No
         findings.fault(folder / CONFIG_FILE, first_line(error))
         return
     if specs.as_stored() != runner.scenario.specs.as_stored():
-        findings.fault(folder / CONFIG_FILE, f"is of a codec for other tensors than those of {claim.ref}")
+        findings.fault(folder / CONFIG_FILE, f"is of a codec for other tensors than those of {claim.result.ref}")
     if config["codec_identity"] != result.codec.identity:
         findings.fault(claim.path, f"states codec {result.codec.identity}; saved is {shown(config['codec_identity'])}")
     if state_bytes != result.codec.state_bytes:
@@ -139,7 +139,7 @@ def _was_fitted_here(claim: Claim) -> bool:
     try:
         record = json.loads((claim.folder.codec_path / FIT_FILE).read_bytes())
         origin = (record["scenario"], record["data_revision"])
-        return origin == (claim.ref, claim.result.data_revision) and (
+        return origin == (claim.result.ref, claim.result.data_revision) and (
             record["unfitted_fingerprint"] != claim.result.codec.fingerprint
         )
     except (OSError, ValueError, LookupError, TypeError, RecursionError):

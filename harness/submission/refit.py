@@ -51,7 +51,7 @@ def check_fit(claim: Claim, runner: ScenarioRunner, findings: Findings, *, every
         "some states come out otherwise on another processor than the author's"
     )  # fmt: skip
     if not same and not rounding:
-        findings.fault(path, f"is not what {name} learns from the calibration split of {claim.ref}")
+        findings.fault(path, f"is not what {name} learns from the calibration split of {claim.result.ref}")
     findings.count("codecs fitted anew", 1, 1, rounding)
 
 

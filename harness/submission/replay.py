@@ -61,7 +61,9 @@ class Share:
         """The batches of a result, in their order; all of anchor and floor, on which every retention rests."""
         share = 1.0 if claim.result.codec.name in (ANCHOR, FLOOR) else self.of_batches
         count = min(len(batches), max(1, round(share * len(batches))))
-        ranks = [hashlib.sha256(f"{self.seed} {claim.place} {batch.number}".encode()).digest() for batch in batches]
+        ranks = [
+            hashlib.sha256(f"{self.seed} {claim.folder.place} {batch.number}".encode()).digest() for batch in batches
+        ]
         return sorted(batch for _, batch in sorted(zip(ranks, batches, strict=True))[:count])
 
 
@@ -111,8 +113,8 @@ class Replay:
         findings: takes what is wrong.
 
     Attributes:
-        batches: that were drawn.
-        samples: of these, or those that are shown where not all bytes are here.
+        samples: those whose bytes are decoded: of the drawn batches, or all that are shown where not all are.
+        batches: whose predictions are made: the drawn ones, or all of which every sample is shown.
     """
 
     def __init__(
@@ -127,11 +129,15 @@ class Replay:
     ) -> None:
         self.claim, self.rows, self.bitstreams, self.runner = claim, rows, bitstreams, runner
         self.decoder, self.share, self.findings = decoder, share, findings
-        self.batches = share.drawn(claim, batch_plan(len(rows), runner.scenario.batch_size))
-        drawn = [index for batch in self.batches for index in range(batch.start, batch.stop)]
-        self.samples = drawn if bitstreams.are_whole else bitstreams.shown
         self._prediction_kind = runner.scenario.prediction_kind
-        self._not_whole = "" if bitstreams.are_whole else "bitstreams are sampled"
+        batches, self._not_whole = batch_plan(len(rows), runner.scenario.batch_size), ""
+        if bitstreams.are_whole:
+            self.batches = share.drawn(claim, batches)
+            self.samples = [index for batch in self.batches for index in range(batch.start, batch.stop)]
+        else:
+            self.samples, here = bitstreams.shown, set(bitstreams.shown)
+            self.batches = [batch for batch in batches if here.issuperset(range(batch.start, batch.stop))]
+            self._not_whole = "bitstreams are sampled"
 
     def run(self) -> None:
         """Decodes, then runs the tail on what decoded well."""

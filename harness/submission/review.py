@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness.running.decoding_process import DecodingProcess
 from harness.submission.findings import Findings
-from harness.submission.manifest import NAME
-from harness.submission.pull_requests import DATASET, Changes, PullRequest, changes_of, check_changes, fetch
+from harness.submission.manifest import DATASET, NAME
+from harness.submission.pull_requests import Changes, PullRequest, changes_of, check_changes, fetch
 from harness.submission.validate import NOTHING_READ, Scrutiny, validate, verdict_of
 from harness.submission.verdict import Verdict
 from lamofcbench.errors import LaMoFCBenchError, first_line, one_line
@@ -31,6 +30,7 @@ _PREFIX = re.compile(r"(?:\[(?:verified|consistent|refused)\]\s*)+", re.IGNORECA
 MAX_TITLE = 200
 MAX_FAULTS_SHOWN = 50
 NO_NAME = "unnamed"
+REPLACES = "It takes the place of the submission of this name: see that its author sends it."
 
 Outcome = Literal["verified", "consistent", "refused", "unchanged", "withdrawal", "no submission", "failed"]
 
@@ -61,7 +61,6 @@ def review(
     *,
     numbers: Iterable[int] | None = None,
     again: bool = False,
-    decoder: DecodingProcess | None = None,
     tell: Callable[[str], object] = lambda what: None,
 ) -> Iterator[Reviewed]:
     """Validates open pull requests, the oldest first.
@@ -72,7 +71,6 @@ def review(
         scrutiny: how closely to look.
         numbers: of the pull requests; None for all that are open.
         again: also those whose comment is about their newest commit already.
-        decoder: see `validate`.
         tell: called with what is looked at next.
 
     Raises:
@@ -88,9 +86,11 @@ def review(
     for number in wanted:
         request = PullRequest(repo, number)
         try:
-            yield _reviewed(api, request, me, scrutiny, again, decoder, tell)
+            yield _reviewed(api, request, me, scrutiny, again, tell)
         except LaMoFCBenchError as error:  # one that cannot be fetched is not to keep the others waiting
             yield Reviewed(request, "failed", reason=first_line(error))
+        except Exception as error:  # nor one that nobody has thought of
+            yield Reviewed(request, "failed", reason=f"unexpected {type(error).__name__}: {first_line(error)}")
 
 
 def _reviewed(
@@ -99,7 +99,6 @@ def _reviewed(
     me: str,
     scrutiny: Scrutiny,
     again: bool,
-    decoder: DecodingProcess | None,
     tell: Callable[[str], object],
 ) -> Reviewed:
     changes = changes_of(api, request)
@@ -115,8 +114,8 @@ def _reviewed(
         _rename(api, request, details.title, said[1])
         return Reviewed(request, "unchanged")
     tell(f"{request}: {changes.submission}")
-    verdict = validate_pull_request(request, changes, scrutiny, decoder, tell)
-    text = comment_text(verdict, changes.commit)
+    verdict = validate_pull_request(request, changes, scrutiny, tell)
+    text = comment_text(verdict, changes.commit, replaces=changes.replaces)
     with hub_errors(f"cannot comment on pull request {request}"):
         if comment is None:
             api.comment_discussion(request.repo, request.num, text, repo_type=DATASET)
@@ -130,7 +129,6 @@ def validate_pull_request(
     request: PullRequest,
     changes: Changes,
     scrutiny: Scrutiny,
-    decoder: DecodingProcess | None = None,
     tell: Callable[[str], object] = lambda what: None,
 ) -> Verdict:
     """What the submission of a pull request comes to; nothing is fetched that could be none."""
@@ -141,7 +139,7 @@ def validate_pull_request(
             return verdict_of(name if NAME.fullmatch(name) else NO_NAME, NOTHING_READ, findings)
         assert changes.submission is not None
         folder = fetch(request.repo, changes.commit, changes.submission, Path(temporary))
-        return validate(folder, scrutiny, decoder, tell)
+        return validate(folder, scrutiny, tell=tell)
 
 
 # ------------------------------------------------------------------------------------------------------------- the Hub
@@ -173,12 +171,13 @@ def titled(title: str, level: str) -> str:
     return f"[{level}] {_PREFIX.sub('', title.strip(), count=1)}"[:MAX_TITLE]
 
 
-def comment_text(verdict: Verdict, commit: str) -> str:
+def comment_text(verdict: Verdict, commit: str, *, replaces: bool = False) -> str:
     """The comment that holds a verdict: Markdown in which nothing of the submission is markup.
 
     Args:
         verdict: to be told.
         commit: that it is about.
+        replaces: whether it takes the place of a submission that is there.
     """
     checked = "\n".join(_plain(str(check)) for check in verdict.checked)
     faults = [_plain(str(fault)) for fault in verdict.faults[:MAX_FAULTS_SHOWN]]
@@ -192,6 +191,7 @@ def comment_text(verdict: Verdict, commit: str) -> str:
     parts = [
         f"<!-- lamofcbench verdict {verdict.level} on {commit} by {__version__} -->",
         f"**{verdict.level}**: submission `{verdict.submission}` at `{commit[:8]}`. {meaning}",
+        *([REPLACES] if replaces else []),
         *(f"```text\n{block}\n```" for block in (listed, checked) if block),
         f"Files `{verdict.digest[:16]}`, seed {verdict.seed}, {verdict.date}.",
     ]

@@ -10,6 +10,7 @@ result wrong.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import secrets
@@ -34,6 +35,7 @@ from harness.submission.manifest import (
     MANIFEST_FILE,
     NAME,
     RESULTS_FOLDER,
+    Submission,
     SubmissionError,
     read_manifest,
     submission_digest,
@@ -43,7 +45,7 @@ from harness.submission.refit import check_fit
 from harness.submission.replay import Replay, Share, load
 from harness.submission.verdict import Verdict
 from lamofcbench.audit import Audit
-from lamofcbench.errors import LaMoFCBenchError, one_line
+from lamofcbench.errors import LaMoFCBenchError, first_line, one_line
 from lamofcbench.scenarios.base import SCENARIOS, Scenario
 from lamofcbench.version import __version__
 
@@ -161,16 +163,12 @@ def _check_content(
     claims = read_claims(folder, findings)
     check_claims(manifest, claims, findings)
     share = Share(1.0 if scrutiny.full else SHARE, seed, scrutiny.decode_seconds, scrutiny.trust_code)
-    own = DecodingProcess(scrutiny.limits) if decoder is None else None
-    running = decoder or own
-    assert running is not None
-    try:
-        ordered = sorted(claims, key=lambda claim: claim.ref)
-        for _, of_scenario in itertools.groupby(ordered, key=lambda claim: claim.ref):
-            _check_scenario(list(of_scenario), scrutiny, share, running, findings, tell)
-    finally:
-        if own is not None:
-            own.close()
+    with contextlib.ExitStack() as stack:
+        running = decoder or stack.enter_context(contextlib.closing(DecodingProcess(scrutiny.limits)))
+        checks = _ResultChecks(manifest, scrutiny, share, running, findings, tell)
+        ordered = sorted(claims, key=lambda claim: claim.result.ref)
+        for _, of_scenario in itertools.groupby(ordered, key=lambda claim: claim.result.ref):
+            checks.check_scenario(list(of_scenario))
 
 
 def _check_hashes(results: Path, findings: Findings) -> None:
@@ -182,41 +180,58 @@ def _check_hashes(results: Path, findings: Findings) -> None:
     findings.count("files read and hashed", audit.files, audit.files)
 
 
-def _check_scenario(
-    claims: Sequence[Claim],
-    scrutiny: Scrutiny,
-    share: Share,
-    decoder: DecodingProcess,
-    findings: Findings,
-    tell: Callable[[str], object],
-) -> None:
-    """All results of a scenario, for which data and model are opened once."""
-    reason = ""
-    try:
-        runner = _runner(claims[0], scrutiny)
-        _ = runner.test
-    except LaMoFCBenchError as error:
-        reason = one_line(str(error), 200)
-    findings.count("scenarios with data at hand", 0 if reason else 1, 1, reason)
-    if reason:
-        return
-    fresh = _fresh(runner, scrutiny, findings)
-    for claim in claims:
-        if findings.are_about(claim.folder.path):
-            continue
-        tell(claim.place)
+@dataclass(frozen=True)
+class _ResultChecks:
+    """The checks of a submission's results, one by one."""
+
+    manifest: Submission
+    scrutiny: Scrutiny
+    share: Share
+    decoder: DecodingProcess
+    findings: Findings
+    tell: Callable[[str], object]
+
+    def check_scenario(self, claims: Sequence[Claim]) -> None:
+        """All results of a scenario, for which data and model are opened once."""
+        findings, reason = self.findings, ""
+        try:
+            runner = _runner(claims[0], self.scrutiny)
+            _ = runner.test
+        except LaMoFCBenchError as error:
+            reason = one_line(str(error), 200)
+        findings.count("scenarios with data at hand", 0 if reason else 1, 1, reason)
+        if reason:
+            return
+        fresh = _fresh(runner, self.scrutiny, findings)
+        for claim in claims:
+            if findings.are_about(claim.folder.path):
+                continue
+            self.tell(claim.folder.place)
+            try:
+                self._check_claim(claim, runner, fresh)
+            except (LaMoFCBenchError, LookupError, TypeError, ValueError, ArithmeticError) as error:
+                findings.fault(claim.path, f"cannot be validated: {first_line(error)}")
+
+    def _check_claim(self, claim: Claim, runner: ScenarioRunner, fresh: FreshSplit | None) -> None:
+        """One result, from its table to new samples. What it holds may be anything, and so may be what that raises."""
+        findings, folder = self.findings, claim.folder.path
         counted = recount.recount(claim, runner, findings)
-        if counted is None or not load(claim, decoder, share, findings):
-            continue
-        _count_confinement(scrutiny, findings)
-        again = Replay(claim, *counted, runner, decoder, share, findings)
+        if counted is None or not load(claim, self.decoder, self.share, findings):
+            return
+        rows, bitstreams = counted
+        if not bitstreams.are_as_stated(self.manifest.bitstreams):
+            shows = f"{len(bitstreams.shown)} of {len(rows)} samples of {claim.folder.place} are here"
+            findings.fault(MANIFEST_FILE, f"states {self.manifest.bitstreams} bitstreams; those of {shows}")
+            return
+        _count_confinement(self.scrutiny, findings)
+        again = Replay(claim, rows, bitstreams, runner, self.decoder, self.share, findings)
         again.run()
-        if not findings.are_about(claim.folder.path):
+        if not findings.are_about(folder):
             check_encoder(again)
-        if not findings.are_about(claim.folder.path):
-            check_fit(claim, runner, findings, every=scrutiny.full)
-        if fresh is not None and not findings.are_about(claim.folder.path):
-            compare_fresh(claim, counted[0], fresh, runner, decoder, scrutiny.decode_seconds, findings)
+        if not findings.are_about(folder):
+            check_fit(claim, runner, findings, every=self.scrutiny.full)
+        if fresh is not None and not findings.are_about(folder):
+            compare_fresh(claim, rows, fresh, runner, self.decoder, self.scrutiny.decode_seconds, findings)
 
 
 def _runner(claim: Claim, scrutiny: Scrutiny) -> ScenarioRunner:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,7 @@ from lamofcbench.atomic import write_json
 
 Level = Literal["verified", "consistent", "refused"]
 MAX_FAULTS = 200
+MAX_VERDICT_BYTES = 2**22
 
 
 class Fault(Strict):
@@ -33,11 +35,6 @@ class Check(Strict):
     checked: int = Field(ge=0, description="how many")
     of: int = Field(ge=0, description="out of how many")
     left_out: Line = Field(default="", description="why not all, where that was no choice of the validation's share")
-
-    @property
-    def share(self) -> float:
-        """1 of nothing at all."""
-        return self.checked / self.of if self.of else 1.0
 
     def __str__(self) -> str:
         reason = f" ({self.left_out})" if self.left_out else ""
@@ -61,6 +58,14 @@ class Verdict(Strict):
     seed: int = Field(ge=0, description="that drew the share of batches")
     versions: dict[Line, int | Line] = Field(description="of what validated")
     date: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\+00:00$")
+
+
+def read_verdict(path: Path) -> Verdict | None:
+    """A verdict; None where there is none that can be read, which is as good as none."""
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        if path.is_file() and path.stat().st_size <= MAX_VERDICT_BYTES:
+            return Verdict.model_validate_json(path.read_bytes())
+    return None
 
 
 def write_verdict(path: Path, verdict: Verdict) -> None:

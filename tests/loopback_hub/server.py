@@ -32,6 +32,7 @@ class LoopbackHub(HubState):
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # or each body would wait 40 ms for the head's acknowledgement
 
             def do_GET(self) -> None:
                 hub.serve(self)

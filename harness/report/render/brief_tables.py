@@ -37,7 +37,7 @@ def _table(edition: str, summary: Summary) -> Table:
 def _of_one(scenario: ScenarioSummary, percent: int) -> Iterator[list[Cell]]:
     for codec in scenario.codecs:
         if codec.role == "codec":
-            rate = next(part for part in codec.retained if part.percent == percent)
+            rate = codec.retained_at(percent)
             shown = text.reached_rate(rate).partition(" [")[0]
             yield _row(codec, shown, rate.ebpfp.value, rate.compression)
 

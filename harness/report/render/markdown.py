@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from harness.report import text
 from harness.report.render import detail_tables, tables
 from harness.report.summary import ScenarioSummary, Summary
+from lamofcbench.markdown import markdown_table
 
 _DETAILS = (
     detail_tables.front_table,
@@ -87,10 +88,9 @@ def _scenario(scenario: ScenarioSummary, figure: str) -> Iterable[str]:
 
 def _table(table: tables.Table) -> Iterable[str]:
     yield from (f"### {table.title}", "")
-    yield "| " + " | ".join(escape(column.name) for column in table.columns) + " |"
-    yield "|" + "|".join("---:" if column.numeric else "---" for column in table.columns) + "|"
-    for row in table.rows:
-        yield "| " + " | ".join(_cell(cell) for cell in row) + " |"
+    numeric = [at for at, column in enumerate(table.columns) if column.numeric]
+    head, rows = [escape(column.name) for column in table.columns], [list(map(_cell, row)) for row in table.rows]
+    yield markdown_table(head, rows, right=numeric)
     yield ""
     for note in table.notes:
         yield from (escape(note), "")

@@ -287,7 +287,7 @@ def matrix_table(summary: Summary) -> Table:
         cells = [name_cell(name)]
         for scenario, winner in zip(scenarios, best, strict=True):
             codec = next((codec for codec in scenario.codecs if codec.codec == name), None)
-            kept = None if codec is None else next(r for r in codec.retained if r.percent == scenario.ranking_percent)
+            kept = None if codec is None else codec.retained_at(scenario.ranking_percent)
             if kept is None or kept.ebpfp.value is None:
                 cells.append(Cell(text.NOTHING))
                 continue
@@ -301,7 +301,7 @@ def matrix_table(summary: Summary) -> Table:
 
 
 def _ranking(codec: CodecSummary, scenario: ScenarioSummary) -> float | None:
-    return next(r.ebpfp.value for r in codec.retained if r.percent == scenario.ranking_percent)
+    return codec.retained_at(scenario.ranking_percent).ebpfp.value
 
 
 def headline_table(summary: Summary, scenario: ScenarioSummary | None = None) -> Table:

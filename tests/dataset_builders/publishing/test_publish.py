@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
@@ -239,4 +238,3 @@ def test_facts_are_json_of_what_the_card_shows(folder, hub):
     publish(folder, REPO)
     facts = json.loads(hub.files(REPO)["facts.json"].content)
     assert set(facts) == {SCENARIO} and facts[SCENARIO]["block.7"]["channel_spread"] > 1
-    assert Path(folder / SCENARIO).is_dir()

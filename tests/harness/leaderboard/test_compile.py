@@ -68,7 +68,7 @@ def test_headline_interval_ranks_and_scenarios_are_the_reports(made, results):
     for scenario in summary.scenarios:
         for codec in scenario.codecs[:2]:
             row = next(row for row in edition.rows if row.codec == codec.codec)
-            due = next(part.ebpfp for part in codec.retained if part.percent == edition.percent)
+            due = codec.retained_at(edition.percent).ebpfp
             assert row.scenarios[scenario.scenario].value == pytest.approx(due.value, rel=1e-3)
             assert [point.ebpfp for point in row.curves[scenario.scenario]] == pytest.approx(
                 [point.ebpfp for point in codec.points], rel=1e-3
@@ -118,6 +118,14 @@ def test_another_data_revision_than_that_of_most_rows_is_left_out(results, tmp_p
     assert [row.codec for row in made.editions[0].rows] == ["channel", "uniform"]
     reasons = {(one.what, one.reason) for one in made.left_out}
     assert reasons == {(f"other, {name}", "it has another data revision than the rest") for name in (DIGITS, SPEECH)}
+
+
+def test_what_the_report_warns_of_is_said(results, tmp_path):
+    copy = shutil.copytree(results, tmp_path / "copy")
+    damaged = next((copy / f"{DIGITS}@1" / "uniform").iterdir())
+    (damaged / "result.json").unlink()
+    (told,) = compile_board([copy], "copy", resamples=0).left_out
+    assert told.what == "copy" and told.reason.startswith(f"skipped {damaged.relative_to(copy)}: it is no result")
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,23 @@ def test_a_row_is_the_codec_that_was_submitted_as_its_manifest_says(made):
     assert (row.licence, row.trained_on, row.commit[:4]) == ("MIT", "other data", "0123")
 
 
+def test_results_of_other_codecs_beside_the_submitted_one_have_no_voice(submitted, tmp_path):
+    """Of two revisions of the data that counts of which there are more rows, not the one with more results."""
+    root = shutil.copytree(submitted, tmp_path / "repository", ignore=shutil.ignore_patterns("verdicts"))
+    crowded = root / "submissions" / "changed" / "results"
+    shutil.rmtree(crowded)
+    write_results(crowded, codecs=("channel", *(f"other-{number}" for number in range(8))), data_revision="s" * 40)
+    made = compile_board([root], REPO, resamples=0)
+    assert {row.submission for row in made.editions[0].rows} == {"good", "refused", "unseen"}
+
+
+def test_results_that_cannot_be_read_are_named_without_a_path(submitted, tmp_path):
+    root = shutil.copytree(submitted, tmp_path / "repository")
+    shutil.rmtree(root / "submissions" / "unseen" / "results")
+    (told,) = [one for one in compile_board([root], REPO, resamples=0).left_out if one.what == "unseen"]
+    assert told.reason.startswith("no results folder unseen; ")
+
+
 @pytest.mark.parametrize(
     "content", ["", "[]", '{"level": "verified"}', "{" * 100_000, '{"level": "verified", "faults": "x"}']
 )
@@ -116,12 +133,18 @@ def test_a_manifest_that_breaks_its_schema_is_not_shown(submitted, tmp_path, upd
     assert not entries and refused.what == "good" and str(tmp_path) not in refused.reason
 
 
-def test_a_repository_of_the_hub_is_fetched_at_its_commit(submitted, hub, monkeypatch):
-    commit = hub.commit(REPO, "main", submitted)
+def test_a_repository_of_the_hub_is_fetched_at_its_commit(submitted, hub, tmp_path):
+    (tmp_path / "verdicts").mkdir()
+    for name, level in (("good", "verified"), ("refused", "refused")):
+        folder = tmp_path / "submissions" / name
+        folder.mkdir(parents=True)
+        shutil.copyfile(submitted / "submissions" / name / "submission.json", folder / "submission.json")
+        (tmp_path / "verdicts" / f"{name}.json").write_text(json.dumps(verdict(folder, level)))
+    commit = hub.commit(REPO, "main", tmp_path)
     with fetched(REPO) as (folder, found):
         assert found == commit
         entries, refused = find_entries([folder])
-    assert {entry.submission: entry.level for entry in entries}["good"] == "verified" and len(refused) == 1
+    assert {entry.submission: entry.level for entry in entries} == {"good": "verified"} and len(refused) == 1
     assert not folder.exists()
 
 

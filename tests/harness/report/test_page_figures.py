@@ -1,5 +1,6 @@
 """What the page draws and says: names on marks, fidelity beside score, the prompt as a reference, what is learned."""
 
+import math
 import re
 
 import pytest
@@ -58,21 +59,11 @@ def test_a_scenario_of_text_shows_what_the_prompt_itself_would_take(summary, htm
 
 def test_tokens_are_counted_where_a_state_of_fixed_size_stands_beside():
     mamba = SCENARIOS.get("mini-clu-facts-mamba")
-    fixed = sum(
-        spec.sized({}).numel() if hasattr(spec.sized({}), "numel") else _product(spec.shape)
-        for spec in mamba.specs.tensors
-        if all(isinstance(size, int) for size in spec.shape)
-    )
-    hidden = next(spec for spec in mamba.specs.tensors if not all(isinstance(size, int) for size in spec.shape))
-    width = _product([size for size in hidden.shape if isinstance(size, int)])
-    assert prompt_bytes(mamba, fixed + 20 * width) == 40
-
-
-def _product(sizes):
-    product = 1
-    for size in sizes:
-        product *= size
-    return product
+    whole = {spec.name: [size for size in spec.shape if isinstance(size, int)] for spec in mamba.specs.tensors}
+    ragged = [spec.name for spec in mamba.specs.tensors if len(whole[spec.name]) < len(spec.shape)]
+    (hidden,) = ragged
+    fixed = sum(math.prod(sizes) for name, sizes in whole.items() if name != hidden)
+    assert prompt_bytes(mamba, fixed + 20 * math.prod(whole[hidden])) == 40
 
 
 def test_fidelity_is_drawn_where_responses_are_known(summary):

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness.results import hashes
+from harness.results import hashes, verification
 from harness.results.rescoring import rescore
 from harness.results.store import ResultFolder
 from harness.results.verification import is_results, verify_results
@@ -212,6 +212,25 @@ def test_hostile_files_end_in_lines(folder, name, content):
     if name != "run.json":
         assert any(finding.path == folder / name for finding in audit.damage)
     assert all(len(str(finding)) < 1000 for finding in (*audit.damage, *audit.notes))
+
+
+@pytest.mark.parametrize(
+    ("values", "what"),
+    [
+        (lambda rows: ["x" * 2**20] * rows, "it takes more than"),
+        (lambda rows: [["x" * 2**20]] * rows, "it holds lists of texts"),
+        (lambda rows: [[0.0] * 2**17] * rows, "it claims rows too large"),
+    ],
+)
+def test_a_small_table_that_would_fill_the_memory_is_not_read_to_its_end(folder, monkeypatch, values, what):
+    monkeypatch.setattr(verification, "MAX_TABLE_BYTES", 2**22)
+    path = folder / "samples.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.append_column("bonus", pa.array(values(len(table)))), path, compression="zstd")
+    assert path.stat().st_size < 2**16
+    without_hashes(folder)
+    (line,) = damage_of(folder)
+    assert "samples.parquet" in line and what in line
 
 
 def test_an_unfinished_result_is_checked_by_its_journal(make_runner, toy, killed_after):

@@ -50,6 +50,34 @@ def submission(packed, tmp_path):
     return shutil.copytree(packed, tmp_path / "submissions" / packed.name)
 
 
+OWN = """
+from lamofcbench.codecs.zstd import ZstdCodec
+
+class Own(ZstdCodec):
+    name = "own"
+
+    def quantise_features(self, features):
+        return {name: tensor / 2 for name, tensor in features.tensors.items()}
+"""
+
+
+@pytest.fixture(scope="session")
+def packed_own(run_results, toy, toy_data, decoder, tmp_path_factory):
+    """The submission of a codec with its own source; no test changes it."""
+    root = tmp_path_factory.mktemp("own")
+    (root / "own.py").write_text(OWN)
+    results = shutil.copytree(run_results, root / "results")
+    settings = RunSettings(results=results, data=toy_data, progress=False)
+    ScenarioRunner(toy, settings, decoder=decoder).run_codec(make_codecs(f"{root / 'own.py'}:Own", toy.specs)[0])
+    return pack(results, root / "packed", Author(), "own")
+
+
+@pytest.fixture
+def own_codec(packed_own, tmp_path):
+    """A copy of that to spoil."""
+    return shutil.copytree(packed_own, tmp_path / "submissions" / packed_own.name)
+
+
 @pytest.fixture(scope="session")
 def scrutiny(toy, toy_data):
     """A batch of each result is decoded and predicted anew."""
@@ -83,6 +111,12 @@ class DecodesHere:
 
     def close(self):
         pass
+
+
+@pytest.fixture
+def decodes_here():
+    """Its class, for a decoder that misbehaves."""
+    return DecodesHere
 
 
 @pytest.fixture(autouse=True)

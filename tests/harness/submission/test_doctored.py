@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from harness.results.store import ResultFolder
 from harness.statistics.distortion import squared_errors
-from harness.submission.bitstreams import BITSTREAMS_FILE, write_bitstreams
+from harness.submission.bitstreams import BITSTREAMS_FILE, drawn, write_bitstreams
 from harness.submission.intake import objection
 from harness.submission.validate import NOTHING_READ
 from lamofcbench.codecs.registry import load_saved, make_codecs
@@ -119,22 +119,41 @@ def test_a_response_that_was_written_down_closer(submission, toy, refused):
     refused("samples.parquet", "states response_divergence_nats 0.0; the tail gives None")
 
 
-@pytest.mark.parametrize("column", ["decoded_sha256", "squared_error.hidden", "prediction", "raw_bits"])
-def test_a_column_that_is_missing(doctored, refused, column):
+@pytest.mark.parametrize(
+    ("column", "file", "what"),
+    [
+        ("decoded_sha256", "samples.parquet", "lacks column 'decoded_sha256'"),
+        ("squared_error.hidden", "result.json", "says mse"),
+        ("prediction", "samples.parquet", "lacks column 'prediction'"),
+        ("raw_bits", "samples.parquet", "Column raw_bits does not exist"),
+    ],
+)
+def test_a_column_that_is_missing(doctored, refused, column, file, what):
     path = doctored.path / "samples.parquet"
     pq.write_table(pq.read_table(path).drop_columns(column), path)
     doctored.seal()
-    refused("", "")
+    refused(file, what)
 
 
-@pytest.mark.parametrize("column", ["coded_bytes", "squared_error.hidden", "statistic.correct", "sample_id"])
-def test_a_column_of_another_type(doctored, refused, column):
+NO_TABLE = "does not hold what a result's table does"
+
+
+@pytest.mark.parametrize(
+    ("column", "what"),
+    [
+        ("coded_bytes", NO_TABLE),
+        ("squared_error.hidden", NO_TABLE),
+        ("statistic.correct", NO_TABLE),
+        ("sample_id", "is not sample 0"),
+    ],
+)
+def test_a_column_of_another_type(doctored, refused, column, what):
     path = doctored.path / "samples.parquet"
     table = pq.read_table(path)
     at = table.schema.get_field_index(column)
-    pq.write_table(table.set_column(at, column, pa.array([["x"]] * 22)), path)
+    pq.write_table(table.set_column(at, column, pa.array(["x"] * 22)), path)
     doctored.seal()
-    refused("samples.parquet", "")
+    refused("samples.parquet", what)
 
 
 def test_a_column_that_no_result_has(doctored, refused):
@@ -260,6 +279,15 @@ def test_bitstreams_of_which_a_part_was_chosen_by_hand(doctored, refused):
     with safe_open(path, framework="numpy") as file:
         save_arrays(kept, path, file.metadata())
     refused(BITSTREAMS_FILE, "neither all 22 nor those that hashes draw")
+
+
+def test_bitstreams_of_which_fewer_are_here_than_the_manifest_says(submission, doctored, refused):
+    with safe_open(doctored.path / BITSTREAMS_FILE, framework="numpy") as file:
+        metadata = file.metadata()
+    shown = {str(index) for index in drawn(json.loads(metadata["sha256"]))}
+    arrays = load_arrays(doctored.path / BITSTREAMS_FILE)
+    save_arrays({name: arrays[name] for name in shown}, doctored.path / BITSTREAMS_FILE, metadata)
+    refused("submission.json", f"states whole bitstreams; those of 3 of 22 samples of {doctored.place} are here")
 
 
 # --------------------------------------------------------------------------------------------------------------- codec
@@ -483,10 +511,19 @@ def test_the_submission_of_another_name(doctored, refused):
     refused("submission.json", "is of submission someone-else")
 
 
+OTHER_HASH = "is not what run.json recorded: its sha256 differs"
+
+
 @pytest.mark.parametrize(
-    "name", ["samples.parquet", "bitstreams.safetensors", "codec/model.safetensors", "result.json"]
+    ("name", "what"),
+    [
+        ("samples.parquet", OTHER_HASH),
+        ("bitstreams.safetensors", "holds no bitstreams"),
+        ("codec/model.safetensors", OTHER_HASH),
+        ("result.json", OTHER_HASH),
+    ],
 )
-def test_torn_files(doctored, refused, name):
+def test_torn_files(doctored, refused, name, what):
     path = doctored.path / name
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    refused(name.rpartition("/")[2] if "codec" not in name else "", "")
+    refused(name, what)

@@ -4,16 +4,19 @@ import json
 import shutil
 
 import pytest
-from doctoring import Doctored
+from doctoring import edit_json
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from loopback_hub import Blob, failing
 
 from harness.cli import main
-from harness.submission.manifest import submission_digest
+from harness.submission import merged
+from harness.submission import review as review_module
+from harness.submission.findings import Findings
+from harness.submission.manifest import MANIFEST_FILE, SubmissionError, submission_digest
 from harness.submission.merged import update_verdicts
 from harness.submission.pull_requests import changes_of, open_pull_request, parse_pull_request
-from harness.submission.review import MARK, comment_text, review, titled
-from harness.submission.validate import NOTHING_READ
+from harness.submission.review import MARK, REPLACES, comment_text, review, titled
+from harness.submission.validate import NOTHING_READ, verdict_of
 from harness.submission.verdict import Fault, Verdict
 from lamofcbench.version import __version__
 
@@ -30,6 +33,39 @@ def api(hub):
 def reviewed(api, scrutiny):
     """Reviews all; outcomes by number."""
     return lambda **options: {one.request.num: one for one in review(api, REPO, scrutiny, **options)}
+
+
+@pytest.fixture
+def slight(packed, tmp_path):
+    """A submission of nothing but its manifest, for what does not depend on all else."""
+    folder = tmp_path / "slight" / packed.name
+    folder.mkdir(parents=True)
+    shutil.copyfile(packed / MANIFEST_FILE, folder / MANIFEST_FILE)
+    return folder
+
+
+@pytest.fixture
+def renamed(slight, tmp_path):
+    """The same with another content."""
+    folder = shutil.copytree(slight, tmp_path / "renamed" / slight.name)
+    edit_json(folder / MANIFEST_FILE, lambda manifest: manifest.update(display_name="Renamed"))
+    return folder
+
+
+@pytest.fixture
+def judged(slight, monkeypatch):
+    """In place of validation: every other content than the first one is refused."""
+    good = submission_digest(slight)
+
+    def judge(folder, scrutiny, tell):
+        findings = Findings(folder)
+        findings.count("manifests read", 1, 1)
+        if submission_digest(folder) != good:
+            findings.fault(MANIFEST_FILE, "is another one")
+        return verdict_of(folder.name, submission_digest(folder), findings)
+
+    for module in (review_module, merged):
+        monkeypatch.setattr(module, "validate", judge)
 
 
 @pytest.fixture
@@ -54,49 +90,46 @@ def propose(api, files, title="a change", deleted=()):
     return api.create_commit(REPO, operations, commit_message=title, create_pr=True, **KIND)
 
 
+@pytest.mark.usefixtures("judged")
 def test_each_pull_request_gets_its_verdict_and_a_second_review_changes_nothing(
-    api, reviewed, packed, submission, toy, discussions, hub, monkeypatch
+    api, reviewed, slight, renamed, discussions, hub, monkeypatch
 ):
-    as_other(monkeypatch, lambda: open_pull_request(api, REPO, packed))
-    Doctored(submission, toy).result(lambda result: result.update(score=0.5))
-    as_other(monkeypatch, lambda: open_pull_request(api, REPO, submission))
+    as_other(monkeypatch, lambda: open_pull_request(api, REPO, slight))
+    as_other(monkeypatch, lambda: open_pull_request(api, REPO, renamed))
     propose(api, {"README.md": b"text"}, "Better words")
     found = reviewed()
     assert {number: one.outcome for number, one in found.items()} == {1: "verified", 2: "refused", 3: "no submission"}
-    assert found[1].verdict.digest == submission_digest(packed)
+    assert found[1].verdict.digest == submission_digest(slight)
     assert [one.title for one in discussions] == [
-        "[verified] My uniform: 1 scenarios", "[refused] My uniform: 1 scenarios", "Better words"
+        "[verified] My uniform: 1 scenarios", "[refused] Renamed: 1 scenarios", "Better words"
     ]  # fmt: skip
     assert [one.status for one in discussions] == ["open"] * 3 and not hub.files(REPO)  # none is merged
     (_, good), (_, bad) = comments(discussions[0]), comments(discussions[1])
-    assert "**verified**" in good and "predictions made anew by the tail" in good
-    assert "**refused**" in bad and "states score" in bad
+    assert "**verified**" in good and "manifests read: 1 of 1" in good
+    assert "**refused**" in bad and f"{MANIFEST_FILE}: is another one" in bad
     before = [json.dumps([one.title, one.events]) for one in discussions]
     assert {one.outcome for one in reviewed().values()} == {"unchanged", "no submission"}
     assert [json.dumps([one.title, one.events]) for one in discussions] == before
 
 
-def test_a_new_commit_is_judged_anew_in_the_same_comment(
-    api, reviewed, packed, submission, toy, discussions, monkeypatch
-):
-    Doctored(submission, toy).result(lambda result: result.update(score=0.5))
-    open_pull_request(api, REPO, submission)
+@pytest.mark.usefixtures("judged")
+def test_a_new_commit_is_judged_anew_in_the_same_comment(api, reviewed, slight, renamed, discussions):
+    open_pull_request(api, REPO, renamed)
     assert reviewed()[1].outcome == "refused"
-    open_pull_request(api, REPO, packed, into=1)
+    open_pull_request(api, REPO, slight, into=1)
     assert reviewed()[1].outcome == "verified"
     (discussion,) = discussions
-    assert discussion.title == "[verified] My uniform: 1 scenarios"
+    assert discussion.title == "[verified] Renamed: 1 scenarios"
     _, comment = comments(discussion)
     assert "**verified**" in comment and "**refused**" not in comment
 
 
+@pytest.mark.usefixtures("judged")
 def test_a_comment_or_a_title_that_somebody_else_wrote_counts_for_nothing(
-    api, reviewed, submission, toy, discussions, monkeypatch
+    api, reviewed, renamed, discussions, monkeypatch
 ):
-    Doctored(submission, toy).result(lambda result: result.update(score=0.5))
-
     def forge():
-        open_pull_request(api, REPO, submission)
+        open_pull_request(api, REPO, renamed)
         commit = changes_of(api, parse_pull_request(f"{REPO}#1")).commit
         text = f"<!-- lamofcbench verdict verified on {commit} by {__version__} --> **verified**"
         assert MARK.search(text)
@@ -114,6 +147,7 @@ def test_a_comment_or_a_title_that_somebody_else_wrote_counts_for_nothing(
     ("files", "deleted", "what"),
     [
         ({"submissions/mine/submission.json": b"{}", "verdicts/mine.json": b"{}"}, (), "verdicts/mine.json"),
+        ({"verdicts/mine.json": b"{}"}, (), "one submission"),
         ({"submissions/mine/submission.json": b"{}", ".gitattributes": b""}, (), ".gitattributes"),
         ({"submissions/mine/submission.json": b"{}"}, ("README.md",), "README.md"),
         ({"submissions/a/submission.json": b"{}", "submissions/b/submission.json": b"{}"}, (), "one submission"),
@@ -131,8 +165,9 @@ def test_what_is_more_than_one_submission_is_refused_and_never_fetched(api, revi
     assert not [request for request in hub.requests if request.startswith("GET submissions/")]
 
 
-def test_a_pull_request_upon_an_older_commit_takes_nothing_away(api, reviewed, packed, hub):
-    open_pull_request(api, REPO, packed)
+@pytest.mark.usefixtures("judged")
+def test_a_pull_request_upon_an_older_commit_takes_nothing_away(api, reviewed, slight, hub):
+    open_pull_request(api, REPO, slight)
     hub.repository(REPO).commit("main", {"submissions/other/submission.json": Blob(b"{}")})
     assert reviewed()[1].outcome == "verified"
 
@@ -147,24 +182,50 @@ def test_a_withdrawal_is_left_to_the_maintainers(api, reviewed, packed, hub, dis
     assert discussions[0].title == "Take mine away" and not discussions[0].events
 
 
-def test_one_that_cannot_be_fetched_does_not_keep_the_others_waiting(api, reviewed, packed, hub):
-    open_pull_request(api, REPO, packed)
-    open_pull_request(api, REPO, packed)
+@pytest.mark.usefixtures("judged")
+def test_one_that_cannot_be_fetched_does_not_keep_the_others_waiting(api, reviewed, slight, hub):
+    open_pull_request(api, REPO, slight)
+    open_pull_request(api, REPO, slight)
     hub.faults.append(failing(1, lambda request: "/commits/" in request.path, 400))
     found = reviewed()
     assert found[1].outcome == "failed" and found[1].reason and found[2].outcome == "verified"
 
 
-def test_merged_submissions_get_a_verdict_on_their_very_content(api, scrutiny, packed, hub, submission, toy):
-    open_pull_request(api, REPO, packed)
-    assert update_verdicts(api, REPO, scrutiny) == []
+def test_nor_does_one_that_nobody_has_thought_of(api, reviewed, slight, monkeypatch):
+    open_pull_request(api, REPO, slight)
+
+    def surprising(*arguments, **options):
+        raise RecursionError("deep")
+
+    monkeypatch.setattr(review_module, "validate", surprising)
+    one = reviewed()[1]
+    assert (one.outcome, one.reason) == ("failed", "unexpected RecursionError: deep")
+
+
+@pytest.mark.usefixtures("judged")
+def test_whoever_merges_is_told_that_a_row_is_replaced(
+    api, reviewed, slight, hub, discussions, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    open_pull_request(api, REPO, slight)
+    hub.repository(REPO).commit("main", {"submissions/my-uniform/submission.json": Blob(b"{}")})
+    open_pull_request(api, REPO, slight)
+    reviewed(again=True)
+    assert all(REPLACES in comments(one)[-1] for one in discussions)
+    assert main(["validate", f"{REPO}#1"]) == 0
+    assert f"{REPO}#1: {REPLACES}" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("judged")
+def test_merged_submissions_get_a_verdict_on_their_very_content(api, scrutiny, slight, renamed, hub):
+    open_pull_request(api, REPO, slight)
+    assert not list(update_verdicts(api, REPO, scrutiny))
     api.merge_pull_request(REPO, 1, **KIND)
     (verdict,) = update_verdicts(api, REPO, scrutiny)
     kept = Verdict.model_validate_json(hub.files(REPO)["verdicts/my-uniform.json"].content)
-    assert kept == verdict and kept.level == "verified" and kept.digest == submission_digest(packed)
-    assert update_verdicts(api, REPO, scrutiny) == []
-    Doctored(submission, toy).result(lambda result: result.update(score=0.5))
-    open_pull_request(api, REPO, submission)
+    assert kept == verdict and kept.level == "verified" and kept.digest == submission_digest(slight)
+    assert not list(update_verdicts(api, REPO, scrutiny))
+    open_pull_request(api, REPO, renamed)
     api.merge_pull_request(REPO, 2, **KIND)
     assert [found.level for found in update_verdicts(api, REPO, scrutiny)] == ["refused"]
 
@@ -174,15 +235,48 @@ def test_what_was_merged_although_it_is_no_submission_is_refused_by_its_digest(a
     hub.repository(REPO).commit("main", files)
     (verdict,) = update_verdicts(api, REPO, scrutiny)
     assert verdict.level == "refused" and verdict.digest != NOTHING_READ
-    assert update_verdicts(api, REPO, scrutiny) == []
+    assert not list(update_verdicts(api, REPO, scrutiny))
 
 
-def test_the_commands(api, packed, hub, toy_file, toy_data, tmp_path, capsys, monkeypatch):
+def test_a_merged_one_that_nobody_has_thought_of_does_not_keep_the_others_waiting(api, scrutiny, hub, monkeypatch):
+    def judge(folder, scrutiny, tell):
+        if folder.name == "one":
+            raise RecursionError("deep")
+        return verdict_of(folder.name, submission_digest(folder), Findings(folder))
+
+    monkeypatch.setattr(merged, "validate", judge)
+    hub.repository(REPO).commit("main", {f"submissions/{name}/submission.json": Blob(b"{}") for name in ("one", "two")})
+    made = update_verdicts(api, REPO, scrutiny)
+    assert next(made).submission == "two"
+    with pytest.raises(SubmissionError, match=r"1 submissions could not be validated: one \(RecursionError: deep\)"):
+        next(made)
+
+
+def test_each_verdict_is_committed_once_it_is_made_whoever_commits_meanwhile(api, scrutiny, hub):
+    files = {f"submissions/{name}/evil.pkl": Blob(b"cos") for name in ("one", "two")}
+    hub.repository(REPO).commit("main", files)
+    made = update_verdicts(api, REPO, scrutiny)
+    assert next(made).submission == "one" and "verdicts/one.json" in hub.files(REPO)
+    api.create_commit(REPO, [CommitOperationAdd("README.md", b"text")], commit_message="Better words", **KIND)
+    assert [verdict.submission for verdict in made] == ["two"]
+    assert {"verdicts/one.json", "verdicts/two.json", "README.md"} <= set(hub.files(REPO))
+
+
+@pytest.mark.parametrize("named", [[], ["--pull-request", "1", "--merged"]])
+def test_a_strangers_source_runs_only_where_its_pull_request_is_named(api, slight, capsys, discussions, named):
+    open_pull_request(api, REPO, slight)
+    assert main(["review", "--repo", REPO, "--trust-code", *named]) == 1
+    assert "read the source, then name its pull request" in capsys.readouterr().err
+    assert len(discussions[0].events) == 1  # nothing was said
+
+
+def test_the_commands(api, packed, discussions, toy_file, toy_data, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     open_pull_request(api, REPO, packed)
     known = ["--scenarios", toy_file, "--data", str(toy_data), "--quiet"]
     assert main(["review", "--repo", REPO, "--output", "kept", *known]) == 0
     assert capsys.readouterr().out == f"{REPO}#1 verified\n"
+    assert "predictions made anew by the tail" in comments(discussions[0])[-1]
     assert json.loads((tmp_path / "kept" / "pr-1-my-uniform.json").read_text())["level"] == "verified"
     assert main(["validate", f"{REPO}#1", "--seed", "5", *known]) == 0
     printed = capsys.readouterr()
@@ -195,9 +289,12 @@ def test_the_commands(api, packed, hub, toy_file, toy_data, tmp_path, capsys, mo
     assert json.loads((tmp_path / "board" / "verdicts" / "my-uniform.json").read_text())["level"] == "refused"
 
 
-def test_nothing_of_a_submission_is_markup_in_a_comment(packed, verdict_on):
+def test_nothing_of_a_submission_is_markup_in_a_comment(tmp_path):
     fault = Fault(file="x", sample="1 (</div>)", fault="``` <script>alert(1)</script> @everyone [x](https://evil)")
-    verdict = verdict_on(packed).model_copy(update={"faults": [fault] * 80, "level": "refused"})
+    findings = Findings(tmp_path)
+    findings.count("``` <script>", 1, 1, "``` @everyone")
+    verdict = verdict_of("mine", NOTHING_READ, findings)
+    verdict = verdict.model_copy(update={"faults": [fault] * 80, "level": "refused"})
     text = comment_text(verdict, "0" * 40)
     fenced = text.split("```")
     assert len(fenced) == 5 and "<script>" in fenced[1] and "and 30 more" in fenced[1]

@@ -2,20 +2,18 @@
 
 import hashlib
 import json
-import shutil
 
 import pytest
 from doctoring import Doctored, edit_json
 
 from harness.results.schema import schema_text
 from harness.running.confinement import unconfined
-from harness.submission import replay
+from harness.submission import bitstreams, replay
 from harness.submission.bitstreams import BITSTREAMS_FILE, Bitstreams
 from harness.submission.manifest import SubmissionError, submission_digest
 from harness.submission.pack import Author, pack
 from harness.submission.schema import SCHEMAS
 from harness.submission.verdict import write_verdict
-from lamofcbench.codecs.registry import make_codecs
 
 AUTHOR = Author(name="sampled", display_name="Sampled")
 
@@ -23,7 +21,7 @@ AUTHOR = Author(name="sampled", display_name="Sampled")
 def test_an_honest_submission_is_verified_to_its_last_bit(packed, verdict_on, decoder):
     verdict = verdict_on(packed, decoder, full=True)
     assert (verdict.level, verdict.faults) == ("verified", [])
-    assert all(check.share == 1.0 and not check.left_out for check in verdict.checked)
+    assert all(check.checked == check.of and not check.left_out for check in verdict.checked)
     assert {check.what: check.checked for check in verdict.checked} == {
         "files of the layout": 33,
         "files read and hashed": 32,
@@ -82,32 +80,24 @@ def test_sampled_bitstreams_are_consistent_at_most(run_results, verdict_on, tmp_
     assert found["samples decoded anew"].checked == 4 * 3
 
 
+def test_the_tail_runs_on_batches_of_which_every_sample_is_shown(run_results, verdict_on, toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(bitstreams, "SHOWN_SHARE", 0.8)
+    folder = pack(run_results, tmp_path, AUTHOR, sampled=True)
+    whole = 0
+    for path in folder.rglob(BITSTREAMS_FILE):
+        shown = set(Bitstreams(path, 22).shown)
+        parts = [set(range(start, min(22, start + toy.batch_size))) for start in range(0, 22, toy.batch_size)]
+        whole += sum(len(part) for part in parts if part <= shown)
+    (predicted,) = [check for check in verdict_on(folder).checked if check.what == "predictions made anew by the tail"]
+    assert 0 < whole < 88 and predicted.checked == whole
+
+
 def test_a_sampled_bitstream_that_was_changed_is_found(run_results, verdict_on, toy, tmp_path):
     result = Doctored(pack(run_results, tmp_path, AUTHOR, sampled=True), toy)
     held = Bitstreams(result.path / BITSTREAMS_FILE, 22)
     result.table(coded_bytes=lambda sizes: [size + (index == held.shown[1]) for index, size in enumerate(sizes)])
     verdict = verdict_on(result.submission)
     assert [fault.sample for fault in verdict.faults] == [f"{held.shown[1]} (test-{held.shown[1]})"]
-
-
-OWN = """
-from lamofcbench.codecs.zstd import ZstdCodec
-
-class Own(ZstdCodec):
-    name = "own"
-
-    def quantise_features(self, features):
-        return {name: tensor / 2 for name, tensor in features.tensors.items()}
-"""
-
-
-@pytest.fixture
-def own_codec(run_results, make_runner, toy, tmp_path):
-    """The submission of a codec with its own source."""
-    (tmp_path / "own.py").write_text(OWN)
-    results = shutil.copytree(run_results, tmp_path / "results")
-    make_runner(results=results).run_codec(make_codecs(f"{tmp_path / 'own.py'}:Own", toy.specs)[0])
-    return pack(results, tmp_path / "packed", Author(), "own")
 
 
 def test_a_strangers_source_runs_only_where_it_is_trusted(own_codec, verdict_on, decoder):
@@ -129,7 +119,7 @@ def test_what_a_quantiser_is_said_to_lose_is_asked_of_the_codec(own_codec, verdi
 
 def test_a_source_that_was_edited_is_found_without_running_it(own_codec, verdict_on):
     (source,) = own_codec.rglob("own.py")
-    source.write_text(OWN + "raise SystemExit('it runs')\n")
+    source.write_text(source.read_text() + "raise SystemExit('it runs')\n")
     verdict = verdict_on(own_codec)
     assert verdict.level == "refused" and any("own.py" in fault.fault for fault in verdict.faults)
 
