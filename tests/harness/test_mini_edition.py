@@ -23,7 +23,7 @@ OF_EACH_FAMILY = (
     "mini-cau-commands-clean",
     "mini-ctti-shapes",
 )
-"""Whose curves every run of the suite draws; those of the others, whose data and models are pinned, `make test-slow`."""
+"""Whose curves every run of the suite draws; `make test-slow` those of the others, whose data and models are pinned."""
 PERTURBED_SAMPLES = 24
 FIRST_SAMPLES = 6
 """Mostly enough to see that a tensor counts; the others are asked where it is not."""
