@@ -280,17 +280,16 @@ def _curve_pairs(side_a: _Side, side_b: _Side, settings: _Settings) -> list[Pair
         changes = []
         for percent, name in zip(RETAINED_PERCENTS, RETAINED, strict=True):
             if all(percent in part for part in found):
-                (value_a, draws_a), (value_b, draws_b) = (part[percent] for part in found)
-                changes.append(
-                    relative_change(name, value_a, value_b, draws_a, draws_b, -1, RATE_MARGIN, settings.confidence)
-                )
+                (a, draws_a), (b, draws_b) = (part[percent] for part in found)
+                change = relative_change(name, a.ebpfp, b.ebpfp, draws_a, draws_b, -1, RATE_MARGIN, settings.confidence)
+                changes.append(change.model_copy(update={"bound_a": a.bound, "bound_b": b.bound}))
         if changes:
             scenario = next(iter(side_a.values())).item.result.scenario
             pairs.append(Pair(scenario=scenario, codec=codec, label="", changes=changes))
     return pairs
 
 
-def _retained(side: _Side, codec: str) -> dict[int, tuple[float, Draws]]:
+def _retained(side: _Side, codec: str) -> dict[int, tuple[curves.ReachedRate, Draws]]:
     """EBPFP@p of a codec and its draws, by percent; empty where retention is undefined."""
     ends = _anchor_and_floor(side)
     points = [part for key, part in side.items() if key[0] == codec]
@@ -304,7 +303,7 @@ def _retained(side: _Side, codec: str) -> dict[int, tuple[float, Draws]]:
     for percent in RETAINED_PERCENTS:
         figure = curves.rate_at_retention(rates, [value for value, _ in known], percent)
         if figure is not None:
-            found[percent] = figure.ebpfp, curves.rates_at_retention(rate_draws, retention_draws, percent)
+            found[percent] = figure, curves.rates_at_retention(rate_draws, retention_draws, percent)
     return found
 
 

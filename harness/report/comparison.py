@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness.report.summary import Estimate, Text
 from harness.statistics import bootstrap
+from harness.statistics.curves import Bound
 
 Draws = NDArray[np.float64]
 
@@ -36,6 +37,8 @@ class Change(_Strict):
     b: float = Field(description="of the second run")
     unit: Literal["", "%"] = Field(description="of the difference: '%' of the first run's figure, or the figure's own")
     difference: Estimate = Field(description="second minus first, with its interval")
+    bound_a: Bound | None = Field(default=None, description="of EBPFP@p in the first run; null for other figures")
+    bound_b: Bound | None = Field(default=None, description="of EBPFP@p in the second run")
     verdict: Verdict = Field(description="'same' covers every difference that may be noise")
 
 

@@ -12,8 +12,8 @@ from harness.report.render.tables import (
     Column,
     Table,
     name_cell,
-    number_cell,
 )
+from harness.statistics.curves import Bound
 
 MAX_NAMES = 8
 VERDICTS: tuple[Verdict, ...] = ("worse", "better", "same")
@@ -36,8 +36,8 @@ def comparison_table(comparison: Comparison, *, everything: bool = False) -> Tab
             name_cell(pair.codec),
             name_cell("curve" if change.measure in RETAINED else pair.label),
             name_cell(change.measure),
-            number_cell(change.a),
-            number_cell(change.b),
+            _figure(change.a, change.bound_a),
+            _figure(change.b, change.bound_b),
             Cell(text.signed(change.difference) + (" %" if change.unit else ""), change.difference.value),
             Cell(change.verdict, change.verdict, strong=change.verdict != "same"),
         ]
@@ -45,6 +45,12 @@ def comparison_table(comparison: Comparison, *, everything: bool = False) -> Tab
         for pair, change in comparison.changes(verdict)
     ]
     return Table("Changes beyond noise" if not everything else "All figures", columns, rows)
+
+
+def _figure(value: float, bound: Bound | None) -> Cell:
+    """A figure of a run, with the sign of a bound."""
+    sign = {"at most": "≤ ", "never": "never "}.get(bound or "", "")
+    return Cell(sign + text.number(value), value)
 
 
 def comparison_notes(comparison: Comparison) -> list[str]:
