@@ -14,8 +14,10 @@ from harness.report.collect import Evidence
 from harness.report.deployment import link_times
 from harness.report.faithful import divergence
 from harness.report.scored import Scored, estimate
-from harness.report.summary import RatePoint, TensorPoint
+from harness.report.summary import CodecSummary, RatePoint, TensorPoint
 from harness.results.result import TensorRecord
+from lamofcbench.codecs.params import plain_defaults
+from lamofcbench.codecs.registry import CODECS, spec_text
 from lamofcbench.rates import compression_ratio
 
 
@@ -74,6 +76,29 @@ def params_label(params: Mapping[str, Any], ladder: Sequence[Mapping[str, Any]])
     return " ".join(
         f"{key}={params[key]:g}" if isinstance(params[key], float) else f"{key}={params[key]}" for key in varying
     )
+
+
+def spec_of_params(codec: str, params: Mapping[str, Any], ladder: Sequence[Mapping[str, Any]]) -> str:
+    """A rate point as the command line takes it: what differs within the ladder, and what is no default.
+
+    Args:
+        codec: what the report calls it. A registered name tells the defaults.
+        params: of the point.
+        ladder: of all points of the codec.
+
+    Example:
+        >>> spec_of_params("uniform", {"step": 0.05}, [{"step": 0.05}, {"step": 2.0}])
+        'uniform:step=0.05'
+    """
+    defaults = plain_defaults(CODECS.get(codec).Params) if codec in CODECS.names() else None
+    if defaults is None and len(ladder) == 1:
+        defaults = {}
+    return spec_text(codec, params, ladder, defaults)
+
+
+def spec_of_point(codec: CodecSummary, point: RatePoint) -> str:
+    """A rate point of a report as the command line takes it."""
+    return spec_of_params(codec.codec, point.params, [other.params for other in codec.points])
 
 
 def tensor_points(tensors: Mapping[str, TensorRecord], floor: Mapping[str, TensorRecord]) -> list[TensorPoint]:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness.report import text
 from harness.report.deployment import transfer_seconds
-from harness.report.points import params_label
+from harness.report.points import spec_of_params
 from harness.report.summary import CodecSummary, RatePoint, ScenarioSummary, Summary
 from harness.statistics import curves
 from lamofcbench.scenarios.kinds import KINDS, Kind
@@ -131,14 +131,13 @@ def _operating_points(scenarios: Sequence[ScenarioSummary], question: Question) 
         retentions = [(point.retention.value, part.scenario) for part, _, point in found]
         if any(not rate for rate in rates) or any(value is None for value, _ in retentions):
             continue
-        label = params_label(found[0][2].params, list(ladders[name].values())).replace(" ", ",")
         seconds = [_seconds(point, question) for _, _, point in found]
         uncoded = [_uncoded_seconds(part, question) for part, _, _ in found]
         lowest, weakest = min((value, scenario) for value, scenario in retentions if value is not None)
         ebpfp = _geometric_mean(rates)
         assert ebpfp is not None  # every rate is there
         yield OperatingPoint(
-            codec=":".join(filter(None, (name, label))),
+            codec=spec_of_params(name, found[0][2].params, list(ladders[name].values())),
             ebpfp=ebpfp,
             smaller=curves.UNCODED_EBPFP / ebpfp,
             retention=lowest,

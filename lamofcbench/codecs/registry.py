@@ -8,17 +8,28 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lamofcbench.codecs import saving
 from lamofcbench.codecs.base import CODECS, Codec
+from lamofcbench.codecs.params import as_text, plain_defaults, to_plain
 from lamofcbench.errors import CodecError, UnknownNameError, shown
 from lamofcbench.registry import is_file_reference
 from lamofcbench.scenarios.base import FeatureSpecs
 
-__all__ = ["CODECS", "CodecSpec", "load_saved", "make_codecs", "names_saved_codec", "parse_codec_spec"]
+__all__ = [
+    "CODECS",
+    "CodecSpec",
+    "load_saved",
+    "make_codecs",
+    "names_saved_codec",
+    "parse_codec_spec",
+    "spec_of",
+    "spec_text",
+]
 
 _PARAMETERS = re.compile(r":(?=[^:/\\]*=)")
 """The colon before the first parameter: no other colon, and no path, stands between it and an equals sign."""
@@ -86,6 +97,50 @@ def _pairs(text: str) -> Iterator[str]:
 def names_saved_codec(spec: CodecSpec) -> bool:
     """Whether a SPEC names a folder or a repository, and so a codec whose parameters and state are fixed."""
     return not (is_file_reference(spec.id) or spec.id.endswith(".py") or spec.id in CODECS.names())
+
+
+def spec_text(
+    codec_id: str,
+    params: Mapping[str, Any],
+    ladder: Iterable[Mapping[str, Any]],
+    defaults: Mapping[str, Any] | None = None,
+) -> str:
+    """The SPEC of one rate point: parameters that have their default are left out unless the ladder varies them.
+
+    Args:
+        codec_id: registered name, ``file.py:Class``, saved folder or Hub id.
+        params: all parameters, as plain data.
+        ladder: those of the rate points that it is told apart from, its own among them or not.
+        defaults: of the parameters that have one; None where they are not known, which are left out all the same.
+
+    Example:
+        >>> ladder = [{"step": 0.05, "widths": [64, 256]}, {"step": 0.5, "widths": [64, 256]}]
+        >>> spec_text("mine", ladder[0], ladder, {"widths": [64, 256]})
+        'mine:step=0.05'
+        >>> spec_text("mine", ladder[0], ladder, {"widths": [8, 8]})
+        'mine:step=0.05,widths=[64,256]'
+        >>> spec_text("zstd", {"level": 3}, [{"level": 3}], {"level": 3})
+        'zstd'
+    """
+    points = list(ladder)
+    named = [
+        f"{key}={as_text(int(value) if isinstance(value, float) and value.is_integer() else value)}"
+        for key, value in params.items()
+        if any(point.get(key) != value for point in points)
+        or (defaults is not None and (key not in defaults or defaults[key] != value))
+    ]
+    return f"{codec_id}:{','.join(named)}" if named else codec_id
+
+
+def spec_of(codec: Codec, codec_id: str | None = None) -> str:
+    """The SPEC that makes a codec, as far as its class and parameters go.
+
+    Args:
+        codec: fitted or not.
+        codec_id: by which its class is found; None for its registered name.
+    """
+    ladder = [to_plain(codec.make_params(point)) for point in codec.rate_points]
+    return spec_text(codec_id or codec.name, to_plain(codec.params), ladder, plain_defaults(codec.Params))
 
 
 def make_codecs(

@@ -6,6 +6,7 @@ from harness.metrics.base import METRICS
 from harness.report import text
 from harness.report.deployment import REQUIRED_RETENTION
 from harness.report.fronts import SPEED_NOISE
+from harness.report.points import spec_of_point
 from harness.report.render.tables import (
     CODEC_COLUMN,
     KNOWLEDGE_COLUMN,
@@ -63,10 +64,16 @@ def deployment_answers(scenario: ScenarioSummary) -> list[str]:
         if answer.codec is None:
             sentences.append(f"{link} send features uncoded ({text.duration(answer.uncoded_seconds)} a sample).")
         else:
-            codec = " ".join(filter(None, (text.shown(answer.codec), text.shown(answer.label))))
+            codec = text.shown(_spec_of_answer(scenario, answer.codec, answer.label))
             times = f"{text.duration(answer.total_seconds)} a sample instead of {text.duration(answer.uncoded_seconds)}"
             sentences.append(f"{link} use {codec}: {times}, {text.number(answer.speedup)} times faster.")
     return sentences
+
+
+def _spec_of_answer(scenario: ScenarioSummary, name: str, label: str) -> str:
+    """A link's answer as the command line takes it."""
+    points = ((codec, point) for codec in scenario.codecs if codec.codec == name for point in codec.points)
+    return next(spec_of_point(codec, point) for codec, point in points if point.label == label)
 
 
 def front_table(scenario: ScenarioSummary) -> Table:
