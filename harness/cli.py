@@ -70,7 +70,7 @@ def _main(argv: list[str]) -> int:
     except LaMoFCBenchError as error:
         if args.debug:
             raise
-        return _fail(str(error), EXIT_ERROR)
+        return _fail(_in_flags(str(error), args), EXIT_ERROR)
     except OSError as error:
         if args.debug:
             raise
@@ -79,6 +79,17 @@ def _main(argv: list[str]) -> int:
         if args.debug:
             raise
         return _fail(f"unexpected {type(error).__name__}: {error} (--debug shows where)", EXIT_ERROR)
+
+
+def _in_flags(message: str, args: argparse.Namespace) -> str:
+    """A message about an argument by the argument's flag: the library calls it by the name that Python callers use.
+
+    Example:
+        >>> _in_flags("verify_samples is -1; it may be 0 or more", argparse.Namespace(verify_samples=-1))
+        '--verify-samples is -1; it may be 0 or more'
+    """
+    name, space, rest = message.partition(" ")
+    return f"--{name.replace('_', '-')} {rest}" if space and name in vars(args) and rest.startswith("is ") else message
 
 
 def _is_utf8(argument: str) -> bool:

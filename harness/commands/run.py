@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 from pathlib import Path
 
 from harness.commands import _common, _metric_options
@@ -27,7 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _metric_options.add_argument(parser)
     parser.add_argument("--limit", type=int, metavar="N", help="report the first N samples only")
     parser.add_argument(
-        "--points", type=int, metavar="N", help="only N rate points of each ladder, evenly from its first to its last"
+        "--points",
+        type=int,
+        metavar="N",
+        help="only N rate points of each ladder: about its knee if --ladders tells it, else evenly without the first",
     )
     parser.add_argument(
         "--ladders", type=Path, metavar="DIR",
@@ -57,11 +62,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "compare bit for bit (default: 3; 0: none)",
     )  # fmt: skip
     _common.add_trust_argument(parser)
-    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--paths", action="store_true", help="print the folder of each result and nothing else")
+    output.add_argument("--json", action="store_true", help="print each rate point's figures and folder as JSON")
+    parser.add_argument("--quiet", action="store_true", help="no lines of rate points and no bars, only the table")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the command; prints the folder of each result."""
+    """Runs the command; prints a line for each rate point and a table, or what --paths or --json ask for."""
     from harness.running import launch
 
     def work(team: launch.Team) -> int:
@@ -109,7 +117,7 @@ def _source(args: argparse.Namespace):  # type: ignore[no-untyped-def]
 
 
 def _check(args: argparse.Namespace):  # type: ignore[no-untyped-def]
-    """The runs asked for; what is wrong with any of them shows before the first one starts."""
+    """The runs asked for, each scenario with named codecs; what is wrong with any shows before the first starts."""
     from harness.results import scoring
     from harness.running import selection, transfer
 
@@ -120,7 +128,7 @@ def _check(args: argparse.Namespace):  # type: ignore[no-untyped-def]
         if settings.fit_on is not None:
             transfer.require_same_backbone(settings.fit_on, scenario)
         scoring.make_metric(scenario)
-        codecs = selection.select_codecs(
+        codecs = selection.select_named(
             args.codecs, scenario, trust_code=args.trust_code, points=args.points, ladders=args.ladders
         )
         plans.append((scenario, codecs))
@@ -130,20 +138,33 @@ def _check(args: argparse.Namespace):  # type: ignore[no-untyped-def]
 def _run(args: argparse.Namespace, team) -> int:  # type: ignore[no-untyped-def]
     from harness.running.decoding_process import DecodingProcess
 
-    printed: set[Path] = set()
     with DecodingProcess() as decoder:
         if team.leads and args.verify_samples > 0:
             decoder.start()  # before the imports that follow: the process needs the same seconds for its own
+        from harness.commands._run_display import RunDisplay
+        from harness.running.progress import Progress
         from harness.running.runner import ScenarioRunner
 
-        settings = _settings(args)
-        for scenario, codecs in _check(args):
-            evaluation = ScenarioRunner(scenario, settings, team, decoder).run(codecs)
-            for finished in (evaluation.anchor, evaluation.floor, *evaluation.points):
-                if team.leads and finished.folder not in printed:
-                    printed.add(finished.folder)
-                    print(finished.folder, flush=True)
+        settings, plans = _settings(args), _check(args)
+        bare = args.paths or args.json
+        display = RunDisplay(plans, lines=not (args.quiet or bare), bars=not args.quiet) if team.leads else None
+        with display or contextlib.nullcontext():
+            for scenario, codecs in plans:
+                runner = ScenarioRunner(scenario, settings, team, decoder, display or Progress())
+                runner.run([codec for _, codec in codecs])
+        if display is not None:
+            _print_result(args, display)
     return 0
+
+
+def _print_result(args: argparse.Namespace, display) -> None:  # type: ignore[no-untyped-def]
+    if args.paths:
+        for shown in display.points:
+            print(shown.finished.folder, flush=True)
+    elif args.json:
+        print(json.dumps(display.as_plain(), indent=2), flush=True)
+    else:
+        display.print_summary()
 
 
 def _estimate(args: argparse.Namespace, team) -> int:  # type: ignore[no-untyped-def]
@@ -154,7 +175,9 @@ def _estimate(args: argparse.Namespace, team) -> int:  # type: ignore[no-untyped
     estimates = [
         line
         for scenario, codecs in _check(args)
-        for line in estimate.estimate(ScenarioRunner(scenario, settings, team), codecs, args.num_processes)
+        for line in estimate.estimate(
+            ScenarioRunner(scenario, settings, team), [codec for _, codec in codecs], args.num_processes
+        )
     ]
     _common.print_table(estimate.table(estimates, args.num_processes))
     return 0

@@ -280,8 +280,8 @@ def described(codec: Codec, scenario: Scenario, directory: Path | None) -> str:
     return "the codec's own" if own else "named"
 
 
-def ladder_of(directory: Path, scenario: Scenario, codec_class: type[Codec]) -> list[dict[str, Any]] | None:
-    """The rate points of a codec on a scenario by its ladder file; None where there is none.
+def calibrated(directory: Path, scenario: Scenario, codec_class: type[Codec]) -> list[LadderPoint] | None:
+    """The rate points of a codec on a scenario by its ladder file, highest rate first; None where there is none.
 
     Raises:
         DataError: if the file is damaged, or was made for another declaration of the scenario or other codec's code.
@@ -294,4 +294,4 @@ def ladder_of(directory: Path, scenario: Scenario, codec_class: type[Codec]) -> 
         raise DataError(f"{path} is of other code or another declaration; run `lamofcbench ladder` again")
     if not ladder.complete:
         raise DataError(f"{path} is unfinished; run the same `lamofcbench ladder` again, which goes on with it")
-    return [point.params for point in ladder.points]
+    return ladder.points

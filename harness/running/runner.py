@@ -24,6 +24,7 @@ import copy
 import dataclasses
 import functools
 import logging
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
@@ -40,6 +41,7 @@ from harness.running.decoding_process import DecodingProcess
 from harness.running.fidelity import Fidelity
 from harness.running.launch import Team
 from harness.running.pipeline import Pipeline
+from harness.running.progress import BatchBars, Finished, Progress
 from harness.running.references import check_references
 from harness.running.selection import anchor_and_floor
 from harness.running.sensitivity import TailSensitivity
@@ -63,14 +65,6 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger("lamofcbench")
 LEAST_HEADROOM = 0.2
 """Anchor and floor must differ by this share of the metric's range, or a scenario cannot tell codecs apart."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Finished:
-    """A result and the folder that it is in."""
-
-    folder: Path
-    result: Result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,10 +105,16 @@ class ScenarioRunner:
         settings: how to run.
         team: the processes that share the work.
         decoder: the process that decodes apart; one of its own where None, which ends with this object.
+        progress: is told of it, in the leading process; None for bars where settings ask for progress.
     """
 
     def __init__(
-        self, scenario: Scenario, settings: RunSettings, team: Team | None = None, decoder: Decoder | None = None
+        self,
+        scenario: Scenario,
+        settings: RunSettings,
+        team: Team | None = None,
+        decoder: Decoder | None = None,
+        progress: Progress | None = None,
     ) -> None:
         if scenario.needs_raw_input and not scenario.given:
             raise ScenarioError(
@@ -130,6 +130,8 @@ class ScenarioRunner:
         }
         self.device = environment.choose_device(settings.device, self.team.local_rank)
         self._decoder = decoder or DecodingProcess()
+        shown = progress or (BatchBars() if settings.progress else Progress())
+        self._progress = shown if self.team.leads else Progress()
         self._renewed: set[Path] = set()
 
     @functools.cached_property
@@ -237,6 +239,8 @@ class ScenarioRunner:
 
     def run_codec(self, codec: Codec) -> Finished:
         """The result of one codec, computed as far as it is not there yet."""
+        began = time.perf_counter()
+        self._progress.begin(self.scenario, codec)
         tail = self._tail_of(codec)
         if tail is not None and self.team.from_leader(lambda: self._is_yet_to_be_fitted(codec)):
             tail.computed(self.team)  # by all processes; fitting, in the leading one, finds it
@@ -247,7 +251,11 @@ class ScenarioRunner:
                 folder = store.ResultFolder(prepared.folder)
                 self.team.together(lambda: self._compute(codec, folder, prepared.pending))
                 result = self.team.from_leader(lambda: self._finish(codec, folder, prepared.started))
-            return Finished(prepared.folder, result)
+        batches = len(self.batches())
+        resumed = batches - len(prepared.pending)
+        finished = Finished(prepared.folder, result, time.perf_counter() - began, resumed, batches)
+        self._progress.finish(self.scenario, finished)
+        return finished
 
     def _require_one_build(self, build: tuple[str, str]) -> None:
         """Raises DataError where others read other data than the test split that is open here.
@@ -467,7 +475,7 @@ class ScenarioRunner:
             return
         message = (
             f"{self.scenario.id}: uncoded features score {anchor.score:.4g} and their mean {floor.score:.4g}, closer "
-            f"than a fifth of the range of {self.scenario.metric}; the scenario cannot tell codecs apart"
+            f"than a fifth of the range of {type(self.metric).name}; the scenario cannot tell codecs apart"
         )
         if self.settings.limit is None:
             raise ScenarioError(message)
@@ -482,17 +490,13 @@ class ScenarioRunner:
         mine = plan.share([by_number[number] for number in pending], self.team.rank, self.team.size)
         if not mine:
             return
-        from tqdm import tqdm
-
         pipeline = self.pipeline(codec, folder.codec_path)
         keeps, candidates = self.settings.keeps_bitstreams(self.scenario), self._draw(codec, folder).candidates
-        hidden = None if self.settings.progress and self.team.leads else True  # None: shown on a terminal only
-        label = f"{self.scenario.id} {pipeline.encoder!r}"
         if keeps:
             with write_errors(folder.path / store.BITSTREAM_DIRECTORY):
                 (folder.path / store.BITSTREAM_DIRECTORY).mkdir(exist_ok=True)
         with JournalWriter(folder.journal, self.team.rank) as journal:
-            for batch in tqdm(mine, desc=label, unit="batch", disable=hidden, leave=False):
+            for batch in self._progress.batches(mine):
                 self.team.require_all()
                 outcome = pipeline.run(batch)
                 for index, data in enumerate(outcome.bitstreams, batch.start):

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from harness.results.result import ANCHOR, FLOOR
-from harness.running.ladder import ladder_of
+from harness.running import thinning
+from harness.running.ladder import calibrated
 from harness.running.responses import has_response
 from lamofcbench.codecs.base import Codec
-from lamofcbench.codecs.registry import CODECS, make_codecs, names_saved_codec, parse_codec_spec
+from lamofcbench.codecs.registry import CODECS, make_codecs, names_saved_codec, parse_codec_spec, spec_of
 from lamofcbench.errors import CodecError, LaMoFCBenchError
 from lamofcbench.scenarios.base import SCENARIOS, Scenario
 
@@ -61,14 +62,27 @@ def select_codecs(
     points: int | None = None,
     ladders: Path | None = None,
 ) -> list[Codec]:
-    """The codecs of SPECs, classes (their ladder) and objects, for one scenario; each configuration once.
+    """The codecs of SPECs, classes (their ladder) and objects, for one scenario; see `select_named`."""
+    chosen = select_named(codecs, scenario, trust_code=trust_code, points=points, ladders=ladders)
+    return [codec for _, codec in chosen]
+
+
+def select_named(
+    codecs: Iterable[CodecLike],
+    scenario: Scenario,
+    *,
+    trust_code: bool = False,
+    points: int | None = None,
+    ladders: Path | None = None,
+) -> list[tuple[str, Codec]]:
+    """The codecs that were named, for one scenario, and what to call each on the command line; each configuration once.
 
     Args:
-        codecs: what the user named; ``all`` stands for every registered codec that this machine can run, on a tail
-            that shows what they ask for.
+        codecs: SPECs, classes, which stand for their ladder, and objects; ``all`` stands for every registered codec
+            that this machine can run, on a tail that shows what they ask for.
         scenario: for whose tensors.
         trust_code: allow a saved codec to run the Python source that came with it.
-        points: how many rate points of each ladder to keep; None for all.
+        points: how many rate points of each ladder to keep, see `harness.running.thinning`; None for all.
         ladders: a folder of `lamofcbench ladder`; codecs that have one for this scenario run its points in place of
             their own. None for their own.
 
@@ -77,11 +91,19 @@ def select_codecs(
     """
     if points is not None and points < 1:
         raise LaMoFCBenchError(f"points is {points}; at least 1 rate point is needed")
-    found: dict[bytes, Codec] = {}
+    found: dict[bytes, tuple[str, Codec]] = {}
     for like in _expanded(codecs, scenario):
-        for codec in _thinned(_codecs_of(like, scenario, trust_code, ladders), points):
-            found.setdefault(codec.fingerprint, codec)
+        for codec in _thinned(_codecs_of(like, scenario, trust_code, ladders), points, scenario, ladders):
+            found.setdefault(codec.fingerprint, (_named(like, codec), codec))
     return list(found.values())
+
+
+def _named(like: CodecLike, codec: Codec) -> str:
+    """A codec as the command line takes it; what was not named there goes by its name."""
+    if not isinstance(like, str):
+        return spec_of(codec)
+    spec = parse_codec_spec(like)
+    return like if names_saved_codec(spec) else spec_of(codec, spec.id)  # what is saved takes no parameters
 
 
 def _expanded(codecs: Iterable[CodecLike], scenario: Scenario) -> Iterator[CodecLike]:
@@ -106,13 +128,16 @@ def _runnable_codecs() -> tuple[str, ...]:
     return tuple(name for name in names if reasons[name] is None)
 
 
-def _thinned(ladder: Sequence[Codec], points: int | None) -> list[Codec]:
-    """Evenly spaced rungs of a ladder, its first and last among them; of one point, the middle."""
-    if points is None or points >= len(ladder):
-        return list(ladder)
-    if points == 1:
-        return [ladder[len(ladder) // 2]]
-    return [ladder[round(index * (len(ladder) - 1) / (points - 1))] for index in range(points)]
+def _thinned(codecs: Sequence[Codec], points: int | None, scenario: Scenario, ladders: Path | None) -> list[Codec]:
+    """So many rate points of a codec; those of its calibrated ladder where it has one that they are of."""
+    if points is None or points >= len(codecs):
+        return list(codecs)
+    codec_class = type(codecs[0])
+    known = None if ladders is None else calibrated(ladders, scenario, codec_class)
+    if known is None or [codec_class.make_params(point.params) for point in known] != [c.params for c in codecs]:
+        return [codecs[at] for at in thinning.by_order(len(codecs), points)]
+    kept = thinning.by_retention([point.ebpfp for point in known], [point.retention for point in known], points)
+    return [codecs[at] for at in kept]
 
 
 def _codecs_of(like: CodecLike, scenario: Scenario, trust_code: bool, ladders: Path | None) -> Sequence[Codec]:
@@ -134,8 +159,10 @@ def _codecs_of(like: CodecLike, scenario: Scenario, trust_code: bool, ladders: P
 
 def _on_ladder(codec_class: type[Codec], scenario: Scenario, ladders: Path) -> list[Codec] | None:
     """The codec at the points of its ladder file; None where it has none on this scenario."""
-    points = ladder_of(ladders, scenario, codec_class)
-    return None if points is None else [codec_class(scenario.specs, codec_class.make_params(p)) for p in points]
+    points = calibrated(ladders, scenario, codec_class)
+    if points is None:
+        return None
+    return [codec_class(scenario.specs, codec_class.make_params(point.params)) for point in points]
 
 
 def anchor_and_floor(scenario: Scenario) -> tuple[Codec, Codec]:

@@ -29,7 +29,7 @@ def lamofcbench(capsys):
 def run_toy(lamofcbench, toy_file, toy_data, tmp_path):
     def run(*arguments, codecs=("zstd",), results=tmp_path / "results"):
         return lamofcbench(
-            "run", "--scenarios", toy_file, "--codecs", *codecs, "--data", toy_data, "--results", results, "--quiet",
+            "run", "--scenarios", toy_file, "--codecs", *codecs, "--data", toy_data, "--results", results, "--paths",
             *arguments,
         )  # fmt: skip
 
@@ -69,13 +69,32 @@ def test_scenarios_and_codecs_are_listed_for_people_and_machines(lamofcbench):
     assert lamofcbench("codecs")[1][0].startswith("codec")
 
 
-def test_run_prints_the_folders_bare_one_a_line(run_toy, tmp_path):
+def test_run_with_paths_prints_the_folders_bare_one_a_line(run_toy, tmp_path):
     status, lines, _ = run_toy(codecs=["zstd", "identity"])
     assert status == 0
     assert [Path(line).parent.name for line in lines] == ["identity", "mean", "zstd"]
     assert all((Path(line) / "result.json").is_file() for line in lines)
     assert {str(folder.path) for folder in find_results(tmp_path / "results")} == set(lines)
     assert run_toy(codecs=["zstd", "identity"])[1] == lines  # finished: the same folders again
+
+
+def test_run_tells_each_point_on_a_line_and_ebpfp_at_the_end(lamofcbench, run_toy, toy_file, toy_data, tmp_path):
+    run_toy(codecs=["uniform:step=0.7"])
+    arguments = ("run", "--scenarios", toy_file, "--data", toy_data, "--results", tmp_path / "results", "--codecs")
+    status, lines, errors = lamofcbench(*arguments, "uniform:step=0.7", "zstd")
+    assert (status, errors) == (0, "")
+    blank = lines.index("")
+    head, *rows = [line.split() for line in lines[:blank]]
+    assert head == ["scenario", "codec", "EBPFP", "score", "kept", "%", "seconds"]
+    assert [row[1] for row in rows] == ["identity", "mean", "uniform:step=0.7", "zstd"]
+    assert [row[-1] == "resumed" for row in rows] == [True, True, True, False]
+    assert (rows[0][4], rows[1][4]) == ("100.0", "0.0")
+    assert lines[blank + 1].startswith("EBPFP@95")
+    assert lines[blank + 2].split() == ["scenario", "uniform", "zstd"]
+    assert lamofcbench(*arguments, "zstd", "--quiet")[1][1].startswith("EBPFP@95")  # the table alone
+    points = json.loads("\n".join(lamofcbench(*arguments, "zstd", "--json")[1]))
+    assert [point["codec"] for point in points] == ["identity", "mean", "zstd"]
+    assert all(point["resumed"] and (Path(point["folder"]) / "result.json").is_file() for point in points)
 
 
 def test_run_arguments_reach_the_results(run_toy):
@@ -86,7 +105,7 @@ def test_run_arguments_reach_the_results(run_toy):
 
 
 @pytest.mark.parametrize(
-    ("points", "steps"), [(1, [2.0]), (2, [0.05, 8.0]), (3, [0.05, 1.4, 8.0]), (4, [0.05, 1.0, 2.8, 8.0])]
+    ("points", "steps"), [(1, [2.0]), (2, [0.05, 8.0]), (3, [0.35, 2.0, 8.0]), (4, [0.35, 1.4, 2.8, 8.0])]
 )
 def test_a_ladder_can_be_thinned(toy_file, points, steps):
     [scenario] = select_scenarios([toy_file])
@@ -149,8 +168,8 @@ def test_an_estimate_of_disk_is_near_the_truth(run_toy, tmp_path):
         (["run", "--scenarios", "{toy}", "--codecs", "uniform:step=x", "--results", "r"], "uniform"),
         (["run", "--scenarios", "nowhere.py:TOY", "--codecs", "zstd", "--results", "r"], "no file"),
         (["run", "--scenarios", ",", "--codecs", "zstd", "--results", "r"], "no scenario is named"),
-        (["run", "--scenarios", "{toy}", "--codecs", "zstd", "--results", "r", "--limit", "0"], "limit is 0"),
-        (["run", "--scenarios", "{toy}", "--codecs", "zstd", "--results", "r", "--points", "0"], "points is 0"),
+        (["run", "--scenarios", "{toy}", "--codecs", "zstd", "--results", "r", "--limit", "0"], "--limit is 0"),
+        (["run", "--scenarios", "{toy}", "--codecs", "zstd", "--results", "r", "--points", "0"], "--points is 0"),
         (["run", "--scenarios", "{toy}", "--codecs", "zstd", "--results", "r", "--device-map", "x"], "it may be auto"),
         (["run", "--scenarios", "{toy}", "--codecs", "zstd", "--results", "r", "--max-memory", "x"], "no DEVICE=SIZE"),
         (["run", "--scenarios", "{toy}", "--codecs", "zstd", "--results", "r", "--offload", "x"], "belong to a device"),

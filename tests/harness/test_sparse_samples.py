@@ -30,7 +30,7 @@ def folder(sparse, tmp_path_factory) -> Path:
     """Data under ``data``; results of all samples in ``whole``, of the first two, which have no tokens, in ``part``."""
     root = tmp_path_factory.mktemp("sparse")
     assert cli.main(["build", sparse, "--output", str(root / "data"), "--quiet"]) == 0
-    common = ["run", "--scenarios", sparse, "--data", str(root / "data"), "--codecs", "uniform", "zstd", "--quiet"]
+    common = ["run", "--scenarios", sparse, "--data", str(root / "data"), "--codecs", "uniform", "zstd", "--paths"]
     assert cli.main([*common, "--results", str(root / "whole"), "--points", "4"]) == 0
     assert cli.main([*common, "--results", str(root / "part"), "--points", "2", "--limit", "2"]) == 0
     return root

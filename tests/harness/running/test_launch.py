@@ -23,7 +23,7 @@ def lamofcbench(*arguments, **environment):
 def test_two_processes_both_work_and_write_the_files_of_one(toy, toy_file, toy_data, tmp_path, make_runner, snapshot):
     done = lamofcbench(
         "run", "--scenarios", toy_file, "--codecs", "zstd", "--data", toy_data, "--results", tmp_path / "two",
-        "--num-processes", 2,
+        "--num-processes", 2, "--paths",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     folders = [Path(line) for line in done.stdout.splitlines()]
