@@ -118,7 +118,8 @@ def _tolerant(stream: Any, original: Any, descriptor: int) -> Iterator[Any]:
         io.BufferedWriter(_Descriptor(descriptor, "wb", closefd=False)),
         encoding=getattr(stream, "encoding", "utf-8"),
         errors=ERRORS,
-        line_buffering=getattr(stream, "line_buffering", True),
+        # Python run unbuffered writes through and has no line buffering; bars and lines would change places without.
+        line_buffering=getattr(stream, "line_buffering", True) or getattr(stream, "write_through", False),
     )
     try:
         yield made

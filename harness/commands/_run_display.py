@@ -1,20 +1,22 @@
-"""What `lamofcbench run` shows: a line for each finished rate point above a bar for the whole run, a table at the end.
+"""What `lamofcbench run` shows while it runs: a line for each finished rate point above a bar for the whole run.
 
 Bars go to stderr where that and stdout are terminals. Only the leading process has a display.
 """
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
-import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from harness.commands import _run_table
+from harness.commands._run_table import GAP, LEAST_NAME, CurvePoint
 from harness.console import fitting
-from harness.report import ladder_ends, text
-from harness.report.ladder_ends import OpenEnd
+from harness.report import text
 from harness.results.result import ANCHOR, FLOOR, Result
 from harness.running.plan import Batch
 from harness.running.progress import Finished, Progress
@@ -23,10 +25,10 @@ from lamofcbench.codecs.base import Codec
 from lamofcbench.codecs.registry import parse_codec_spec
 from lamofcbench.scenarios.base import Scenario
 
-PERCENT = 95
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
 FIGURES = (("EBPFP", 7), ("score", 7), ("kept %", 6), ("seconds", 7))
-GAP = "  "
-LEAST_NAME = 12
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,11 @@ class Shown:
     retention: float | None
 
     @property
-    def codec(self) -> str:
-        """The SPEC without the point's parameters."""
-        return parse_codec_spec(self.spec).id
+    def point(self) -> CurvePoint:
+        """What the table at the end needs of it."""
+        result, codec = self.finished.result, parse_codec_spec(self.spec).id
+        lossless = result.codec.lossless
+        return CurvePoint(self.scenario.id, codec, self.spec, result.rate.ebpfp, self.retention, lossless)
 
     @property
     def is_end(self) -> bool:
@@ -62,6 +66,7 @@ class RunDisplay(Progress):
         self, plans: Sequence[tuple[Scenario, Sequence[tuple[str, Codec]]]], *, lines: bool, bars: bool
     ) -> None:
         self.points: list[Shown] = []
+        self._told: set[Path] = set()
         self._lines = lines
         self._bars = bars and sys.stderr.isatty()
         self._width = shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else None
@@ -70,14 +75,17 @@ class RunDisplay(Progress):
         specs = [spec for _, codecs in plans for spec, _ in codecs]
         self._columns = self._widths([scenario.id for scenario, _ in plans], [ANCHOR, *specs])
         self._done = 0
-        self._run_bar = None
+        self._run_bar: tqdm[NoReturn] | None = None
+        self._above_bars = contextlib.ExitStack()  # log messages, while there are bars
         self._current = ""
         self._ends: dict[str, dict[str, Result]] = {}
 
     def __enter__(self) -> RunDisplay:
         if self._bars:
             from tqdm import tqdm
+            from tqdm.contrib.logging import logging_redirect_tqdm
 
+            self._above_bars.enter_context(logging_redirect_tqdm())
             self._run_bar = tqdm(
                 total=self._total, position=1, leave=False, smoothing=0,
                 bar_format="{desc} |{bar}| {elapsed}, {remaining} left", desc=f"point 1 of {self._total}",
@@ -87,6 +95,8 @@ class RunDisplay(Progress):
     def __exit__(self, *error: object) -> None:
         if self._run_bar is not None:
             self._run_bar.close()
+            self._run_bar = None
+        self._above_bars.close()
 
     # ------------------------------------------------------------------------------------------ told by the runner
 
@@ -117,8 +127,9 @@ class RunDisplay(Progress):
                 self._run_bar.initial += 1  # what took no time tells nothing about the rest
             self._run_bar.n = self._done
             self._run_bar.refresh()
-        if any(shown.finished.folder == finished.folder for shown in self.points):
+        if finished.folder in self._told:
             return
+        self._told.add(finished.folder)
         ends = self._ends.setdefault(scenario.id, {})
         ends.setdefault(finished.result.codec.name, finished.result)
         shown = Shown(scenario, self._current, finished, self._retention(scenario, finished.result))
@@ -167,12 +178,11 @@ class RunDisplay(Progress):
         return GAP.join([*names, *figures])
 
     def _write(self, line: str) -> None:
-        line = fitting(line, sys.stdout)
+        without_bars: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
         if self._run_bar is not None:
-            self._run_bar.write(line, file=sys.stdout)
-        else:
-            print(line)
-        sys.stdout.flush()
+            without_bars = self._run_bar.external_write_mode(file=sys.stdout)
+        with without_bars:
+            print(fitting(line, sys.stdout), flush=True)  # before the bars come back, or they share a line
 
     # ----------------------------------------------------------------------------------------------------- the end
 
@@ -195,60 +205,7 @@ class RunDisplay(Progress):
 
     def print_summary(self) -> None:
         """EBPFP@95 of each codec on each scenario, and which ladders end too soon."""
-        curves_of: dict[tuple[str, str], list[Shown]] = {}
-        for shown in self.points:
-            if not shown.is_end:
-                curves_of.setdefault((shown.scenario.id, shown.codec), []).append(shown)
-        if not curves_of:
-            return
-        figures, ends = {}, []
-        for (scenario, codec), points in curves_of.items():
-            figures[scenario, codec], end = _at_percent(points)
-            ends += [] if end is None else [end]
-        self._write(f"\nEBPFP@{PERCENT}: the lowest rate that keeps {PERCENT} % of the score; uncoded is 32")
-        for line in _matrix(figures, self._width or sys.maxsize):
+        ladders = [shown.point for shown in self.points if not shown.is_end]
+        lines = list(_run_table.lines(ladders, self._width))
+        for line in ["", *lines] if lines and self._lines else lines:
             self._write(line)
-        for sentence in ladder_ends.sentences(ends):
-            self._write(sentence if self._width is None else textwrap.fill(sentence, self._width))
-
-
-def _at_percent(points: Sequence[Shown]) -> tuple[str, OpenEnd | None]:
-    """EBPFP@95 of a curve in letters, and its open end."""
-    known = [(p.finished.result.rate.ebpfp, p.retention, p.spec) for p in points]
-    rated = sorted((rate, kept, spec) for rate, kept, spec in known if rate is not None and kept is not None)
-    if len(rated) < len(known):
-        return text.NOTHING, None
-    found = curves.rate_at_retention([rate for rate, _, _ in rated], [kept for _, kept, _ in rated], PERCENT)
-    if found is None:
-        return text.NOTHING, None
-    first = points[0]
-    lossless = first.finished.result.codec.lossless
-    end = ladder_ends.open_end(
-        first.codec, first.scenario.id, found.bound, [spec for *_, spec in rated], lossless=lossless
-    )
-    sign = {"at most": "≤ ", "never": "never ", "exact": ""}[found.bound]
-    return sign + text.number(found.ebpfp), end
-
-
-def _matrix(figures: dict[tuple[str, str], str], width: int) -> Iterator[str]:
-    """A row a scenario and a column a codec, in blocks of columns that fit the width."""
-    scenarios, codecs = (list(dict.fromkeys(key[at] for key in figures)) for at in (0, 1))
-    first = max(map(len, [*scenarios, "scenario"]))
-    room = max(width - 1 - first, LEAST_NAME)
-    widths = {
-        codec: min(max(len(figures.get((s, codec), "")) for s in scenarios), room) for codec in codecs
-    }  # fmt: skip
-    names = {codec: text.shown(codec, room - len(GAP)) for codec in codecs}
-    widths = {codec: max(widths[codec], len(names[codec])) for codec in codecs}
-    while codecs:
-        block, used = [codecs[0]], widths[codecs[0]] + len(GAP)
-        for codec in codecs[1:]:
-            used += widths[codec] + len(GAP)
-            if used > room:
-                break
-            block.append(codec)
-        codecs = codecs[len(block) :]
-        yield GAP.join(["scenario".ljust(first), *(names[codec].rjust(widths[codec]) for codec in block)])
-        for scenario in scenarios:
-            cells = [figures.get((scenario, codec), text.NOTHING).rjust(widths[codec]) for codec in block]
-            yield GAP.join([scenario.ljust(first), *cells])

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.report import ladder_ends
 from harness.report.analysis import FindSpectra, ScenarioAnalysis, analyse_scenario
 from harness.report.collect import Evidence, read_results
 from harness.report.contexts import comparable
@@ -139,6 +140,7 @@ def _findings(summary: Summary) -> list[str]:
             *kind_findings(
                 tracks(part.scenarios), rates_of(tracks(part.scenarios), part.ranking_percent), part.ranking_percent
             ),
+            *ladder_ends.sentences(ladder_ends.open_ends(tracks(part.scenarios))),
         )
     ]
 

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 from harness.report import text
 from harness.report.points import spec_of_point
-from harness.report.summary import Summary
+from harness.report.summary import ScenarioSummary
 from harness.statistics.curves import Bound
+
+MOST_NAMED = 6
+"""Codecs in a sentence."""
 
 
 @dataclass(frozen=True)
@@ -29,22 +32,22 @@ class OpenEnd:
 def open_end(
     codec: str, scenario: str, bound: Bound | None, points: Sequence[str], *, lossless: bool
 ) -> OpenEnd | None:
-    """A curve's open end; None where its rate points reach beyond both, or it is lossless and has no lower rate.
+    """A curve's open end; None where its points reach beyond both, and of what has one rate: a point, a lossless codec.
 
     Args:
         codec: its name.
         scenario: on which.
         bound: what kind of figure its EBPFP@p is; None where there is none.
-        points: its rate points as the command line takes them, by rising rate, at least one.
+        points: its rate points as the command line takes them, by rising rate.
         lossless: whether every bit comes back.
     """
-    if lossless or bound not in ("at most", "never"):
+    if lossless or len(points) < 2 or bound not in ("at most", "never"):
         return None
     return OpenEnd(codec, scenario, bound, points[0 if bound == "at most" else -1])
 
 
-def open_ends(summary: Summary) -> list[OpenEnd]:
-    """Those of a report, by the percent that ranks each scenario."""
+def open_ends(scenarios: Iterable[ScenarioSummary]) -> list[OpenEnd]:
+    """Those of a report's scenarios, by the percent that ranks each."""
     found = [
         open_end(
             codec.codec,
@@ -53,7 +56,7 @@ def open_ends(summary: Summary) -> list[OpenEnd]:
             [spec_of_point(codec, point) for point in codec.points],
             lossless=codec.lossless,
         )
-        for part in summary.scenarios
+        for part in scenarios
         for codec in part.codecs
         if codec.role == "codec"
     ]
@@ -66,14 +69,15 @@ def sentences(ends: Iterable[OpenEnd]) -> list[str]:
     for end in ends:
         groups.setdefault(end.bound, {}).setdefault(end.codec, []).append(end)
     found = []
-    for bound in ("never", "at most"):
-        named = ", ".join(f"{_last(group)} ({_where(group)})" for group in groups.get(bound, {}).values())
+    for bound, advice in _ADVICE.items():
+        named = [f"{_last(group)} ({_where(group)})" for group in groups.get(bound, {}).values()]
+        more = len(named) - MOST_NAMED
         if named:
-            found.append(f"{_ADVICE[bound]}: {named}.")
+            found.append(f"{advice}: {', '.join(named[:MOST_NAMED])}{f' and {more} more' if more > 0 else ''}.")
     return found
 
 
-_ADVICE = {
+_ADVICE: dict[Bound, str] = {
     "never": "Ladders to extend to higher rates, as none of their points keeps the score",
     "at most": "Ladders to extend to lower rates, as all of their points keep the score",
 }

@@ -20,7 +20,8 @@ import pickle
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -168,43 +169,38 @@ def check_odd_specs(codec_class: type[Codec], params: Mapping[str, Any] | None =
     for what, specs in odd_specs():
         samples = [make_sample("typical", tokens, 0, specs=specs) for tokens in (0, 1, 3)]
         calibration = samples if len(specs.tensors) > 1 else samples[:1]  # of a single ragged tensor: no values at all
-        try:
+        with _about(what):
             codec = fit(codec_class(specs, params), calibration)
             for features in samples:
                 decoded = codec.decode(codec.encode(features))
                 same = all(decoded[name].shape == tensor.shape for name, tensor in features.tensors.items())
-                _require(same, f"{what}: decoded to other shapes")
+                _require(same, "decoded to other shapes")
                 codec.quantised(features)
-        except LaMoFCBenchError as error:
-            raise ConformanceError(f"{what}: {error}") from error
 
 
 def check_round_trip(codec: Codec) -> None:
     """Names, order, dtypes, shapes and side information come back; values finite, and bit for bit where lossless."""
     for what, features in test_samples():
-        try:
+        with _about(what):
             decoded = codec.decode(codec.encode(features))
-        except LaMoFCBenchError as error:
-            raise ConformanceError(f"{what}: {error}") from error
-        _require(list(decoded) == list(features), f"{what}: tensors came back as {list(decoded)}")
-        _require(
-            dict(decoded.side) == dict(features.side), f"{what}: side information came back as {dict(decoded.side)}"
-        )
-        for name, tensor in decoded.tensors.items():
-            before = features[name]
-            same = tensor.dtype == before.dtype and tensor.shape == before.shape
-            _require(same, f"{what}: tensor {name!r} came back as {tensor.dtype}{list(tensor.shape)}")
-            _require(bool(torch.isfinite(tensor).all()), f"{what}: tensor {name!r} came back with NaN or infinity")
-            if codec.lossless:
-                _require(tensor_bytes(tensor) == tensor_bytes(before), f"{what}: tensor {name!r} lost bits")
+            _require(list(decoded) == list(features), f"tensors came back as {list(decoded)}")
+            _require(dict(decoded.side) == dict(features.side), f"side information came back as {dict(decoded.side)}")
+            for name, tensor in decoded.tensors.items():
+                before = features[name]
+                same = tensor.dtype == before.dtype and tensor.shape == before.shape
+                _require(same, f"tensor {name!r} came back as {tensor.dtype}{list(tensor.shape)}")
+                _require(bool(torch.isfinite(tensor).all()), f"tensor {name!r} came back with NaN or infinity")
+                if codec.lossless:
+                    _require(tensor_bytes(tensor) == tensor_bytes(before), f"tensor {name!r} lost bits")
 
 
 def check_inputs_unchanged(codec: Codec) -> None:
     """Encoding and fitting leave features alone, and the codec that is fitted from."""
     for what, features in test_samples():
         before = digest(features)
-        codec.encode(features)
-        _require(digest(features) == before, f"{what}: encoding changed the features")
+        with _about(what):
+            codec.encode(features)
+            _require(digest(features) == before, "encoding changed the features")
     samples = calibration_samples()
     before_fit = [digest(sample) for sample in samples]
     unfitted = type(codec)(codec.specs, codec.params)
@@ -216,21 +212,23 @@ def check_inputs_unchanged(codec: Codec) -> None:
 def check_determinism(codec: Codec) -> None:
     """The same features give the same bytes, whatever was coded between, and however the tensors lie in memory."""
     for what, features in test_samples():
-        first = codec.encode(features)
-        codec.decode(codec.encode(make_sample("heavy", 9, 1, seed=5)))
-        _require(codec.encode(features) == first, f"{what}: encoding twice gave different bytes")
-        scattered = FeatureSet({n: _scattered(t) for n, t in features.tensors.items()}, features.side)
-        _require(codec.encode(scattered) == first, f"{what}: a strided view gave other bytes than a contiguous tensor")
-        _require(digest(codec.decode(first)) == digest(codec.decode(first)), f"{what}: decoding twice differs")
+        with _about(what):
+            first = codec.encode(features)
+            codec.decode(codec.encode(make_sample("heavy", 9, 1, seed=5)))
+            _require(codec.encode(features) == first, "encoding twice gave different bytes")
+            scattered = FeatureSet({n: _scattered(t) for n, t in features.tensors.items()}, features.side)
+            _require(codec.encode(scattered) == first, "a strided view gave other bytes than a contiguous tensor")
+            _require(digest(codec.decode(first)) == digest(codec.decode(first)), "decoding twice differs")
 
 
 def check_pickling(codec: Codec) -> None:
     """A codec in use can be sent to a worker process."""
     features = make_sample("typical", 5, 1)
-    data = codec.encode(features)
-    copy = pickle.loads(pickle.dumps(codec))
-    _require(copy.encode(features) == data, "a pickled copy encodes to other bytes")
-    _require(digest(copy.decode(data)) == digest(codec.decode(data)), "a pickled copy decodes to other values")
+    with _about("typical features of 5 tokens and 1 frame"):
+        data = codec.encode(features)
+        copy = pickle.loads(pickle.dumps(codec))
+        _require(copy.encode(features) == data, "a pickled copy encodes to other bytes")
+        _require(digest(copy.decode(data)) == digest(codec.decode(data)), "a pickled copy decodes to other values")
 
 
 def check_non_finite(codec: Codec) -> None:
@@ -313,8 +311,9 @@ def check_overhead(codec: Codec) -> None:
     """The container takes at most `OVERHEAD_BYTES` beyond the payload, and `SECTION_BYTES` for each further section."""
     limit = OVERHEAD_BYTES + SECTION_BYTES * (_section_count(codec) - 1)
     for what, features in test_samples():
-        overhead = len(codec.encode(features)) - sum(map(len, codec._encode_sections(features)))
-        _require(overhead <= limit, f"{what}: the container takes {overhead} bytes beyond the payload")
+        with _about(what):
+            overhead = len(codec.encode(features)) - sum(map(len, codec._encode_sections(features)))
+            _require(overhead <= limit, f"the container takes {overhead} bytes beyond the payload")
 
 
 def check_tampering(codec: Codec, directory: Path) -> None:
@@ -377,10 +376,11 @@ def check_elsewhere(codecs: Mapping[str, Codec], directory: Path) -> None:
     for name, codec in codecs.items():
         codec.save(directory / name / "codec")
         expected[name] = []
-        for index, (_, features) in enumerate(test_samples()):
-            data = codec.encode(features)
-            (directory / name / f"{index}.bitstream").write_bytes(data)
-            expected[name].append([digest(codec.decode(data)), hashlib.sha256(data).hexdigest()])
+        for index, (what, features) in enumerate(test_samples()):
+            with _about(what):
+                data = codec.encode(features)
+                (directory / name / f"{index}.bitstream").write_bytes(data)
+                expected[name].append([digest(codec.decode(data)), hashlib.sha256(data).hexdigest()])
     found = decode_elsewhere(directory)
     for name in codecs:
         for (what, _), here, there in zip(test_samples(), expected[name], found[name], strict=True):
@@ -416,6 +416,15 @@ def _serve(directory: Path) -> dict[str, list[list[str]]]:
 
 
 # ----------------------------------------------------------------------------------------------------------- helpers
+
+
+@contextmanager
+def _about(what: str) -> Iterator[None]:
+    """Names the input that was coded in the message of an error."""
+    try:
+        yield
+    except LaMoFCBenchError as error:
+        raise ConformanceError(f"{what}: {error}") from error
 
 
 def _require(holds: bool, message: str) -> None:

@@ -58,7 +58,10 @@ def test_a_broken_one_is_told_with_its_own_traceback_and_the_other_cases_run_all
     assert "in remember" in out
     assert "returned.py" not in out
     assert "  holds  " in out
-    assert out.splitlines()[-1] == f"{file}:Forgetful: does not hold"
+    lines = out.splitlines()
+    assert lines[-1] == f"{file}:Forgetful: does not hold"
+    reasons = [reason for line, reason in zip(lines, lines[1:], strict=False) if line.startswith("  FAILS")]
+    assert len(reasons) >= 4 and all("features of" in reason or "tensors of" in reason for reason in reasons)
 
 
 def test_the_ends_and_the_middle_of_a_ladder_stand_for_a_codec_without_parameters(file, capsys, monkeypatch):

@@ -1,0 +1,96 @@
+"""What `lamofcbench run` says at its end: EBPFP@95 of each codec on each scenario, and which ladders end too soon."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.report import ladder_ends, text
+from harness.report.ladder_ends import OpenEnd
+from harness.statistics import curves
+
+PERCENT = 95
+GAP = "  "
+LEAST_NAME = 12
+_SIGNS: dict[curves.Bound, str] = {"at most": "≤ ", "never": "never ", "exact": ""}
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """A rate point of a codec on a scenario.
+
+    Attributes:
+        codec: the SPEC without the point's parameters.
+        spec: the point as the command line takes it.
+        ebpfp: its rate; None where nothing was coded.
+        retention: the share of the score that is left; None where it is undefined.
+        lossless: whether every bit comes back.
+    """
+
+    scenario: str
+    codec: str
+    spec: str
+    ebpfp: float | None
+    retention: float | None
+    lossless: bool
+
+
+def lines(points: Sequence[CurvePoint], width: int | None) -> Iterator[str]:
+    """The table and what is to be done about ladders; nothing where there are no points.
+
+    Args:
+        points: of all codecs and scenarios, in the order run.
+        width: columns to fit; None for any.
+    """
+    if not points:
+        return
+    of_curve: dict[tuple[str, str], list[CurvePoint]] = {}
+    for point in points:
+        of_curve.setdefault((point.scenario, point.codec), []).append(point)
+    figures, ends = {}, []
+    for key, curve in of_curve.items():
+        figures[key], end = _at_percent(curve)
+        ends += [] if end is None else [end]
+    yield f"EBPFP@{PERCENT}: the lowest rate that keeps {PERCENT} % of the score; uncoded is 32"
+    yield from _matrix(figures, width or sys.maxsize)
+    for sentence in ladder_ends.sentences(ends):
+        yield sentence if width is None else textwrap.fill(sentence, width, break_on_hyphens=False)
+
+
+def _at_percent(curve: Sequence[CurvePoint]) -> tuple[str, OpenEnd | None]:
+    """EBPFP@95 of a curve in letters, and its open end."""
+    rated = sorted((p.ebpfp, p.retention, p.spec) for p in curve if p.ebpfp is not None and p.retention is not None)
+    if len(rated) < len(curve):
+        return text.NOTHING, None
+    found = curves.rate_at_retention([rate for rate, _, _ in rated], [kept for _, kept, _ in rated], PERCENT)
+    if found is None:
+        return text.NOTHING, None
+    first, specs = curve[0], [spec for *_, spec in rated]
+    end = ladder_ends.open_end(first.codec, first.scenario, found.bound, specs, lossless=first.lossless)
+    return _SIGNS[found.bound] + text.number(found.ebpfp), end
+
+
+def _matrix(figures: Mapping[tuple[str, str], str], width: int) -> Iterator[str]:
+    """A row a scenario and a column a codec, in blocks of columns that fit the width."""
+    scenarios, codecs = (list(dict.fromkeys(key[at] for key in figures)) for at in (0, 1))
+    first = max(map(len, [*scenarios, "scenario"]))
+    room = max(width - 1 - first, LEAST_NAME)
+    names = {codec: text.shown(codec, room - len(GAP)) for codec in codecs}
+    widths = {
+        codec: max(len(names[codec]), *(len(figures.get((scenario, codec), "")) for scenario in scenarios))
+        for codec in codecs
+    }
+    while codecs:
+        block, used = [codecs[0]], widths[codecs[0]] + len(GAP)
+        for codec in codecs[1:]:
+            used += widths[codec] + len(GAP)
+            if used > room:
+                break
+            block.append(codec)
+        codecs = codecs[len(block) :]
+        yield GAP.join(["scenario".ljust(first), *(names[codec].rjust(widths[codec]) for codec in block)])
+        for scenario in scenarios:
+            cells = [figures.get((scenario, codec), text.NOTHING).rjust(widths[codec]) for codec in block]
+            yield GAP.join([scenario.ljust(first), *cells])
