@@ -132,7 +132,7 @@ class Registry(Generic[T]):
         found = [name for name, value in vars(module).items() if self._is_plugin(value) and not name.startswith("_")]
         own = [name for name in found if not self.classes or getattr(module, name).__module__ == module.__name__]
         if not own:
-            return f"{shown(file)} holds no {self.kind}; one is named as {shown(file)}:NAME"
+            return f"{shown(file)} holds no {self.kind}; one is named as {shown(file + ':NAME')}"
         names = " or ".join(shown(f"{file}:{name}") for name in own)
         return f"{shown(file)} holds {len(own)} {self.kind}{'s' if len(own) > 1 else ''}; name {names}"
 

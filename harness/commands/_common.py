@@ -64,6 +64,8 @@ def placement_of(args: argparse.Namespace, part: Literal["whole", "tail"]):  # t
             if not device or not size:
                 raise LaMoFCBenchError(f"--max-memory {text!r} is no DEVICE=SIZE, such as cpu=100GiB")
         limits = {device: size for device, _, size in pairs}
+    if device_map is None and (args.offload is not None or limits is not None):
+        raise LaMoFCBenchError("--offload and --max-memory belong to a --device-map; name one, such as auto")
     return Placement(part, device_map, args.offload, limits)
 
 

@@ -54,7 +54,7 @@ def with_options(scenarios: Iterable[Scenario], texts: Sequence[str]) -> list[Sc
 def _parsed(text: str) -> tuple[str, str]:
     name, separator, value = text.partition("=")
     if not separator or not name:
-        raise LaMoFCBenchError(f"metric option {text!r} is no NAME=VALUE")
+        raise LaMoFCBenchError(f"--metric-option {text!r} is no NAME=VALUE, such as phrases=FILE")
     return name, value
 
 

@@ -14,7 +14,6 @@ from harness.statistics import curves
 PERCENT = 95
 GAP = "  "
 LEAST_NAME = 12
-_SIGNS: dict[curves.Bound, str] = {"at most": "≤ ", "never": "never ", "exact": ""}
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def _at_percent(curve: Sequence[CurvePoint]) -> tuple[str, OpenEnd | None]:
         return text.NOTHING, None
     first, specs = curve[0], [spec for *_, spec in rated]
     end = ladder_ends.open_end(first.codec, first.scenario, found.bound, specs, lossless=first.lossless)
-    return _SIGNS[found.bound] + text.number(found.ebpfp), end
+    return text.bounded(found.ebpfp, found.bound), end
 
 
 def _matrix(figures: Mapping[tuple[str, str], str], width: int) -> Iterator[str]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from harness.metrics.base import METRICS, Metric
 from harness.report.collect import Evidence
 from harness.report.summary import Estimate
+from harness.report.text import metric_name
 from harness.results.result import ANCHOR, FLOOR
 from harness.results.scoring import make_metric
 from harness.statistics import curves
@@ -94,7 +95,7 @@ def score(
         return unscored, [f"no intervals: {error}"]
     except Exception as error:  # the metric may be the user's own, and the statistics anybody's
         return unscored, [
-            f"no intervals: metric {evidence[0].result.metric!r} fails on the stored statistics ({error!r})"
+            f"no intervals: metric {metric_name(evidence[0].result.metric)} fails on the stored statistics ({error!r})"
         ]
     if not any(agrees):
         return unscored, ["no intervals: the metric as installed here gives other scores than the results state"]

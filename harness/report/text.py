@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness.report.summary import BDRateRecord, Estimate, FaithfulRate, LowErrorRate, RetainedRate
+from harness.statistics.curves import Bound
 
 NOTHING = "\N{EN DASH}"
+NEVER = "32 (never)"
+"""A rate that no point of the curve keeps the score at."""
 TIMES = "\N{MULTIPLICATION SIGN}"
 MAX_NAME = 80
 MAX_LINE = 400
@@ -117,6 +120,16 @@ def _with_interval(value: Estimate, write: Callable[[float], str]) -> str:
     return f"{figure} [{write(value.low)}, {write(value.high)}]"
 
 
+def bounded(rate: float, bound: Bound | None) -> str:
+    """A rate without its interval, with the sign of what kind of figure it is.
+
+    Example:
+        >>> bounded(2.0, "exact"), bounded(2.0, "at most"), bounded(32.0, "never")
+        ('2.00', '≤ 2.00', '32 (never)')
+    """
+    return NEVER if bound == "never" else f"{'≤ ' if bound == 'at most' else ''}{number(rate)}"
+
+
 def reached_rate(reached: RetainedRate | FaithfulRate | LowErrorRate) -> str:
     """EBPFP@p, @nats or @error: ``≤`` for an upper bound; 32 stands for a curve that never gets there.
 
@@ -128,7 +141,7 @@ def reached_rate(reached: RetainedRate | FaithfulRate | LowErrorRate) -> str:
         return NOTHING
     if reached.bound == "never":
         low = reached.ebpfp.low
-        return "32 (never)" + (f" [{number(low)}, 32]" if low is not None and low < 32 else "")
+        return NEVER + (f" [{number(low)}, 32]" if low is not None and low < 32 else "")
     return f"{'≤ ' if reached.bound == 'at most' else ''}{estimate(reached.ebpfp)}"
 
 

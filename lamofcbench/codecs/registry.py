@@ -33,6 +33,7 @@ __all__ = [
 
 _PARAMETERS = re.compile(r":(?=[^:/\\]*=)")
 """The colon before the first parameter: no other colon, and no path, stands between it and an equals sign."""
+_NO_PAIR = "is not a key=value of its own; a SPEC is ID:key=value,key=value, such as uniform:step=0.05"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w.-]+)?")
 
 
@@ -65,14 +66,15 @@ def parse_codec_spec(text: str) -> CodecSpec:
     """
     start = _PARAMETERS.search(text)
     if start is None:
+        name, colon, pair = text.partition(":")
+        if colon and name in CODECS.names():
+            raise CodecError(f"{shown(text)}: {shown(pair)} {_NO_PAIR}")
         return CodecSpec(text, None)
     params: dict[str, str] = {}
     for pair in _pairs(text[start.end() :]):
         key, equals, value = (part.strip() for part in pair.partition("="))
         if not key or not equals or key in params:
-            raise CodecError(
-                f"{shown(text)}: {shown(pair)} is not a key=value of its own; a SPEC is ID:key=value,key=value"
-            )
+            raise CodecError(f"{shown(text)}: {shown(pair)} {_NO_PAIR}")
         params[key] = value
     return CodecSpec(text[: start.start()], params)
 

@@ -1,5 +1,6 @@
 """`lamofcbench check`: what holds and what does not, with the author's own traceback."""
 
+import itertools
 import textwrap
 
 import pytest
@@ -60,7 +61,7 @@ def test_a_broken_one_is_told_with_its_own_traceback_and_the_other_cases_run_all
     assert "  holds  " in out
     lines = out.splitlines()
     assert lines[-1] == f"{file}:Forgetful: does not hold"
-    reasons = [reason for line, reason in zip(lines, lines[1:], strict=False) if line.startswith("  FAILS")]
+    reasons = [reason for line, reason in itertools.pairwise(lines) if line.startswith("  FAILS")]
     assert len(reasons) >= 4 and all("features of" in reason or "tensors of" in reason for reason in reasons)
 
 

@@ -172,7 +172,10 @@ def test_an_estimate_of_disk_is_near_the_truth(run_toy, tmp_path):
         (["run", "--scenarios", "{toy}", "--codecs", "zstd", "--results", "r", "--points", "0"], "--points is 0"),
         (["run", "--scenarios", "{toy}", "--codecs", "zstd", "--results", "r", "--device-map", "x"], "it may be auto"),
         (["run", "--scenarios", "{toy}", "--codecs", "zstd", "--results", "r", "--max-memory", "x"], "no DEVICE=SIZE"),
-        (["run", "--scenarios", "{toy}", "--codecs", "zstd", "--results", "r", "--offload", "x"], "belong to a device"),
+        (
+            ["run", "--scenarios", "{toy}", "--codecs", "zstd", "--results", "r", "--offload", "x"],
+            "belong to a --device-map",
+        ),
         (["stats", "{toy}", "--limit", "0"], "limit is 0"),
         (["stats", "mini-cvu-digts"], "mini-cvu-digits"),
         (["run", "--scenarios", "{toy}", "--codecs", "zstd", "--results", "r", "--num-processes", "0"], "at least 1"),

@@ -49,8 +49,7 @@ def comparison_table(comparison: Comparison, *, everything: bool = False) -> Tab
 
 def _figure(value: float, bound: Bound | None) -> Cell:
     """A figure of a run, with the sign of a bound."""
-    sign = {"at most": "≤ ", "never": "never "}.get(bound or "", "")
-    return Cell(sign + text.number(value), value)
+    return Cell(text.bounded(value, bound), value)
 
 
 def comparison_notes(comparison: Comparison) -> list[str]:

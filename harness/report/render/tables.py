@@ -291,13 +291,13 @@ def matrix_table(summary: Summary) -> Table:
             if kept is None or kept.ebpfp.value is None:
                 cells.append(Cell(text.NOTHING))
                 continue
-            sign = {"at most": "≤ ", "never": "never "}.get(kept.bound or "", "")
-            cells.append(Cell(sign + text.number(kept.ebpfp.value), kept.ebpfp.value, name == winner))
+            shown = text.bounded(kept.ebpfp.value, kept.bound)
+            cells.append(Cell(shown, kept.ebpfp.value, name == winner))
         wins = best.count(name)
         rows.append([*cells, Cell(str(wins), wins)])
     percents = sorted({s.ranking_percent for s in scenarios})
-    shown = " or ".join(f"@{percent}" for percent in percents)
-    return Table("Who wins where", columns, rows, [f"EBPFP{shown}: lower is better. Bold: the first of its scenario."])
+    ranked = " or ".join(f"@{percent}" for percent in percents)
+    return Table("Who wins where", columns, rows, [f"EBPFP{ranked}: lower is better. Bold: the first of its scenario."])
 
 
 def _ranking(codec: CodecSummary, scenario: ScenarioSummary) -> float | None:
