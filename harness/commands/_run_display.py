@@ -159,9 +159,11 @@ class RunDisplay(Progress):
             text.NOTHING if shown.retention is None else f"{100 * shown.retention:.1f}",
             took,
         ))  # fmt: skip
-        if finished.resumed and not finished.is_old:
-            line += f"  resumed at batch {finished.resumed + 1} of {finished.batches}"
-        return line
+        if not finished.resumed or finished.is_old:
+            return line
+        note = f"{GAP}resumed at batch {finished.resumed + 1} of {finished.batches}"
+        fits = self._width is None or len(line + note) <= self._width
+        return line + note if fits else f"{line}\n{note}"
 
     def _widths(self, scenarios: Sequence[str], specs: Sequence[str]) -> tuple[int, int]:
         """Of the two columns of names; names are shortened where the terminal is too narrow for them."""
@@ -203,9 +205,13 @@ class RunDisplay(Progress):
             for shown in self.points
         ]
 
-    def print_summary(self) -> None:
-        """EBPFP@95 of each codec on each scenario, and which ladders end too soon."""
+    def print_summary(self, *, thinned: bool) -> None:
+        """EBPFP@95 of each codec on each scenario, and which ladders end too soon.
+
+        Args:
+            thinned: whether rate points of ladders were left out.
+        """
         ladders = [shown.point for shown in self.points if not shown.is_end]
-        lines = list(_run_table.lines(ladders, self._width))
+        lines = list(_run_table.lines(ladders, self._width, thinned=thinned))
         for line in ["", *lines] if lines and self._lines else lines:
             self._write(line)

@@ -14,6 +14,7 @@ from harness.statistics import curves
 PERCENT = 95
 GAP = "  "
 LEAST_NAME = 12
+_THINNED = "What they lack may be among the rate points that --points left out."
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,13 @@ class CurvePoint:
     lossless: bool
 
 
-def lines(points: Sequence[CurvePoint], width: int | None) -> Iterator[str]:
+def lines(points: Sequence[CurvePoint], width: int | None, *, thinned: bool = False) -> Iterator[str]:
     """The table and what is to be done about ladders; nothing where there are no points.
 
     Args:
         points: of all codecs and scenarios, in the order run.
         width: columns to fit; None for any.
+        thinned: whether rate points of ladders were left out.
     """
     if not points:
         return
@@ -52,10 +54,14 @@ def lines(points: Sequence[CurvePoint], width: int | None) -> Iterator[str]:
     for key, curve in of_curve.items():
         figures[key], end = _at_percent(curve)
         ends += [] if end is None else [end]
-    yield f"EBPFP@{PERCENT}: the lowest rate that keeps {PERCENT} % of the score; uncoded is 32"
+    yield from _wrapped(f"EBPFP@{PERCENT}: the lowest rate that keeps {PERCENT} % of the score; uncoded is 32", width)
     yield from _matrix(figures, width or sys.maxsize)
-    for sentence in ladder_ends.sentences(ends):
-        yield sentence if width is None else textwrap.fill(sentence, width, break_on_hyphens=False)
+    for sentence in [*ladder_ends.sentences(ends), *([_THINNED] if ends and thinned else [])]:
+        yield from _wrapped(sentence, width)
+
+
+def _wrapped(sentence: str, width: int | None) -> list[str]:
+    return [sentence] if width is None else textwrap.wrap(sentence, width, break_on_hyphens=False)
 
 
 def _at_percent(curve: Sequence[CurvePoint]) -> tuple[str, OpenEnd | None]:

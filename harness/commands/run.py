@@ -167,7 +167,7 @@ def _print_result(args: argparse.Namespace, display) -> None:  # type: ignore[no
     elif args.json:
         print(json.dumps(display.as_plain(), indent=2), flush=True)
     else:
-        display.print_summary()
+        display.print_summary(thinned=args.points is not None)
 
 
 def _estimate(args: argparse.Namespace, team) -> int:  # type: ignore[no-untyped-def]

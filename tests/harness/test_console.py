@@ -37,6 +37,15 @@ def test_what_an_encoding_lacks_is_written_in_plain_letters(encoding, expected, 
     assert stream.errors == "strict"  # as it was
 
 
+def test_lines_leave_at_once_where_python_was_told_not_to_buffer(monkeypatch):
+    """As containers do; what waited in a buffer would come among the bars that stderr shows."""
+    unbuffered = _stream("utf-8", write_through=True)
+    monkeypatch.setattr(sys, "stdout", unbuffered)
+    monkeypatch.setattr(sys, "__stdout__", unbuffered)
+    with standard_streams():
+        assert sys.stdout is not unbuffered and sys.stdout.line_buffering
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_bytes_of_a_file_name_go_out_as_they_are(encoding):
     name = os.fsdecode(b"r\xff\xe9s")
