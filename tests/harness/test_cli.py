@@ -91,7 +91,7 @@ def test_run_tells_each_point_on_a_line_and_ebpfp_at_the_end(lamofcbench, run_to
     assert (rows[0][4], rows[1][4]) == ("100.0", "0.0")
     assert lines[blank + 1].startswith("EBPFP@95")
     assert lines[blank + 2].split() == ["scenario", "uniform", "zstd"]
-    assert lamofcbench(*arguments, "zstd", "--quiet")[1][1].startswith("EBPFP@95")  # the table alone
+    assert lamofcbench(*arguments, "zstd", "--quiet")[1][0].startswith("EBPFP@95")  # the table alone
     points = json.loads("\n".join(lamofcbench(*arguments, "zstd", "--json")[1]))
     assert [point["codec"] for point in points] == ["identity", "mean", "zstd"]
     assert all(point["resumed"] and (Path(point["folder"]) / "result.json").is_file() for point in points)
@@ -166,6 +166,11 @@ def test_an_estimate_of_disk_is_near_the_truth(run_toy, tmp_path):
         (["run", "--scenarios", "{toy}", "--codecs", "zsdt", "--results", "r"], "did you mean 'zstd'"),
         (["run", "--scenarios", "{toy}", "--codecs", "uniform:stp=1", "--results", "r"], "did you mean 'step'"),
         (["run", "--scenarios", "{toy}", "--codecs", "uniform:step=x", "--results", "r"], "uniform"),
+        (["run", "--scenarios", "{toy}", "--codecs", "uniform:step", "--results", "r"], "such as uniform:step=0.05"),
+        (
+            ["run", "--scenarios", "{toy}", "--codecs", "zstd", "--results", "r", "--ladders", "no"],
+            "--ladders no is no",
+        ),
         (["run", "--scenarios", "nowhere.py:TOY", "--codecs", "zstd", "--results", "r"], "no file"),
         (["run", "--scenarios", ",", "--codecs", "zstd", "--results", "r"], "no scenario is named"),
         (["run", "--scenarios", "{toy}", "--codecs", "zstd", "--results", "r", "--limit", "0"], "--limit is 0"),

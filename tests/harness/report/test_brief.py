@@ -71,3 +71,14 @@ def test_one_scenario_is_told_by_its_name_and_its_bounds(tmp_path):
     writer.write("lost", ebpfp=1.0, score=0.2)
     shown = brief(compile_summary(tmp_path, resamples=0, bound=False))
     assert "mini-cvu-digits" in shown and "\N{LESS-THAN OR EQUAL TO} 1.00" in shown and "never" in shown
+
+
+def test_ladders_that_end_too_soon_are_named_with_the_point_to_go_on_from(tmp_path):
+    writer = Writer(tmp_path, scenario="mini-cvu-digits", samples=30, test_samples=30)
+    writer.anchor_and_floor()
+    for step, rate in ((0.5, 2.0), (1.0, 1.0)):
+        writer.write("uniform", ebpfp=rate, score=0.98, params={"step": step})
+        writer.write("channel", ebpfp=rate, score=0.5, params={"step": step})
+    words = " ".join(brief(compile_summary(tmp_path, resamples=0, bound=False)).split())
+    assert "extend to higher rates, as none of their points keeps the score: channel:step=0.5 (mini-cvu" in words
+    assert "extend to lower rates, as all of their points keep the score: uniform:step=1 (mini-cvu-digits)" in words

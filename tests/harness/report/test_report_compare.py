@@ -152,6 +152,21 @@ def test_the_command_prints_changes_and_succeeds_unless_told_to_fail(runs, capsy
     assert main([*arguments[:2], str(runs[0].root), "--fail-on-regression", "--bootstrap", "20"]) == 0
 
 
+def test_a_rate_that_is_only_bounded_keeps_its_sign(tmp_path, capsys):
+    for name, rate in (("a", 4.0), ("b", 2.0)):
+        run = Writer(tmp_path / name, samples=30, test_samples=30)
+        run.anchor_and_floor()
+        run.write("held", ebpfp=rate, score=0.98)
+        run.write("lost", ebpfp=rate, score=0.2)
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--bootstrap", "50", "--no-speed", "--all"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if "EBPFP@95" in line]
+    shown = {row[1]: " ".join(row[4:8]) for row in rows}
+    assert shown == {
+        "held": "\N{LESS-THAN OR EQUAL TO} 4.00 \N{LESS-THAN OR EQUAL TO} 2.00",
+        "lost": "32 (never) 32 (never)",
+    }
+
+
 def test_json_is_everything_in_ascii(runs, capsys):
     _ladder(runs[1], rate=1.5)
     assert main(["compare", str(runs[0].root), str(runs[1].root), "--json", "--bootstrap", "200"]) == 0
