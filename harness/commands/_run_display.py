@@ -22,7 +22,7 @@ from harness.running.plan import Batch
 from harness.running.progress import Finished, Progress
 from harness.statistics import curves
 from lamofcbench.codecs.base import Codec
-from lamofcbench.codecs.registry import parse_codec_spec
+from lamofcbench.codecs.registry import names_saved_codec, parse_codec_spec, spec_of
 from lamofcbench.scenarios.base import Scenario
 
 if TYPE_CHECKING:
@@ -33,10 +33,16 @@ FIGURES = (("EBPFP", 7), ("score", 7), ("kept %", 6), ("seconds", 7))
 
 @dataclass(frozen=True)
 class Shown:
-    """A finished rate point, and what to call it."""
+    """A finished rate point.
+
+    Attributes:
+        spec: the point as the command line takes it; that of all of its points where a codec was saved with several.
+        label: the same, with its parameters in any case.
+    """
 
     scenario: Scenario
     spec: str
+    label: str
     finished: Finished
     retention: float | None
 
@@ -51,6 +57,12 @@ class Shown:
     def is_end(self) -> bool:
         """Whether it is anchor or floor, which stand beside every curve."""
         return self.spec in (ANCHOR, FLOOR)
+
+
+def _label(spec: str, codec: Codec) -> str:
+    """A rate point's SPEC, and behind that of a saved codec the parameters, which it does not name."""
+    params = spec_of(codec).partition(":")[2]
+    return f"{spec} ({params})" if params and names_saved_codec(parse_codec_spec(spec)) else spec
 
 
 class RunDisplay(Progress):
@@ -72,12 +84,13 @@ class RunDisplay(Progress):
         self._width = shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else None
         self._named = {(scenario.id, codec.fingerprint): spec for scenario, codecs in plans for spec, codec in codecs}
         self._total = sum(2 + len(codecs) for _, codecs in plans)  # anchor and floor
-        specs = [spec for _, codecs in plans for spec, _ in codecs]
-        self._columns = self._widths([scenario.id for scenario, _ in plans], [ANCHOR, *specs])
+        self._labels = {codec.fingerprint: _label(spec, codec) for _, codecs in plans for spec, codec in codecs}
+        self._columns = self._widths([scenario.id for scenario, _ in plans], [ANCHOR, *self._labels.values()])
         self._done = 0
         self._run_bar: tqdm[NoReturn] | None = None
+        self._point_bar: tqdm[Batch] | None = None
         self._above_bars = contextlib.ExitStack()  # log messages, while there are bars
-        self._current = ""
+        self._current = self._current_label = ""
         self._ends: dict[str, dict[str, Result]] = {}
 
     def __enter__(self) -> RunDisplay:
@@ -93,9 +106,13 @@ class RunDisplay(Progress):
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._run_bar is not None:
-            self._run_bar.close()
-            self._run_bar = None
+        if self._run_bar is None:
+            return
+        for bar in (self._point_bar, self._run_bar):
+            if bar is not None:
+                bar.close()
+        print(end="\r", file=sys.stderr, flush=True)  # a bar that is not the first leaves the cursor where it was
+        self._run_bar = self._point_bar = None
         self._above_bars.close()
 
     # ------------------------------------------------------------------------------------------ told by the runner
@@ -103,6 +120,7 @@ class RunDisplay(Progress):
     def begin(self, scenario: Scenario, codec: Codec) -> None:
         """Names the point in the bar."""
         self._current = self._named.get((scenario.id, codec.fingerprint), codec.name)
+        self._current_label = self._labels.get(codec.fingerprint, codec.name)
         if self._run_bar is not None:
             number = min(self._done + 1, self._total)
             self._run_bar.set_description_str(f"point {number} of {self._total}")
@@ -114,8 +132,9 @@ class RunDisplay(Progress):
             return
         from tqdm import tqdm
 
-        label = fitting(text.shown(self._current, LEAST_NAME * 2), sys.stderr)
-        for batch in tqdm(batches, desc=label, unit="batch", leave=False, position=0):
+        label = fitting(text.shown(self._current_label, LEAST_NAME * 2), sys.stderr)
+        self._point_bar = tqdm(batches, desc=label, unit="batch", leave=False, position=0)
+        for batch in self._point_bar:
             yield batch
             self._run_bar.update(0.9 / len(batches))  # the rest is scoring and verification
 
@@ -132,7 +151,9 @@ class RunDisplay(Progress):
         self._told.add(finished.folder)
         ends = self._ends.setdefault(scenario.id, {})
         ends.setdefault(finished.result.codec.name, finished.result)
-        shown = Shown(scenario, self._current, finished, self._retention(scenario, finished.result))
+        shown = Shown(
+            scenario, self._current, self._current_label, finished, self._retention(scenario, finished.result)
+        )
         if self._lines and not self.points:
             self._write(self._row(("scenario", "codec", *(name for name, _ in FIGURES))))
         self.points.append(shown)
@@ -153,7 +174,7 @@ class RunDisplay(Progress):
         took = "resumed" if finished.is_old else f"{finished.seconds:.1f}"
         line = self._row((
             shown.scenario.id,
-            shown.spec,
+            shown.label,
             text.number(result.rate.ebpfp),
             text.number(result.score),
             text.NOTHING if shown.retention is None else f"{100 * shown.retention:.1f}",

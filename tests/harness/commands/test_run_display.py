@@ -83,7 +83,7 @@ def test_on_a_terminal_lines_and_log_messages_begin_where_no_bar_stands(plans, m
     monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
     with RunDisplay(plans, lines=True, bars=True) as display:
         _run(display)
-    assert logging.getLogger().handlers == [handler]
+    assert logging.getLogger().handlers == [handler] and screen.getvalue().endswith("\r")
     written = screen.getvalue()
     assert "point 1 of 4" in written and "point 4 of 4" in written
     told = re.findall(r"(.{6})((?:mini-cvu-digits|something of|scenario  )[^\r\n]*)", written, re.DOTALL)
@@ -92,3 +92,15 @@ def test_on_a_terminal_lines_and_log_messages_begin_where_no_bar_stands(plans, m
         assert before.endswith(("\r", "\r\x1b[A", "\n")), (before, line)
         assert len(line) <= 80
     assert "…OfMine:step=4  " in told[-1][1] and f"{told[-1][1]}\n  resumed at batch 2 of 4\n" in written
+
+
+def test_points_of_a_saved_codec_are_told_apart_by_parameters_and_are_one_curve(capsys):
+    uniform = CODECS.get("uniform")
+    codecs = [uniform(SCENARIO.specs, {"step": step}) for step in (2.0, 4.0)]
+    with RunDisplay([(SCENARIO, [("org/name", codec) for codec in codecs])], lines=True, bars=False) as display:
+        for codec, rate in zip(codecs, (2.0, 1.0), strict=True):
+            display.begin(SCENARIO, codec)
+            display.finish(SCENARIO, _finished("uniform", rate, 0.9))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[1] for line in lines[1:]] == ["org/name (step=2)", "org/name (step=4)"]
+    assert {shown.point.codec for shown in display.points} == {"org/name"}
