@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.results.result import Result
@@ -14,19 +14,19 @@ from lamofcbench.scenarios.base import Scenario
 
 @dataclass(frozen=True)
 class Finished:
-    """A result, the folder that it is in, and what it took.
+    """A result, the folder that it is in, and what it took, which makes it no other.
 
     Attributes:
         seconds: from fitting to verification, by this run.
-        resumed: samples' batches that an earlier run had computed; all of them where nothing was left to do.
+        resumed: batches of samples that an earlier run had computed; all of them where nothing was left to do.
         batches: of the whole result.
     """
 
     folder: Path
     result: Result
-    seconds: float = 0.0
-    resumed: int = 0
-    batches: int = 0
+    seconds: float = field(default=0.0, compare=False)
+    resumed: int = field(default=0, compare=False)
+    batches: int = field(default=0, compare=False)
 
     @property
     def is_old(self) -> bool:
