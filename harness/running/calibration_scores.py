@@ -1,16 +1,19 @@
 """Scores on calibration samples: what may be looked at before a test split is.
 
-A codec is fitted on the samples of even numbers and scored on those of odd ones, so that none is scored on what it was
-fitted to. Anchor and floor are scored on the same samples.
+A codec is fitted on one half of the samples and scored on the other, so that none is scored on what it was fitted to.
+The halves are drawn at random, always the same: samples may come in pairs, such as a sentence with each of its two
+answers. Anchor and floor are scored on the same samples.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from harness.results.record import stack_statistics
 from harness.results.result import ANCHOR, FLOOR
@@ -47,7 +50,7 @@ class CalibrationScore:
 
 
 class CalibrationScores:
-    """Scores codecs on the odd half of a scenario's calibration split.
+    """Scores codecs on half of a scenario's calibration split.
 
     Args:
         scenario: whose split and task.
@@ -76,8 +79,9 @@ class CalibrationScores:
         self._model, self._data, self._folder = model, data, folder
         self._metric = make_metric(scenario)
         split = open_split(scenario, "calibration", data)
-        self._scored = _Part(split, range(1, len(split), 2))
-        self._fitted = _Part(split, range(0, len(split), 2))
+        order = np.random.default_rng(0).permutation(len(split)).tolist()
+        fitted = -(-len(split) // 2)
+        self._fitted, self._scored = _Part(split, sorted(order[:fitted])), _Part(split, sorted(order[fitted:]))
         if not len(self._scored):
             raise DataError(f"{scenario.id} has {len(split)} calibration samples; scores on them take two at least")
         try:
@@ -110,7 +114,8 @@ class CalibrationScores:
     def _anchor_and_floor(self) -> tuple[float, float]:
         if self._ends is None:
             anchor, floor = (self._measured(CODECS.get(name)(self.scenario.specs))[1] for name in (ANCHOR, FLOOR))
-            if anchor == floor or not math.isfinite(anchor - floor):
+            gain = anchor - floor if self.scenario.direction == "up" else floor - anchor
+            if not gain > 0 or not math.isfinite(gain):
                 raise ScenarioError(
                     f"{self.scenario.id}: uncoded features and their mean score {anchor:.4g} and {floor:.4g} on "
                     f"{self.samples} calibration samples, which tells no codecs apart; score more of them"
@@ -145,7 +150,7 @@ class CalibrationScores:
 class _Part:
     """Some samples of a split, as the pipeline reads one."""
 
-    def __init__(self, split: SplitReader, indices: range) -> None:
+    def __init__(self, split: SplitReader, indices: Sequence[int]) -> None:
         self.split, self._indices = split, indices
 
     @property

@@ -3,8 +3,8 @@
 The rate parameter runs over a grid, by factors of the square root of two or, where it is a logarithm already such as
 QP or decibels, by steps that the codec states (`Codec.rate_step`). From the middle of the codec's own ladder the grid
 is walked towards higher rates until more than 99.5 % of the score is kept, and towards lower ones until less than 90 %
-is, or until nothing changes any more. Where that gives few points, one is put between each two. Test samples have no
-say.
+is, or until nothing changes any more. Where that gives few points, one is put between each two. Calibration samples are
+few and another draw than test samples, so the ladder goes on for `SPARE_POINTS` at both ends. Test samples have no say.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ from lamofcbench.errors import CodecError, DataError
 from lamofcbench.identity import identity_of
 from lamofcbench.scenarios.base import Scenario
 
-RULE = 1
+RULE = 2
 """Raised when the same scores would give another ladder."""
 HIGHEST_RETENTION, LOWEST_RETENTION = 0.995, 0.9
 MOST_POINTS = 24
 """On either side of the middle."""
 LEAST_POINTS = 5
+SPARE_POINTS = {"highest": 2, "lowest": 1}
+"""So many points beyond the first that is out of the range: test samples may need them, above all to keep the score."""
 _DIGITS = 4
 MAX_FILE_BYTES = 2**20
 
@@ -188,9 +190,14 @@ def lay_out(
         open_ends.append("lowest")
     for number in _superfluous([(number, found[number]) for number in sorted(found)]):
         del found[number]
+    first, last = round(min(found)), round(max(found))
     if len(found) < LEAST_POINTS:
         for number in sorted(found)[:-1]:
             measured(number + 0.5)
+    if "highest" not in open_ends:
+        _add(measured, first, -1, SPARE_POINTS["highest"])
+    if "lowest" not in open_ends:
+        _add(measured, last, 1, SPARE_POINTS["lowest"])
     return made([found[number] for number in sorted(found)], open_ends, complete=True)
 
 
@@ -223,6 +230,13 @@ def _walk(
             return False
         point = following
     return point is not None and is_beyond(point)
+
+
+def _add(measured: Callable[[int], LadderPoint | None], end: int, direction: int, count: int) -> None:
+    """Measures so many points beyond an end, where the parameter does not run out."""
+    for number in range(1, MOST_POINTS):
+        if count and measured(end + direction * number) is not None:  # whole numbers may come twice on a fine grid
+            count -= 1
 
 
 # ---------------------------------------------------------------------------------------------------------------- files
