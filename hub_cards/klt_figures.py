@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.report.compile import compile_summary
+from harness.report.editions import tracks
 from harness.statistics.curves import geometric_mean
 from lamofcbench.atomic import write_json, write_text
 from lamofcbench.errors import LaMoFCBenchError
@@ -39,13 +40,13 @@ CODECS = ("uniform", "channel", "klt", "klt-task")
 
 
 def rates(results: Path, names: Sequence[str]) -> dict[str, Any]:
-    """EBPFP@95 of each codec on each scenario that all of them ran on, as plain JSON values.
+    """EBPFP@95 of each codec on each scenario that all of them ran on, variants of others aside, as plain JSON values.
 
     Raises:
         LaMoFCBenchError: if there is no such scenario.
     """
     found: dict[str, Any] = {"samples": {}, "ebpfp": {}}
-    for part in compile_summary(results, resamples=0, bound=False).scenarios:
+    for part in tracks(compile_summary(results, resamples=0, bound=False).scenarios):
         known = {codec.name: codec.retained[0] for codec in part.codecs if codec.role == "codec"}
         if all(name in known and known[name].ebpfp.value is not None for name in names):
             found["samples"][part.scenario] = part.samples

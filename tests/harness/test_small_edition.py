@@ -25,6 +25,8 @@ SAMPLES = {"small-clu-facts": 1, "small-clu-prose": 1, "small-clu-recall": 8}
 LOUDER, SHUFFLES = 64, 4
 """How much larger a tensor whose values are shuffled is made, and how often it may be shuffled anew: the keys of
 layer 2 decide few codes."""
+LONG = ("small-clu-facts", "small-clu-recall")
+"""Prompts of hundreds of tokens, perturbed tensor by tensor: minutes, for data and a model that are pinned."""
 LEAST_HEADROOM = 0.2
 
 
@@ -62,6 +64,9 @@ def test_uncast_features_give_the_full_models_predictions(small):
             assert one == full
 
 
+@pytest.mark.parametrize(
+    "small", [pytest.param(id, marks=[pytest.mark.slow] if id in LONG else []) for id in SMALL], indirect=True
+)
 def test_every_tensor_counts(small):
     scenario, model, samples = small
     stored = [stored_features(model, sample, scenario) for sample in samples]
