@@ -22,8 +22,8 @@ OF_EACH_FAMILY = (
     "mini-clu-facts-mamba",
     "mini-cau-commands-clean",
 )
-"""Whose curves every run of the suite draws; one of the generator takes a minute. `make test-slow` draws all others, whose
-data and models are pinned."""
+"""Whose curves every run of the suite draws; a generator's takes a minute. `make test-slow` draws all others, whose data
+and models are pinned."""
 PERTURBED_SAMPLES = 24
 FIRST_SAMPLES = 6
 """Mostly enough to see that a tensor counts; the others are asked where it is not."""
