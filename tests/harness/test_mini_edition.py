@@ -22,8 +22,7 @@ OF_EACH_FAMILY = (
     "mini-clu-facts-mamba",
     "mini-cau-commands-clean",
 )
-"""Whose curves every run of the suite draws; a generator's takes a minute. `make test-slow` draws all others, whose data
-and models are pinned."""
+"""Whose curves every run of the suite draws; a generator's takes a minute. `make test-slow` draws all others."""
 PERTURBED_SAMPLES = 24
 FIRST_SAMPLES = 6
 """Mostly enough to see that a tensor counts; the others are asked where it is not."""
