@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import sysconfig
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -30,6 +33,10 @@ STATE_DTYPES = frozenset(
     }
 )
 """What safetensors stores, complex numbers left out."""
+_INSTALLED = (
+    str(Path(__file__).parents[1]), *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")), "<"
+)  # fmt: skip
+"""How the names of files begin that are no author's: this package, other packages, and code that is in no file."""
 
 
 @contextmanager
@@ -49,7 +56,17 @@ def calling(codec: str, what: str, error_class: type[LaMoFCBenchError] = CodecEr
         if isinstance(error, LaMoFCBenchError) and error_class is not BitstreamError:
             raise
         detail = f"{type(error).__name__}: {first_line(error)}"
-        raise error_class(f"codec {codec!r} cannot {what}: {detail}") from error
+        raise error_class(f"codec {codec!r} cannot {what}: {detail}{_place(error)}") from error
+
+
+def _place(error: Exception) -> str:
+    """Where in an author's own file an error comes from; empty where it is in nothing but installed code."""
+    places = [
+        f" ({one_line(Path(frame.f_code.co_filename).name)}, line {line})"
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if not frame.f_code.co_filename.startswith(_INSTALLED)
+    ]
+    return places[-1] if places else ""
 
 
 def payload(codec: str, what: str, returned: Any) -> bytes:
