@@ -35,6 +35,7 @@ from harness.submission.manifest import (
     MANIFEST_FILE,
     NAME,
     RESULTS_FOLDER,
+    SUBMISSIONS,
     Submission,
     SubmissionError,
     read_manifest,
@@ -97,11 +98,17 @@ def validate(
         tell: called with what is looked at next.
 
     Raises:
-        SubmissionError: if there is no folder, or its name is no name of a submission.
+        SubmissionError: if there is no folder, it holds submissions and is none, or its name is none of a submission.
     """
     folder = folder.absolute()
     if not folder.is_dir() or folder.is_symlink():
         raise SubmissionError(f"there is no folder {one_line(str(folder), 300)}")
+    held = sorted(path.parent for path in folder.glob(f"{SUBMISSIONS}/[!.]*/{MANIFEST_FILE}"))
+    if held and not (folder / MANIFEST_FILE).exists():
+        raise SubmissionError(
+            f"{one_line(str(folder), 300)} is a results repository; name a submission in it: "
+            f"{one_line(', '.join(path.relative_to(folder).as_posix() for path in held), 500)}"
+        )
     if not NAME.fullmatch(folder.name):
         raise SubmissionError(f"{one_line(folder.name)!r} is no name of a submission")
     seed = secrets.randbits(32) if scrutiny.seed is None else scrutiny.seed

@@ -163,3 +163,8 @@ def test_what_is_written_fits_its_published_schema(packed, verdict_on, tmp_path)
     write_verdict(tmp_path / "verdict.json", verdict_on(packed))
     for path, schema in zip((packed / "submission.json", tmp_path / "verdict.json"), SCHEMAS, strict=True):
         jsonschema.validate(json.loads(path.read_text()), json.loads(schema.read_text()))
+
+
+def test_a_results_repository_is_no_submission_and_says_what_it_holds(submission, verdict_on):
+    with pytest.raises(SubmissionError, match=f"name a submission in it: submissions/{submission.name}$"):
+        verdict_on(submission.parents[1])
