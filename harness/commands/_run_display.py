@@ -17,6 +17,7 @@ from harness.commands import _run_table
 from harness.commands._run_table import GAP, LEAST_NAME, CurvePoint
 from harness.console import fitting
 from harness.report import text
+from harness.report.summary import Estimate
 from harness.results.result import ANCHOR, FLOOR, Result
 from harness.running.plan import Batch
 from harness.running.progress import Finished, Progress
@@ -177,7 +178,7 @@ class RunDisplay(Progress):
             shown.label,
             text.number(result.rate.ebpfp),
             text.number(result.score),
-            text.NOTHING if shown.retention is None else f"{100 * shown.retention:.1f}",
+            text.NOTHING if shown.retention is None else text.percent(Estimate(value=shown.retention)),
             took,
         ))  # fmt: skip
         if not finished.resumed or finished.is_old:

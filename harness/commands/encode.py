@@ -30,6 +30,7 @@ def run(args: argparse.Namespace) -> None:
     from harness.running import fitting
     from harness.running.selection import select_codecs
     from lamofcbench.atomic import write_bytes
+    from lamofcbench.codecs.registry import parse_codec_spec, spec_of
     from lamofcbench.errors import CodecError, DataError
     from lamofcbench.scenarios.base import SCENARIOS
     from lamofcbench.storage import open_split
@@ -42,7 +43,8 @@ def run(args: argparse.Namespace) -> None:
     codecs = select_codecs([args.codec], scenario, trust_code=args.trust_code)
     if len(codecs) > 1:
         raise CodecError(
-            f"{args.codec} stands for {len(codecs)} rate points; name one of them: {', '.join(map(repr, codecs))}"
+            f"{args.codec} stands for {len(codecs)} rate points; name one of them: "
+            f"{', '.join(spec_of(codec, parse_codec_spec(args.codec).id) for codec in codecs)}"
         )
     split = open_split(scenario, args.split, args.data)
     if not 0 <= args.index < len(split):

@@ -86,6 +86,7 @@ def _score(
     splits: dict[str, SplitReader],
 ) -> None:
     """Scores one result, decodes it where that is asked for, and says what came of it."""
+    from harness.report.points import params_label
     from harness.report.text import metric_name
     from harness.results import rescoring, store
     from lamofcbench.storage import open_split
@@ -105,6 +106,8 @@ def _score(
         verified = f"; {decoded.samples} samples decode elsewhere, {decoded.identical} of them bit for bit"
         if args.update:
             rescoring.record_verification(folder, scenario, decoded)
-    line = f"{scenario.ref} {rescored.codec.name} {metric_name(rescored.metric)} {rescored.score:.6g}{verified}"
+    params = params_label(rescored.codec.params, [rescored.codec.params])
+    point = f"{rescored.codec.name} {params}".rstrip()
+    line = f"{scenario.ref} {point} {metric_name(rescored.metric)} {rescored.score:.6g}{verified}"
     print(one_line(line, MAX_LINE), file=sys.stderr)
     print(folder.path, flush=True)

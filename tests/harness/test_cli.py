@@ -192,7 +192,7 @@ def test_an_estimate_of_disk_is_near_the_truth(run_toy, tmp_path):
         (["build", "{toy}", "--output", "o", "--device-map", "auto"], "is built without --device-map"),
         (["build", "{toy}", "--output", "o", "--device", "cuda:x"], "unknown device 'cuda:x'"),
         (["score", "--results", "r"], "no finished result"),
-        (["encode", "{toy}", "--codec", "uniform", "--output", "x.bin"], "10 rate points"),
+        (["encode", "{toy}", "--codec", "uniform", "--output", "x.bin"], "of them: uniform:step=0.05, uniform"),
         (["encode", "{toy}", "--codec", "zstd", "--output", "x.bin", "--index", "99"], "no sample 99"),
         (["decode", "nothing.bin", "--output", "x.safetensors"], "no saved codec"),
     ],
@@ -243,6 +243,7 @@ def test_scoring_again_prints_the_folders_and_checks_them(lamofcbench, run_toy, 
     arguments = ["score", "--results", tmp_path / "results", "--data", toy_data, "--decode"]
     status, lines, errors = lamofcbench(*arguments, "--scenarios", toy_file)
     assert status == 0 and sorted(lines) == sorted(folders), errors
+    assert "toy-directions@1 uniform step=0.5" in errors
     assert "toy-directions@1 identity accuracy 1; 22 samples decode elsewhere, 22 of them bit for bit" in errors
     assert lamofcbench(*arguments, "--scenarios", toy_file, "--update")[0] == 0
     assert json.loads((Path(folders[0]) / "result.json").read_text())["verification"]["samples"] == 22

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness.commands._run_display import RunDisplay
+from harness.commands._run_display import RunDisplay, Shown
 from harness.running.progress import Finished
 from lamofcbench.codecs.base import CODECS
 from lamofcbench.scenarios.base import SCENARIOS
@@ -104,3 +104,9 @@ def test_points_of_a_saved_codec_are_told_apart_by_parameters_and_are_one_curve(
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[1] for line in lines[1:]] == ["org/name (step=2)", "org/name (step=4)"]
     assert {shown.point.codec for shown in display.points} == {"org/name"}
+
+
+def test_a_share_just_below_none_has_no_sign(plans):
+    display = RunDisplay(plans, lines=True, bars=False)
+    shown = Shown(SCENARIO, "mean", "mean", _finished("mean", 0.01, 0.0), -1e-9)
+    assert display._line(shown).split()[-2] == "0.0"
