@@ -39,19 +39,23 @@ def _of_one(scenario: ScenarioSummary, percent: int) -> Iterator[list[Cell]]:
         if codec.role == "codec":
             rate = codec.retained_at(percent)
             shown = text.reached_rate(rate).partition(" [")[0]
-            yield _row(codec, shown, rate.ebpfp.value, rate.compression)
+            yield _row(codec, shown, rate.ebpfp.value, rate.compression, at_least=shown.startswith("≤"))
 
 
 def _of_several(summary: Summary, percent: int) -> Iterator[list[Cell]]:
     key = str(percent)
     for row in summary.overall:
-        sign = "≤ " if row.at_least[key] and row.ebpfp[key].value is not None else ""
-        yield _row(row, sign + text.number(row.ebpfp[key].value), row.ebpfp[key].value, row.compression[key].value)
+        at_least = row.at_least[key] and row.ebpfp[key].value is not None
+        shown = ("≤ " if at_least else "") + text.number(row.ebpfp[key].value)
+        yield _row(row, shown, row.ebpfp[key].value, row.compression[key].value, at_least=at_least)
 
 
-def _row(row: CodecSummary | OverallRow, rate: str, value: float | None, compression: float | None) -> list[Cell]:
+def _row(
+    row: CodecSummary | OverallRow, rate: str, value: float | None, compression: float | None, *, at_least: bool
+) -> list[Cell]:
     first = row.rank == 1
-    smaller = text.NOTHING if compression is None else f"{text.number(compression)} {text.TIMES}"
+    sign = "≥ " if at_least else ""
+    smaller = text.NOTHING if compression is None else f"{sign}{text.number(compression)} {text.TIMES}"
     return [
         Cell(text.shown(row.codec, MAX_NAME), row.codec, first),
         Cell(row.trained_on or text.NOTHING),

@@ -71,6 +71,7 @@ def test_one_scenario_is_told_by_its_name_and_its_bounds(tmp_path):
     writer.write("lost", ebpfp=1.0, score=0.2)
     shown = brief(compile_summary(tmp_path, resamples=0, bound=False))
     assert "mini-cvu-digits" in shown and "\N{LESS-THAN OR EQUAL TO} 1.00" in shown and "never" in shown
+    assert "\N{GREATER-THAN OR EQUAL TO} 32.0 \N{MULTIPLICATION SIGN}" in shown
 
 
 def test_ladders_that_end_too_soon_are_named_with_the_point_to_go_on_from(tmp_path):
