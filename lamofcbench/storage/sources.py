@@ -127,8 +127,8 @@ def find_source(
     if scenario.edition != "full" and scenario.builder is not None:
         return Source(built_in_cache(scenario).as_posix())
     raise DataError(
-        f"the features of {scenario.id!r} are not built on demand; pass data_dir='FOLDER' (made by "
-        "`lamofcbench build`) or repo='org/name' (a Hub dataset)"
+        f"the features of {scenario.id!r} are not built on demand; pass --data FOLDER (made by `lamofcbench build`) or "
+        "--data hf://datasets/org/name; in Python data_dir='FOLDER' or repo='org/name'"
     )
 
 
@@ -188,6 +188,8 @@ def _commit(repo: str, scenario: Scenario, revision: str | None) -> str:
 
 
 def _nothing_there(scenario: Scenario, folder: Path) -> str:
+    if folder.exists() and not folder.is_dir():
+        return f"{one_line(str(folder), 300)} is a file; pass the dataset folder"
     if not folder.is_dir():
         return f"there is no dataset folder {one_line(str(folder), 300)}"
     if (folder / MANIFEST_FILE).is_file():

@@ -125,7 +125,7 @@ def test_a_slice_that_makes_no_sense_is_one_clear_error(words, words_folder, tmp
 def test_a_full_scenario_without_data_says_what_to_pass():
     full = next(scenario for scenario in SCENARIOS if scenario.edition == "full")
     for read in (open_split, lamofcbench.load_dataset):
-        with pytest.raises(DataError, match=r"pass data_dir='FOLDER' .* or repo='org/name'"):
+        with pytest.raises(DataError, match=r"pass --data FOLDER .* in Python data_dir='FOLDER' or repo='org/name'"):
             read(full.id)
 
 

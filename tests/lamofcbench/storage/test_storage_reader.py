@@ -169,3 +169,6 @@ def test_a_folder_in_place_of_the_dataset_folder_is_explained(words, words_folde
         open_split(words, "test", tmp_path)
     with pytest.raises(DataError, match="there is no dataset folder"):
         open_split(words, "test", tmp_path / "absent")
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="is a file; pass the dataset folder"):
+        open_split(words, "test", tmp_path / "file")
