@@ -20,7 +20,9 @@ HEAD = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument("scenarios", nargs="+", metavar="SCENARIO", help="ids, mini, or path/to/file.py:NAME")
+    parser.add_argument(
+        "scenarios", nargs="+", metavar="SCENARIO", help="ids, mini, small, full, or path/to/file.py:NAME"
+    )
     _common.add_data_argument(parser)
     parser.add_argument("--split", default="calibration", help="test or calibration (default: calibration)")
     parser.add_argument("--limit", type=int, metavar="N", help="the first N samples only")
