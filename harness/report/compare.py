@@ -9,6 +9,7 @@ bytes without meaning, and times vary with the machine's load from run to run, w
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
 import math
@@ -164,6 +165,7 @@ def _compare_scenario(
 ) -> tuple[ScenarioPairing, list[Pair]]:
     first_a, first_b = group_a[0].result, group_b[0].result
     notes = _differences(group_a[0], group_b[0], SAME_CONDITIONS) + _other_code(group_a, group_b)
+    notes += _other_points(group_a, group_b)
     machines = [sorted({str(item.run.get("processor", "")) for item in group}) for group in (group_a, group_b)]
     if machines[0] != machines[1]:
         notes.append("speeds were measured on other machines")
@@ -205,6 +207,18 @@ def _other_code(group_a: Iterable[Evidence], group_b: Iterable[Evidence]) -> lis
         f"the code of {label} was {short(identities[0][label])}, is {short(identities[1][label])}"
         for label in sorted(codes[0].keys() & codes[1].keys())
         if codes[0][label] != codes[1][label]
+    ]
+
+
+def _other_points(group_a: Iterable[Evidence], group_b: Iterable[Evidence]) -> list[str]:
+    """A note for each codec whose curves lie on other rate points: EBPFP@p may differ by what lies between them."""
+    points = [collections.Counter(label for label, _ in {_key(item) for item in group}) for group in (group_a, group_b)]
+    keys = [{_key(item) for item in group} for group in (group_a, group_b)]
+    moved = {label for label, _ in keys[0] ^ keys[1]} & points[0].keys() & points[1].keys()
+    return [
+        f"the curves of {label} have other rate points ({points[0][label]} and {points[1][label]}), which alone may "
+        "change its EBPFP@p"
+        for label in sorted(moved)
     ]
 
 

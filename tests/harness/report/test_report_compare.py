@@ -57,6 +57,12 @@ def test_fewer_bytes_are_better_at_each_point_and_on_the_curve(runs):
     assert change.unit == "%"
 
 
+def test_curves_of_other_rate_points_are_told(runs):
+    runs[1].write("uniform", ebpfp=3.0, score=0.97, params={"step": 0.7})
+    notes = _compare(runs).scenarios[0].notes
+    assert notes == ["the curves of uniform have other rate points (3 and 4), which alone may change its EBPFP@p"]
+
+
 def test_a_lower_score_is_worse_unless_the_metric_falls(runs, tmp_path):
     _ladder(runs[1], lost=0.2)
     worse = _found(_compare(runs), "worse")
