@@ -143,7 +143,7 @@ class Registry(Generic[T]):
         """The plugin of this name in the module of a user's file."""
         if not hasattr(module, attribute):
             known = [k for k, v in vars(module).items() if self._is_plugin(v)]
-            raise UnknownNameError(f"{self.kind} in {path.name}", attribute, known)
+            raise UnknownNameError(f"{self.kind} in {path.name}:", attribute, known)
         plugin = getattr(module, attribute)
         if not self._is_plugin(plugin):
             noun = "a concrete subclass" if self.classes else "an instance"

@@ -188,7 +188,7 @@ def make(params_class: type, given: Any, codec: str) -> Any:
         known = [field.name for field in fields]
         for key in given:
             if key not in known:
-                raise CodecError(str(UnknownNameError(f"parameter of codec {codec!r}", str(key), known)))
+                raise CodecError(str(UnknownNameError(f"parameter of codec {codec!r}:", str(key), known)))
         values.update(given)
     elif given is not None:
         raise CodecError(

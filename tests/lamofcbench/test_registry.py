@@ -178,7 +178,7 @@ def test_relative_references_start_at_the_file_in_which_they_stand(install, anim
 @pytest.mark.parametrize(
     ("attribute", "error", "message"),
     [
-        ("Hrose", UnknownNameError, "animal in my_animals.py 'Hrose'; did you mean 'Horse'"),
+        ("Hrose", UnknownNameError, "animal in my_animals.py: 'Hrose'; did you mean 'Horse'"),
         ("Stone", PluginError, "Stone is not a concrete subclass of Animal"),
         ("sys", PluginError, "sys is not a concrete subclass of Animal"),
     ],
