@@ -47,7 +47,7 @@ def rates(results: Path, names: Sequence[str]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {"samples": {}, "ebpfp": {}}
     for part in tracks(compile_summary(results, resamples=0, bound=False).scenarios):
-        known = {codec.name: codec.retained[0] for codec in part.codecs if codec.role == "codec"}
+        known = {codec.name: codec.retained_at(95) for codec in part.codecs if codec.role == "codec"}
         if all(name in known and known[name].ebpfp.value is not None for name in names):
             found["samples"][part.scenario] = part.samples
             found["ebpfp"][part.scenario] = {name: known[name].model_dump(include={"ebpfp", "bound"}) for name in names}

@@ -212,8 +212,8 @@ def _other_code(group_a: Iterable[Evidence], group_b: Iterable[Evidence]) -> lis
 
 def _other_points(group_a: Iterable[Evidence], group_b: Iterable[Evidence]) -> list[str]:
     """A note for each codec whose curves lie on other rate points: EBPFP@p may differ by what lies between them."""
-    points = [collections.Counter(label for label, _ in {_key(item) for item in group}) for group in (group_a, group_b)]
     keys = [{_key(item) for item in group} for group in (group_a, group_b)]
+    points = [collections.Counter(label for label, _ in own) for own in keys]
     moved = {label for label, _ in keys[0] ^ keys[1]} & points[0].keys() & points[1].keys()
     return [
         f"the curves of {label} have other rate points ({points[0][label]} and {points[1][label]}), which alone may "

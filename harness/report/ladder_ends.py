@@ -52,7 +52,7 @@ def open_ends(scenarios: Iterable[ScenarioSummary]) -> list[OpenEnd]:
         open_end(
             codec.codec,
             part.scenario,
-            next((kept.bound for kept in codec.retained if kept.percent == part.ranking_percent), None),
+            codec.retained_at(part.ranking_percent).bound,
             [spec_of_point(codec, point) for point in codec.points],
             lossless=codec.lossless,
         )

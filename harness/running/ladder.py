@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,8 +30,15 @@ HIGHEST_RETENTION, LOWEST_RETENTION = 0.995, 0.9
 MOST_POINTS = 24
 """On either side of the middle."""
 LEAST_POINTS = 5
-SPARE_POINTS = {"highest": 2, "lowest": 1}
+End = Literal["highest", "lowest"]
+"""Of a ladder: its rates."""
+SPARE_POINTS: Mapping[End, int] = {"highest": 2, "lowest": 1}
 """So many points beyond the first that is out of the range: test samples may need them, above all to keep the score."""
+_SIDES: Mapping[End, tuple[int, Callable[[float], bool]]] = {
+    "highest": (-1, lambda retention: retention > HIGHEST_RETENTION),
+    "lowest": (1, lambda retention: retention < LOWEST_RETENTION),
+}
+"""Where on the grid each end lies, and what retention is beyond it."""
 _DIGITS = 4
 MAX_FILE_BYTES = 2**20
 
@@ -59,9 +66,7 @@ class Ladder(_Strict):
     parameter: str
     identity: dict[str, Any] = Field(description="of the scenario, its data, and how many samples were scored")
     points: list[LadderPoint] = Field(min_length=1, description="from the highest rate to the lowest")
-    open_ends: list[Literal["highest", "lowest"]] = Field(
-        description="ends at which the parameter ran out before retention left the range"
-    )
+    open_ends: list[End] = Field(description="ends at which the parameter ran out before retention left the range")
     seen: list[LadderPoint] = Field(default_factory=list, description="all that was measured, in that order")
     complete: bool = Field(default=True, description="false of one that was interrupted; the same command goes on")
 
@@ -146,11 +151,9 @@ def lay_out(
     Raises:
         CodecError: if the codec has no one rate parameter, or fails.
     """
-    grid = Grid(codec_class)
-    found: dict[float, LadderPoint] = {}
-    scored = list(seen)
+    grid, seen = Grid(codec_class), list(seen)
 
-    def made(points: Sequence[LadderPoint], ends: Sequence[Literal["highest", "lowest"]], *, complete: bool) -> Ladder:
+    def made(points: Sequence[LadderPoint], ends: Sequence[End], *, complete: bool) -> Ladder:
         return Ladder(
             codec=codec_class.name,
             codec_identity=identity_of(codec_class),
@@ -158,47 +161,104 @@ def lay_out(
             identity=dict(identity),
             points=list(points),
             open_ends=list(ends),
-            seen=scored,
+            seen=seen,
             complete=complete,
         )
 
-    def measured(number: float) -> LadderPoint | None:
+    walk = _Walk(grid, codec_class, scenario, score, seen, lambda: keep(made(seen, (), complete=False)))
+    if walk.at(0) is None:
+        raise CodecError(f"codec {codec_class.name!r} refuses {grid.params(0)}, the middle of its own ladder")
+    open_ends: list[End] = [end for end in _SIDES if not walk.goes_beyond(end)]
+    walk.forget(_superfluous(walk.points()))
+    first_and_last = {end: walk.end(end) for end in _SIDES}
+    if len(walk.points()) < LEAST_POINTS:
+        for number, _ in walk.points()[:-1]:
+            walk.at(number + 0.5)
+    for end, number in first_and_last.items():
+        if end not in open_ends:
+            walk.add(number, end, SPARE_POINTS[end])
+    return made([point for _, point in walk.points()], open_ends, complete=True)
+
+
+class _Walk:
+    """The points of a grid that have been measured, and those that are to be.
+
+    Args:
+        grid: of the codec.
+        codec_class: whose points.
+        scenario: for whose tensors.
+        score: of a codec on calibration samples.
+        seen: what was measured before; gains what is measured now.
+        keep: called whenever it has gained.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        codec_class: type[Codec],
+        scenario: Scenario,
+        score: Callable[[Codec], CalibrationScore],
+        seen: list[LadderPoint],
+        keep: Callable[[], None],
+    ) -> None:
+        self._grid, self._codec_class, self._scenario = grid, codec_class, scenario
+        self._score, self._seen, self._keep = score, seen, keep
+        self._found: dict[float, LadderPoint] = {}
+
+    def points(self) -> list[tuple[float, LadderPoint]]:
+        """Those of the ladder by their numbers, from the highest rate to the lowest."""
+        return sorted(self._found.items(), key=lambda item: item[0])
+
+    def end(self, end: End) -> int:
+        """The number of the whole step of the grid that is the last in this direction."""
+        return round(min(self._found) if end == "highest" else max(self._found))
+
+    def forget(self, numbers: Iterable[float]) -> None:
+        """Takes points from the ladder, though not from what was seen."""
+        for number in numbers:
+            del self._found[number]
+
+    def at(self, number: float) -> LadderPoint | None:
         """The point at a number; None where the codec refuses the parameter, or it is the one next to it."""
-        params = grid.params(number)
-        if any(point.params == params for point in found.values()):
+        params = self._grid.params(number)
+        if any(point.params == params for point in self._found.values()):
             return None
         try:
-            codec = codec_class(scenario.specs, codec_class.make_params(params))
+            codec = self._codec_class(self._scenario.specs, self._codec_class.make_params(params))
         except CodecError:
             return None
-        point = next((point for point in scored if point.params == params), None)
+        point = next((point for point in self._seen if point.params == params), None)
         if point is None:
-            known = score(codec)
+            known = self._score(codec)
             point = LadderPoint(params=params, ebpfp=known.ebpfp, score=known.score, retention=known.retention)
-            scored.append(point)
-            keep(made(scored, (), complete=False))
-        found[number] = point
+            self._seen.append(point)
+            self._keep()
+        self._found[number] = point
         return point
 
-    open_ends: list[Literal["highest", "lowest"]] = []
-    middle = measured(0)
-    if middle is None:
-        raise CodecError(f"codec {codec_class.name!r} refuses {grid.params(0)}, the middle of its own ladder")
-    if not _walk(measured, middle, -1, lambda point: point.retention > HIGHEST_RETENTION):
-        open_ends.append("highest")
-    if not _walk(measured, middle, 1, lambda point: point.retention < LOWEST_RETENTION):
-        open_ends.append("lowest")
-    for number in _superfluous([(number, found[number]) for number in sorted(found)]):
-        del found[number]
-    first, last = round(min(found)), round(max(found))
-    if len(found) < LEAST_POINTS:
-        for number in sorted(found)[:-1]:
-            measured(number + 0.5)
-    if "highest" not in open_ends:
-        _add(measured, first, -1, SPARE_POINTS["highest"])
-    if "lowest" not in open_ends:
-        _add(measured, last, 1, SPARE_POINTS["lowest"])
-    return made([found[number] for number in sorted(found)], open_ends, complete=True)
+    def goes_beyond(self, end: End) -> bool:
+        """Measures points from the middle in a direction, up to the first that is out of the range; whether one was."""
+        direction, is_beyond = _SIDES[end]
+        point: LadderPoint | None = self._found[0]
+        for number in range(1, MOST_POINTS + 1):
+            if point is not None and is_beyond(point.retention):
+                return True
+            following = self.at(direction * number)
+            if following is None:  # whole numbers may come twice on a fine grid; a refused one is the end
+                following = self.at(direction * (number + 1)) if number < MOST_POINTS else None
+                if following is None:
+                    return False
+            if point is not None and following.ebpfp == point.ebpfp:
+                return False
+            point = following
+        return point is not None and is_beyond(point.retention)
+
+    def add(self, number: int, end: End, count: int) -> None:
+        """Measures so many points further on in a direction, where the parameter does not run out."""
+        direction, _ = _SIDES[end]
+        for more in range(1, MOST_POINTS):
+            if count and self.at(number + direction * more) is not None:  # whole numbers may come twice on a fine grid
+                count -= 1
 
 
 def _superfluous(points: Sequence[tuple[float, LadderPoint]]) -> list[float]:
@@ -208,35 +268,6 @@ def _superfluous(points: Sequence[tuple[float, LadderPoint]]) -> list[float]:
     first = max((n for n in high if all(other in high for other, _ in points if other <= n)), default=-math.inf)
     last = min((n for n in low if all(other in low for other, _ in points if other >= n)), default=math.inf)
     return [number for number, _ in points if not first <= number <= last]
-
-
-def _walk(
-    measured: Callable[[int], LadderPoint | None],
-    middle: LadderPoint,
-    direction: int,
-    is_beyond: Callable[[LadderPoint], bool],
-) -> bool:
-    """Measures points from the middle in a direction, up to the first that is beyond; whether one was."""
-    point: LadderPoint | None = middle
-    for number in range(1, MOST_POINTS + 1):
-        if point is not None and is_beyond(point):
-            return True
-        following = measured(direction * number)
-        if following is None:  # whole numbers may come twice on a fine grid; a refused one is the end
-            following = measured(direction * (number + 1)) if number < MOST_POINTS else None
-            if following is None:
-                return False
-        if point is not None and following.ebpfp == point.ebpfp:
-            return False
-        point = following
-    return point is not None and is_beyond(point)
-
-
-def _add(measured: Callable[[int], LadderPoint | None], end: int, direction: int, count: int) -> None:
-    """Measures so many points beyond an end, where the parameter does not run out."""
-    for number in range(1, MOST_POINTS):
-        if count and measured(end + direction * number) is not None:  # whole numbers may come twice on a fine grid
-            count -= 1
 
 
 # ---------------------------------------------------------------------------------------------------------------- files

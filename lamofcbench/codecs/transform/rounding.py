@@ -35,7 +35,7 @@ def put_rows(
         tables: that numbers refer to.
     """
     if compiled():
-        return _put_small(encoder, values, numbers, steps, shifts, tables)
+        return _put_compiled(encoder, values, numbers, steps, shifts, tables)
     coded = numbers >= 0
     of_each, scaled = numbers[coded], (values / steps)[coded]
     whole = quantised(scaled)
@@ -45,7 +45,7 @@ def put_rows(
     return _restored(whole, of_each, coded, steps, shifts)
 
 
-def _put_small(
+def _put_compiled(
     encoder: SymbolEncoder, values: Values, numbers: Numbers, steps: Values, shifts: Values, tables: TableStack
 ) -> Values:
     symbols, of_each = np.empty(values.size, np.int32), np.empty(values.size, np.int16)
@@ -72,13 +72,13 @@ def take_rows(decoder: SymbolDecoder, numbers: Numbers, steps: Values, shifts: V
     of_each = numbers.reshape(-1) if coded.all() else numbers[coded]
     symbols = decoder.take_indexed(of_each, tables)
     if compiled():
-        return _take_small(decoder, symbols, of_each, numbers, steps, shifts)
+        return _take_compiled(decoder, symbols, of_each, numbers, steps, shifts)
     values, raw, originals = integers.detokenise(symbols, 1.0, decoder)
     values[raw] = originals
     return _restored(values.astype(np.float32), of_each, coded, steps, shifts)
 
 
-def _take_small(
+def _take_compiled(
     decoder: SymbolDecoder, symbols: Symbols, of_each: Numbers, numbers: Numbers, steps: Values, shifts: Values
 ) -> Values:
     found = np.empty(numbers.shape, np.float32)

@@ -154,6 +154,11 @@ class TestScores:
         assert fitted.isdisjoint(coded)
         assert len(seen) == -(-len(open_split(toy, "calibration", toy_data)) // 2)
 
+    def test_samples_that_come_in_turns_are_in_both_halves(self, scores, toy, toy_data):
+        ids = [open_split(toy, "calibration", toy_data).sample_id(index) for index in range(scores.samples)]
+        scored = [scores._scored.sample_id(index) for index in range(scores.samples)]
+        assert {ids.index(id) % 2 for id in scored if id in ids} == {0, 1}
+
     def test_test_samples_are_not_opened(self, toy, toy_data, monkeypatch):
         from harness.running import calibration_scores
 
