@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.statistics.curves import geometric_mean
 from lamofcbench.builders import BUILDERS
 from lamofcbench.codecs.learned.checkpoints import shipped_checkpoint
 from lamofcbench.codecs.learned.networks import LAMBDAS, NETWORKS
 from lamofcbench.codecs.learned.planes import LEVELS
 from lamofcbench.codecs.registry import CODECS
+from lamofcbench.markdown import markdown_table
 from lamofcbench.scenarios.base import SCENARIOS
 
 ROOT = Path(__file__).parent.parent
@@ -33,45 +35,41 @@ def real_table() -> str:
     """A row a codec that needs no more than `uniform` on a real model's features, the best first: its rates."""
     rates = Rates(json.loads(FINDINGS.read_text()), json.loads(LEADERBOARD.read_text()))
     head = ["codec", *(name.removeprefix("small-clu-") for name in rates.scenarios), "all", "`uniform` over it"]
-    rows = [f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(head) - 1)}"]
+    rows = []
     uniform = rates.faithful("uniform")
     for codec in rates.codecs:
         own = rates.faithful(codec)
         if own > uniform:
             continue
         cells = [shown_rate(rates.faithful_on(codec, name)) for name in rates.scenarios]
-        rows.append(f"| {' | '.join([f'`{codec}`', *cells, f'{own:.3g}', f'{uniform / own:.2f}'])} |")
-    return "\n".join(rows)
+        rows.append((f"`{codec}`", *cells, f"{own:.3g}", f"{uniform / own:.2f}"))
+    return markdown_table(head, rows, right=range(1, len(head)))
 
 
 def mini_table() -> str:
     """A row a mini scenario, with the score of uncoded features as measured for the dataset card."""
     facts = json.loads(FACTS.read_text())
-    rows = [
-        "| scenario | mirrors | model | test | metric | score | best constant |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     for scenario in SCENARIOS:
         if scenario.edition == "mini":
             model = BUILDERS.get(scenario.builder)().model_directory().name
             found = facts[scenario.id]
             constant = "-" if found["constant"] is None else f"{found['constant']:.3g}"
             better = "" if scenario.direction == "up" else " (lower is better)"
-            rows.append(
-                f"| `{scenario.id}` | `{scenario.mirrors}` | {model} | {scenario.test_samples} "
-                f"| {scenario.metric}{better} | {found['anchor']:.3g} | {constant} |"
-            )
-    return "\n".join(rows)
+            metric, score = scenario.metric + better, f"{found['anchor']:.3g}"
+            names = f"`{scenario.id}`", f"`{scenario.mirrors}`", model
+            rows.append((*names, scenario.test_samples, metric, score, constant))
+    return markdown_table(("scenario", "mirrors", "model", "test", "metric", "score", "best constant"), rows)
 
 
 def codec_table() -> str:
     """A row a codec: its ladder and what its docstring says first."""
-    rows = ["| codec | rate points | what it does |", "|---|---|---|"]
+    rows = []
     for codec in CODECS:
         summary = re.sub(r"\s+", " ", codec.__doc__.split("\n\n")[0]).strip()
         paper = f" ([source]({codec.paper}))" if codec.paper else ""
-        rows.append(f"| `{codec.name}` | {ladder(codec.rate_points)} | {summary}{paper} |")
-    return "\n".join(rows)
+        rows.append((f"`{codec.name}`", ladder(codec.rate_points), summary + paper))
+    return markdown_table(("codec", "rate points", "what it does"), rows)
 
 
 def ladder(points: Sequence[Mapping[str, Any]]) -> str:
@@ -91,10 +89,11 @@ def ladder(points: Sequence[Mapping[str, Any]]) -> str:
 
 def checkpoint_table() -> str:
     """A row a shipped network, from its training card."""
-    rows = [
-        "| codec | lambda | N, M | file | steps in all | minutes | bits an element | index MSE | loss | validation |",
-        "|---|---:|---|---:|---:|---:|---:|---:|---:|---|",
-    ]
+    head = (
+        *("codec", "lambda", "N, M", "file", "steps in all", "minutes", "bits an element"),
+        *("index MSE", "loss", "validation"),
+    )
+    rows = []
     for codec in NETWORKS:
         for lmbda in sorted(LAMBDAS, reverse=True):
             path = shipped_checkpoint(codec, lmbda)
@@ -102,12 +101,20 @@ def checkpoint_table() -> str:
             trainings = [*card["history"], card]
             improvement = card["validation"]["improvement"]
             verdict = card["validation"]["verdict"] + ("" if improvement is None else f" ({improvement:.2%})")
+            minutes = sum(one["seconds"] for one in trainings) / 60
             rows.append(
-                f"| `{codec}` | {lmbda:g} | {', '.join(map(str, card['widths']))} | {path.stat().st_size / 1e6:.1f} MB "
-                f"| {sum(one['steps'] for one in trainings)} | {sum(one['seconds'] for one in trainings) / 60:.0f} "
-                f"| {card['bpp']:.2f} | {card['mse'] * LEVELS**2:.0f} | {card['loss']:.3f} | {verdict} |"
+                (
+                    *(
+                        f"`{codec}`",
+                        f"{lmbda:g}",
+                        ", ".join(map(str, card["widths"])),
+                        f"{path.stat().st_size / 1e6:.1f} MB",
+                    ),
+                    *(sum(one["steps"] for one in trainings), f"{minutes:.0f}", f"{card['bpp']:.2f}"),
+                    *(f"{card['mse'] * LEVELS**2:.0f}", f"{card['loss']:.3f}", verdict),
+                )
             )
-    return "\n".join(rows)
+    return markdown_table(head, rows, right={1, *range(3, 9)})
 
 
 KINDS = {
@@ -176,17 +183,15 @@ def board_table(
     for row in board["codecs"]:
         rates = {name: part["ebpfp"]["value"] for name, part in board["retained"][row["codec"]].items()}
         kinds = [[rate for name, rate in rates.items() if scenarios[name] == adapter] for adapter in KINDS.values()]
-        figures[row["codec"]] = [*map(geometric_mean, kinds), row["ebpfp"]["95"]["value"] or math.nan]
+        means = [float(geometric_mean(found)) if found else math.nan for found in kinds]
+        figures[row["codec"]] = [*means, row["ebpfp"]["95"]["value"] or math.nan]
     cells = rate_cells(figures)
     heads, small_cells = edition_columns(small) if small else ([], {})
     measures = ["never", "at most", "BD-rate, score", "above the bound", "verified"]
     # Boards from before classes of knowledge were told apart do not say.
     classes = ["trained on", "in class"] if all(row.get("trained_on") for row in board["codecs"]) else []
     measures += classes
-    lines = [
-        f"| codec | {' | '.join([*KINDS, 'all', *measures, *heads])} |",
-        f"|---|{'---:|' * (len(KINDS) + 1 + len(measures) + len(heads))}",
-    ]
+    head, rows = ["codec", *KINDS, "all", *measures, *heads], []
     for row in board["codecs"]:
         codec = row["codec"]
         bounds = [part["bound"] for part in board["retained"][codec].values()]
@@ -197,7 +202,8 @@ def board_table(
         measured += [str(row[name] or "-") for name in ("trained_on", "class_rank")] if classes else []
         own = small_cells.get(codec, ["-"] * len(heads))
         mark = f" {EARLIER}" if earlier and codec in earlier else ""
-        lines.append(f"| `{codec}`{mark} | {' | '.join([*cells[codec], *counts, *measured, *own])} |")
+        rows.append((f"`{codec}`{mark}", *cells[codec], *counts, *measured, *own))
+    lines = [markdown_table(head, rows, right=range(1, len(head)))]
     if earlier:
         lines += ["", f"{EARLIER} Measured on earlier data of {earlier_scenarios(earlier)}; not made anew yet."]
     return "\n".join(lines)
@@ -247,15 +253,6 @@ def findings() -> str:
     if on_earlier_data(board, mini_data()):
         lines.append(f"Rows with {EARLIER} count here as they were measured, on earlier data.")
     return "\n".join(f"- {line}" for line in lines)
-
-
-def geometric_mean(values: Sequence[float]) -> float:
-    """NaN of nothing.
-
-    >>> geometric_mean([1.0, 4.0])
-    2.0
-    """
-    return math.exp(math.fsum(map(math.log, values)) / len(values)) if values else math.nan
 
 
 TABLES = {

@@ -14,6 +14,7 @@ from lamofcbench.codecs.saved_source import SOURCE_FOLDER
 from lamofcbench.codecs.saving import POINTS_FOLDER, SavableCodec
 from lamofcbench.errors import one_line
 from lamofcbench.identity import identity_of
+from lamofcbench.markdown import markdown_table
 from lamofcbench.scenarios.base import Axis
 from lamofcbench.user_files.modules import tree_of
 
@@ -65,13 +66,13 @@ def codec_card(codec: PresentableCodec, repo: str, *, licence: str = LICENCE, se
     parts = [
         f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
         f"# {codec.name}, a codec for features of large models",
-        _table([("", ""), *_facts(codec)]),
+        markdown_table(("", ""), _facts(codec)),
         "## Use",
         _use(repo, trusted=source is not None),
         *(["It comes with its own source, in `source/`; read it before you trust it."] if source is not None else []),
         *sections,
         "## Tensors that it codes",
-        _table([("tensor", "role", "shape", "dtype"), *_tensors(codec)]),
+        markdown_table(("tensor", "role", "shape", "dtype"), _tensors(codec)),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -108,8 +109,3 @@ def _tensors(codec: PresentableCodec) -> list[tuple[str, ...]]:
 
 def _axis(axis: int | Axis) -> str:
     return axis.name if isinstance(axis, Axis) else str(axis)
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])

@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 
 import pytest
+from doctoring import Doctored
 
 from harness.running.runner import ScenarioRunner
 from harness.running.settings import RunSettings
@@ -128,3 +129,25 @@ def _decodes_here(monkeypatch):
 def verdict_on(scrutiny):
     """What a submission comes to; keywords say how closely to look."""
     return lambda folder, decoder=None, **closer: validate(folder, dataclasses.replace(scrutiny, **closer), decoder)
+
+
+@pytest.fixture
+def doctored(submission, toy):
+    """One rate point to spoil."""
+    return Doctored(submission, toy)
+
+
+@pytest.fixture
+def refused(verdict_on, submission):
+    """Asserts that a submission is refused for a fault of this file that says this, about this sample."""
+
+    def check(file, what, sample=None, **closer):
+        verdict = verdict_on(submission, **closer)
+        assert verdict.level == "refused"
+        named = [fault for fault in verdict.faults if fault.file.endswith(file) and what in fault.fault]
+        assert named, "\n".join(map(str, verdict.faults))
+        if sample is not None:
+            assert [fault for fault in named if fault.sample == sample], "\n".join(map(str, named))
+        return verdict
+
+    return check
