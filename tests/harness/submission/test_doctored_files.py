@@ -1,4 +1,4 @@
-"""Submissions whose files are none of a submission are refused before anything in them is believed: names, links, pipes."""
+"""Submissions with files that have no place in one are refused before anything in them is believed."""
 
 import os
 import shutil
