@@ -77,7 +77,8 @@ def run_cases(
     while start < stop:
         began, counts = time.perf_counter(), collections.Counter[str]()
         batch = Batch(target, start, start)
-        while batch.stop < stop and time.perf_counter() - began < BATCH_SECONDS:
+        # At least one case: a process that waited for its turn longer than a batch may take would hand over nothing.
+        while batch.stop == start or (batch.stop < stop and time.perf_counter() - began < BATCH_SECONDS):
             note(batch.stop)
             case = cases.make(batch.stop)
             verdict = judge(case, meter)
