@@ -22,45 +22,35 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import functools
 import logging
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from harness.metrics.base import metric_identity
 from harness.results import scoring, store
 from harness.results.journal import JournalEntry, JournalWriter
 from harness.results.record import to_json
-from harness.results.result import PROTOCOL_VERSION, CodecRecord, Result, VerificationRecord
-from harness.running import environment, fitting, ladder, plan, sensitivity, transfer, verification
+from harness.results.result import CodecRecord, Result, VerificationRecord
+from harness.running import environment, fitting, ladder, plan, transfer, verification
 from harness.running.decoding_process import DecodingProcess
-from harness.running.fidelity import Fidelity
 from harness.running.launch import Team
-from harness.running.pipeline import Pipeline
+from harness.running.opened import OpenScenario
 from harness.running.progress import BatchBars, Finished, Progress
 from harness.running.references import check_references
 from harness.running.selection import anchor_and_floor
-from harness.running.sensitivity import TailSensitivity
 from harness.running.settings import RunSettings
 from harness.running.verification import Decoder
-from lamofcbench import provenance
 from lamofcbench.atomic import write_errors
 from lamofcbench.codecs.base import Codec
 from lamofcbench.codecs.params import to_plain
-from lamofcbench.errors import DataError, PluginError, ResultsError, ScenarioError
+from lamofcbench.errors import PluginError, ResultsError, ScenarioError
 from lamofcbench.identity import identity_of, is_anonymous
 from lamofcbench.locks import locked
 from lamofcbench.models.pinning import pins_of
 from lamofcbench.scenarios.base import Scenario
-from lamofcbench.storage.calibration import Calibration
-
-if TYPE_CHECKING:
-    from lamofcbench.models.base import SplitModel
-    from lamofcbench.storage.reader import SplitReader
 
 LOGGER = logging.getLogger("lamofcbench")
 LEAST_HEADROOM = 0.2
@@ -97,7 +87,7 @@ def _now(precision: str) -> str:
     return datetime.now(timezone.utc).isoformat(timespec=precision)
 
 
-class ScenarioRunner:
+class ScenarioRunner(OpenScenario):
     """Runs codecs on one scenario.
 
     Args:
@@ -116,99 +106,11 @@ class ScenarioRunner:
         decoder: Decoder | None = None,
         progress: Progress | None = None,
     ) -> None:
-        if scenario.needs_raw_input and not scenario.given:
-            raise ScenarioError(
-                f"{scenario.id}: its tail needs the raw input beside the features; declare it among the tensors that "
-                "the tail is given (Scenario.given)"
-            )
-        self.scenario, self.settings, self.team = scenario, settings, team or Team()
-        self.metric = scoring.make_metric(scenario)
-        # Taken now, while the metric is what was just loaded: its file may be edited during the run.
-        self.code = {
-            "metric_identity": metric_identity(self.metric),
-            "adapter_identity": provenance.adapter_identity(scenario),
-        }
-        self.device = environment.choose_device(settings.device, self.team.local_rank)
+        super().__init__(scenario, settings, team)
         self._decoder = decoder or DecodingProcess()
         shown = progress or (BatchBars() if settings.progress else Progress())
         self._progress = shown if self.team.leads else Progress()
         self._renewed: set[Path] = set()
-
-    @functools.cached_property
-    def test(self) -> SplitReader:
-        """The test split."""
-        from lamofcbench.storage import open_split
-
-        split = open_split(self.scenario, "test", self.settings.data)
-        if len(split) != self.scenario.test_samples:
-            raise DataError(
-                f"{self.scenario.id} declares {self.scenario.test_samples} test samples; its data hold {len(split)}"
-            )
-        self._warn_of_other_builder(split.builder_identity)
-        return split
-
-    @functools.cached_property
-    def calibration(self) -> Calibration:
-        """The calibration samples, the only ones that codecs may learn from."""
-        calibration = Calibration(self._source, self.settings.data)
-        if self._source is self.scenario:
-            self._require_one_build((calibration.data_revision, calibration.builder_identity))
-        return calibration
-
-    @functools.cached_property
-    def _source(self) -> Scenario:
-        """The scenario whose calibration samples codecs are fitted on."""
-        source = self.settings.fit_on
-        return self.scenario if source is None or source.id == self.scenario.id else source
-
-    @functools.cached_property
-    def model(self) -> SplitModel:
-        """The split model, loaded when the first batch needs it.
-
-        Raises:
-            PluginError: if its files were edited after the run had begun.
-        """
-        from lamofcbench.models.loading import load_model
-
-        model = load_model(self.scenario, device=self.device, placement=self.settings.placement)
-        if provenance.adapter_identity(self.scenario) != self.code["adapter_identity"]:
-            raise PluginError(
-                f"the files of split model {self.scenario.backbone.adapter!r} were edited during the run; rerun the "
-                "same command"
-            )
-        return model
-
-    @functools.cached_property
-    def fidelity(self) -> Fidelity | None:
-        """Compares responses, whatever the codec; None where the model shows none."""
-        return None if self.model.response_kind is None else Fidelity(self.model)
-
-    @functools.cached_property
-    def _tail_sensitivity(self) -> TailSensitivity:
-        from lamofcbench.models.loading import load_model
-
-        folder, source = self.settings.results / sensitivity.FOLDER, self._source
-        model = functools.cache(
-            lambda: (
-                self.model
-                if source is self.scenario
-                else load_model(source, device=self.device, placement=self.settings.placement)
-            )
-        )
-        return TailSensitivity(source, self.settings.data, model, folder, self.settings.seed, self.device)
-
-    def _tail_of(self, codec: Codec) -> TailSensitivity | None:
-        """What tells a codec of the tail's sensitivity; None where it does not ask.
-
-        Raises:
-            ScenarioError: if it does, and the model shows no responses.
-        """
-        return self._tail_sensitivity if codec.needs_sensitivity and not codec.state else None
-
-    @property
-    def samples(self) -> int:
-        """How many samples the report covers."""
-        return min(self.settings.limit or len(self.test), len(self.test))
 
     def run(self, codecs: Sequence[Codec]) -> Evaluation:
         """Anchor and floor, then the codecs; each result is on disk when its turn is over.
@@ -222,18 +124,18 @@ class ScenarioRunner:
             # May build the data; the others then find them.
             self.team.from_leader(lambda: check_references(self.test, self.scenario, self.metric))
             build = self.team.from_leader(lambda: (self.test.data_revision, self.test.builder_identity))
-            self.team.together(lambda: self._require_one_build(build))
+            self.team.together(lambda: self.require_one_build(build))
             anchor, floor = (self._at_home().run_codec(codec) for codec in anchor_and_floor(self.scenario))
             self._check_headroom(anchor.result, floor.result)
             return Evaluation(self.scenario, anchor, floor, [self.run_codec(codec) for codec in codecs])
 
     def _at_home(self) -> ScenarioRunner:
         """This runner with codecs fitted on the scenario itself, as anchor and floor always are."""
-        if self._source is self.scenario:
+        if self.source is self.scenario:
             return self
         own = copy.copy(self)
         own.settings = dataclasses.replace(self.settings, fit_on=None)
-        for name in ("calibration", "_source", "_tail_sensitivity"):
+        for name in ("calibration", "source", "_tail_sensitivity"):
             own.__dict__.pop(name, None)
         return own
 
@@ -241,7 +143,7 @@ class ScenarioRunner:
         """The result of one codec, computed as far as it is not there yet."""
         began = time.perf_counter()
         self._progress.begin(self.scenario, codec)
-        tail = self._tail_of(codec)
+        tail = self.tail_of(codec)
         if tail is not None and self.team.from_leader(lambda: self._is_yet_to_be_fitted(codec)):
             tail.computed(self.team)  # by all processes; fitting, in the leading one, finds it
         with contextlib.ExitStack() as turn:
@@ -256,15 +158,6 @@ class ScenarioRunner:
         finished = Finished(prepared.folder, result, time.perf_counter() - began, resumed, batches)
         self._progress.finish(self.scenario, finished)
         return finished
-
-    def _require_one_build(self, build: tuple[str, str]) -> None:
-        """Raises DataError where others read other data than the test split that is open here.
-
-        Args:
-            build: data revision and builder's identity of what others read.
-        """
-        if (self.test.data_revision, self.test.builder_identity) != build:
-            raise DataError(f"the data of {self.scenario.id} were built again while they were opened; run it again")
 
     # ------------------------------------------------------------------------------------ the leading process alone
 
@@ -320,58 +213,29 @@ class ScenarioRunner:
         directory = store.codec_directory(self.settings.results, self.scenario.ref, codec.name)
         needs_fit = codec.needs_calibration and not codec.state
         data = self.calibration if needs_fit else self.test
-        tail = self._tail_of(codec) if needs_fit else None
-        record = fitting.fit_record(codec, self._source if needs_fit else self.scenario, data, self.settings.seed, tail)
+        tail = self.tail_of(codec) if needs_fit else None
+        record = fitting.fit_record(codec, self.source if needs_fit else self.scenario, data, self.settings.seed, tail)
         fitted = self._find_fitted(directory, codec, record) if needs_fit else codec
         if fitted is None and turn is not None:
             file = store.lock_file(self.settings.results, *directory.parts[-2:], f"fit-{store.config_hash(record)}")
             turn.enter_context(locked(file, f"fitting {codec!r} on {self.scenario.ref}"))
             fitted = self._find_fitted(directory, codec, record)
         if fitted is None:
-            if self._source is self.scenario or not needs_fit:
+            if self.source is self.scenario or not needs_fit:
                 fitted = fitting.fit(codec, self.calibration, self.settings.seed, tail)
             else:
-                fitted = transfer.fit_elsewhere(codec, self._source, self.calibration, self.settings.seed, tail)
+                fitted = transfer.fit_elsewhere(codec, self.source, self.calibration, self.settings.seed, tail)
         return fitted, store.ResultFolder(directory / store.config_hash(self.config_of(fitted.fingerprint))), record
 
     def _is_yet_to_be_fitted(self, codec: Codec) -> bool:
         directory = store.codec_directory(self.settings.results, self.scenario.ref, codec.name)
-        record = fitting.fit_record(codec, self._source, self.calibration, self.settings.seed, self._tail_of(codec))
+        record = fitting.fit_record(codec, self.source, self.calibration, self.settings.seed, self.tail_of(codec))
         return self._find_fitted(directory, codec, record) is None
 
     def _find_fitted(self, directory: Path, codec: Codec, record: dict[str, Any]) -> Codec | None:
         if self.settings.overwrite == "always" or fitting.is_anonymous(codec):
             return None
         return fitting.find_fitted(directory, codec, record)
-
-    def config_of(self, fingerprint: bytes) -> dict[str, Any]:
-        """Everything that decides the figures of a result of the codec with this fingerprint."""
-        return {
-            "scenario": self.scenario.id,
-            "scenario_version": self.scenario.version,
-            "scenario_digest": self.scenario.digest,
-            "data_revision": self.test.data_revision,
-            "builder_identity": self.test.builder_identity,
-            **self.code,
-            "fingerprint": fingerprint.hex(),
-            "batch_size": self.scenario.batch_size,
-            "dtype": self._dtype,
-            "device_type": self._device_type,
-            "seed": self.settings.seed,
-            "protocol_version": PROTOCOL_VERSION,
-        }
-
-    @property
-    def _dtype(self) -> str:
-        return str(self.scenario.backbone.options.get("compute_dtype", "float32"))
-
-    @property
-    def _device_type(self) -> str:
-        return self.device.partition(":")[0]
-
-    def batches(self) -> list[plan.Batch]:
-        """The batches that hold the reported samples."""
-        return plan.batch_plan(len(self.test), self.scenario.batch_size, self.settings.limit)
 
     def _computed(self, codec: Codec, folder: store.ResultFolder) -> tuple[dict[int, JournalEntry], int]:
         keeps, drawn = self.settings.keeps_bitstreams(self.scenario), self._draw(codec, folder).samples
@@ -451,17 +315,6 @@ class ScenarioRunner:
             verification=verified,
         )
 
-    def _warn_of_other_builder(self, built_by: str) -> None:
-        """Says that the data were made by other code than the scenario's: what counts is what made them."""
-        now = provenance.features_identity(self.scenario)
-        if self.team.leads and built_by and now and built_by != now:
-            LOGGER.warning(
-                "%s: the data were built by %s, its code is now %s; build them again if that changes them",
-                self.scenario.id,
-                built_by,
-                now,
-            )
-
     def _check_same_code(self, leaders: dict[str, str]) -> None:
         """Raises `PluginError` where a file was edited between the starts of two processes."""
         if leaders != self.code:
@@ -512,18 +365,3 @@ class ScenarioRunner:
                     "evidence": {i: e for i, e in enumerate(outcome.evidence, batch.start) if i in candidates},
                 }
                 journal.append(entry)
-
-    def pipeline(self, codec: Codec, saved: Path) -> Pipeline:
-        """The pipeline of a codec, with an encoder and a decoder loaded from its saved folder."""
-        encoder, decoder = fitting.load_again(codec, saved), fitting.load_again(codec, saved)
-        return Pipeline(
-            self.scenario,
-            self.test,
-            self.model,
-            self.metric,
-            encoder,
-            decoder,
-            self.device,
-            self.settings.seed,
-            self.fidelity,
-        )

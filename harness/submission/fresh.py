@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from harness.results.record import Record, stack_statistics
 from harness.running import environment
+from harness.running.opened import OpenScenario
 from harness.running.pipeline import Pipeline
 from harness.running.plan import batch_plan
-from harness.running.runner import ScenarioRunner
 from harness.statistics.bootstrap import bootstrap_ratio, draw_counts, resample_indices
 from harness.submission.claims import Claim
 from harness.submission.findings import Findings
@@ -69,11 +69,11 @@ class FreshSplit:
         return self.references[index]
 
 
-def fresh_split(runner: ScenarioRunner, seed: int) -> FreshSplit:
+def fresh_split(opened: OpenScenario, seed: int) -> FreshSplit:
     """New samples, none of which is in the test or the calibration split.
 
     Args:
-        runner: of the scenario.
+        opened: of the scenario.
         seed: of the draws.
 
     Raises:
@@ -81,13 +81,13 @@ def fresh_split(runner: ScenarioRunner, seed: int) -> FreshSplit:
     """
     from dataset_builders.base import Builder, stored_features
 
-    scenario = runner.scenario
+    scenario = opened.scenario
     if scenario.builder is None:
         raise DataError(f"{scenario.id} has no builder that could draw new samples")
     builder = BUILDERS.get(scenario.builder, relative_to=scenario.origin)()
     if not isinstance(builder, Builder):
         raise DataError(f"builder {builder.name!r} cannot draw new samples")
-    count = min(SAMPLES, len(runner.test))
+    count = min(SAMPLES, len(opened.test))
     known = itertools.chain(builder.samples("test"), builder.samples("calibration"))
     seen = {builder.content_hash(sample) for sample in known}
     samples = []
@@ -100,11 +100,11 @@ def fresh_split(runner: ScenarioRunner, seed: int) -> FreshSplit:
             break
     if len(samples) < LEAST_SAMPLES:
         raise DataError(f"builder {builder.name!r} draws {len(samples)} new samples, which tell nothing")
-    sets = [stored_features(runner.model, sample, scenario) for sample in samples]
+    sets = [stored_features(opened.model, sample, scenario) for sample in samples]
     references: list[Any] = []
     for start in range(0, len(samples), scenario.batch_size):
         part = slice(start, start + scenario.batch_size)
-        references += builder.references(runner.model, samples[part], sets[part])
+        references += builder.references(opened.model, samples[part], sets[part])
     return FreshSplit(f"fresh {seed}", [sample.id for sample in samples], sets, references)
 
 
@@ -138,7 +138,7 @@ def compare_fresh(
     claim: Claim,
     rows: Sequence[Record],
     split: FreshSplit,
-    runner: ScenarioRunner,
+    opened: OpenScenario,
     decoder: DecodingProcess,
     seconds: float,
     findings: Findings,
@@ -149,24 +149,24 @@ def compare_fresh(
         claim: the result.
         rows: of its table.
         split: the new samples.
-        runner: of the scenario.
+        opened: of the scenario.
         decoder: the other process.
         seconds: for one sample.
         findings: takes what is wrong.
     """
-    remote = _Remote(claim.result.codec.name, decoder, runner.scenario.specs, seconds)
-    seed, device = claim.result.seed, runner.device
-    pipeline = Pipeline(runner.scenario, split, runner.model, runner.metric, remote, remote, device, seed)
+    remote = _Remote(claim.result.codec.name, decoder, opened.scenario.specs, seconds)
+    seed, device = claim.result.seed, opened.device
+    pipeline = Pipeline(opened.scenario, split, opened.model, opened.metric, remote, remote, device, seed)
     records: list[Record] = []
     try:
         with environment.pinned_threads(claim.threads):
-            for batch in batch_plan(len(split), runner.scenario.batch_size):
+            for batch in batch_plan(len(split), opened.scenario.batch_size):
                 records += pipeline.run(batch).records
     except LaMoFCBenchError as error:
         findings.fault(claim.path, f"its codec fails on new samples: {error}")
         return
     _compare_rates(claim, rows, records, findings)
-    _compare_scores(claim, rows, records, runner, findings)
+    _compare_scores(claim, rows, records, opened, findings)
     findings.count("results held against new samples", 1, 1)
 
 
@@ -183,9 +183,9 @@ def _compare_rates(claim: Claim, rows: Sequence[Record], records: Sequence[Recor
 
 
 def _compare_scores(
-    claim: Claim, rows: Sequence[Record], records: Sequence[Record], runner: ScenarioRunner, findings: Findings
+    claim: Claim, rows: Sequence[Record], records: Sequence[Record], opened: OpenScenario, findings: Findings
 ) -> None:
-    metric = runner.metric
+    metric = opened.metric
     submitted, fresh = stack_statistics(rows), stack_statistics(records)
     score, found = float(metric.score(submitted)), float(metric.score(fresh))
     draws = [

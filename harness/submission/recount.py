@@ -21,7 +21,7 @@ from harness.results.result import HASHED_FIELDS
 from harness.results.scoring import figures_of, judge
 from harness.results.store import FIT_FILE, SAMPLES_FILE, TIMINGS_FILE, config_hash
 from harness.results.verification import agree
-from harness.running.runner import ScenarioRunner
+from harness.running.opened import OpenScenario
 from harness.submission.agreement import RESPONSES, same_cell
 from harness.submission.bitstreams import BITSTREAMS_FILE, Bitstreams
 from harness.submission.claims import Claim
@@ -44,19 +44,19 @@ def sample_of(row: Mapping[str, Any]) -> str:
     return f"{row.get('index')} ({row.get('sample_id')})"
 
 
-def recount(claim: Claim, runner: ScenarioRunner, findings: Findings) -> tuple[list[Record], Bitstreams] | None:
+def recount(claim: Claim, opened: OpenScenario, findings: Findings) -> tuple[list[Record], Bitstreams] | None:
     """Checks a result but for decoding.
 
     Args:
         claim: the result.
-        runner: of its scenario, on this machine's data.
+        opened: of its scenario, on this machine's data.
         findings: takes what is wrong.
 
     Returns:
         The rows of its table and its bitstreams; None where something is wrong.
     """
-    _check_identity(claim, runner, findings)
-    _check_codec(claim, runner, findings)
+    _check_identity(claim, opened, findings)
+    _check_codec(claim, opened, findings)
     if findings.are_about(claim.folder.path):
         return None  # of another split, say, whose table may be of any size
     path = claim.folder.path / SAMPLES_FILE
@@ -74,12 +74,12 @@ def recount(claim: Claim, runner: ScenarioRunner, findings: Findings) -> tuple[l
         findings.fault(path, f"holds {len(rows)} samples; the result states {claim.result.samples}")
         return None
     try:
-        _check_columns(table, claim, runner, findings)
+        _check_columns(table, claim, opened, findings)
         _check_timings(claim, findings)
-        _check_samples(rows, path, runner, findings)
-        _check_bitstreams(claim, rows, bitstreams, runner, findings)
-        _check_statistics(rows, path, runner, findings)
-        _check_figures(claim, table, runner, findings)
+        _check_samples(rows, path, opened, findings)
+        _check_bitstreams(claim, rows, bitstreams, opened, findings)
+        _check_statistics(rows, path, opened, findings)
+        _check_figures(claim, table, opened, findings)
     except (LaMoFCBenchError, LookupError, TypeError, ValueError, ArithmeticError) as error:
         findings.fault(path, f"does not hold what a result's table does: {type(error).__name__}: {first_line(error)}")
     return None if findings.are_about(claim.folder.path) else (rows, bitstreams)
@@ -88,10 +88,10 @@ def recount(claim: Claim, runner: ScenarioRunner, findings: Findings) -> tuple[l
 # ------------------------------------------------------------------------------------------------------------ identity
 
 
-def _check_identity(claim: Claim, runner: ScenarioRunner, findings: Findings) -> None:
+def _check_identity(claim: Claim, opened: OpenScenario, findings: Findings) -> None:
     """Scenario, data, metric and model are those of this machine, and the hash is that of all of them."""
     result, path = claim.result, claim.path
-    expected = runner.config_of(bytes.fromhex(result.codec.fingerprint))
+    expected = opened.config_of(bytes.fromhex(result.codec.fingerprint))
     for name in HASHED_FIELDS:
         stated, here = getattr(result, name), expected[name]
         if stated != here and name not in _MADE_ELSEWHERE:
@@ -99,10 +99,10 @@ def _check_identity(claim: Claim, runner: ScenarioRunner, findings: Findings) ->
     if config_hash(result.config) != result.config_hash:
         findings.fault(path, "states another config hash than its configuration has")
     for name in ("metric", "direction"):
-        if getattr(result, name) != getattr(runner.scenario, name):
+        if getattr(result, name) != getattr(opened.scenario, name):
             findings.fault(path, f"states {name} {shown(getattr(result, name))}, not the scenario's")
-    if not result.samples == result.test_samples == len(runner.test):
-        findings.fault(path, f"covers {result.samples} of {len(runner.test)} test samples")
+    if not result.samples == result.test_samples == len(opened.test):
+        findings.fault(path, f"covers {result.samples} of {len(opened.test)} test samples")
     if result.verification is not None and result.verification.samples > result.samples:
         findings.fault(path, "states that more samples were verified than there are")
     other = "" if result.builder_identity == expected["builder_identity"] else (
@@ -112,7 +112,7 @@ def _check_identity(claim: Claim, runner: ScenarioRunner, findings: Findings) ->
     findings.count("results of this version's scenarios, data and code", 1, 1, other)
 
 
-def _check_codec(claim: Claim, runner: ScenarioRunner, findings: Findings) -> None:
+def _check_codec(claim: Claim, opened: OpenScenario, findings: Findings) -> None:
     """The saved codec is for this scenario's tensors, and what the result states of it."""
     result, folder = claim.result, claim.folder.codec_path
     try:
@@ -122,7 +122,7 @@ def _check_codec(claim: Claim, runner: ScenarioRunner, findings: Findings) -> No
     except (CodecError, ValidationError, RecursionError, OSError, ValueError, LookupError, TypeError) as error:
         findings.fault(folder / CONFIG_FILE, first_line(error))
         return
-    if specs.as_stored() != runner.scenario.specs.as_stored():
+    if specs.as_stored() != opened.scenario.specs.as_stored():
         findings.fault(folder / CONFIG_FILE, f"is of a codec for other tensors than those of {claim.result.ref}")
     if config["codec_identity"] != result.codec.identity:
         findings.fault(claim.path, f"states codec {result.codec.identity}; saved is {shown(config['codec_identity'])}")
@@ -164,12 +164,12 @@ def _state_bytes(path: Path) -> int:
 # ------------------------------------------------------------------------------------------------------------- samples
 
 
-def _check_columns(table: pa.Table, claim: Claim, runner: ScenarioRunner, findings: Findings) -> None:
+def _check_columns(table: pa.Table, claim: Claim, opened: OpenScenario, findings: Findings) -> None:
     """The table has the columns of a result, and no others."""
     names = set(table.column_names)
-    tensors = [spec.name for spec in runner.scenario.tensors]
+    tensors = [spec.name for spec in opened.scenario.tensors]
     wanted = {*_COLUMNS, *(f"{kind}.{name}" for kind in ("squared_error", "elements") for name in tensors)}
-    if runner.scenario.given:
+    if opened.scenario.given:
         wanted.add("given_bytes")
     optional = {*RESPONSES, *(f"{kind}.{name}" for kind in ("quantiser_error", "payload_bytes") for name in tensors)}
     path = claim.folder.path / SAMPLES_FILE
@@ -188,20 +188,20 @@ def _check_timings(claim: Claim, findings: Findings) -> None:
             findings.fault(path, f"holds {shown(name)} that are no seconds")
 
 
-def _check_samples(rows: Sequence[Record], path: Path, runner: ScenarioRunner, findings: Findings) -> None:
+def _check_samples(rows: Sequence[Record], path: Path, opened: OpenScenario, findings: Findings) -> None:
     """The table is of the test split: ids, references, and what features of that size take uncoded."""
-    kind = runner.scenario.prediction_kind
+    kind = opened.scenario.prediction_kind
     for index, row in enumerate(rows):
-        sample_id, features = runner.test.sample_id(index), runner.test.features(index)
+        sample_id, features = opened.test.sample_id(index), opened.test.features(index)
         wrong = []
         if row["index"] != index or row["sample_id"] != sample_id:
             findings.fault(path, f"is not sample {index} ({sample_id}) of the test split", sample_of(row))
             continue
-        if not same_cell(kind, row["reference"], runner.test.reference(index)):
+        if not same_cell(kind, row["reference"], opened.test.reference(index)):
             wrong.append("has another reference than the test split")
         facts: dict[str, int] = {"elements": features.elements, "raw_bits": features.raw_bits}
         facts |= {f"elements.{name}": tensor.numel() for name, tensor in features.tensors.items()}
-        if runner.scenario.given:
+        if opened.scenario.given:
             facts["given_bytes"] = features.given_bytes
         for name, here in facts.items():
             if row.get(name) != here:
@@ -212,7 +212,7 @@ def _check_samples(rows: Sequence[Record], path: Path, runner: ScenarioRunner, f
 
 
 def _check_bitstreams(
-    claim: Claim, rows: Sequence[Record], bitstreams: Bitstreams, runner: ScenarioRunner, findings: Findings
+    claim: Claim, rows: Sequence[Record], bitstreams: Bitstreams, opened: OpenScenario, findings: Findings
 ) -> None:
     """Sizes, containers, shapes and side information; the rate is a sum of these sizes and of nothing else."""
     owners: dict[str, Record] = {}
@@ -229,7 +229,7 @@ def _check_bitstreams(
         except SubmissionError as error:
             findings.fault(bitstreams.path, str(error), sample_of(row))
             continue
-        if what := _objection(claim, row, data, runner.test.features(index), runner.scenario.specs):
+        if what := _objection(claim, row, data, opened.test.features(index), opened.scenario.specs):
             findings.fault(bitstreams.path, what, sample_of(row))
     reason = "" if bitstreams.are_whole else "bitstreams are sampled"
     findings.count("bitstreams recounted", len(bitstreams.shown), len(rows), reason)
@@ -258,11 +258,11 @@ def _objection(claim: Claim, row: Record, data: bytes, features: FeatureSet, spe
 # ------------------------------------------------------------------------------------------------------------- figures
 
 
-def _check_statistics(rows: Sequence[Record], path: Path, runner: ScenarioRunner, findings: Findings) -> None:
+def _check_statistics(rows: Sequence[Record], path: Path, opened: OpenScenario, findings: Findings) -> None:
     """The metric's statistics are those of prediction and reference."""
     for row in rows:
         try:
-            fresh = judge(runner.metric, runner.scenario, row["prediction"], row["reference"])
+            fresh = judge(opened.metric, opened.scenario, row["prediction"], row["reference"])
         except (LaMoFCBenchError, LookupError, ValueError) as error:
             findings.fault(path, f"cannot be scored: {first_line(error)}", sample_of(row))
             continue
@@ -271,9 +271,9 @@ def _check_statistics(rows: Sequence[Record], path: Path, runner: ScenarioRunner
     findings.count("predictions scored anew", len(rows), len(rows))
 
 
-def _check_figures(claim: Claim, table: pa.Table, runner: ScenarioRunner, findings: Findings) -> None:
+def _check_figures(claim: Claim, table: pa.Table, opened: OpenScenario, findings: Findings) -> None:
     """Every figure of the report is that of the table."""
-    for name, found in figures_of(runner.metric, table).items():
+    for name, found in figures_of(opened.metric, table).items():
         stated, counted = _plain(getattr(claim.result, name)), _plain(found)
         if not agree(stated, counted):
             findings.fault(claim.path, f"states {name} {shown(stated)}; the samples give {shown(counted)}")

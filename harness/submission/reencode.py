@@ -52,9 +52,9 @@ def check_encoder(replay: Replay) -> None:
 def _encoded(replay: Replay) -> list[tuple[int, bytes]]:
     """What the codec makes of the drawn samples, batch by batch."""
     found = []
-    size, before = replay.runner.scenario.batch_size, -1
+    size, before = replay.opened.scenario.batch_size, -1
     for index in replay.samples:
-        features = replay.runner.test.features(index).with_given(None)
+        features = replay.opened.test.features(index).with_given(None)
         number = index // size
         data = replay.decoder.encode(
             features,
@@ -82,7 +82,7 @@ def _tell_others(replay: Replay, other: Sequence[tuple[int, bytes]]) -> str:
     for name in errors[0]:
         stated = math.fsum(replay.rows[index][f"squared_error.{name}"] for index, _ in other)
         here = math.fsum(one[name] for one in errors)
-        energy = math.fsum(energy_of(replay.runner.test.features(index), name) for index, _ in other)
+        energy = math.fsum(energy_of(replay.opened.test.features(index), name) for index, _ in other)
         if abs(here - stated) > ERRORS * max(here, stated) and not same_error(here, stated, energy):
             what = f"tensor {name!r} of {count} samples has squared error {stated:.6g}; its codec makes it {here:.6g}"
             replay.findings.fault(replay.bitstreams.path, what, sample_of(replay.rows[other[0][0]]))
@@ -90,9 +90,9 @@ def _tell_others(replay: Replay, other: Sequence[tuple[int, bytes]]) -> str:
 
 
 def _errors(replay: Replay, index: int, data: bytes) -> dict[str, float]:
-    features = replay.runner.test.features(index)
+    features = replay.opened.test.features(index)
     decoded = replay.decoder.decode(data, seconds=replay.share.decode_seconds, most_bytes=features.raw_bits // 8)
-    check_features(decoded, replay.runner.scenario.specs)
+    check_features(decoded, replay.opened.scenario.specs)
     return squared_errors(features, decoded)
 
 
@@ -101,7 +101,7 @@ def _check_quantiser(replay: Replay, row: Record) -> None:
     stated = {name.removeprefix(_QUANTISER): value for name, value in row.items() if name.startswith(_QUANTISER)}
     if not stated:
         return
-    features: FeatureSet = replay.runner.test.features(row["index"]).with_given(None)
+    features: FeatureSet = replay.opened.test.features(row["index"]).with_given(None)
     quantised = replay.decoder.quantised(
         features, seconds=replay.share.decode_seconds, most_bytes=features.raw_bits // 8
     )

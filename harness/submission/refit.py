@@ -10,7 +10,7 @@ from torch import Tensor
 
 from harness.results.result import FLOOR
 from harness.running import fitting
-from harness.running.runner import ScenarioRunner
+from harness.running.opened import OpenScenario
 from harness.submission.claims import Claim
 from harness.submission.findings import Findings
 from harness.submission.replay import is_elsewhere
@@ -22,12 +22,12 @@ TOLERANCE = 1e-3
 """Relative to a tensor's largest value: sums are rounded otherwise elsewhere."""
 
 
-def check_fit(claim: Claim, runner: ScenarioRunner, findings: Findings, *, every: bool) -> None:
+def check_fit(claim: Claim, opened: OpenScenario, findings: Findings, *, every: bool) -> None:
     """Fits the codec of a result anew and compares the states.
 
     Args:
         claim: the result, of a codec that loads.
-        runner: of the scenario.
+        opened: of the scenario.
         findings: takes what is wrong.
         every: all shipped codecs that learn from calibration samples; else the floor alone, on whose score the
             retention of all others rests.
@@ -41,13 +41,13 @@ def check_fit(claim: Claim, runner: ScenarioRunner, findings: Findings, *, every
         return
     path = claim.folder.codec_path / STATE_FILE
     try:
-        unfitted = codec_class(runner.scenario.specs, codec_class.make_params(claim.result.codec.params))
-        fitted = fitting.fit(unfitted, runner.calibration, claim.result.seed)
+        unfitted = codec_class(opened.scenario.specs, codec_class.make_params(claim.result.codec.params))
+        fitted = fitting.fit(unfitted, opened.calibration, claim.result.seed)
     except LaMoFCBenchError as error:
         findings.count("codecs fitted anew", 0, 1, f"{name} cannot be fitted here: {error}")
         return
     same = _same_state(fitted.state, path)
-    rounding = "" if same or name == FLOOR or not is_elsewhere(claim, runner) else (
+    rounding = "" if same or name == FLOOR or not is_elsewhere(claim, opened) else (
         "some states come out otherwise on another processor than the author's"
     )  # fmt: skip
     if not same and not rounding:

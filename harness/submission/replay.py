@@ -15,9 +15,9 @@ from harness.results.record import DIGEST, Record
 from harness.results.result import ANCHOR, FLOOR
 from harness.results.store import RUN_FILE, SAMPLES_FILE
 from harness.running import environment
+from harness.running.opened import OpenScenario
 from harness.running.pipeline import Pipeline
 from harness.running.plan import Batch, batch_plan
-from harness.running.runner import ScenarioRunner
 from harness.statistics.distortion import squared_errors
 from harness.submission.agreement import RESPONSES, energy_of, same_cell, same_error, same_response
 from harness.submission.bitstreams import Bitstreams
@@ -107,7 +107,7 @@ class Replay:
         claim: the result.
         rows: of its table.
         bitstreams: its bytes.
-        runner: of its scenario.
+        opened: of its scenario.
         decoder: the other process.
         share: what is drawn.
         findings: takes what is wrong.
@@ -122,15 +122,15 @@ class Replay:
         claim: Claim,
         rows: Sequence[Record],
         bitstreams: Bitstreams,
-        runner: ScenarioRunner,
+        opened: OpenScenario,
         decoder: DecodingProcess,
         share: Share,
         findings: Findings,
     ) -> None:
-        self.claim, self.rows, self.bitstreams, self.runner = claim, rows, bitstreams, runner
+        self.claim, self.rows, self.bitstreams, self.opened = claim, rows, bitstreams, opened
         self.decoder, self.share, self.findings = decoder, share, findings
-        self._prediction_kind = runner.scenario.prediction_kind
-        batches, self._not_whole = batch_plan(len(rows), runner.scenario.batch_size), ""
+        self._prediction_kind = opened.scenario.prediction_kind
+        batches, self._not_whole = batch_plan(len(rows), opened.scenario.batch_size), ""
         if bitstreams.are_whole:
             self.batches = share.drawn(claim, batches)
             self.samples = [index for batch in self.batches for index in range(batch.start, batch.stop)]
@@ -154,11 +154,11 @@ class Replay:
 
     def _decoded(self, row: Record) -> FeatureSet | None:
         """What a sample's bytes decode to; None where that is not what was recorded."""
-        original, path = self.runner.test.features(row["index"]), self.bitstreams.path
+        original, path = self.opened.test.features(row["index"]), self.bitstreams.path
         try:
             data = self.bitstreams.read(row["index"])
             features = self.decoder.decode(data, seconds=self.share.decode_seconds, most_bytes=original.raw_bits // 8)
-            check_features(features, self.runner.scenario.specs)
+            check_features(features, self.opened.scenario.specs)
             errors = squared_errors(original, features)
         except (LaMoFCBenchError, ValueError) as error:
             self.findings.fault(path, f"does not decode: {error}", sample_of(row))
@@ -202,17 +202,17 @@ class Replay:
 
     def _pipeline(self, indices: Sequence[int], decoded: Mapping[int, FeatureSet]) -> Pipeline:
         """That of a run, with the submitted bytes in place of an encoder."""
-        runner, name = self.runner, self.claim.result.codec.name
+        opened, name = self.opened, self.claim.result.codec.name
         return Pipeline(
-            runner.scenario,
-            runner.test,
-            runner.model,
-            runner.metric,
+            opened.scenario,
+            opened.test,
+            opened.model,
+            opened.metric,
             _Submitted(name, map(self.bitstreams.read, indices)),
             _Decoded(name, map(decoded.__getitem__, indices)),
-            runner.device,
+            opened.device,
             self.claim.result.seed,
-            runner.fidelity,
+            opened.fidelity,
         )
 
     def _compare_responses(self, row: Record, record: Record) -> None:
@@ -226,7 +226,7 @@ class Replay:
         """Faults of predictions that come out otherwise; a reason where they may, as rounding differs."""
         if not flipped:
             return ""
-        if is_elsewhere(self.claim, self.runner) and len(flipped) <= MOST_FLIPS * checked:
+        if is_elsewhere(self.claim, self.opened) and len(flipped) <= MOST_FLIPS * checked:
             return "some come out otherwise on another processor than the author's"
         for row in flipped:
             what = "the tail predicts something else"
@@ -262,8 +262,8 @@ class _Decoded:
         return next(self._features)
 
 
-def is_elsewhere(claim: Claim, runner: ScenarioRunner) -> bool:
+def is_elsewhere(claim: Claim, opened: OpenScenario) -> bool:
     """Whether a result was made on another kind of device or processor than this machine's."""
     there = processor_of(claim.folder.path / RUN_FILE)
-    kind = runner.device.partition(":")[0]
-    return claim.result.device_type != kind or there != environment.device_name(runner.device)
+    kind = opened.device.partition(":")[0]
+    return claim.result.device_type != kind or there != environment.device_name(opened.device)

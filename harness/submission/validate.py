@@ -24,7 +24,7 @@ from harness.results.verification import verify_results
 from harness.running.confinement import Limits, unconfined
 from harness.running.decoding_process import DecodingProcess
 from harness.running.environment import source_commit
-from harness.running.runner import ScenarioRunner
+from harness.running.opened import OpenScenario
 from harness.running.settings import RunSettings
 from harness.submission import recount
 from harness.submission.claims import Claim, check_claims, read_claims
@@ -202,27 +202,27 @@ class _ResultChecks:
         """All results of a scenario, for which data and model are opened once."""
         findings, reason = self.findings, ""
         try:
-            runner = _runner(claims[0], self.scrutiny)
-            _ = runner.test
+            opened = _open(claims[0], self.scrutiny)
+            _ = opened.test
         except LaMoFCBenchError as error:
             reason = one_line(str(error), 200)
         findings.count("scenarios with data at hand", 0 if reason else 1, 1, reason)
         if reason:
             return
-        fresh = _fresh(runner, self.scrutiny, findings)
+        fresh = _fresh(opened, self.scrutiny, findings)
         for claim in claims:
             if findings.are_about(claim.folder.path):
                 continue
             self.tell(claim.folder.place)
             try:
-                self._check_claim(claim, runner, fresh)
+                self._check_claim(claim, opened, fresh)
             except (LaMoFCBenchError, LookupError, TypeError, ValueError, ArithmeticError) as error:
                 findings.fault(claim.path, f"cannot be validated: {first_line(error)}")
 
-    def _check_claim(self, claim: Claim, runner: ScenarioRunner, fresh: FreshSplit | None) -> None:
+    def _check_claim(self, claim: Claim, opened: OpenScenario, fresh: FreshSplit | None) -> None:
         """One result, from its table to new samples. What it holds may be anything, and so may be what that raises."""
         findings, folder = self.findings, claim.folder.path
-        counted = recount.recount(claim, runner, findings)
+        counted = recount.recount(claim, opened, findings)
         if counted is None or not load(claim, self.decoder, self.share, findings):
             return
         rows, bitstreams = counted
@@ -231,31 +231,31 @@ class _ResultChecks:
             findings.fault(MANIFEST_FILE, f"states {self.manifest.bitstreams} bitstreams; those of {shows}")
             return
         _count_confinement(self.scrutiny, findings)
-        again = Replay(claim, rows, bitstreams, runner, self.decoder, self.share, findings)
+        again = Replay(claim, rows, bitstreams, opened, self.decoder, self.share, findings)
         again.run()
         if not findings.are_about(folder):
             check_encoder(again)
         if not findings.are_about(folder):
-            check_fit(claim, runner, findings, every=self.scrutiny.full)
+            check_fit(claim, opened, findings, every=self.scrutiny.full)
         if fresh is not None and not findings.are_about(folder):
-            compare_fresh(claim, rows, fresh, runner, self.decoder, self.scrutiny.decode_seconds, findings)
+            compare_fresh(claim, rows, fresh, opened, self.decoder, self.scrutiny.decode_seconds, findings)
 
 
-def _runner(claim: Claim, scrutiny: Scrutiny) -> ScenarioRunner:
+def _open(claim: Claim, scrutiny: Scrutiny) -> OpenScenario:
     own = {scenario.id: scenario for scenario in scrutiny.scenarios}
     name = claim.result.scenario
     if name not in own and name not in SCENARIOS.names():
         raise SubmissionError(f"scenario {one_line(name)} is not registered here; --scenarios names its file")
     settings = RunSettings(results=claim.folder.path.parents[2], data=scrutiny.data, device=scrutiny.device)
-    return ScenarioRunner(own.get(name) or SCENARIOS.get(name), settings)
+    return OpenScenario(own.get(name) or SCENARIOS.get(name), settings)
 
 
-def _fresh(runner: ScenarioRunner, scrutiny: Scrutiny, findings: Findings) -> FreshSplit | None:
+def _fresh(opened: OpenScenario, scrutiny: Scrutiny, findings: Findings) -> FreshSplit | None:
     """New samples where they were asked for and there are any."""
     if scrutiny.fresh is None:
         return None
     try:
-        split = fresh_split(runner, scrutiny.fresh)
+        split = fresh_split(opened, scrutiny.fresh)
     except LaMoFCBenchError:  # collected data are no fault of anybody's
         findings.count("scenarios with new samples", 0, 1)
         return None
