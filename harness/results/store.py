@@ -45,6 +45,8 @@ T = TypeVar("T")
 
 ASKED = "asked"
 """In ``run.json``: when a run last asked for the result, by which a report tells new code from old."""
+LADDER = "ladder"
+"""In ``run.json``: by what the rate point was chosen, see `harness.running.ladder.chosen_by`."""
 CODE_TOKEN = "code_token"
 """In ``run.json``, of a codec that nothing identifies: the same for the results of one class in one process."""
 
@@ -153,13 +155,14 @@ class ResultFolder:
         except (OSError, ValueError, TypeError, RecursionError):
             return None
 
-    def ask(self, when: str) -> None:
+    def ask(self, when: str, ladder: str | None = None) -> None:
         """Notes in ``run.json`` that a run has asked for the finished result again, where that can be written.
 
         Whoever is writing there at the moment notes a time of its own.
 
         Args:
             when: ISO 8601, see `ASKED`.
+            ladder: the calibrated one that holds the point; None where none does, which leaves the note of before.
         """
         with (
             contextlib.suppress(OSError, ValueError, RecursionError),
@@ -168,7 +171,7 @@ class ResultFolder:
             run = json.loads((self.path / RUN_FILE).read_bytes())
             if is_held and isinstance(run, dict):
                 hashes = recorded(run)
-                noted = run | {ASKED: when}
+                noted = run | {ASKED: when} | ({} if ladder is None else {LADDER: ladder})
                 write_json(self.path / RUN_FILE, noted if hashes is None else sealed(noted, hashes))
 
     def threads(self) -> int:

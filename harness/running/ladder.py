@@ -313,16 +313,24 @@ def measured_before(path: Path, codec_class: type[Codec], identity: Mapping[str,
     return ladder if is_of(ladder, codec_class, identity) else None
 
 
-def described(codec: Codec, scenario: Scenario, directory: Path | None) -> str:
+def chosen_by(codec: Codec, scenario: Scenario, directory: Path | None) -> str:
     """By what a rate point was chosen: a ladder file, with rule and digest, the codec's own ladder, or a name."""
+    if ladder := ladder_of(codec, scenario, directory):
+        return ladder
+    codec_class = type(codec)
+    own = any(codec_class.make_params(point) == codec.params for point in codec_class.rate_points)
+    return "the codec's own" if own else "named"
+
+
+def ladder_of(codec: Codec, scenario: Scenario, directory: Path | None) -> str | None:
+    """Rule and digest of the ladder file that holds a rate point; None where none does."""
     codec_class = type(codec)
     path = None if directory is None else ladder_path(directory, scenario, codec_class.name)
     if path is not None and path.is_file():
         ladder = read_ladder(path)
         if any(codec_class.make_params(point.params) == codec.params for point in ladder.points):
             return f"rule {ladder.rule}, {ladder.digest}"
-    own = any(codec_class.make_params(point) == codec.params for point in codec_class.rate_points)
-    return "the codec's own" if own else "named"
+    return None
 
 
 def calibrated(directory: Path, scenario: Scenario, codec_class: type[Codec]) -> list[LadderPoint] | None:

@@ -183,7 +183,7 @@ class ScenarioRunner(OpenScenario):
             if finished is not None:
                 if folder.has_spent_journal(finished):
                     folder.remove_journal()  # a run that was killed at the very end left it
-                folder.ask(_now("microseconds"))
+                folder.ask(_now("microseconds"), ladder.ladder_of(codec, self.scenario, self.settings.ladders))
                 return _Prepared(folder.path, started, result=finished)
             folder.begin(self.config_of(fitted.fingerprint))
             fitting.save(fitted, folder.codec_path, fit_record)
@@ -266,7 +266,7 @@ class ScenarioRunner(OpenScenario):
             "argv": list(self.settings.argv),
             "started": started,
             "finished": _now("seconds"),
-            "ladder": ladder.described(codec, self.scenario, self.settings.ladders),
+            store.LADDER: ladder.chosen_by(codec, self.scenario, self.settings.ladders),
             store.ASKED: _now("microseconds"),
         }
         if pins := pins_of(self.scenario):

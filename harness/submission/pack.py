@@ -17,6 +17,7 @@ from harness.results.result import ANCHOR, FLOOR, PROTOCOL_VERSION, SCHEMA_VERSI
 from harness.results.store import (
     ASKED,
     CODEC_DIRECTORY,
+    LADDER,
     RESULT_FILE,
     RUN_FILE,
     SAMPLES_FILE,
@@ -223,7 +224,7 @@ def _ladder(ref: str, points: Sequence[_Packed]) -> DeclaredLadder:
 
 def _chosen_by(points: Sequence[_Packed]) -> str:
     """By what the rate points were chosen; `NAMED` where by several things, or where the own ladder is not whole."""
-    chosen = {one_line(str(one.run.get("ladder", NAMED)), 200) for one in points}
+    chosen = {one_line(str(one.run.get(LADDER, NAMED)), 200) for one in points}
     if chosen == {OWN_LADDER}:
         codec = points[0].result.codec
         wanted = own_ladder(codec.name, codec.identity) or {}

@@ -219,6 +219,16 @@ class TestCommand:
             run = json.loads((runner.run_codec(codec).folder / "run.json").read_text())
             assert run["ladder"] == told
 
+    def test_a_finished_result_is_of_the_ladder_that_asks_for_it_last(self, toy, tmp_path, make_runner):
+        made = lay_out(STEPS, toy, by_step(2.0), {"scenario_digest": toy.digest})
+        ladder.write_ladder(ladder.ladder_path(tmp_path / "ladders", toy, "uniform"), made)
+        (codec,) = selection.select_codecs([f"uniform:step={made.points[0].params['step']}"], toy)
+        told = []
+        for ladders in (None, tmp_path / "ladders", None):
+            folder = make_runner(ladders=ladders, verify_samples=0).run_codec(codec).folder
+            told.append(json.loads((folder / "run.json").read_text())["ladder"])
+        assert told == ["named", *[f"rule {ladder.RULE}, {made.digest}"] * 2]
+
     def test_a_ladder_of_another_declaration_or_damaged_is_refused(self, toy, tmp_path):
         path = ladder.ladder_path(tmp_path, toy, "uniform")
         ladder.write_ladder(path, lay_out(STEPS, toy, by_step(2.0), {"scenario_digest": "other"}))
