@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import inspect
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,9 +32,11 @@ from lamofcbench.errors import PluginError, ScenarioError
 from lamofcbench.features import FeatureSet
 from lamofcbench.models.base import SplitModel
 from lamofcbench.models.generation import GenerationRules
-from lamofcbench.models.injection import StandIn, capture, replaced
+from lamofcbench.models.injection import capture, replaced
 from lamofcbench.models.loading import AdapterOptions, load_pretrained, load_tokenizer, parse_options
-from lamofcbench.models.placement import device_of, settled
+from lamofcbench.models.placement import settled
+from lamofcbench.models.prompting import PromptRules
+from lamofcbench.models.restored_layer import RestoredLayer, keyword_of_cache
 from lamofcbench.models.rotary import require_declared_rotary, require_fixed_rotary
 from lamofcbench.models.teacher_forcing import CONTINUATION, Prefilled, forced_logits
 from lamofcbench.scenarios.base import Scenario
@@ -44,9 +45,6 @@ if TYPE_CHECKING:
     from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
 
 Model = TypeVar("Model", bound="SplitLanguageModel")
-
-CACHE_KEYWORDS = ("cache", "past_key_values", "cache_params")
-"""What transformers calls a decoder's cache: the first since release 5.24, the others before, the last in Mamba."""
 
 
 class DecoderOptions(AdapterOptions):
@@ -98,53 +96,6 @@ class PaddedBatch:
     def positions(self) -> Tensor:
         """The tokens' places in their own prompts, int64 ``[B, T]``."""
         return (self.mask.cumsum(-1) - 1).clamp(min=0)
-
-
-def keyword_of_cache(layer: nn.Module) -> str:
-    """The keyword by which a decoder's layers, and with them the model and its output, call the cache.
-
-    Raises:
-        ScenarioError: if the layer takes no cache by a name that is known.
-    """
-    taken = inspect.signature(layer.forward).parameters
-    for keyword in CACHE_KEYWORDS:
-        if keyword in taken:
-            return keyword
-    raise ScenarioError(
-        f"{type(layer).__name__} takes no cache as {', '.join(CACHE_KEYWORDS)}; a decoder is split where its layers do"
-    )
-
-
-class RestoredLayer(StandIn):
-    """Stands in for a front layer: at its first call it restores what the layer would have left; later it is the layer.
-
-    Args:
-        model: whose layer it is.
-        index: the layer's index, by which the cache knows it.
-        memory: what the layer leaves in the cache, batched; None where nothing is generated, so that there is no cache.
-        hidden: what the first call returns, ``[B, T, C]``.
-    """
-
-    def __init__(
-        self, model: SplitLanguageModel, index: int, memory: tuple[Tensor, ...] | None, hidden: Tensor
-    ) -> None:
-        super().__init__(model.layers[index])
-        self.model, self.index, self.memory, self.hidden = model, index, memory, hidden
-        self.restored = False
-
-    def forward(self, hidden_states: Tensor, *arguments: Any, **keywords: Any) -> Tensor:
-        """The stored hidden state at the first call, the layer's output later."""
-        if self.restored:
-            return self.original(hidden_states, *arguments, **keywords)
-        self.restored = True
-        if self.memory is not None:
-            # The cache is filled here, not beforehand: the model makes its mask for the prompt from an empty cache.
-            cache: Cache | None = keywords.get(self.model.cache_keyword)
-            if cache is None:
-                raise PluginError(f"{type(self.original).__name__} gets no cache; this adapter cannot restore it")
-            place = device_of(self.original, self.model.device)
-            self.model.write_memory(cache, self.index, tuple(tensor.to(place) for tensor in self.memory))
-        return self.hidden
 
 
 class SplitLanguageModel(SplitModel):
@@ -205,10 +156,7 @@ class SplitLanguageModel(SplitModel):
         self.model: Any = model
         self.tokenizer = tokenizer
         self.split = split
-        self.chat_template, self.add_special_tokens = chat_template, add_special_tokens
-        self.answer_prefix, self.special_tokens_with_template = answer_prefix, special_tokens_with_template
-        if answer_prefix and not chat_template:
-            raise ScenarioError("option answer_prefix begins the assistant's turn; it needs option chat_template")
+        self.prompting = PromptRules(chat_template, add_special_tokens, answer_prefix, special_tokens_with_template)
         self.rules = rules
         self._decoder: Any = model.get_decoder()
         self._check_split()
@@ -424,7 +372,7 @@ class SplitLanguageModel(SplitModel):
         if isinstance(inputs, Tensor):
             ids = inputs.to(self.device, torch.int64)
         else:
-            ids = torch.tensor(self._tokenized(inputs), dtype=torch.int64, device=self.device)
+            ids = torch.tensor(self.prompting.tokens(self.tokenizer, inputs), dtype=torch.int64, device=self.device)
         if ids.dim() != 1 or not len(ids):
             raise ScenarioError(f"a prompt has at least one token; {inputs!r} has none")
         return ids
@@ -540,30 +488,6 @@ class SplitLanguageModel(SplitModel):
             eos_token_id=stop or None,
             pad_token_id=padding if padding is not None else (stop[0] if stop else 0),
         )
-
-    def _tokenized(self, prompt: str) -> list[int]:
-        if not self.chat_template:
-            return self.tokenizer(prompt, add_special_tokens=self.add_special_tokens)["input_ids"]
-        if not self.tokenizer.chat_template:
-            raise ScenarioError("option chat_template is set, but the tokenizer has no chat template")
-        text = self.templated(prompt)
-        bos = self.tokenizer.bos_token
-        adds = self.special_tokens_with_template and not (bos and text.startswith(bos))
-        return self.tokenizer(text, add_special_tokens=adds)["input_ids"]
-
-    def templated(self, prompt: str) -> str:
-        """A prompt in the chat template, up to where the model goes on."""
-        messages = [{"role": "user", "content": prompt}]
-        if self.answer_prefix:
-            messages.append({"role": "assistant", "content": self.answer_prefix})
-        text = self.tokenizer.apply_chat_template(
-            messages,
-            tokenize=False,
-            add_generation_prompt=not self.answer_prefix,
-            continue_final_message=bool(self.answer_prefix),
-            enable_thinking=False,
-        )
-        return str(text)
 
     def left_padded(
         self, tensors: Sequence[Tensor], lengths: Sequence[int], dtype: torch.dtype | None = None

@@ -13,7 +13,7 @@ from lamofcbench.errors import PluginError, ScenarioError
 from lamofcbench.features import FeatureSet, check_features
 from lamofcbench.models.decoder import DecoderSplitModel
 from lamofcbench.models.injection import StandIn
-from lamofcbench.models.language_model import keyword_of_cache
+from lamofcbench.models.restored_layer import keyword_of_cache
 from lamofcbench.scenarios.base import Axis, FeatureSpecs, TensorSpec
 
 PROMPTS = ["12+7=?", "", "how many apples are 3 and 14?", "9"]

@@ -115,9 +115,9 @@ def chatting(tokenizer: Any) -> Any:
 
 def test_the_assistants_turn_begins_with_the_prefix(make_decoder: Any, chatting: Any) -> None:
     model = split_model(make_decoder(), chatting, chat_template=True, answer_prefix="so it is")
-    assert model.templated("1+1?") == "<user>1+1?<end><assistant>so it is"
+    assert model.prompting.templated(model.tokenizer, "1+1?") == "<user>1+1?<end><assistant>so it is"
     plain = split_model(make_decoder(), chatting, chat_template=True)
-    assert plain.templated("1+1?") == "<user>1+1?<end><assistant>()"
+    assert plain.prompting.templated(plain.tokenizer, "1+1?") == "<user>1+1?<end><assistant>()"
     characters = chatting("<user>1+1?<end><assistant>so it is", add_special_tokens=False)["input_ids"]
     assert model.token_ids("1+1?").tolist() == characters
 
