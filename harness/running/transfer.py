@@ -17,7 +17,7 @@ from harness.running.sensitivity import TailSensitivity
 from lamofcbench.codecs.base import Codec
 from lamofcbench.errors import CodecError, LaMoFCBenchError
 from lamofcbench.models.loading import weights_directory
-from lamofcbench.scenarios.base import Axis, FeatureSpecs, Scenario, TensorSpec
+from lamofcbench.scenarios.base import SCENARIOS, Axis, FeatureSpecs, Scenario, TensorSpec
 from lamofcbench.storage.calibration import Calibration
 
 
@@ -25,18 +25,36 @@ def require_same_backbone(source: Scenario, scenario: Scenario) -> None:
     """Refuses to fit on a scenario whose features another backbone has made.
 
     Raises:
-        LaMoFCBenchError: saying what differs.
+        LaMoFCBenchError: saying what differs, and which scenarios would do.
     """
-    refused = f"a codec for {scenario.id} cannot be fitted on {source.id}"
+    reason = _reason(source, scenario)
+    if reason:
+        refused = f"a codec for {scenario.id} cannot be fitted on {source.id}: {reason}"
+        raise LaMoFCBenchError(f"{refused}; {_instead(scenario)}")
+
+
+def _reason(source: Scenario, scenario: Scenario) -> str:
+    """Why a codec for a scenario cannot be fitted on another; empty where it can."""
     difference = _difference(source.specs, scenario.specs)
     if difference:
-        raise LaMoFCBenchError(f"{refused}: their tensors differ, {difference}")
+        return f"their tensors differ, {difference}"
     if source.splits != scenario.splits:
-        raise LaMoFCBenchError(
-            f"{refused}: their backbones are split after block {_listed(source.splits)} and {_listed(scenario.splits)}"
-        )
-    if _weights(source) != _weights(scenario):
-        raise LaMoFCBenchError(f"{refused}: their backbones have other weights")
+        return f"their backbones are split after block {_listed(source.splits)} and {_listed(scenario.splits)}"
+    return "" if _weights(source) == _weights(scenario) else "their backbones have other weights"
+
+
+def _instead(scenario: Scenario) -> str:
+    """Which scenarios of the registry have the same backbone."""
+    own = [other for other in SCENARIOS if other.edition == scenario.edition and other.id != scenario.id]
+    served = [other.id for other in own if _serves(other, scenario)]
+    return f"of its backbone are {_listed(served, most=8)}" if served else "no other scenario has its backbone"
+
+
+def _serves(source: Scenario, scenario: Scenario) -> bool:
+    try:
+        return not _reason(source, scenario)
+    except LaMoFCBenchError:  # one that cannot be had here, such as weights that are not pinned
+        return False
 
 
 def fit_elsewhere(

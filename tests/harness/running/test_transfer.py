@@ -101,6 +101,18 @@ def test_between_backbones_it_is_refused(source, coded, told):
 
 
 @pytest.mark.parametrize(
+    ("source", "coded", "told"),
+    [
+        (DIGITS, "mini-clu-facts", "of its backbone are mini-clu-claims, mini-clu-pronouns, mini-clu-scripts$"),
+        (DIGITS, "mini-clu-arithmetic", "no other scenario has its backbone"),
+    ],
+)
+def test_the_refusal_lists_what_can_be_named_instead(source, coded, told):
+    with pytest.raises(LaMoFCBenchError, match=told):
+        require_same_backbone(SCENARIOS.get(source), SCENARIOS.get(coded))
+
+
+@pytest.mark.parametrize(
     ("change", "told"),
     [
         ({"dtype": "float16"}, "dtype of key.0: float16 there, bfloat16 here"),
