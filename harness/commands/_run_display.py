@@ -52,7 +52,8 @@ class Shown:
         """What the table at the end needs of it."""
         result, codec = self.finished.result, parse_codec_spec(self.spec).id
         lossless = result.codec.lossless
-        return CurvePoint(self.scenario.id, codec, self.spec, result.rate.ebpfp, self.retention, lossless)
+        rate, kept = result.rate.ebpfp, self.retention
+        return CurvePoint(self.scenario.id, codec, self.spec, rate, kept, lossless, result.samples)
 
     @property
     def is_end(self) -> bool:
@@ -228,7 +229,7 @@ class RunDisplay(Progress):
         ]
 
     def print_summary(self, *, thinned: bool) -> None:
-        """EBPFP@95 of each codec on each scenario, and which ladders end too soon.
+        """EBPFP@p of each codec on each scenario, and which ladders end too soon.
 
         Args:
             thinned: whether rate points of ladders were left out.

@@ -1,4 +1,4 @@
-"""What `lamofcbench run` says at its end: EBPFP@95 of each codec on each scenario, and which ladders end too soon."""
+"""What `lamofcbench run` says at its end: EBPFP@p of each codec on each scenario, and which ladders end too soon."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from harness.report import ladder_ends, text
 from harness.report.ladder_ends import OpenEnd
+from harness.report.summary import ranking_percent_of
 from harness.statistics import curves
 
-PERCENT = 95
 GAP = "  "
 LEAST_NAME = 12
 _THINNED = "What they lack may be among the rate points that --points left out."
@@ -27,6 +27,7 @@ class CurvePoint:
         ebpfp: its rate; None where nothing was coded.
         retention: the share of the score that is left; None where it is undefined.
         lossless: whether every bit comes back.
+        samples: that were coded.
     """
 
     scenario: str
@@ -35,6 +36,7 @@ class CurvePoint:
     ebpfp: float | None
     retention: float | None
     lossless: bool
+    samples: int
 
 
 def lines(points: Sequence[CurvePoint], width: int | None, *, thinned: bool = False) -> Iterator[str]:
@@ -50,11 +52,13 @@ def lines(points: Sequence[CurvePoint], width: int | None, *, thinned: bool = Fa
     of_curve: dict[tuple[str, str], list[CurvePoint]] = {}
     for point in points:
         of_curve.setdefault((point.scenario, point.codec), []).append(point)
+    percent = ranking_percent_of(min(point.samples for point in points))  # as a report of these points has it
     figures, ends = {}, []
     for key, curve in of_curve.items():
-        figures[key], end = _at_percent(curve)
+        figures[key], end = _at_percent(curve, percent)
         ends += [] if end is None else [end]
-    yield from _wrapped(f"EBPFP@{PERCENT}: the lowest rate that keeps {PERCENT} % of the score; uncoded is 32", width)
+    kept = f"EBPFP@{percent}: the lowest rate that keeps {percent} % of the score{text.level_reason(percent)}"
+    yield from _wrapped(f"{kept}; uncoded is 32", width)
     yield from _matrix(figures, width or sys.maxsize)
     for sentence in [*ladder_ends.sentences(ends), *([_THINNED] if ends and thinned else [])]:
         yield from _wrapped(sentence, width)
@@ -64,12 +68,12 @@ def _wrapped(sentence: str, width: int | None) -> list[str]:
     return [sentence] if width is None else textwrap.wrap(sentence, width, break_on_hyphens=False)
 
 
-def _at_percent(curve: Sequence[CurvePoint]) -> tuple[str, OpenEnd | None]:
-    """EBPFP@95 of a curve in letters, and its open end."""
+def _at_percent(curve: Sequence[CurvePoint], percent: int) -> tuple[str, OpenEnd | None]:
+    """EBPFP@percent of a curve in letters, and its open end."""
     rated = sorted((p.ebpfp, p.retention, p.spec) for p in curve if p.ebpfp is not None and p.retention is not None)
     if len(rated) < len(curve):
         return text.NOTHING, None
-    found = curves.rate_at_retention([rate for rate, _, _ in rated], [kept for _, kept, _ in rated], PERCENT)
+    found = curves.rate_at_retention([rate for rate, _, _ in rated], [kept for _, kept, _ in rated], percent)
     if found is None:
         return text.NOTHING, None
     first, specs = curve[0], [spec for *_, spec in rated]

@@ -24,7 +24,6 @@ from harness.report.run_facts import shared_facts
 from harness.report.scored import Draws, Scored, estimate, score, set_retention
 from harness.report.spectra import Spectra
 from harness.report.summary import (
-    RANKING_SAMPLES,
     RETAINED_PERCENTS,
     BDRateRecord,
     BoundRecord,
@@ -35,6 +34,7 @@ from harness.report.summary import (
     RatePoint,
     RetainedRate,
     ScenarioSummary,
+    ranking_percent_of,
 )
 from harness.results.result import FLOOR, Result
 from harness.statistics import curves
@@ -124,7 +124,7 @@ def analyse_scenario(
         draws[name].bd_rates.update(found)
     codecs = with_fronts(codecs, entries, first.direction)
     codecs, bound, bound_reason = _with_bound(codecs, entries, scenario, floor, find_spectra, draws)
-    ranking_percent = 95 if first.samples < RANKING_SAMPLES else 99
+    ranking_percent = ranking_percent_of(first.samples)
     codecs.sort(key=lambda codec: _rank(codec, ranking_percent))
     codecs = _with_ranks(codecs, ranking_percent)
     summary = ScenarioSummary(

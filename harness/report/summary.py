@@ -19,6 +19,17 @@ RETAINED_PERCENTS = (95, 99)
 RANKING_SAMPLES = 400
 """A split of fewer samples cannot tell 99 % from 100 % apart, so @95 ranks there."""
 
+
+def ranking_percent_of(samples: int) -> int:
+    """Which EBPFP@p ranks codecs on so many samples.
+
+    Example:
+        >>> ranking_percent_of(399), ranking_percent_of(400)
+        (95, 99)
+    """
+    return 95 if samples < RANKING_SAMPLES else 99
+
+
 FAITHFUL_NATS = 0.03
 """A codec whose responses diverge less than that is faithful: a text costs 3 % of a nat a token more."""
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from harness.report.summary import BDRateRecord, Estimate, FaithfulRate, LowErrorRate, RetainedRate
+from harness.report.summary import (
+    RANKING_SAMPLES,
+    RETAINED_PERCENTS,
+    BDRateRecord,
+    Estimate,
+    FaithfulRate,
+    LowErrorRate,
+    RetainedRate,
+)
 from harness.statistics.curves import Bound
 
 NOTHING = "\N{EN DASH}"
@@ -143,6 +151,16 @@ def reached_rate(reached: RetainedRate | FaithfulRate | LowErrorRate) -> str:
         low = reached.ebpfp.low
         return NEVER + (f" [{number(low)}, 32]" if low is not None and low < 32 else "")
     return f"{'≤ ' if reached.bound == 'at most' else ''}{estimate(reached.ebpfp)}"
+
+
+def level_reason(percent: int) -> str:
+    """Why codecs are ranked at 99 % of the score; empty for 95 %, where nobody asks.
+
+    Example:
+        >>> level_reason(99)
+        ' (99 %, not 95 %, from 400 samples on)'
+    """
+    return f" ({percent} %, not 95 %, from {RANKING_SAMPLES} samples on)" if percent > RETAINED_PERCENTS[0] else ""
 
 
 def bd_rate(record: BDRateRecord) -> str:

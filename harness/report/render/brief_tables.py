@@ -26,8 +26,8 @@ def _table(edition: str, summary: Summary) -> Table:
     where = text.shown(counted[0].scenario) if len(counted) == 1 else f"{len(counted)} scenarios, geometric means"
     columns = [Column(name or f"EBPFP@{percent}", numeric=number > 1) for number, name in enumerate(_COLUMNS)]
     notes = [
-        f"EBPFP@{percent}: bits a feature point, where 32 is uncoded, at which {percent} % of the score is kept; "
-        "lower is better. Bold: the first."
+        f"EBPFP@{percent}: bits a feature point, where 32 is uncoded, at which {percent} % of the score is kept"
+        f"{text.level_reason(percent)}, read between measured points; lower is better. Bold: the first."
     ]
     if any(cell[2].text == text.NOTHING for cell in rows):
         notes.append("A dash: no figure for every scenario.")

@@ -4,9 +4,9 @@ from harness.commands._run_table import CurvePoint, lines
 from harness.report.text import NOTHING
 
 
-def _curve(scenario, codec, points, *, lossless=False):
+def _curve(scenario, codec, points, *, lossless=False, samples=128):
     return [
-        CurvePoint(scenario, codec, f"{codec}:step={step}", rate, kept, lossless)
+        CurvePoint(scenario, codec, f"{codec}:step={step}", rate, kept, lossless, samples)
         for step, (rate, kept) in enumerate(points)
     ]
 
@@ -23,6 +23,16 @@ def test_a_row_a_scenario_and_a_column_a_codec_with_the_kind_of_each_figure():
     assert told[1].split() == ["scenario", "a", "b"]
     assert told[2].split() == ["one", "2.00", "≤", "2.00"]
     assert told[3].split() == ["two", NOTHING, "32", "(never)"]
+
+
+def test_the_level_is_the_one_that_a_report_ranks_by():
+    many = _curve("one", "a", [(8.0, 1.0), (4.0, 0.99), (2.0, 0.95)], samples=400)
+    told = list(lines(many, None))
+    assert told[0] == (
+        "EBPFP@99: the lowest rate that keeps 99 % of the score (99 %, not 95 %, from 400 samples on); uncoded is 32"
+    )
+    assert told[2].split() == ["one", "4.00"]
+    assert next(lines(many + _curve("two", "a", CROSSING), None)).startswith("EBPFP@95")
 
 
 def test_open_ends_name_the_last_point_of_the_ladder_there():
