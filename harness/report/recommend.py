@@ -185,7 +185,7 @@ def title(answer: Answer, question: Question) -> str:
     count = len(answer.scenarios)
     where = answer.scenarios[0] if count == 1 else f"{count} scenarios"
     what = "All features" if answer.features is None else answer.features
-    return f"{what} ({text.shown(where)}): one setting that keeps {question.keep_percent:g} % of the task"
+    return f"{what} ({text.shown(where)}): one measured setting that keeps {question.keep_percent:g} % of the task"
 
 
 def lines(answer: Answer, question: Question) -> list[tuple[str, str, list[str]]]:
@@ -224,7 +224,9 @@ def over_link(answer: Answer, question: Question) -> str:
         return f"Over {link} no point that keeps {kept} everywhere arrives sooner than uncoded features ({uncoded})."
     point = answer.soonest
     faster = "" if point.speedup is None else f", {text.number(point.speedup)} times sooner than uncoded ({uncoded})"
-    return f"Over {link} take {text.shown(point.codec)}: it keeps {kept} and arrives first{faster}."
+    return (
+        f"Over {link} take {text.shown(point.codec)}: it arrives first of the measured points that keep {kept}{faster}."
+    )
 
 
 def reasons(point: OperatingPoint, answer: Answer, question: Question) -> list[str]:
