@@ -58,7 +58,7 @@ class Answer(_Strict):
     lowest_rate: OperatingPoint | None
     fastest: OperatingPoint | None = Field(description="by encoding and decoding together")
     soonest: OperatingPoint | None = Field(description="over the link; null too where uncoded features arrive first")
-    nearest: OperatingPoint | None = Field(description="where none keeps the task: the one that keeps most of it")
+    nearest: OperatingPoint | None = Field(description="where none keeps the task within the budget: see `_nearest`")
     uncoded_seconds: float = Field(description="transfer of an uncoded sample over the link, mean over scenarios")
     considered: int = Field(description="operating points that ran on all of these scenarios")
     over_state: list[str] = Field(description="codecs left out for their state alone")
@@ -95,7 +95,7 @@ def _answer(scenarios: Sequence[ScenarioSummary], question: Question, features: 
         lowest_rate=_best(keeping, lambda point: -point.ebpfp),
         fastest=_best(keeping, _round_trip),
         soonest=soonest if soonest is not None and (soonest.speedup or 0) > 1 else None,
-        nearest=None if keeping else _best(budget, lambda point: point.retention),
+        nearest=None if keeping else _nearest(budget, points, question),
         uncoded_seconds=_mean([_uncoded_seconds(part, question) for part in scenarios]),
         considered=len(points),
         over_state=sorted({_name(point.codec) for point in too_large} - {_name(point.codec) for point in within}),
@@ -106,6 +106,48 @@ def _best(points: Iterable[OperatingPoint], worth: Callable[[OperatingPoint], fl
     """The point of the highest worth; of equal ones the one of the lowest rate."""
     rated = [(value, -point.ebpfp, point) for point in points if (value := worth(point)) is not None]
     return max(rated, key=lambda one: one[:2])[2] if rated else None
+
+
+def _nearest(
+    budget: Sequence[OperatingPoint], points: Sequence[OperatingPoint], question: Question
+) -> OperatingPoint | None:
+    """Within the budget the point that keeps most of the task; where none is, the one that misses by the least.
+
+    Points that keep the task come first among the latter: what is to give way there is the budget.
+    """
+    if budget:
+        return _best(budget, lambda point: point.retention)
+    most_kept = max((point.kept_scenarios for point in points), default=0)
+    candidates = [point for point in points if point.kept_scenarios == most_kept]
+    return _best(candidates, lambda point: -_excess(point, question))
+
+
+def _excess(point: OperatingPoint, question: Question) -> float:
+    """How many times a point takes of what it may, by the budget that it misses most; 1 or less within all."""
+    rate = 0.0 if question.target_ebpfp is None else point.ebpfp / question.target_ebpfp
+    state = 0.0 if question.max_state_bytes is None else point.state_bytes / max(question.max_state_bytes, 0.5)
+    return max(rate, state)
+
+
+def _misses(point: OperatingPoint, answer: Answer, question: Question) -> list[str]:
+    """By how much the nearest point misses what was asked for, in words."""
+    count, kept = len(answer.scenarios), f"{question.keep_percent:g} %"
+    found = []
+    if question.target_ebpfp is not None and point.ebpfp > question.target_ebpfp:
+        over = f"{text.number(point.ebpfp)}, {text.number(point.ebpfp / question.target_ebpfp)} times the target"
+        found.append(f"EBPFP is {over} of {question.target_ebpfp:g}")
+    if question.max_state_bytes is not None and point.state_bytes > question.max_state_bytes:
+        over = f"{text.size(point.state_bytes - question.max_state_bytes)} more than {question.max_state_bytes:,}"
+        found.append(f"state is {text.size(point.state_bytes)} bytes, {over}")
+    if found:
+        found = [f"no point is within the budget; here {' and '.join(found)}"]
+    if point.kept_scenarios < count:
+        lacks = f"{question.keep_percent - 100 * point.retention:.1f} points of the {kept}"
+        found.append(
+            f"no point {'' if found else 'within the budget '}keeps it everywhere; "
+            f"this one does on {point.kept_scenarios} of {count} and lacks {lacks}"
+        )
+    return found
 
 
 def _round_trip(point: OperatingPoint) -> float | None:
@@ -209,9 +251,10 @@ def lines(answer: Answer, question: Question) -> list[tuple[str, str, list[str]]
             (f"over {link}", "uncoded", [f"no point arrives sooner than {text.duration(answer.uncoded_seconds)}"])
         )
     if answer.nearest is not None:
-        count = len(answer.scenarios)
-        kept = f"no point keeps it everywhere; this one does on {answer.nearest.kept_scenarios} of {count}"
-        rows.append(("nearest", text.shown(answer.nearest.codec), [kept, *reasons(answer.nearest, answer, question)]))
+        missed = _misses(answer.nearest, answer, question)
+        rows.append(
+            ("nearest", text.shown(answer.nearest.codec), [*missed, *reasons(answer.nearest, answer, question)])
+        )
     return rows
 
 

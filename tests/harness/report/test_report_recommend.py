@@ -7,7 +7,7 @@ from synthetic_results import Writer
 
 from harness.cli import main
 from harness.report.compile import compile_summary
-from harness.report.recommend import Question, recommend
+from harness.report.recommend import Answer, OperatingPoint, Question, lines, recommend
 
 DIGITS, FACTS = "mini-cvu-digits", "mini-clu-facts"
 
@@ -77,6 +77,31 @@ def test_a_budget_of_rate_leaves_out_what_is_above_and_names_the_nearest_where_n
     assert answer.nearest.codec == "small:step=4"
     assert answer.nearest.kept_scenarios == 1
     assert answer.nearest.weakest_scenario == FACTS
+
+
+def test_a_budget_that_no_point_meets_names_the_nearest_that_keeps_the_task_and_by_how_much_it_misses(results):
+    question = Question(target_ebpfp=0.00001, max_state_bytes=1)
+    answer = recommend(compile_summary(results, resamples=0, bound=False), question)[0]
+    assert answer.nearest.codec == "small:step=1"
+    ((aim, _, sentences),) = lines(answer, question)
+    assert aim == "nearest"
+    assert sentences[0] == "no point is within the budget; here EBPFP is 2.00, 200,000 times the target of 1e-05"
+
+
+def test_a_state_beyond_the_budget_is_told_with_what_is_too_much():
+    point = OperatingPoint(
+        codec="large", ebpfp=1, smaller=32, retention=0.9, weakest_scenario=FACTS, kept_scenarios=0,
+        encode_mb_per_s=None, decode_mb_per_s=None, seconds=None, speedup=None, state_bytes=1500,
+    )  # fmt: skip
+    answer = Answer(
+        features=None, scenarios=[FACTS], lowest_rate=None, fastest=None, soonest=None, nearest=point,
+        uncoded_seconds=1, considered=1, over_state=["large"],
+    )  # fmt: skip
+    ((_, _, sentences),) = lines(answer, Question(max_state_bytes=1000))
+    assert sentences[:2] == [
+        "no point is within the budget; here state is 1,500 bytes, 500 more than 1,000",
+        "no point keeps it everywhere; this one does on 0 of 1 and lacks 5.0 points of the 95 %",
+    ]
 
 
 def test_codecs_with_too_large_a_state_are_named(results, monkeypatch):
