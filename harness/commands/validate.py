@@ -46,7 +46,7 @@ def _verdict(args: argparse.Namespace) -> tuple[Verdict, Path]:
     from harness.submission.manifest import SUBMISSIONS, VERDICTS
     from harness.submission.pull_requests import changes_of, parse_pull_request
     from harness.submission.review import REPLACES, validate_pull_request
-    from harness.submission.validate import validate
+    from harness.submission.validate import require_submission, validate
 
     look, tell = _scrutiny.scrutiny(args), _common.teller(args)
     request = parse_pull_request(args.submission)
@@ -59,6 +59,7 @@ def _verdict(args: argparse.Namespace) -> tuple[Verdict, Path]:
             console.tell(f"{request}: {REPLACES}")
         return verdict, Path(f"{verdict.submission}.verdict.json")
     folder = Path(args.submission).absolute()
+    require_submission(folder)
     verdict = validate(folder, look, tell=tell)
     if folder.parent.name == SUBMISSIONS:
         return verdict, folder.parent.with_name(VERDICTS) / f"{verdict.submission}.json"

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import os
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -101,16 +102,7 @@ def validate(
         SubmissionError: if there is no folder, it holds submissions and is none, or its name is none of a submission.
     """
     folder = folder.absolute()
-    if not folder.is_dir() or folder.is_symlink():
-        raise SubmissionError(f"there is no folder {one_line(str(folder), 300)}")
-    held = sorted(path.parent for path in folder.glob(f"{SUBMISSIONS}/[!.]*/{MANIFEST_FILE}"))
-    if held and not (folder / MANIFEST_FILE).exists():
-        raise SubmissionError(
-            f"{one_line(str(folder), 300)} is a results repository; name a submission in it: "
-            f"{one_line(', '.join(path.relative_to(folder).as_posix() for path in held), 500)}"
-        )
-    if not NAME.fullmatch(folder.name):
-        raise SubmissionError(f"{one_line(folder.name)!r} is no name of a submission")
+    _require_candidate(folder)
     seed = secrets.randbits(32) if scrutiny.seed is None else scrutiny.seed
     findings = Findings(folder)
     digest = NOTHING_READ
@@ -121,6 +113,33 @@ def validate(
         if submission_digest(folder) != digest:
             raise SubmissionError(f"{folder} changed while it was validated; validate it again")
     return verdict_of(folder.name, digest, findings, seed)
+
+
+def require_submission(folder: Path) -> None:
+    """Refuses a local folder that nobody can have meant as a submission, of which a verdict would say nothing.
+
+    Raises:
+        SubmissionError: as `validate`, and if its manifest is missing.
+    """
+    folder = folder.absolute()
+    _require_candidate(folder)
+    if not os.path.lexists(folder / MANIFEST_FILE):
+        raise SubmissionError(
+            f"{one_line(str(folder), 300)} is no submission: it has no {MANIFEST_FILE}; `lamofcbench submit` makes one"
+        )
+
+
+def _require_candidate(folder: Path) -> None:
+    if not folder.is_dir() or folder.is_symlink():
+        raise SubmissionError(f"there is no folder {one_line(str(folder), 300)}")
+    held = sorted(path.parent for path in folder.glob(f"{SUBMISSIONS}/[!.]*/{MANIFEST_FILE}"))
+    if held and not (folder / MANIFEST_FILE).exists():
+        raise SubmissionError(
+            f"{one_line(str(folder), 300)} is a results repository; name a submission in it: "
+            f"{one_line(', '.join(path.relative_to(folder).as_posix() for path in held), 500)}"
+        )
+    if not NAME.fullmatch(folder.name):
+        raise SubmissionError(f"{one_line(folder.name)!r} is no name of a submission")
 
 
 def verdict_of(name: str, digest: str, findings: Findings, seed: int = 0) -> Verdict:

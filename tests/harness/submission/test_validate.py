@@ -6,6 +6,7 @@ import json
 import pytest
 from doctoring import Doctored, edit_json
 
+from harness.cli import main
 from harness.results.schema import schema_text
 from harness.running.confinement import unconfined
 from harness.submission import bitstreams, replay
@@ -151,6 +152,17 @@ def test_what_is_no_submission_is_one_clear_error(tmp_path, verdict_on):
     assert [fault.fault for fault in verdict_on(tmp_path / "empty").faults] == [
         "the submission is no submission: it has no submission.json"
     ]
+
+
+@pytest.mark.parametrize("name", [".", "With Space", "absent"])
+def test_the_command_writes_no_verdict_on_what_is_no_submission(tmp_path, monkeypatch, capsys, name):
+    folder = tmp_path / "some-folder"
+    (folder / "With Space").mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    assert main(["validate", name]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ("is no submission: it has no submission.json" in line) == (name == ".")
+    assert [path.name for path in folder.iterdir()] == ["With Space"]
 
 
 def test_published_schemas_are_those_of_the_models():
