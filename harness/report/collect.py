@@ -36,6 +36,7 @@ from harness.results.store import (
     SAMPLES_FILE,
     TIMINGS_FILE,
     read_consistently,
+    require_no_file,
 )
 from lamofcbench import rates
 from lamofcbench.errors import ResultsError
@@ -106,6 +107,7 @@ def read_results(results_dir: Path, declared: Mapping[str, Scenario] | None = No
     Raises:
         ResultsError: if the folder is missing or holds no usable result.
     """
+    require_no_file(results_dir)
     if not results_dir.is_dir():
         raise ResultsError(f"no results folder {results_dir}; `lamofcbench run --results {results_dir}` makes one")
     evidence, warnings = [], []

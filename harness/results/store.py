@@ -71,6 +71,16 @@ def lock_file(results: Path, *parts: str) -> Path:
     return results.joinpath(LOCKS_DIRECTORY, *parts[:-1], f"{parts[-1]}.lock")
 
 
+def require_no_file(results: Path) -> None:
+    """Refuses a file where the results folder is named.
+
+    Raises:
+        ResultsError: if something that is no folder lies there.
+    """
+    if results.exists() and not results.is_dir():
+        raise ResultsError(f"{results} is a file; results are kept in a folder, so name one, such as results")
+
+
 def link_tree(source: Path, target: Path) -> None:
     """A copy of a folder whose files are the same until one is replaced; real copies where there are no links."""
 
@@ -340,6 +350,7 @@ def find_results(results: Path) -> list[ResultFolder]:
     Raises:
         ResultsError: if there is none.
     """
+    require_no_file(results)
     found = [ResultFolder(path.parent) for path in sorted(results.glob(f"*@*/*/[!.]*/{RESULT_FILE}"))]
     if not found:
         raise ResultsError(f"no finished result in {results}; `lamofcbench run --results {results}` makes some")

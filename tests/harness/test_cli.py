@@ -181,6 +181,10 @@ def test_an_estimate_of_disk_is_near_the_truth(run_toy, tmp_path):
             ["run", "--scenarios", "{toy}", "--codecs", "zstd", "--results", "r", "--offload", "x"],
             "belong to a --device-map",
         ),
+        (
+            ["run", "--scenarios", "{toy}", "--codecs", "zstd", "--results", sys.executable],
+            "is a file; results are kept",
+        ),
         (["stats", "{toy}", "--limit", "0"], "limit is 0"),
         (["stats", "mini-cvu-digts"], "mini-cvu-digits"),
         (["run", "--scenarios", "{toy}", "--codecs", "zstd", "--results", "r", "--num-processes", "0"], "at least 1"),

@@ -70,6 +70,9 @@ def test_a_broken_result_is_skipped_and_the_warning_names_folder_and_reason(writ
 def test_nothing_usable_is_one_clear_error(writer, tmp_path):
     with pytest.raises(ResultsError, match="no results folder"):
         read_results(tmp_path / "absent")
+    (tmp_path / "file").touch()
+    with pytest.raises(ResultsError, match="file is a file; results are kept in a folder"):
+        read_results(tmp_path / "file")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ResultsError, match="no usable result"):
         read_results(tmp_path / "empty")
