@@ -6,6 +6,9 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
+_FEW_NAMES = 12
+"""So many names a message may list."""
+
 
 def shown(value: object, limit: int = 80) -> str:
     r"""A value as a message may echo it: its `repr` on one printable line, cut with an ellipsis.
@@ -43,12 +46,27 @@ class LaMoFCBenchError(Exception):
 
 
 class UnknownNameError(LaMoFCBenchError, LookupError):
-    """A name that nothing is registered under; the message lists near matches."""
+    """A name that nothing is registered under; the message lists near matches, or all names where they are few.
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+    Args:
+        kind: what it was to be the name of.
+        name: the name.
+        known: all names.
+        hint: what else could be named, in brackets.
+        listing: the command that lists all names; empty where none does.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "", listing: str = "") -> None:
         known = sorted(known)
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-        advice = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(known) or 'none'}"
+        if near:
+            advice = f"did you mean {' or '.join(map(repr, near))}?"
+        elif len(known) <= _FEW_NAMES:
+            advice = f"known: {', '.join(known) or 'none'}"
+        elif listing:
+            advice = f"`{listing}` lists the {len(known)} that are known"
+        else:
+            advice = f"known: {', '.join(known[:_FEW_NAMES])} and {len(known) - _FEW_NAMES} more"
         super().__init__(f"unknown {kind} {shown(name)}; {advice}{' ' + hint if hint else ''}")
 
 

@@ -77,19 +77,22 @@ class Registry(Generic[T]):
         group: the entry-point group of plugins from other distributions; None where plugins are named by file alone.
         key: the attribute that holds a plugin's name.
         classes: True where plugins are classes, False where they are instances.
+        listing: the command that lists the plugins; empty where none does.
     """
 
     def __init__(
-        self, kind: str, base: type, *, package: str | None, group: str | None, key: str = "name", classes: bool = True
+        self,
+        kind: str,
+        base: type,
+        *,
+        package: str | None,
+        group: str | None,
+        key: str = "name",
+        classes: bool = True,
+        listing: str = "",
     ) -> None:
-        self.kind, self.base, self.package, self.group, self.key, self.classes = (
-            kind,
-            base,
-            package,
-            group,
-            key,
-            classes,
-        )
+        self.kind, self.base, self.package, self.group = kind, base, package, group
+        self.key, self.classes, self.listing = key, classes, listing
         self._found: dict[str, T] | None = None
 
     def names(self) -> list[str]:
@@ -123,7 +126,8 @@ class Registry(Generic[T]):
             if name.endswith(".py") and Path(name).is_file():
                 raise PluginError(self._choice(name))
             entry_point = f", or entry point {self.group}" if self.group else ""
-            raise UnknownNameError(self.kind, name, plugins, f"(your own: path/to/file.py:NAME{entry_point})")
+            own = f"(your own: path/to/file.py:NAME{entry_point})"
+            raise UnknownNameError(self.kind, name, plugins, own, self.listing)
         return plugins[name]
 
     def _choice(self, file: str) -> str:

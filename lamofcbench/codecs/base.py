@@ -461,4 +461,6 @@ class CalibrationSamples:
             yield features.with_given(None)
 
 
-CODECS: Registry[type[Codec]] = Registry("codec", Codec, package="lamofcbench.codecs", group="lamofcbench.codecs")
+CODECS: Registry[type[Codec]] = Registry(
+    "codec", Codec, package="lamofcbench.codecs", group="lamofcbench.codecs", listing="lamofcbench codecs"
+)

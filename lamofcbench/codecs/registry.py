@@ -164,7 +164,7 @@ def make_codecs(
         return [codec_class(specs, codec_class.make_params(point)) for point in points]
     if saving.folder_of(spec.id) is None and not _HUB_ID.fullmatch(spec.id):
         others = "(or path/to/file.py:Class, a saved folder, org/name[@commit])"
-        raise UnknownNameError("codec", spec.id, CODECS.names(), others)
+        raise UnknownNameError("codec", spec.id, CODECS.names(), others, CODECS.listing)
     if spec.params is not None:
         raise CodecError(f"{spec.id} is a saved codec whose parameters are fixed; name it without parameters")
     return _saved_codecs(spec.id, specs, scenario, trust_code)

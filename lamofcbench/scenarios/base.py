@@ -327,4 +327,5 @@ SCENARIOS = ScenarioRegistry(
     group="lamofcbench.scenarios",
     key="id",
     classes=False,
+    listing="lamofcbench scenarios",
 )

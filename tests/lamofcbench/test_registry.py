@@ -127,6 +127,16 @@ def test_unknown_names_with_no_near_match_get_the_list(install):
         install(Dog, Wolf).get("xyz")
 
 
+@pytest.mark.parametrize(
+    ("listing", "told"),
+    [("zoo list", "unknown animal 'xyz'; `zoo list` lists the 13 that are known"),
+     ("", "unknown animal 'xyz'; known: beast00, .*, beast11 and 1 more")],
+)  # fmt: skip
+def test_many_names_are_left_to_the_command_that_lists_them(listing, told):
+    with pytest.raises(UnknownNameError, match=told):
+        raise UnknownNameError("animal", "xyz", [f"beast{number:02}" for number in range(13)], listing=listing)
+
+
 # ------------------------------------------------------------------------------------------------- own files
 
 

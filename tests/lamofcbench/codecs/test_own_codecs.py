@@ -103,7 +103,8 @@ def test_changed_source_is_another_codec(my_codec):
         ("uniform:=1", CodecError, "key=value"),
         ("kmeans:points=1", CodecError, "points"),
         ("kmeans:assignment=furthest", CodecError, "nearest"),
-        ("", UnknownNameError, "unknown codec"),
+        ("", UnknownNameError, "unknown codec ''; `lamofcbench codecs` lists the"),
+        ("./nosaved", UnknownNameError, "`lamofcbench codecs` lists the .* a saved folder"),
         ("identity:x=1", CodecError, "unknown parameter"),
     ],
 )
