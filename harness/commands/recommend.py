@@ -33,10 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Runs the command; prints an answer for each kind of features."""
-    from harness.report.compile import compile_summary
-    from harness.report.recommend import Question, recommend
-    from harness.report.render.terminal import terminal_recommendation
-    from harness.running.selection import select_scenarios
+    from harness.results.place import require_folder
     from lamofcbench.errors import LaMoFCBenchError
 
     if not 0 < args.keep <= 100:
@@ -45,11 +42,19 @@ def run(args: argparse.Namespace) -> None:
         raise LaMoFCBenchError(f"--link is {args.link:g}; it is a rate in Mbit/s such as 10")
     if args.target_ebpfp is not None and not args.target_ebpfp > 0:
         raise LaMoFCBenchError(f"--target-ebpfp is {args.target_ebpfp:g}; uncoded features are at 32, a target below")
+    max_state_bytes = None if args.max_state is None else _bytes(args.max_state)
+    require_folder(args.results)
+
+    from harness.report.compile import compile_summary  # behind what can be said without torch
+    from harness.report.recommend import Question, recommend
+    from harness.report.render.terminal import terminal_recommendation
+    from harness.running.selection import select_scenarios
+
     question = Question(
         keep_percent=args.keep,
         link_mbit_per_s=args.link,
         target_ebpfp=args.target_ebpfp,
-        max_state_bytes=None if args.max_state is None else _bytes(args.max_state),
+        max_state_bytes=max_state_bytes,
     )
     own = select_scenarios(args.scenarios) if args.scenarios else []
     summary = compile_summary(args.results, resamples=0, scenarios=own, bound=False)

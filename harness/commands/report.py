@@ -35,12 +35,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Runs the command; prints what it found, then the bare paths of markdown, figure and page."""
-    from harness.report import terminal_brief, terminal_table, write_report
-    from harness.running.selection import select_scenarios
+    from harness.results.place import require_folder
     from lamofcbench.errors import LaMoFCBenchError
 
     if args.bootstrap < 0:
         raise LaMoFCBenchError(f"--bootstrap is {args.bootstrap}; 0 leaves the intervals out, 1000 is usual")
+    require_folder(args.results)
+
+    from harness.report import terminal_brief, terminal_table, write_report  # behind what can be said without torch
+    from harness.running.selection import select_scenarios
+
     own = select_scenarios(args.scenarios) if args.scenarios else []
     paths = write_report(
         args.results,

@@ -118,13 +118,13 @@ def _source(args: argparse.Namespace):  # type: ignore[no-untyped-def]
 
 def _check(args: argparse.Namespace):  # type: ignore[no-untyped-def]
     """The runs asked for, each scenario with named codecs; what is wrong with any shows before the first starts."""
-    from harness.results import scoring, store
+    from harness.results import place, scoring
     from harness.running import selection, transfer
     from lamofcbench.errors import LaMoFCBenchError
 
     if args.ladders is not None and not args.ladders.is_dir():
         raise LaMoFCBenchError(f"--ladders {args.ladders} is no folder; `lamofcbench ladder` makes one")
-    store.require_no_file(args.results)
+    place.require_no_file(args.results)
     settings = _settings(args)
     plans = []
     scenarios = selection.select_scenarios(args.scenarios)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from harness.report import unfinished
+from harness.results.place import require_folder
 from harness.results.record import DIVERGENCE, POSITIONS, RESPONSE_ENERGY, RESPONSE_ERROR, column, statistics_of
 from harness.results.result import Result
 from harness.results.scoring import read_figures
@@ -36,7 +37,6 @@ from harness.results.store import (
     SAMPLES_FILE,
     TIMINGS_FILE,
     read_consistently,
-    require_no_file,
 )
 from lamofcbench import rates
 from lamofcbench.errors import ResultsError
@@ -107,9 +107,7 @@ def read_results(results_dir: Path, declared: Mapping[str, Scenario] | None = No
     Raises:
         ResultsError: if the folder is missing or holds no usable result.
     """
-    require_no_file(results_dir)
-    if not results_dir.is_dir():
-        raise ResultsError(f"no results folder {results_dir}; `lamofcbench run --results {results_dir}` makes one")
+    require_folder(results_dir)
     evidence, warnings = [], []
     for folder in _result_folders(results_dir):
         try:

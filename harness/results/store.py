@@ -24,6 +24,7 @@ from pydantic import ValidationError
 
 from harness.results.hashes import RUN_FILE, hashes_of, json_sha256, recorded, sealed
 from harness.results.journal import Journal, JournalEntry, in_batch_order
+from harness.results.place import require_no_file
 from harness.results.record import TIMING_SCHEMA, TableWriter, from_json, sample_schema
 from harness.results.result import Result
 from lamofcbench.atomic import remove, replacing, write_errors, write_json
@@ -69,16 +70,6 @@ def codec_directory(results: Path, scenario_ref: str, codec_name: str) -> Path:
 def lock_file(results: Path, *parts: str) -> Path:
     """The lock on a part of a results folder, named by its relative path."""
     return results.joinpath(LOCKS_DIRECTORY, *parts[:-1], f"{parts[-1]}.lock")
-
-
-def require_no_file(results: Path) -> None:
-    """Refuses a file where the results folder is named.
-
-    Raises:
-        ResultsError: if something that is no folder lies there.
-    """
-    if results.exists() and not results.is_dir():
-        raise ResultsError(f"{results} is a file; results are kept in a folder, so name one, such as results")
 
 
 def link_tree(source: Path, target: Path) -> None:

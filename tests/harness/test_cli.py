@@ -50,6 +50,17 @@ def test_help_is_quick_because_it_imports_nothing_heavy():
         assert f"    {command} " in done.stdout or f"    {command}\n" in done.stdout
 
 
+def test_a_mistake_in_what_is_asked_of_results_is_told_before_torch_is_imported():
+    code = (
+        "import sys, harness.cli as c\n"
+        "asked = (['report'], ['report', '--bootstrap', '-1'], ['recommend'], ['recommend', '--keep', '0'])\n"
+        "told = [c.main([*words, '--results', 'absent']) for words in asked]\n"
+        "sys.exit(told != [1] * 4 or 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, len(done.stderr.splitlines())) == (0, 4)
+
+
 @pytest.mark.parametrize("command", cli.find_commands())
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as end:
