@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 
+import numpy as np
+
 from harness.report.render.axes import Axis, bytes_ticks
-from harness.report.render.figures import Mark, Panel, Series
+from harness.report.render.figures import Limit, Mark, Panel, Series
 from harness.report.render.labels import placed
 from harness.report.render.styles import DASH_ARRAYS, MARKER_PATHS, Style
 from harness.report.text import shown
@@ -17,6 +19,8 @@ from harness.report.text import shown
 WIDTH, HEIGHT = 440, 330
 LEFT, RIGHT, TOP, BOTTOM = 56, 10, 34, 44
 MAX_LABEL = 18
+LETTER = 5.2
+"""Of the small type: the mean width of a letter."""
 PLOT_WIDTH, PLOT_HEIGHT = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 
 
@@ -58,9 +62,7 @@ def render(panel: Panel, styles: Mapping[str, Style], name: str) -> str:
         parts.append(f'<path class="level dotted" d="M{x:.1f} {TOP}v{PLOT_HEIGHT}"/>')
         parts.append(_text(x + 4, TOP + PLOT_HEIGHT - 8, reference.label, "start", "small"))
     parts += _names(panel) if panel.named else []
-    for row, limit in enumerate(reversed(panel.limits)):
-        label = limit.label if limit.shaded else f"{limit.label} (dashed)"
-        parts.append(_text(LEFT + 8, TOP + PLOT_HEIGHT - 8 - 12 * row, label, "start", "small limit-name"))
+    parts += _limit_names(panel)
     return "".join([*parts, "</svg>"])
 
 
@@ -79,6 +81,28 @@ def _grid(panel: Panel) -> list[str]:
     parts.append(f'<path class="frame" d="M{LEFT} {TOP}V{bottom}H{right}"/>')
     parts.append(f'<text class="name" x="{right}" y="{HEIGHT - 8}" text-anchor="end">{escape(panel.x.label)}</text>')
     return parts
+
+
+def _limit_names(panel: Panel) -> list[str]:
+    """What the bounds are called: in the corner below them, or in the one above where a bound runs through that."""
+    names = [limit.label if limit.shaded else f"{limit.label} (dashed)" for limit in reversed(panel.limits)]
+    right = LEFT + 8 + LETTER * max(map(len, names), default=0)
+    top = TOP + PLOT_HEIGHT - 8 - 12 * len(names)
+    if any(_passes(panel, limit, right, top) for limit in panel.limits):
+        return [
+            _text(LEFT + PLOT_WIDTH - 4, TOP + 12 + 12 * row, name, "end", "small limit-name")
+            for row, name in enumerate(reversed(names))
+        ]
+    return [
+        _text(LEFT + 8, TOP + PLOT_HEIGHT - 8 - 12 * row, name, "start", "small limit-name")
+        for row, name in enumerate(names)
+    ]
+
+
+def _passes(panel: Panel, limit: Limit, right: float, top: float) -> bool:
+    """Whether a bound, which falls from left to right, runs through the lower left corner up to a place."""
+    xs, ys = [_x(panel, x) for x in limit.xs], [_y(panel, y) for y in limit.ys]
+    return xs[0] <= right and bool(np.interp(right, xs, ys) > top)
 
 
 def _series(panel: Panel, series: Series, style: Style) -> str:

@@ -8,7 +8,8 @@ from synthetic_results import Writer
 
 from harness.report.compile import compile_summary
 from harness.report.prompts import prompt_bytes
-from harness.report.render import figures, page, tables
+from harness.report.render import figures, page, svg, tables
+from harness.report.render.axes import log_axis, rate_axis
 from harness.report.render.labels import placed
 from harness.report.render.styles import styles_of
 from harness.report.summary import Estimate
@@ -41,6 +42,23 @@ def test_names_stand_beside_marks_and_never_on_each_other():
         for other_left, other_top, other_right, other_bottom in boxes[:number]:
             apart = right <= other_left or other_right <= left or bottom <= other_top or other_bottom <= top
             assert apart
+
+
+@pytest.mark.parametrize(
+    ("ys", "anchor"), [([0.9, 0.5, 0.1], "start"), ([0.5, 0.008, 0.008], "end"), ([0.5, 0.3, 0.01], "start")]
+)
+def test_the_name_of_a_bound_stands_where_the_bound_does_not_run(ys, anchor):
+    limit = figures.Limit([0.01, 0.1, 16.0], ys, "Gaussian bound", True)
+    panel = figures.Panel("", rate_axis([0.01, 32.0]), log_axis("", [0.01, 1.0]), limits=[limit])
+    (name,) = re.findall(r"<text[^>]*limit-name[^>]*>", svg.render(panel, {}, "clip"))
+    assert f'text-anchor="{anchor}"' in name
+
+
+def test_what_a_figure_counts_does_not_widen_its_column(summary):
+    (row, *others) = summary.overall
+    some = row.model_copy(update={"faithful_scenarios": 1, "faithful_ebpfp": Estimate(value=2.0, low=1.0, high=3.0)})
+    html = page.render(summary.model_copy(update={"overall": [some, *others]}), styles_of(summary))
+    assert '2.00 <span class="interval">[1.00, 3.00]</span> <span class="interval">(1 of 2)</span>' in html
 
 
 def test_the_overall_figure_names_its_codecs(html):
