@@ -131,7 +131,7 @@ def stored_tensor(returned: Any, spec: TensorSpec, shape: tuple[int, ...], *, lo
     if tuple(tensor.shape) != shape:
         raise ValueError(f"shape {list(tensor.shape)}, not {list(shape)}")
     if not tensor.is_floating_point():
-        raise ValueError(f"{_dtype(tensor)} values; return floating ones, such as float32")
+        raise ValueError(f"{_dtype(tensor)} values; return floating ones, which are kept as {spec.dtype}")
     dtype = TORCH_DTYPES[spec.dtype]
     if tensor.dtype is not dtype and tensor.element_size() < 4:
         tensor = tensor.to(torch.float32)  # where every value is exact, and which all operations below know

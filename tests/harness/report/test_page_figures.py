@@ -48,7 +48,7 @@ def test_names_stand_beside_marks_and_never_on_each_other():
     ("ys", "anchor"), [([0.9, 0.5, 0.1], "start"), ([0.5, 0.008, 0.008], "end"), ([0.5, 0.3, 0.01], "start")]
 )
 def test_the_name_of_a_bound_stands_where_the_bound_does_not_run(ys, anchor):
-    limit = figures.Limit([0.01, 0.1, 16.0], ys, "Gaussian bound", True)
+    limit = figures.Limit([0.01, 0.012, 16.0], ys, "Gaussian bound", True)
     panel = figures.Panel("", rate_axis([0.01, 32.0]), log_axis("", [0.01, 1.0]), limits=[limit])
     (name,) = re.findall(r"<text[^>]*limit-name[^>]*>", svg.render(panel, {}, "clip"))
     assert f'text-anchor="{anchor}"' in name

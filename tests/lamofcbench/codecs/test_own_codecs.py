@@ -99,6 +99,11 @@ def test_changed_source_is_another_codec(my_codec):
         ("no/such/file.py:MyCodec", PluginError, "no file"),
         ("uniform:stp=1", CodecError, "did you mean 'step'"),
         ("uniform:step=1,step=2", CodecError, "step=2"),
+        *(
+            (f"{name}:step={step}", CodecError, "greater than 0")
+            for name in ("uniform", "channel", "klt")
+            for step in (0, -1)
+        ),
         ("uniform:step=", CodecError, "step"),
         ("uniform:=1", CodecError, "key=value"),
         ("kmeans:points=1", CodecError, "points"),

@@ -138,8 +138,14 @@ def test_a_lossy_decode_that_is_not_finite_is_an_error_that_names_the_tensor(val
 NOT_TENSORS = {
     "None": (lambda: None, "to None, not a tensor"),
     "a list": (lambda: VALUES, "to a list, not a tensor"),
-    "integers": (lambda: torch.tensor(VALUES).int(), "to int32 values; return floating ones"),
-    "booleans": (lambda: torch.tensor(VALUES) > 0, "to bool values; return floating ones"),
+    "integers": (
+        lambda: torch.tensor(VALUES).int(),
+        "to int32 values; return floating ones, which are kept as float32",
+    ),
+    "booleans": (
+        lambda: torch.tensor(VALUES) > 0,
+        "to bool values; return floating ones, which are kept as float32",
+    ),
     "numpy integers": (lambda: np.array(VALUES).astype(np.int8), "to int8 values"),
     "numpy objects": (lambda: np.array(VALUES, object), "to numpy values of dtype 'object'"),
     "numpy text": (lambda: np.array([["a"] * 3] * 2), "to numpy values of dtype 'str32'"),
