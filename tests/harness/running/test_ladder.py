@@ -3,11 +3,13 @@
 import itertools
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from harness.cli import main
+from harness.cli import main, make_parser
+from harness.commands import ladder as ladder_command
 from harness.running import ladder, selection
 from harness.running.calibration_scores import CalibrationScore, CalibrationScores
 from harness.running.ladder import Grid, lay_out, rate_parameter
@@ -245,3 +247,18 @@ class TestCommand:
     def test_a_limit_of_nothing_is_refused(self, toy_file, tmp_path, capsys):
         assert main(["ladder", str(toy_file), "--codecs", "uniform", "--limit", "0"]) == 1
         assert "--limit" in capsys.readouterr().err
+
+    def test_processes_deal_out_the_codecs_of_a_scenario_and_come_to_the_same_ladders(
+        self, toy_file, toy_data, tmp_path
+    ):
+        def laid_out(folder, rank, size):
+            args = ["ladder", str(toy_file), "--codecs", "uniform", "channel", "--ladders", str(tmp_path / folder)]
+            parsed = make_parser().parse_args([*args, "--data", str(toy_data), "--limit", "4"])
+            team = SimpleNamespace(rank=rank, size=size, local_rank=0)
+            ladder_command._lay_out(parsed, team, *ladder_command._plan(parsed))
+            return {path.name: path.read_bytes() for path in (tmp_path / folder).rglob("*.json")}
+
+        alone = laid_out("alone", 0, 1)
+        assert sorted(alone) == ["channel.json", "uniform.json"]
+        assert laid_out("shared", 0, 2) == {"uniform.json": alone["uniform.json"]}
+        assert laid_out("shared", 1, 2) == alone
