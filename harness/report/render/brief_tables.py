@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from harness.report import text
 from harness.report.editions import by_edition, tracks
-from harness.report.render.tables import Cell, Column, Table
+from harness.report.render.cells import Cell, Column, Table
 from harness.report.summary import CodecSummary, Estimate, OverallRow, ScenarioSummary, Summary
 
 MAX_NAME = 24

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.report import text
 from harness.report.comparison import RETAINED, Comparison, Verdict
-from harness.report.render.tables import (
+from harness.report.render.cells import (
     CODEC_COLUMN,
     POINT_COLUMN,
     SCENARIO_COLUMN,

@@ -7,7 +7,7 @@ from harness.report import text
 from harness.report.deployment import REQUIRED_RETENTION
 from harness.report.fronts import SPEED_NOISE
 from harness.report.points import spec_of_point
-from harness.report.render.tables import (
+from harness.report.render.cells import (
     CODEC_COLUMN,
     KNOWLEDGE_COLUMN,
     POINT_COLUMN,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from harness.report import text
-from harness.report.render import detail_tables, tables
+from harness.report.render import cells, detail_tables, overall_tables, scenario_tables
 from harness.report.summary import ScenarioSummary, Summary
 from lamofcbench.markdown import markdown_table
 
@@ -49,8 +49,12 @@ def render(summary: Summary, figures: Mapping[str, str], overview: str) -> str:
             "",
         ]
     lines += [*(f"- {escape(finding)}" for finding in summary.findings), ""]
-    overall = (*tables.overall_tables(summary), *tables.matrix_tables(summary), *tables.transfer_tables(summary))
-    for table in (*overall, tables.headline_table(summary)):
+    overall = (
+        *overall_tables.overall_tables(summary),
+        *overall_tables.matrix_tables(summary),
+        *overall_tables.transfer_tables(summary),
+    )
+    for table in (*overall, scenario_tables.headline_table(summary)):
         lines += _table(table)
     lines += [f"![Score over rate, all scenarios]({overview})", ""]
     for scenario in summary.scenarios:
@@ -76,7 +80,7 @@ def _scenario(scenario: ScenarioSummary, figure: str) -> Iterable[str]:
     anchor, floor = text.estimate(scenario.anchor), text.estimate(scenario.floor)
     yield from (f"{scenario.samples} samples; uncoded {escape(anchor)}, calibration mean {escape(floor)}.", "")
     yield from (f"![Score and error over rate]({figure})", "")
-    yield from _table(tables.points_table(scenario))
+    yield from _table(scenario_tables.points_table(scenario))
     yield from (f"- {escape(answer)}" for answer in detail_tables.deployment_answers(scenario))
     yield ""
     for table in _DETAILS:
@@ -86,7 +90,7 @@ def _scenario(scenario: ScenarioSummary, figure: str) -> Iterable[str]:
     yield ""
 
 
-def _table(table: tables.Table) -> Iterable[str]:
+def _table(table: cells.Table) -> Iterable[str]:
     yield from (f"### {table.title}", "")
     numeric = [at for at, column in enumerate(table.columns) if column.numeric]
     head, rows = [escape(column.name) for column in table.columns], [list(map(_cell, row)) for row in table.rows]
@@ -96,6 +100,6 @@ def _table(table: tables.Table) -> Iterable[str]:
         yield from (escape(note), "")
 
 
-def _cell(cell: tables.Cell) -> str:
+def _cell(cell: cells.Cell) -> str:
     shown = escape(cell.text)
     return f"**{shown}**" if cell.strong and shown else shown

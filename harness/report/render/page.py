@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.report import recommend, text
 from harness.report.editions import by_edition
-from harness.report.render import detail_tables, figures, html, svg, tables
+from harness.report.render import cells, detail_tables, figures, html, overall_tables, scenario_tables, svg
 from harness.report.render.styles import Style
 from harness.report.summary import CodecSummary, RatePoint, ScenarioSummary, Summary
 
@@ -51,7 +51,10 @@ def render(summary: Summary, styles: Mapping[str, Style]) -> str:
             for answer in recommend.recommend(summary, recommend.Question())
         ],
         editions=_editions(summary, styles),
-        matrices=[*(tables.matrix_tables(summary) if several else []), *tables.transfer_tables(summary)],
+        matrices=[
+            *(overall_tables.matrix_tables(summary) if several else []),
+            *overall_tables.transfer_tables(summary),
+        ],
         sections=[_section(number, summary, scenario, styles) for number, scenario in enumerate(summary.scenarios)],
     )
 
@@ -67,7 +70,9 @@ def _editions(summary: Summary, styles: Mapping[str, Style]) -> list[dict[str, A
             ],
             "legend": _legend([row.codec for row in part.overall], styles),
         }
-        for table, (edition, part) in zip(tables.overall_tables(summary), by_edition(summary).items(), strict=True)
+        for table, (edition, part) in zip(
+            overall_tables.overall_tables(summary), by_edition(summary).items(), strict=True
+        )
     ]
 
 
@@ -88,9 +93,9 @@ def _section(number: int, summary: Summary, scenario: ScenarioSummary, styles: M
         "legend": _legend([codec.codec for codec in codecs], styles),
         "figures": [_figure(panel, styles, f"s{number}-{at}") for at, panel in enumerate(panels)],
         "mse_figure": _figure(figures.error_panel(scenario, "mse"), styles, f"s{number}-mse"),
-        "headline": tables.headline_table(summary, scenario),
+        "headline": scenario_tables.headline_table(summary, scenario),
         "front": detail_tables.front_table(scenario),
-        "points": tables.without(tables.points_table(scenario), "BPFP", "MSE"),
+        "points": cells.without(scenario_tables.points_table(scenario), "BPFP", "MSE"),
         "deployment": detail_tables.deployment_table(scenario),
         "answers": detail_tables.deployment_answers(scenario),
         "tensor_names": [tensor.name for tensor in scenario.codecs[0].points[0].tensors],
@@ -124,7 +129,7 @@ def _legend(codecs: list[str], styles: Mapping[str, Style]) -> list[tuple[Any, s
     return [(html.safe(svg.swatch(styles[name])), text.shown(name)) for name in codecs]
 
 
-def sort_key(cell: tables.Cell) -> str:
+def sort_key(cell: cells.Cell) -> str:
     """What the page's script sorts a cell by: a number where there is one, else the text."""
     if cell.sort is None:
         return ""

@@ -10,7 +10,7 @@ from harness.console import fitting
 from harness.report import recommend, text
 from harness.report.comparison import Comparison
 from harness.report.recommend import Answer, Question
-from harness.report.render import comparison_tables, detail_tables, tables
+from harness.report.render import cells, comparison_tables, detail_tables, overall_tables, scenario_tables
 from harness.report.render.brief_tables import brief_tables
 from harness.report.summary import Summary
 
@@ -90,15 +90,15 @@ def terminal_table(summary: Summary, file: IO[str] | None = None, *, points: boo
     drop = _DROPPED_BRIEF if brief else _DROPPED
     for warning in summary.warnings:
         console.print(_text(console, f"warning: {text.shown(warning, text.MAX_LINE)}", "yellow"))
-    overall = tables.overall_tables(summary) if len(summary.scenarios) > 1 else []
-    chosen = [*overall, tables.headline_table(summary), *tables.transfer_tables(summary)]
+    overall = overall_tables.overall_tables(summary) if len(summary.scenarios) > 1 else []
+    chosen = [*overall, scenario_tables.headline_table(summary), *overall_tables.transfer_tables(summary)]
     for table in chosen:
         console.print(_rich(console, table, drop=drop, brief=brief))
         for note in table.notes:
             console.print(_text(console, note, "dim"))
     for scenario in summary.scenarios if points else ():
         title = text.shown(scenario.scenario) + ("" if scenario.current else detail_tables.OTHER_PROTOCOL)
-        console.print(_rich(console, tables.points_table(scenario), title=title, drop=drop, brief=brief))
+        console.print(_rich(console, scenario_tables.points_table(scenario), title=title, drop=drop, brief=brief))
 
 
 def terminal_recommendation(answers: Sequence[Answer], question: Question, file: IO[str] | None = None) -> None:
@@ -160,7 +160,7 @@ def _text(console: Console, line: str, style: str = "") -> Text:
     return Text(fitting(line, console.file), style=style)
 
 
-def _rich(console: Console, table: tables.Table, *, drop: tuple[str, ...], brief: bool, title: str = "") -> Table:
+def _rich(console: Console, table: cells.Table, *, drop: tuple[str, ...], brief: bool, title: str = "") -> Table:
     from rich import box
     from rich.table import Table
 

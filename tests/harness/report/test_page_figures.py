@@ -8,7 +8,7 @@ from synthetic_results import Writer
 
 from harness.report.compile import compile_summary
 from harness.report.prompts import prompt_bytes
-from harness.report.render import figures, page, svg, tables
+from harness.report.render import cells, figures, overall_tables, page, scenario_tables, svg
 from harness.report.render.axes import log_axis, rate_axis
 from harness.report.render.labels import placed
 from harness.report.render.styles import styles_of
@@ -95,7 +95,7 @@ def test_fidelity_is_drawn_where_responses_are_known(summary):
 
 
 def test_what_a_codec_has_learned_stands_beside_its_rank(summary):
-    for table in (tables.overall_table(summary), tables.headline_table(summary)):
+    for table in (overall_tables.overall_table(summary), scenario_tables.headline_table(summary)):
         names = [column.name for column in table.columns]
         assert names.index("state") - names.index("in class") == 1 and "trained on" in names
 
@@ -113,7 +113,7 @@ def _joined(point):
 
 
 def test_the_table_of_rate_points_has_what_fits_a_page(summary):
-    table = tables.without(tables.points_table(summary.scenarios[0]), "BPFP", "MSE")
+    table = cells.without(scenario_tables.points_table(summary.scenarios[0]), "BPFP", "MSE")
     names = [column.name for column in table.columns]
     assert "NMSE" in names and not {"BPFP", "MSE"} & set(names)
     assert all(len(row) == len(names) for row in table.rows)

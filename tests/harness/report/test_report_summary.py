@@ -7,7 +7,7 @@ import synthetic_results
 
 from harness.report.compile import compile_summary
 from harness.report.deployment import link_times
-from harness.report.render import tables
+from harness.report.render import overall_tables
 from harness.report.summary import Summary
 from lamofcbench.errors import UnknownNameError
 
@@ -329,9 +329,9 @@ def test_no_mean_runs_over_several_editions(tmp_path):
     assert all(row[3] == [] for row in rows)
     assert any(line.startswith("mini edition: first compresses most") for line in summary.findings)
     assert any(line.startswith("small edition: second compresses most") for line in summary.findings)
-    assert [table.title for table in tables.overall_tables(summary)] == [
+    assert [table.title for table in overall_tables.overall_tables(summary)] == [
         "Overall, mini edition",
         "Overall, small edition",
     ]
-    wins = [{row[0].text: row[-1].text for row in table.rows} for table in tables.matrix_tables(summary)]
+    wins = [{row[0].text: row[-1].text for row in table.rows} for table in overall_tables.matrix_tables(summary)]
     assert wins == [{"first": "1", "second": "0"}, {"second": "2", "first": "0"}]

@@ -9,7 +9,7 @@ import torch
 
 from harness import evaluate
 from harness.report.compile import compile_summary
-from harness.report.render import tables
+from harness.report.render import overall_tables, scenario_tables
 from harness.results.result import FidelityRecord
 from harness.running.fidelity import Fidelity
 from harness.statistics.divergence import divergence, energy, kl_divergence
@@ -151,10 +151,10 @@ def test_reports_show_the_rate_at_which_it_is_faithful_enough(measured):
     assert next(c for c in scenario.codecs if c.role == "anchor").faithful.bound is not None
     assert summary.overall[0].faithful_scenarios == 1
     assert summary.overall[0].faithful_ebpfp.value == pytest.approx(codec.faithful.ebpfp.value)
-    for table in (tables.overall_table(summary), tables.headline_table(summary)):
+    for table in (overall_tables.overall_table(summary), scenario_tables.headline_table(summary)):
         assert "EBPFP@0.03 nats" in [column.name for column in table.columns]
         assert all(len(row) == len(table.columns) for row in table.rows)
-    table = tables.points_table(scenario)
+    table = scenario_tables.points_table(scenario)
     assert "KL, nats" in [column.name for column in table.columns]
     assert all(len(row) == len(table.columns) for row in table.rows)
 
@@ -211,9 +211,9 @@ def test_reports_show_the_rate_at_which_values_are_near_enough(depths):
     assert (row.low_error_scenarios, row.faithful_scenarios) == (1, 0)
     assert row.low_error_ebpfp.value == pytest.approx(codec.low_error.ebpfp.value)
     for table, name in [
-        (tables.overall_table(summary), "EBPFP@0.03 error"),
-        (tables.headline_table(summary), "EBPFP@0.03 error"),
-        (tables.points_table(scenario), "response error"),
+        (overall_tables.overall_table(summary), "EBPFP@0.03 error"),
+        (scenario_tables.headline_table(summary), "EBPFP@0.03 error"),
+        (scenario_tables.points_table(scenario), "response error"),
     ]:
         names = [column.name for column in table.columns]
         assert name in names and not {"EBPFP@0.03 nats", "KL, nats"} & set(names)

@@ -10,7 +10,7 @@ from harness.cli import main
 from harness.report import text
 from harness.report.compare import compare_runs
 from harness.report.compile import compile_summary
-from harness.report.render.tables import transfer_tables
+from harness.report.render.overall_tables import transfer_tables
 from harness.report.summary import Estimate, RetainedRate
 from harness.running.transfer import fit_elsewhere, require_same_backbone
 from lamofcbench.codecs.identity import IdentityCodec
