@@ -29,7 +29,7 @@ class Terminal(io.StringIO):
 def _finished(name, rate, score, **options):
     codec = SimpleNamespace(name=name, lossless=False)
     result = SimpleNamespace(
-        codec=codec, rate=SimpleNamespace(ebpfp=rate), score=score, direction="up", metric="accuracy"
+        codec=codec, rate=SimpleNamespace(ebpfp=rate), score=score, samples=64, direction="up", metric="accuracy"
     )
     return Finished(Path(name, f"{rate}"), result, 1.25, batches=4, **options)
 
