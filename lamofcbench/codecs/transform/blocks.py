@@ -18,6 +18,7 @@ from lamofcbench.codecs.transform.familiarity import Familiarity
 from lamofcbench.codecs.transform.levels import COUNT, REACH, SHIFTS, Costs, Levels, choose_levels, levels_table
 from lamofcbench.codecs.transform.outliers import Outliers
 from lamofcbench.codecs.transform.profiles import FIRST, LAST, MIDDLE, Profiles
+from lamofcbench.codecs.transform.rounding import RowTables
 from lamofcbench.codecs.transform.rows import RowGroup
 from lamofcbench.codecs.transform.weighted_rows import WeightedTransform
 from lamofcbench.codecs.transform.weighting import Weighting
@@ -263,16 +264,16 @@ class Block:
         bounded = self._bounded if foreign else self._bounded[:0]
         return choose_levels(scaled, self.tables, profiles, bounded, costs, levels_table(foreign, self.levels))
 
-    def numbers(self, profiles: Index, levels: Levels, tables: int) -> NDArray[np.int16]:
-        """The table of each coefficient, of so many, ``[rows, K]``."""
-        return np.minimum(self.tables[profiles] + levels.classes, np.int16(tables - 1))
+    def coefficient_tables(self, profiles: Index, levels: Levels, tables: int) -> RowTables:
+        """The table of each coefficient, of so many, of rows of these profiles."""
+        return RowTables(self.tables, profiles, levels.classes.reshape(-1), tables - 1)
 
-    def residual_numbers(self, levels: Levels, tables: int) -> NDArray[np.int16]:
-        """The table of each residual, of so many, ``[rows, columns]``; no columns where none is coded."""
-        raised = levels.classes
-        if not self.residual_columns.size or raised.max(initial=-REACH) + self.residual_tables.max() < 0:
-            return np.empty((len(raised), 0), np.int16)
-        return np.minimum(self.residual_tables + raised, np.int16(tables - 1))
+    def residual_row_tables(self, levels: Levels, tables: int) -> RowTables | None:
+        """The table of each residual, of so many, ``[rows, columns]``; None where none is coded."""
+        raised = levels.classes.reshape(-1)
+        if not len(raised) or not self.residual_columns.size or raised.max() + self.residual_tables.max() < 0:
+            return None
+        return RowTables(self.residual_tables[None], np.zeros(len(raised), np.intp), raised, tables - 1)
 
     @property
     def least_tables(self) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
@@ -367,12 +368,17 @@ class Block:
             return values
         return (torch.from_numpy(np.ascontiguousarray(values)) @ self._analysis).numpy()
 
-    def residuals(self, centred: Matrix, coefficients: Matrix) -> Matrix:
-        """What coefficients ``[rows, K]`` leave of the columns that residuals are coded of, ``[rows, columns]``."""
-        left = centred - self.synthesise(coefficients)
-        if not self._all_residual:
-            left = left[:, self.residual_columns]
-        return left if self._weighted is None else left / self._weighted.units[self.residual_columns]
+    def residuals(self, centred: Matrix, coefficients: Matrix) -> tuple[Matrix, Matrix | None]:
+        """What coefficients ``[rows, K]`` leave of the columns that residuals are coded of, ``[rows, columns]``.
+
+        Returns:
+            Values, and what is to be subtracted from them, if anything.
+        """
+        known = self.synthesise(coefficients)
+        if self._all_residual and self._weighted is None:
+            return centred, known
+        left = (centred - known)[:, self.residual_columns]
+        return (left if self._weighted is None else left / self._weighted.units[self.residual_columns]), None
 
     def add_residuals(self, centred: Matrix, residuals: Matrix) -> None:
         """Adds residuals to the columns that they are of."""
