@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder
+from lamofcbench.codecs.transform import centring
+from lamofcbench.codecs.transform.centring import Expected
 from lamofcbench.codecs.transform.dictionary import FIRST_LEVEL, LEVELS, Dictionary, free_rows
 from lamofcbench.codecs.transform.estimate import transform_rows
 from lamofcbench.codecs.transform.familiarity import Familiarity
@@ -26,7 +28,6 @@ from lamofcbench.errors import CodecError
 
 Matrix = NDArray[np.float32]
 Index = NDArray[np.intp]
-_LARGEST = np.finfo(np.float32).max
 _FARTHEST = 1e9
 """Deviations beyond are cut before a dictionary is searched: their squares would not fit."""
 
@@ -319,36 +320,28 @@ class Block:
             index[self._free(rows)] = self._dictionary.profiles(entries)
         return index
 
-    def _expected(self, rows: int, entries: Index) -> Matrix:
-        """What is expected of each row, ``[rows or 1, C]``."""
+    def _expected(self, rows: int, entries: Index) -> Expected:
+        """What is expected of each row."""
         if len(self._mean) == 1:
-            return self._mean
+            return Expected(self._mean, np.zeros(rows, np.intp))
         if self._dictionary is None:
-            return self._mean[self.profiles.of(rows)]
+            return Expected(self._mean, self.profiles.of(rows))
         free = self._free(rows)
         expected = self._mean[np.where(free, MIDDLE, self.profiles.of(rows))]
         expected[free] += self._dictionary.predictions(entries) * self._scale
-        return expected
+        return Expected(expected, np.arange(rows))
 
     # ------------------------------------------------------------------------------------------- what is transformed
 
     def centred(self, rows: Matrix, entries: Index) -> tuple[Matrix, Outliers]:
         """Rows ``[rows, C]`` about what is expected of them, scaled, zero in place of the outliers."""
-        with np.errstate(over="ignore"):  # what overflows is an outlier
-            centred = rows - self._expected(len(rows), entries)
-        beyond = Outliers.find(rows, np.abs(centred) > self._limits)
-        beyond.blank(centred)
-        centred /= self._scale
-        return centred, beyond
+        return centring.centred(rows, self._expected(len(rows), entries), self._limits, self._scale)
 
     def restored(self, centred: Matrix, entries: Index, beyond: Outliers) -> Matrix:
         """The rows whose centred ones, entries and outliers these are; writes over them."""
-        with np.errstate(over="ignore"):
-            centred *= self._scale
-            centred += self._expected(len(centred), entries)
-        np.clip(centred, -_LARGEST, _LARGEST, out=centred)
-        beyond.put_back(centred)
-        return centred
+        rows = centring.restored(centred, self._expected(len(centred), entries), self._scale)
+        beyond.put_back(rows)
+        return rows
 
     def analyse(self, centred: Matrix) -> Matrix:
         """Coefficients ``[rows, K]`` of centred rows ``[rows, C]``."""
