@@ -150,7 +150,8 @@ def choose_levels(
             argument,
             (
                 np.ascontiguousarray(scaled, np.float32),
-                np.ascontiguousarray(numbers[profiles]),
+                np.ascontiguousarray(numbers),
+                profiles.astype(np.int64),
                 bounds,
                 costs.bits,
                 costs.shifts,
