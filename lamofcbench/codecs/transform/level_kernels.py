@@ -7,6 +7,7 @@ through for each level.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -19,20 +20,22 @@ EXCESS = 30.0
 
 
 @kernel(
-    "int64(int32[::1], float32[:, ::1], int16[:, ::1], int64[::1], float64[::1], float32[:, ::1], float32[:, ::1], "
-    "int64[::1], float32[::1], int64, int64, float64, float64)"
+    "int64(int32[::1], float32[:, ::1], int16[:, ::1], int64[::1], float64[::1], float64[::1], float32[:, ::1], "
+    "float32[:, ::1], int64[::1], float32[::1], int64, int64, float64, float64)"
 )
 def choose(
-    chosen: Any, values: Any, numbers: Any, profiles: Any, bounds: Any, bits: Any, shifts: Any, offered: Any,
-    level_bits: Any, usual: int, halvings: int, worth: float, tolerance: float,
+    chosen: Any, values: Any, numbers: Any, profiles: Any, energies: Any, bounds: Any, bits: Any, shifts: Any,
+    offered: Any, level_bits: Any, usual: int, halvings: int, worth: float, tolerance: float,
 ) -> int:  # fmt: skip
     """Fills ``chosen`` with the level of each row, climbing up and down as long as it pays.
 
     Args:
-        chosen: ``[rows]``; holds the shift to begin at besides the usual one.
+        chosen: ``[rows]``.
         values: in steps, ``[rows, K]``.
         numbers: of tables at the usual level, by profile, ``[P, K]``.
         profiles: of the rows.
+        energies: that rows are expected to have, by profile; the nearest shift is where climbing begins besides the
+            usual one.
         bounds: of the distortion of each row.
         bits: of tokens, by table.
         shifts: of centroids, by table.
@@ -50,14 +53,15 @@ def choose(
     tables, tokens, sizes = (np.empty(width, np.int64), np.empty(width, np.int64), np.empty(width, np.int64))
     rests, squares = np.empty(width), np.empty(width)
     for row in range(len(chosen)):
-        first, least, best, of_row, table = chosen[row], 1e300, usual, values[row], numbers[profiles[row]]
+        first, least, best, of_row, table = usual, 1e300, usual, values[row], numbers[profiles[row]]
         for halving in range(halvings):
             gain, bound = 2.0**halving, bounds[row] * (tolerance if halving == 0 else 1.0)
-            some, lost_zeros = 0, 0.0
+            some, lost_zeros, energy = 0, 0.0, 0.0
             for k in range(width):
                 value = float(of_row[k])
                 magnitude, square = abs(value) * gain, value * value
                 integer = int(min(magnitude + ROUNDING, half + 0.5))
+                energy += square
                 lost_zeros += square if integer == 0 else 0.0
                 tables[some] = table[k]
                 tokens[some] = half - integer if value < 0 else half + integer
@@ -67,6 +71,12 @@ def choose(
                 some += int(integer != 0)
             for place in range(count):
                 prices[place] = -1.0
+            if halving == 0:
+                expected = AN_OCTAVE / 2 * math.log2(max(energy, 1e-300) / energies[profiles[row]])
+                first = 0
+                for place in range(1, count):
+                    if abs(expected - offered[place]) < abs(expected - offered[first]):
+                        first = place
             now, at = 1e300, usual
             for start in (usual, first):
                 for direction in (1, -1):
