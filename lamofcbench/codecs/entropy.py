@@ -150,9 +150,9 @@ def least_bytes(cost: int) -> int:
 
 
 class _Push(NamedTuple):
-    """Symbols that wait to be coded, how many words each takes at most, the loop that codes them, and about what they cost.
+    """Symbols that wait to be coded, how many words each takes at most, the loop that codes them, and what they cost.
 
-    The cost is that of every so many symbols, in bits.
+    The cost is about that of every so many symbols, in bits.
     """
 
     symbols: NDArray[Any]

@@ -5,9 +5,9 @@ it takes the state x to ``(x // f << PRECISION) + x % f + c``, after the low 16 
 where the state would outgrow 32 bits. Decoding undoes that, in the opposite order.
 
 All arithmetic is on signed 64-bit integers, which everything fits but products with reciprocals, of which the bits that
-count are right all the same. What only names a place in an array comes unsigned, so that no index can be negative. Helper functions are not called, because numba counts references
-to arrays at each call, which costs more than a symbol does. The next state in turn is always ``x0``: with several lanes
-the states change places after each symbol.
+count are right all the same. What only names a place in an array comes unsigned, so that no index can be negative.
+Helper functions are not called, because numba counts references to arrays at each call, which costs more than a symbol
+does. The next state in turn is always ``x0``: with several lanes the states change places after each symbol.
 """
 
 from __future__ import annotations

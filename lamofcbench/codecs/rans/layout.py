@@ -15,6 +15,6 @@ RECIPROCAL_BITS = 46
 """An encoder divides by multiplying with ``ceil(2**46 / frequency)``.
 
 That is exact for all dividends below ``frequency * 2**18`` and frequencies up to ``2**14``: with ``e < frequency`` what
-rounding adds to the reciprocal times the frequency, it takes ``e * dividend < 2**46``. Products stay below ``2**64``, so
-that their highest 18 bits are right in signed integers, too.
+rounding adds to the reciprocal times the frequency, it takes ``e * dividend < 2**46``. Products stay below ``2**64``,
+so that their highest 18 bits are right in signed integers, too.
 """

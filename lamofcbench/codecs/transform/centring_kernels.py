@@ -12,9 +12,7 @@ import numpy as np
 from lamofcbench.codecs.rans.compiling import kernel
 
 
-@kernel(
-    "int64(float32[:, ::1], int64[::1], float32[:, ::1], float32[:, ::1], int64[::1], float32[::1], float32[::1])"
-)
+@kernel("int64(float32[:, ::1], int64[::1], float32[:, ::1], float32[:, ::1], int64[::1], float32[::1], float32[::1])")
 def centre(centred: Any, far: Any, rows: Any, means: Any, of: Any, limits: Any, scale: Any) -> int:
     """Fills ``centred`` with rows less their means, over the scale.
 

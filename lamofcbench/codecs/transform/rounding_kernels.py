@@ -1,8 +1,8 @@
 """Loops that round coefficients and restore them. Import this module inside functions: that is when it is compiled.
 
 Each does what numpy would in a dozen passes over memory, with the same operations on the same single-precision floats,
-so that integers and values are equal bit for bit. All leave out integers that are not small. What a row takes in several
-short loops, which compilers turn into vector instructions, is read from the nearest cache but once.
+so that integers and values are equal bit for bit. All leave out integers that are not small. A row is gone through in
+several short loops, which compilers turn into vector instructions, while it lies in the nearest cache.
 """
 
 from __future__ import annotations
