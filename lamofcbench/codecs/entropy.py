@@ -150,13 +150,21 @@ def least_bytes(cost: int) -> int:
 
 
 class _Push(NamedTuple):
-    """Symbols that wait to be coded, how many words each takes at most, and the loop that codes them."""
+    """Symbols that wait to be coded, how many words each takes at most, the loop that codes them, and what they cost.
 
-    symbols: Symbols
+    The cost is about that of every so many symbols, in bits.
+    """
+
+    symbols: NDArray[Any]
     steps: int
     code: Callable[[Any, Any, int, Any, int], int]
+    bits: Callable[[int], float]
 
 
+_NEAR = 64
+"""By fewer bytes the sizes of a stream with few and with many lanes differ."""
+_SAMPLED = 2**12
+"""Symbols by which the size of a stream is estimated; of so many or fewer it is not."""
 _ONE_TABLE = np.zeros(1, np.int16)
 
 
@@ -202,14 +210,20 @@ class SymbolEncoder:
             raise ValueError(f"integers of {width} bits; at most {MAX_WIDTH} are coded")
         if values.size and width:
             code = functools.partial(_call_with, "encode_bits", (width,))
-            self._pushes.append(_Push(_flat(values), 1 + (width > 16), code))
+            self._pushes.append(_Push(_flat(values), 1 + (width > 16), code, lambda every: values.size * width / every))
 
     def _put(self, symbols: Symbols, numbers: NDArray[np.int16], tables: CoderTables) -> None:
         each, rest = divmod(symbols.size, max(len(numbers), 1))
         if rest:
             raise ValueError(f"{symbols.size} symbols cannot share {len(numbers)} table numbers evenly")
-        code = functools.partial(_call_with, "encode", (argument(numbers), each, *tables.for_encoder))
-        self._pushes.append(_Push(_flat(symbols), tables.steps, code))
+        flat = _flat(symbols)
+
+        def bits(every: int) -> float:
+            places = np.arange(0, flat.size, every)
+            return tables.bits(flat[places], numbers[places // each])
+
+        code = functools.partial(_call_with, "encode", (argument(numbers.view(np.uint16)), each, *tables.for_encoder))
+        self._pushes.append(_Push(flat.view(np.uint32), tables.steps, code, bits))
 
     def finish(self) -> bytes:
         """The coded bytes.
@@ -223,6 +237,10 @@ class SymbolEncoder:
         tries = [rans_words.LANES, 1] if expected >= rans_words.LANES_FROM else [1, rans_words.LANES]
         if self._least >= rans_words.LANES_FROM:
             tries = [rans_words.LANES]
+        elif (likely := self._likely_lanes(tries[0])) != tries[0]:
+            coded = self._coded(likely, most_bytes)
+            if abs(len(coded) - rans_words.LANES_FROM) > _NEAR and rans_words.lanes_of(len(coded)) == likely:
+                return coded.ljust(self._least, b"\0")
         coded = b""
         for lanes in tries:
             coded = self._coded(lanes, most_bytes)
@@ -231,6 +249,16 @@ class SymbolEncoder:
         # One lane just reaches the size from which there are more, and more lanes fall just short of it.
         coded = coded if tries[-1] > 1 else self._coded(rans_words.LANES, most_bytes)
         return coded.ljust(max(self._least, rans_words.LANES_FROM), b"\0")
+
+    def _likely_lanes(self, unless_many: int) -> int:
+        """How many lanes the stream will have, from the cost of some symbols; as told where there are few of them."""
+        every = sum(push.symbols.size for push in self._pushes) // _SAMPLED
+        if not every:
+            return unless_many
+        try:
+            return rans_words.lanes_of(int(sum(push.bits(every) for push in self._pushes)) * every // 8)
+        except IndexError:  # a symbol is not of its table, which coding it will tell
+            return unless_many
 
     def _coded(self, lanes: int, most_bytes: int) -> bytes:
         words, states = argument(np.empty(most_bytes // 2, np.uint16)), argument(rans_words.first_states(lanes))

@@ -181,10 +181,12 @@ class KltCodec(Codec):
             levels = coded.choose_levels(in_steps, profiles, foreign, self._costs)
             levels.encode(encoder, foreign, block.levels)
             by = self._step / levels.gains, self._shifts, self._stack
-            found = put_rows(encoder, coefficients, coded.numbers(profiles, levels, len(self._tables)), *by)
-            residual_numbers = coded.residual_numbers(levels, len(self._tables))
-            if residual_numbers.size:
-                put_rows(encoder, coded.residuals(centred, found), residual_numbers, *by)
+            placed = coded.coefficient_tables(profiles, levels, len(self._tables))
+            residuals_placed = coded.residual_row_tables(levels, len(self._tables))
+            found = put_rows(encoder, coefficients, placed, *by, wanted=residuals_placed is not None)
+            if residuals_placed is not None and found is not None:
+                left, less = coded.residuals(centred, found)
+                put_rows(encoder, left, residuals_placed, *by, less=less, wanted=False)
             beyond.encode(encoder, rows.shape)
         return encoder.finish()
 
@@ -199,11 +201,11 @@ class KltCodec(Codec):
             coded = block.for_foreign if foreign else block
             by = self._step / levels.gains, self._shifts, self._stack
             profiles = block.row_profiles(count, entries)
-            numbers = coded.numbers(profiles, levels, len(self._tables))
-            centred = coded.synthesise(take_rows(decoder, numbers, *by))
-            residual_numbers = coded.residual_numbers(levels, len(self._tables))
-            if residual_numbers.size:
-                coded.add_residuals(centred, take_rows(decoder, residual_numbers, *by))
+            placed = coded.coefficient_tables(profiles, levels, len(self._tables))
+            centred = coded.synthesise(take_rows(decoder, placed, *by))
+            residuals_placed = coded.residual_row_tables(levels, len(self._tables))
+            if residuals_placed is not None:
+                coded.add_residuals(centred, take_rows(decoder, residuals_placed, *by))
             beyond = Outliers.decode(decoder, (count, block.group.width))
             tensors |= block.group.scatter(block.restored(centred, entries, beyond), shapes)
         decoder.finish()

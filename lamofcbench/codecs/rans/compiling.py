@@ -20,6 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 MODULES = (
     "lamofcbench.codecs.rans.kernels",
     "lamofcbench.codecs.quantising_kernels",
+    "lamofcbench.codecs.transform.centring_kernels",
     "lamofcbench.codecs.transform.level_kernels",
     "lamofcbench.codecs.transform.rounding_kernels",
 )

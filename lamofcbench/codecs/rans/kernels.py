@@ -4,9 +4,10 @@ A state is an integer below 2**32. Each symbol has a frequency ``f`` and a start
 it takes the state x to ``(x // f << PRECISION) + x % f + c``, after the low 16 bits have gone to the stack of words
 where the state would outgrow 32 bits. Decoding undoes that, in the opposite order.
 
-All integers are signed 64-bit, which everything fits. Helper functions are not called, because numba counts references
-to arrays at each call, which costs more than a symbol does. The next state in turn is always ``x0``: with several lanes
-the states change places after each symbol.
+All arithmetic is on signed 64-bit integers, which everything fits but products with reciprocals, of which the bits that
+count are right all the same. What only names a place in an array comes unsigned, so that no index can be negative.
+Helper functions are not called, because numba counts references to arrays at each call, which costs more than a symbol
+does. The next state in turn is always ``x0``: with several lanes the states change places after each symbol.
 """
 
 from __future__ import annotations
@@ -14,22 +15,24 @@ from __future__ import annotations
 from typing import Any
 
 from lamofcbench.codecs.rans.compiling import kernel
-from lamofcbench.codecs.rans.layout import BUCKET_BITS, FREQUENCY_BITS, LOWEST, PRECISION
+from lamofcbench.codecs.rans.layout import BUCKET_BITS, FREQUENCY_BITS, LOWEST, PRECISION, RECIPROCAL_BITS
 
 _MASK = 2**PRECISION - 1
 _FREQUENCY_MASK = 2**FREQUENCY_BITS - 1
 _ROW_BITS = PRECISION - BUCKET_BITS
 _WORD_MASK = 2**16 - 1
 _LIMIT_BITS = 32 - PRECISION
+_QUOTIENT_MASK = 2**_LIMIT_BITS - 1
+_TOTAL = 2**PRECISION
 
 
 @kernel(
-    "int64(int32[::1], uint16[::1], int64, int64[::1], int64, int16[::1], int64,"
-    " int32[::1], int64[::1], int64[::1], int64[::1], int64[::1])"
+    "int64(uint32[::1], uint16[::1], int64, int64[::1], int64, uint16[::1], int64,"
+    " int32[::1], uint64[::1], uint64[::1], int64[::1], int64[::1], int64[::1])"
 )
 def encode(
     symbols: Any, words: Any, at: int, states: Any, lanes: int, numbers: Any, each: int,
-    codes: Any, offsets: Any, sizes: Any, children: Any, escapes: Any,
+    codes: Any, offsets: Any, sizes: Any, children: Any, escapes: Any, reciprocals: Any,
 ) -> int:  # fmt: skip
     """Codes symbols, the last first.
 
@@ -46,6 +49,7 @@ def encode(
         sizes: of the tables' alphabets.
         children: the second table of each table.
         escapes: the code of each table's escape.
+        reciprocals: of all frequencies, as `CoderTables` makes them.
 
     Returns:
         How many words the stack holds now; -1 where a symbol is not of its table.
@@ -58,7 +62,7 @@ def encode(
         for _ in range(each):
             index -= 1
             symbol = symbols[index]
-            if symbol < 0 or symbol >= size:
+            if symbol >= size:
                 return -1
             code, then = codes[offset + symbol], 0
             if code == 0:
@@ -66,12 +70,12 @@ def encode(
             x = x0
             while True:
                 frequency = code & _FREQUENCY_MASK
-                if x >= frequency << _LIMIT_BITS:
-                    words[at] = x & _WORD_MASK
-                    at += 1
-                    x >>= 16
-                quotient = int(x / frequency)  # exact: below 2**32, and far from the next integer in float64
-                x = (quotient << PRECISION) + (x - quotient * frequency) + (code >> FREQUENCY_BITS)
+                words[at] = x & _WORD_MASK  # counts where the state is full: no branch, for none could foresee it
+                full = int(x >= frequency << _LIMIT_BITS)
+                at += full
+                x >>= full << 4
+                quotient = ((x * reciprocals[frequency]) >> RECIPROCAL_BITS) & _QUOTIENT_MASK
+                x += quotient * (_TOTAL - frequency) + (code >> FREQUENCY_BITS)
                 if then == 0:
                     break
                 code, then = then, 0

@@ -11,3 +11,10 @@ FREQUENCY_BITS = 15
 """In the arrays of the encoder a code is ``start << FREQUENCY_BITS | frequency``."""
 BUCKET_BITS = 3
 """So many low bits of a slot are left out where a decoder looks up its symbol; a short search follows."""
+RECIPROCAL_BITS = 46
+"""An encoder divides by multiplying with ``ceil(2**46 / frequency)``.
+
+That is exact for all dividends below ``frequency * 2**18`` and frequencies up to ``2**14``: with ``e < frequency`` what
+rounding adds to the reciprocal times the frequency, it takes ``e * dividend < 2**46``. Products stay below ``2**64``,
+so that their highest 18 bits are right in signed integers, too.
+"""

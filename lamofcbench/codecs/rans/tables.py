@@ -8,13 +8,15 @@ they have. Everything is integer arithmetic; `docs/bitstream.md` says it step by
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lamofcbench.codecs.rans.compiling import argument
-from lamofcbench.codecs.rans.layout import BUCKET_BITS, FREQUENCY_BITS, PRECISION
+from lamofcbench.codecs.rans.layout import BUCKET_BITS, FREQUENCY_BITS, PRECISION, RECIPROCAL_BITS
 
 Integers = NDArray[np.int64]
 
@@ -105,8 +107,14 @@ class CoderTables:
             if symbols[-1] == ESCAPE:
                 symbols, packed, escapes[number] = symbols[:-1], packed[:-1], packed[-1]
             codes[offsets[number] + symbols] = packed
-        arrays = (codes.astype(np.int32), offsets[:-1], np.array(alphabets, np.int64), children, escapes)
-        self.for_encoder = tuple(argument(array) for array in arrays)
+        self._codes, self._offsets = codes.astype(np.int32), offsets[:-1]
+        arrays = (self._codes, offsets[:-1].astype(np.uint64), np.array(alphabets, np.uint64), children, escapes)
+        self.for_encoder = (*(argument(array) for array in arrays), _reciprocals())
+
+    def bits(self, symbols: NDArray[np.int32], numbers: NDArray[np.int16]) -> float:
+        """About what symbols of first tables cost, each with the number of its table."""
+        frequencies = self._codes[self._offsets[numbers] + symbols] & ((1 << FREQUENCY_BITS) - 1)
+        return float((PRECISION - np.log2(np.maximum(frequencies, 2.0**-PRECISION))).sum())
 
     def _make_decoder(self, layouts: list[tuple[Integers, Integers]], children: Integers) -> None:
         starts, alphabets, buckets, offsets = [], [], [], [0]
@@ -127,3 +135,10 @@ class CoderTables:
             padded,
         )
         self.for_decoder = tuple(argument(array) for array in arrays)
+
+
+@functools.cache
+def _reciprocals() -> Any:
+    """``ceil(2**RECIPROCAL_BITS / f)`` of all frequencies ``f`` up to `TOTAL`; 0 of 0, which none has."""
+    frequencies = np.arange(1, TOTAL + 1, dtype=np.int64)
+    return argument(np.append(np.int64(0), -(-(1 << RECIPROCAL_BITS) // frequencies)))

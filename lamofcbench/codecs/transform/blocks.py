@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder
+from lamofcbench.codecs.transform import centring
+from lamofcbench.codecs.transform.centring import Expected
 from lamofcbench.codecs.transform.dictionary import FIRST_LEVEL, LEVELS, Dictionary, free_rows
 from lamofcbench.codecs.transform.estimate import transform_rows
 from lamofcbench.codecs.transform.familiarity import Familiarity
 from lamofcbench.codecs.transform.levels import COUNT, REACH, SHIFTS, Costs, Levels, choose_levels, levels_table
 from lamofcbench.codecs.transform.outliers import Outliers
 from lamofcbench.codecs.transform.profiles import FIRST, LAST, MIDDLE, Profiles
+from lamofcbench.codecs.transform.rounding import RowTables
 from lamofcbench.codecs.transform.rows import RowGroup
 from lamofcbench.codecs.transform.weighted_rows import WeightedTransform
 from lamofcbench.codecs.transform.weighting import Weighting
@@ -25,7 +28,6 @@ from lamofcbench.errors import CodecError
 
 Matrix = NDArray[np.float32]
 Index = NDArray[np.intp]
-_LARGEST = np.finfo(np.float32).max
 _FARTHEST = 1e9
 """Deviations beyond are cut before a dictionary is searched: their squares would not fit."""
 
@@ -263,16 +265,16 @@ class Block:
         bounded = self._bounded if foreign else self._bounded[:0]
         return choose_levels(scaled, self.tables, profiles, bounded, costs, levels_table(foreign, self.levels))
 
-    def numbers(self, profiles: Index, levels: Levels, tables: int) -> NDArray[np.int16]:
-        """The table of each coefficient, of so many, ``[rows, K]``."""
-        return np.minimum(self.tables[profiles] + levels.classes, np.int16(tables - 1))
+    def coefficient_tables(self, profiles: Index, levels: Levels, tables: int) -> RowTables:
+        """The table of each coefficient, of so many, of rows of these profiles."""
+        return RowTables(self.tables, profiles, levels.classes.reshape(-1), tables - 1)
 
-    def residual_numbers(self, levels: Levels, tables: int) -> NDArray[np.int16]:
-        """The table of each residual, of so many, ``[rows, columns]``; no columns where none is coded."""
-        raised = levels.classes
-        if not self.residual_columns.size or raised.max(initial=-REACH) + self.residual_tables.max() < 0:
-            return np.empty((len(raised), 0), np.int16)
-        return np.minimum(self.residual_tables + raised, np.int16(tables - 1))
+    def residual_row_tables(self, levels: Levels, tables: int) -> RowTables | None:
+        """The table of each residual, of so many, ``[rows, columns]``; None where none is coded."""
+        raised = levels.classes.reshape(-1)
+        if not len(raised) or not self.residual_columns.size or raised.max() + self.residual_tables.max() < 0:
+            return None
+        return RowTables(self.residual_tables[None], np.zeros(len(raised), np.intp), raised, tables - 1)
 
     @property
     def least_tables(self) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
@@ -318,36 +320,28 @@ class Block:
             index[self._free(rows)] = self._dictionary.profiles(entries)
         return index
 
-    def _expected(self, rows: int, entries: Index) -> Matrix:
-        """What is expected of each row, ``[rows or 1, C]``."""
+    def _expected(self, rows: int, entries: Index) -> Expected:
+        """What is expected of each row."""
         if len(self._mean) == 1:
-            return self._mean
+            return Expected(self._mean, np.zeros(rows, np.intp))
         if self._dictionary is None:
-            return self._mean[self.profiles.of(rows)]
+            return Expected(self._mean, self.profiles.of(rows))
         free = self._free(rows)
         expected = self._mean[np.where(free, MIDDLE, self.profiles.of(rows))]
         expected[free] += self._dictionary.predictions(entries) * self._scale
-        return expected
+        return Expected(expected, np.arange(rows))
 
     # ------------------------------------------------------------------------------------------- what is transformed
 
     def centred(self, rows: Matrix, entries: Index) -> tuple[Matrix, Outliers]:
         """Rows ``[rows, C]`` about what is expected of them, scaled, zero in place of the outliers."""
-        with np.errstate(over="ignore"):  # what overflows is an outlier
-            centred = rows - self._expected(len(rows), entries)
-        beyond = Outliers.find(rows, np.abs(centred) > self._limits)
-        beyond.blank(centred)
-        centred /= self._scale
-        return centred, beyond
+        return centring.centred(rows, self._expected(len(rows), entries), self._limits, self._scale)
 
     def restored(self, centred: Matrix, entries: Index, beyond: Outliers) -> Matrix:
         """The rows whose centred ones, entries and outliers these are; writes over them."""
-        with np.errstate(over="ignore"):
-            centred *= self._scale
-            centred += self._expected(len(centred), entries)
-        np.clip(centred, -_LARGEST, _LARGEST, out=centred)
-        beyond.put_back(centred)
-        return centred
+        rows = centring.restored(centred, self._expected(len(centred), entries), self._scale)
+        beyond.put_back(rows)
+        return rows
 
     def analyse(self, centred: Matrix) -> Matrix:
         """Coefficients ``[rows, K]`` of centred rows ``[rows, C]``."""
@@ -367,12 +361,17 @@ class Block:
             return values
         return (torch.from_numpy(np.ascontiguousarray(values)) @ self._analysis).numpy()
 
-    def residuals(self, centred: Matrix, coefficients: Matrix) -> Matrix:
-        """What coefficients ``[rows, K]`` leave of the columns that residuals are coded of, ``[rows, columns]``."""
-        left = centred - self.synthesise(coefficients)
-        if not self._all_residual:
-            left = left[:, self.residual_columns]
-        return left if self._weighted is None else left / self._weighted.units[self.residual_columns]
+    def residuals(self, centred: Matrix, coefficients: Matrix) -> tuple[Matrix, Matrix | None]:
+        """What coefficients ``[rows, K]`` leave of the columns that residuals are coded of, ``[rows, columns]``.
+
+        Returns:
+            Values, and what is to be subtracted from them, if anything.
+        """
+        known = self.synthesise(coefficients)
+        if self._all_residual and self._weighted is None:
+            return centred, known
+        left = (centred - known)[:, self.residual_columns]
+        return (left if self._weighted is None else left / self._weighted.units[self.residual_columns]), None
 
     def add_residuals(self, centred: Matrix, residuals: Matrix) -> None:
         """Adds residuals to the columns that they are of."""

@@ -231,9 +231,11 @@ def profile_deviations(
     for strength in PROFILE_SHRINKAGES:
         found = np.stack([_shrunk(total - s, total_counts - n, strength) for s, n in zip(squares, counts, strict=True)])
         variances = np.maximum(np.square(found), np.finfo(np.float64).tiny)
-        # What the samples of each fold would cost if they were Gaussian with the deviations that the others tell.
-        cost = float((counts[:, :, None] * np.log(variances) + squares / variances).sum())
-        if cost < least:
+        # What the samples of each fold would cost if they were Gaussian with the deviations that the others tell;
+        # more than can be said where others do not vary at all, as where fewer rows gave them fewer directions.
+        with np.errstate(over="ignore"):
+            cost = float((counts[:, :, None] * np.log(variances) + squares / variances).sum())
+        if cost < least or not others.size:
             best, least, others = strength, cost, found
     return _shrunk(total, total_counts, best), others
 

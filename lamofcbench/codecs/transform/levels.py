@@ -138,19 +138,20 @@ def choose_levels(
     """
     if not scaled.size or not len(costs.bits):
         return Levels(np.full(len(scaled), USUAL, np.int32))
-    energies = np.exp2((numbers.astype(np.float64) + LOWEST) * (2 / AN_OCTAVE)).sum(1)
-    own = np.einsum("rk,rk->r", scaled, scaled, dtype=np.float64)
-    octaves = np.log2(np.maximum(own, 1e-300) / energies[profiles]) / 2
-    chosen = np.abs(AN_OCTAVE * octaves[:, None] - SHIFTS).argmin(1).astype(np.int32)
+    lowest = int(numbers.min(initial=0))
+    squares = np.exp2((np.arange(lowest, int(numbers.max(initial=0)) + 1) + LOWEST) * (2 / AN_OCTAVE))
+    energies = squares[numbers - lowest].sum(1)
     bounds = np.where(np.isin(profiles, bounded), energies[profiles], np.finfo(np.float64).max / TOLERANCE / 2)
-    found = argument(chosen)  # which plain Python fills in place of the array
+    found = argument(np.zeros(len(scaled), np.int32))  # which plain Python fills in place of the array
     _kernels().choose(
         found,
         *map(
             argument,
             (
                 np.ascontiguousarray(scaled, np.float32),
-                np.ascontiguousarray(numbers[profiles]),
+                np.ascontiguousarray(numbers),
+                profiles.astype(np.int64),
+                energies,
                 bounds,
                 costs.bits,
                 costs.shifts,

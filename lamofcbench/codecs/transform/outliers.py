@@ -38,6 +38,11 @@ class Outliers:
     values: NDArray[np.float32]
 
     @classmethod
+    def none(cls) -> Outliers:
+        """No values."""
+        return cls(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32))
+
+    @classmethod
     def find(cls, matrix: NDArray[np.float32], where: NDArray[np.bool_]) -> Outliers:
         """The values of ``[rows, C]`` at the places that ``where`` names."""
         rows, columns = (index[:MOST].astype(np.int32) for index in np.nonzero(where))

@@ -7,7 +7,9 @@ compiled, numpy does. Tokens and values are the same.
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,76 +21,137 @@ from lamofcbench.codecs.transform.classes import quantised, restored
 
 Values = NDArray[np.float32]
 Numbers = NDArray[np.int16]
+_NONE = np.empty((0, 0), np.float32)
+
+
+@dataclass(frozen=True)
+class RowTables:
+    """Which table each value of rows has.
+
+    Attributes:
+        tables: by profile, int16 ``[P, K]``.
+        profiles: of the rows, ``[rows]``.
+        raised: by how many the tables of each row are, int16 ``[rows]``; what is negative then is not coded.
+        last: the number of the last table of all, which values beyond have, too.
+    """
+
+    tables: Numbers
+    profiles: NDArray[np.intp]
+    raised: Numbers
+    last: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and K."""
+        return len(self.profiles), self.tables.shape[1]
+
+    @property
+    def numbers(self) -> Numbers:
+        """The table of each value, ``[rows, K]``."""
+        return np.minimum(self.tables[self.profiles] + self.raised[:, None], np.int16(self.last))
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """As kernels take them."""
+        return np.ascontiguousarray(self.tables), self.profiles.astype(np.int64), self.raised, self.last
 
 
 def put_rows(
-    encoder: SymbolEncoder, values: Values, numbers: Numbers, steps: Values, shifts: Values, tables: TableStack
-) -> Values:
+    encoder: SymbolEncoder,
+    values: Values,
+    placed: RowTables,
+    steps: Values,
+    shifts: Values,
+    tables: TableStack,
+    *,
+    less: Values | None = None,
+    wanted: bool = True,
+) -> Values | None:
     """Appends values, each by its table, and returns what they are restored to; zero where they are not coded.
 
     Args:
         encoder: takes the tokens.
         values: ``[rows, K]``.
-        numbers: of their tables, ``[rows, K]``; negative where they are not coded.
+        placed: their tables.
         steps: of the rows, ``[rows, 1]``.
         shifts: of centroids, ``[tables, MAGNITUDES]``.
         tables: that numbers refer to.
+        less: what is subtracted from values first, ``[rows, K]``.
+        wanted: whether what they are restored to is; else None is returned.
     """
     if compiled():
-        return _put_compiled(encoder, values, numbers, steps, shifts, tables)
+        return _put_compiled(encoder, values, placed, steps, shifts, tables, less, wanted)
+    numbers = placed.numbers
     coded = numbers >= 0
-    of_each, scaled = numbers[coded], (values / steps)[coded]
+    of_each, scaled = numbers[coded], ((values if less is None else values - less) / steps)[coded]
     whole = quantised(scaled)
     tokens = integers.tokenise(whole.astype(np.float64), scaled)
     encoder.put_indexed(tokens.symbols, of_each, tables)
     tokens.put_extras(encoder)
-    return _restored(whole, of_each, coded, steps, shifts)
+    return _restored(whole, of_each, coded, steps, shifts) if wanted else None
 
 
 def _put_compiled(
-    encoder: SymbolEncoder, values: Values, numbers: Numbers, steps: Values, shifts: Values, tables: TableStack
-) -> Values:
+    encoder: SymbolEncoder,
+    values: Values,
+    placed: RowTables,
+    steps: Values,
+    shifts: Values,
+    tables: TableStack,
+    less: Values | None,
+    wanted: bool,
+) -> Values | None:
     symbols, of_each = np.empty(values.size, np.int32), np.empty(values.size, np.int16)
-    large, found = np.empty(values.size + 1, np.int64), np.empty(values.shape, np.float32)
-    arrays = (np.ascontiguousarray(array) for array in (values, numbers, steps.reshape(-1), shifts))
-    count = _kernels().round_rows(symbols, of_each, large, found, *arrays)
+    large, found = np.empty(values.size + 1, np.int64), np.empty(values.shape if wanted else (0, 0), np.float32)
+    arrays = values, _NONE if less is None else less
+    count = _kernels().round_rows(
+        *(symbols, of_each, large, found),
+        *map(np.ascontiguousarray, arrays),
+        *placed.arguments,
+        np.ascontiguousarray(steps.reshape(-1)),
+        shifts,
+    )
     symbols, at = symbols[:count], large[1 : 1 + large[0]]
     extras: list[tuple[int, Symbols]] = []
     if at.size:
         rows, scaled = steps.reshape(-1)[at // values.shape[1]], values.reshape(-1)[at]
-        scaled = scaled / rows
+        scaled = (scaled if less is None else scaled - less.reshape(-1)[at]) / rows
         whole = quantised(scaled)
-        found.reshape(-1)[at] = restored(whole, numbers.reshape(-1)[at], shifts) * rows
+        if wanted:
+            found.reshape(-1)[at] = restored(whole, placed.numbers.reshape(-1)[at], shifts) * rows
         tokens = integers.with_large(symbols, whole.astype(np.float64), scaled)
         symbols, extras = tokens.symbols, tokens.extras
     encoder.put_indexed(symbols, of_each[:count], tables)
     integers.Tokens(symbols, extras).put_extras(encoder)
-    return found
+    return found if wanted else None
 
 
-def take_rows(decoder: SymbolDecoder, numbers: Numbers, steps: Values, shifts: Values, tables: TableStack) -> Values:
+def take_rows(decoder: SymbolDecoder, placed: RowTables, steps: Values, shifts: Values, tables: TableStack) -> Values:
     """What `put_rows` returned for the values that it appended."""
-    coded = numbers >= 0
-    of_each = numbers.reshape(-1) if coded.all() else numbers[coded]
-    symbols = decoder.take_indexed(of_each, tables)
     if compiled():
-        return _take_compiled(decoder, symbols, of_each, numbers, steps, shifts)
-    values, raw, originals = integers.detokenise(symbols, 1.0, decoder)
+        return _take_compiled(decoder, placed, steps, shifts, tables)
+    numbers = placed.numbers
+    coded = numbers >= 0
+    of_each = numbers[coded]
+    values, raw, originals = integers.detokenise(decoder.take_indexed(of_each, tables), 1.0, decoder)
     values[raw] = originals
     return _restored(values.astype(np.float32), of_each, coded, steps, shifts)
 
 
 def _take_compiled(
-    decoder: SymbolDecoder, symbols: Symbols, of_each: Numbers, numbers: Numbers, steps: Values, shifts: Values
+    decoder: SymbolDecoder, placed: RowTables, steps: Values, shifts: Values, tables: TableStack
 ) -> Values:
-    found = np.empty(numbers.shape, np.float32)
-    arrays = (np.ascontiguousarray(array) for array in (numbers, steps.reshape(-1), shifts))
-    if not _kernels().restore_rows(found, symbols, *arrays):
+    found = np.empty(placed.shape, np.float32)
+    of_each = np.empty(found.size, np.int16)
+    of_each = of_each[: _kernels().place_rows(of_each, *placed.arguments)]
+    symbols = decoder.take_indexed(of_each, tables)
+    by_row = np.ascontiguousarray(steps.reshape(-1))
+    if not _kernels().restore_rows(found, symbols, *placed.arguments, by_row, shifts):
         return found
     large = integers.take_large(symbols, 1.0, decoder)
-    places = np.flatnonzero(numbers >= 0)
+    places = np.flatnonzero(placed.numbers >= 0)
     for at, values in ((large.at, large.values.astype(np.float32)), (large.raw, large.originals)):
-        rows = steps.reshape(-1)[places[at] // numbers.shape[1]]
+        rows = by_row[places[at] // found.shape[1]]
         found.reshape(-1)[places[at]] = restored(values, of_each[at], shifts) * rows
     return found
 

@@ -55,6 +55,16 @@ def test_deviations_are_those_of_unseen_rows_even_where_samples_are_fewer_than_c
     assert np.square(found.deviations[1][quiet]).mean() == pytest.approx(np.square(unseen[:, quiet]).mean(), rel=0.5)
 
 
+def test_wide_rows_may_be_fewer_than_directions_and_fewer_still_in_some_samples(monkeypatch):
+    monkeypatch.setattr(module, "MAX_EXACT_WIDTH", 8)
+    draw = np.random.default_rng(2)
+    samples = [draw.normal(size=(count, 64)).astype(np.float32) for count in (4, 9, 5, 7, 6, 4, 8, 5)]
+    found = fitted(samples)
+    assert found.others_deviations.shape == (4, RAGGED.count, len(found.analysis)) and len(found.analysis) < 64
+    assert np.isfinite(found.deviations).all() and np.isfinite(found.others_deviations).all()
+    assert cheapest([found, untouched(samples)], 0.5).deviations.shape[0] == RAGGED.count
+
+
 def test_what_a_small_rank_leaves_is_measured_by_column():
     samples = rows_of(np.diag([5.0, 4.0, 1.0, 2.0]), 20, 0)
     found = fitted(samples, rank=2)

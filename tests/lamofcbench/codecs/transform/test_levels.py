@@ -65,7 +65,6 @@ def test_plain_python_chooses_the_same(costs, monkeypatch):
         pytest.skip("nothing is compiled here")
     as_lists = type("Plain", (), {"choose": kernels.choose.py_func})
     monkeypatch.setattr(levels, "_kernels", lambda: as_lists)
-    monkeypatch.setitem(kernels.choose.py_func.__globals__, "cost", kernels.cost.py_func)
     assert chosen(values, numbers(0.5), costs, places).tolist() == compiled.tolist()
 
 

@@ -24,15 +24,19 @@ def rows(*, large=(), raw=()):
     return values, numbers, np.array([[1.0], [0.5], [0.25], [1.0], [2.0], [0.125]], np.float32)
 
 
+def each_its_own(numbers):
+    return rounding.RowTables(numbers, np.arange(len(numbers)), np.zeros(len(numbers), np.int16), 1)
+
+
 def coded(values, numbers, steps):
     encoder = SymbolEncoder()
-    found = rounding.put_rows(encoder, values, numbers, steps, SHIFTS, TABLES)
+    found = rounding.put_rows(encoder, values, each_its_own(numbers), steps, SHIFTS, TABLES)
     return found, encoder.finish()
 
 
 def decoded(payload, numbers, steps):
     decoder = SymbolDecoder(payload)
-    found = rounding.take_rows(decoder, numbers, steps, SHIFTS, TABLES)
+    found = rounding.take_rows(decoder, each_its_own(numbers), steps, SHIFTS, TABLES)
     decoder.finish()
     return found
 
