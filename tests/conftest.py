@@ -63,6 +63,16 @@ def _isolated_caches(tmp_path_factory):
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk():
+    """No test outlives a power failure, and each wait takes milliseconds; `test_atomic` holds that there is one."""
+    from lamofcbench import atomic
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(atomic, "_sync", lambda number: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The root of the repository."""
