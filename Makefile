@@ -51,7 +51,7 @@ small: small-data ## run three codecs at three rates on the small edition, a rea
 test: venv ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-slow: venv ## the tests that take minutes each, before a release: curves of all mini scenarios, several machines, real width
+test-slow: venv ## the tests that take minutes each, before a release: curves of all mini scenarios, rates elsewhere, several machines, real width
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 check: venv ## lint, types and docs

@@ -16,13 +16,20 @@ os.environ.pop("LAMOFCBENCH_HEADS", None)
 
 LONGEST_FILES = (
     "test_mini_edition.py",
-    "test_conformance.py",
     "test_readme.py",
-    "test_interruptions.py",
+    "test_conformance.py",
+    "test_mini_models.py",
+    "test_prose_data.py",
     "test_launch.py",
     "test_train_command.py",
+    "test_codec_properties.py",
+    "test_small_edition.py",
+    "test_interruptions.py",
+    "test_hostile_input.py",
+    "test_edition_leaderboard.py",
     "test_resume.py",
 )
+"""The longest first; `pytest --durations=50` tells when this is no longer so."""
 
 
 def pytest_collection_modifyitems(config, items):
@@ -60,6 +67,16 @@ def _isolated_caches(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         for name, path in settings.items():
             patch.setenv(name, str(path))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk():
+    """No test outlives a power failure, and each wait takes milliseconds; `test_atomic` holds that there is one."""
+    from lamofcbench import atomic
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(atomic, "_sync", lambda number: None)
         yield
 
 

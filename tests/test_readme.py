@@ -1,5 +1,6 @@
 """README and pages are true: tables match what they describe, links lead somewhere, examples run as they stand."""
 
+import itertools
 import os
 import re
 import subprocess
@@ -24,6 +25,16 @@ def test_each_table_stands_on_one_page(table):
     assert len(pages_of(table)) == 1
 
 
+ONE_AFTER_THE_OTHER = "import sys\nfor body in sys.argv[1:]: exec(body, {'__name__': '__main__'})"
+"""Python that runs pieces of Python, each with names of its own: a process for each would import torch anew."""
+
+
+def save_files(page, folder):
+    for block in BLOCK.finditer(page.read_text()):
+        if block["file"]:
+            (folder / block["file"]).write_text(block["body"])
+
+
 @pytest.mark.parametrize("page", EXAMPLES, ids=lambda page: page.name)
 def test_the_examples_run_one_after_the_other(page, tmp_path):
     """In an empty folder, as a newcomer would: files are saved, commands run, Python executed.
@@ -31,17 +42,17 @@ def test_the_examples_run_one_after_the_other(page, tmp_path):
     A page beside the README goes on with the files that the README told to save.
     """
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    for block in BLOCK.finditer(README.read_text()):
-        if block["file"]:
-            (tmp_path / block["file"]).write_text(block["body"])
-    for block in BLOCK.finditer(page.read_text()):
-        if block["file"]:
-            (tmp_path / block["file"]).write_text(block["body"])
-            continue
-        interpreter = ["bash", "-eu"] if block["language"] == "sh" else [sys.executable]
-        command = [*interpreter, "-c", block["body"]]
+    save_files(README, tmp_path)
+    save_files(page, tmp_path)
+    examples = [block for block in BLOCK.finditer(page.read_text()) if not block["file"]]
+    for language, blocks in itertools.groupby(examples, lambda block: block["language"]):
+        bodies = [block["body"] for block in blocks]
+        if language == "sh":
+            command = ["bash", "-eu", "-c", "\n".join(bodies)]
+        else:
+            command = [sys.executable, "-c", ONE_AFTER_THE_OTHER, *bodies]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, f"{block['body']}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == 0, f"{bodies}\n{done.stdout}\n{done.stderr}"
 
 
 def test_the_readme_shows_commands_and_python_that_run():

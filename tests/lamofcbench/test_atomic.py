@@ -18,6 +18,9 @@ from lamofcbench.atomic import remove_leftovers, replacing, write_bytes, write_e
 from lamofcbench.errors import DataError, LaMoFCBenchError, WriteError
 from lamofcbench.processes import machine
 
+SYNC = atomic._sync
+"""Taken before the fixture of all tests puts nothing in its place."""
+
 DEAD = 2**30  # beyond every system's process numbers
 
 
@@ -120,11 +123,11 @@ def test_a_pipe_is_written_to_rather_than_replaced(tmp_path):
 
 def test_content_is_on_disk_before_its_name_changes(tmp_path, monkeypatch):
     events = []
-    sync, rename = atomic._sync, Path.replace
-    monkeypatch.setattr(atomic, "_sync", lambda number: (events.append("sync"), sync(number)))
+    rename = Path.replace
+    monkeypatch.setattr(atomic, "_sync", lambda number: (events.append("sync"), SYNC(number)))
     monkeypatch.setattr(Path, "replace", lambda self, to: (events.append("rename"), rename(self, to))[1])
     write_bytes(tmp_path / "a", b"x")
-    assert events == ["sync", "rename"]
+    assert events == ["sync", "rename"] and SYNC in (os.fsync, getattr(os, "fdatasync", None))
 
 
 # --------------------------------------------------------------------------------------------- what killed writers left

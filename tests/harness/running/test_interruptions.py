@@ -86,7 +86,6 @@ def dies_everywhere(death, tmp_path, snapshot, monkeypatch):
 
 @pytest.fixture
 def run(make_runner, toy, monkeypatch):
-    monkeypatch.setattr(atomic, "_sync", lambda _: None)  # an end of this kind does not need it, and it takes long
     monkeypatch.setattr(environment, "describe", lambda _: {})
     (codec,) = make_codecs("mean", toy.specs)
     return lambda results, **settings: make_runner(results=results, **settings).run_codec(codec)

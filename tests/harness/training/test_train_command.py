@@ -1,5 +1,6 @@
-"""The whole command on the toy scenario, in processes of its own."""
+"""The whole command on the toy scenario, in this process and in two of its own."""
 
+import functools
 import json
 import os
 import subprocess
@@ -10,10 +11,21 @@ import torch
 from safetensors.torch import load_file
 
 from harness.cli import main
+from harness.training import ladder
+from harness.training.plan import TrainingPlan
 from lamofcbench.codecs.learned.checkpoints import load_network
 from lamofcbench.codecs.registry import make_codecs
 
 TINY = ("--widths", "4,6", "--crop", "64", "--batch-size", "4", "--steps", "4", "--seed", "1", "--quiet")
+VALIDATION_ELEMENTS = 2**15
+"""Of a validation, in place of half a million: each file of weights is validated once for each format of storage."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _validations_are_short():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ladder, "TrainingPlan", functools.partial(TrainingPlan, validation_elements=VALIDATION_ELEMENTS))
+        yield
 
 
 def train(toy_file, toy_data, output, *options):
