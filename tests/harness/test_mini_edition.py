@@ -85,8 +85,9 @@ def swept(id, results):
     def add(steps):
         codecs = [f"uniform:step={step}" for step in steps]
         curve = evaluate(codecs, id, limit=CURVE_SAMPLES, results=results, progress=False)
-        for point in curve:
-            found[point.codec.params["step"]] = (point.score - curve.floor.score) / (curve.anchor.score - curve.floor.score)
+        headroom = curve.anchor.score - curve.floor.score
+        for point in curve:  # by rising rate
+            found[point.codec.params["step"]] = (point.score - curve.floor.score) / headroom
 
     add(STEPS)
     for _ in range(REFINEMENTS):
