@@ -32,16 +32,6 @@ STEPS = (0.05, 0.7, 1.4, 4.0, 10.0)
 REFINEMENTS = 5
 
 
-def opened(id):
-    """A scenario, the features of some of its test samples as they are stored, and its model."""
-    torch.set_num_threads(1)
-    scenario = SCENARIOS.get(id)
-    builder = BUILDERS.get(scenario.builder)()
-    model = load_model(scenario, builder=builder)
-    samples = builder.samples("test")[:PERTURBED_SAMPLES]
-    return scenario, [stored_features(model, sample, scenario) for sample in samples], model
-
-
 def predictions(scenario, model, batch):
     with torch.inference_mode():
         return [encode_prediction(scenario.prediction, p) for p in model.tail(batch)]
@@ -59,15 +49,23 @@ def perturbations(features, name):
 
 @pytest.mark.parametrize("id", MINI)
 def test_every_tensor_counts_or_says_why_not(id):
-    scenario, samples, model = opened(id)
+    torch.set_num_threads(1)
+    scenario = SCENARIOS.get(id)
+    builder = BUILDERS.get(scenario.builder)()
+    model = load_model(scenario, builder=builder)
+    samples = builder.samples("test")
+
+    @functools.cache
+    def stored(index):
+        return stored_features(model, samples[index], scenario)
 
     @functools.cache
     def expected(count):
-        return predictions(scenario, model, samples[:count])
+        return predictions(scenario, model, [stored(index) for index in range(count)])
 
     def changes(name, count):
         """How many predictions each perturbation of the first samples changes."""
-        for batch in zip(*(perturbations(features, name) for features in samples[:count]), strict=True):
+        for batch in zip(*(perturbations(stored(index), name) for index in range(count)), strict=True):
             found = predictions(scenario, model, batch)
             yield sum(a != b for a, b in zip(found, expected(count), strict=True))
 
@@ -87,8 +85,9 @@ def swept(id, results):
     def add(steps):
         codecs = [f"uniform:step={step}" for step in steps]
         curve = evaluate(codecs, id, limit=CURVE_SAMPLES, results=results, progress=False)
-        for step, point in zip(steps, curve, strict=True):
-            found[step] = (point.score - curve.floor.score) / (curve.anchor.score - curve.floor.score)
+        headroom = curve.anchor.score - curve.floor.score
+        for point in curve:  # by rising rate
+            found[point.codec.params["step"]] = (point.score - curve.floor.score) / headroom
 
     add(STEPS)
     for _ in range(REFINEMENTS):
