@@ -109,6 +109,7 @@ bench-speed: venv ## speed benchmarks: storage, harness overhead, bootstrap draw
 	$(BIN)/python benchmarks/harness_overhead.py
 	$(BIN)/python benchmarks/bootstrap_draws.py
 	$(BIN)/python benchmarks/codec_speed.py
+	$(BIN)/python benchmarks/klt_speed.py
 
 bench-hostile: venv ## a million mutated bitstreams and ten thousand mutated files: about an hour; resumes
 	$(BIN)/python benchmarks/hostile_input.py
