@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ from lamofcbench.models.base import SplitModel
 from lamofcbench.models.generation import GenerationRules
 from lamofcbench.models.injection import capture, replaced
 from lamofcbench.models.loading import AdapterOptions, load_pretrained, load_tokenizer, parse_options
-from lamofcbench.models.placement import settled
+from lamofcbench.models.placement import device_of, settled
 from lamofcbench.models.prompting import PromptRules
 from lamofcbench.models.restored_layer import RestoredLayer, keyword_of_cache
 from lamofcbench.models.rotary import require_declared_rotary, require_fixed_rotary
@@ -440,12 +441,17 @@ class SplitLanguageModel(SplitModel):
     @contextlib.contextmanager
     def restored(self, padded: PaddedBatch, *, caching: bool) -> Iterator[None]:
         """The model with stand-ins for its front layers, for one prefill and what follows it."""
-        stand_ins = {
-            str(index): RestoredLayer(self, index, memory if caching else None, padded.hidden)
-            for index, memory in enumerate(padded.memories)
-        }
+        stand_ins = {}
+        for index, memory in enumerate(padded.memories):
+            write = functools.partial(self._restore, index, memory, device_of(self.layers[index], self.device))
+            stand_ins[str(index)] = RestoredLayer(
+                self.layers[index], padded.hidden, self.cache_keyword, write if caching else None
+            )
         with replaced(self.layers, stand_ins):
             yield
+
+    def _restore(self, index: int, memory: tuple[Tensor, ...], place: torch.device, cache: Cache) -> None:
+        self.write_memory(cache, index, tuple(tensor.to(place) for tensor in memory))
 
     def prefill_inputs(self, padded: PaddedBatch) -> dict[str, Tensor]:
         """The model's keyword inputs for the prompts, while stand-ins take its front layers' place."""

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from lamofcbench.errors import PluginError, ScenarioError
 from lamofcbench.models.injection import StandIn
-from lamofcbench.models.placement import device_of
 
 if TYPE_CHECKING:
     from transformers import Cache
-
-    from lamofcbench.models.language_model import SplitLanguageModel
 
 CACHE_KEYWORDS = ("cache", "past_key_values", "cache_params")
 """What transformers calls a decoder's cache: the first since release 5.24, the others before, the last in Mamba."""
@@ -39,17 +37,18 @@ class RestoredLayer(StandIn):
     """Stands in for a front layer: at its first call it restores what the layer would have left; later it is the layer.
 
     Args:
-        model: whose layer it is.
-        index: the layer's index, by which the cache knows it.
-        memory: what the layer leaves in the cache, batched; None where nothing is generated, so that there is no cache.
+        layer: that it stands in for.
         hidden: what the first call returns, ``[B, T, C]``.
+        cache_keyword: by which the layer is given the cache.
+        write: puts into the cache what the layer would have left there; None where nothing is generated, so that there
+            is no cache.
     """
 
     def __init__(
-        self, model: SplitLanguageModel, index: int, memory: tuple[Tensor, ...] | None, hidden: Tensor
+        self, layer: nn.Module, hidden: Tensor, cache_keyword: str, write: Callable[[Cache], None] | None
     ) -> None:
-        super().__init__(model.layers[index])
-        self.model, self.index, self.memory, self.hidden = model, index, memory, hidden
+        super().__init__(layer)
+        self.hidden, self.cache_keyword, self.write = hidden, cache_keyword, write
         self.restored = False
 
     def forward(self, hidden_states: Tensor, *arguments: Any, **keywords: Any) -> Tensor:
@@ -57,11 +56,10 @@ class RestoredLayer(StandIn):
         if self.restored:
             return self.original(hidden_states, *arguments, **keywords)
         self.restored = True
-        if self.memory is not None:
+        if self.write is not None:
             # The cache is filled here, not beforehand: the model makes its mask for the prompt from an empty cache.
-            cache: Cache | None = keywords.get(self.model.cache_keyword)
+            cache: Cache | None = keywords.get(self.cache_keyword)
             if cache is None:
                 raise PluginError(f"{type(self.original).__name__} gets no cache; this adapter cannot restore it")
-            place = device_of(self.original, self.model.device)
-            self.model.write_memory(cache, self.index, tuple(tensor.to(place) for tensor in self.memory))
+            self.write(cache)
         return self.hidden
