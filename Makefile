@@ -65,8 +65,8 @@ ON_LADDERS := avif cachegen channel hevc jpeg-xl jpeg2000 klt klt-task kmeans kv
 	turboquant-entropy uniform vvc zfp
 
 # Image codecs and networks take most of the time, so they run fewer of their ladder's points, about its knee.
-SLOW := avif hevc hyperprior jpeg-xl jpeg2000 sz3 zfp
-SLOWEST := elic vvc
+SLOW := avif hevc jpeg-xl jpeg2000 sz3 zfp
+SLOWEST := elic hyperprior vvc
 FAST := cachegen channel kivi kivi-entropy klt klt-task kmeans kvtc kvtc-entropy quarot quarot-entropy turboquant \
 	turboquant-entropy uniform zstd
 BENCH = $(BIN)/lamofcbench run --scenarios mini $(VARIANTS) --ladders results/ladders --num-processes 2 --results results/bench
