@@ -19,6 +19,8 @@ from typing import Any
 
 from harness.report.compile import compile_summary
 from harness.report.editions import tracks
+from harness.report.summary import Transfer
+from harness.report.transfers import matrices
 from harness.statistics.curves import geometric_mean
 from lamofcbench.atomic import write_json, write_text
 from lamofcbench.errors import LaMoFCBenchError
@@ -56,30 +58,54 @@ def rates(results: Path, names: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def transfers(results: Path) -> dict[str, Any]:
+def transfers(results: Path) -> list[dict[str, Any]]:
     """EBPFP@95 of each codec by what it was fitted on and what it codes, as plain JSON values.
 
     Raises:
         LaMoFCBenchError: if nothing was fitted elsewhere.
     """
-    found: dict[str, Any] = {}
-    for one in compile_summary(results, resamples=0, bound=False).transfers:
-        reached = one.retained.model_dump(include={"ebpfp", "bound"})
-        found.setdefault(one.codec, {}).setdefault(one.fitted_on, {})[one.coded] = reached
+    found = compile_summary(results, resamples=0, bound=False).transfers
     if not found:
         raise LaMoFCBenchError(f"{results} has no codec that was fitted elsewhere; see `run --fit-on`")
-    return found
+    return [one.model_dump(mode="json") for one in found]
 
 
-def transfers_table(found: dict[str, Any]) -> str:
-    """A row a codec and scenario that it was fitted on, a column a scenario that it codes."""
+def transfers_summary(found: list[dict[str, Any]]) -> str:
+    """A row a codec and backbone: what it needs at home and elsewhere."""
     rows = []
-    for codec, matrix in found.items():
-        coded = sorted({name for row in matrix.values() for name in row})
-        for source, row in matrix.items():
-            cells = [_shown(row[name]) if name in row else "-" for name in coded]
-            rows.append((f"`{codec}`", f"`{source}`", *cells))
-    return markdown_table(("", "fitted on", *(f"`{name}`" for name in coded)), rows)
+    for matrix in _matrices(found):
+        home, elsewhere = (
+            [t.retained.ebpfp.value for t in matrix if (t.fitted_on == t.coded) is own] for own in (True, False)
+        )
+        tasks = sorted({t.coded for t in matrix})
+        means = (geometric_mean(home), sum(elsewhere) / len(elsewhere), max(elsewhere))
+        names = ", ".join(name.removeprefix("mini-") for name in tasks)
+        rows.append((f"`{matrix[0].codec}`", names, len(elsewhere), *(f"{value:.3g}" for value in means)))
+    rows.sort(key=lambda row: (row[1], row[0]))
+    return markdown_table(
+        ("", "tasks of one backbone", "pairs", "at home", "elsewhere, mean", "at worst"), rows, right=range(2, 6)
+    )
+
+
+def transfers_table(found: list[dict[str, Any]]) -> str:
+    """A table a backbone: a row a codec and scenario that it was fitted on, a column a scenario that it codes."""
+    backbones: dict[tuple[str, ...], list[Transfer]] = {}
+    for matrix in _matrices(found):
+        backbones.setdefault(tuple(sorted({t.coded for t in matrix})), []).extend(matrix)
+    tables = []
+    for coded, own in sorted(backbones.items()):
+        cells: dict[tuple[str, str], dict[str, str]] = {}
+        for one in own:
+            cells.setdefault((one.codec, one.fitted_on), {})[one.coded] = _shown(one.retained.model_dump())
+        rows = [
+            (f"`{codec}`", f"`{source}`", *(row.get(c, "-") for c in coded)) for (codec, source), row in cells.items()
+        ]
+        tables.append(markdown_table(("", "fitted on", *(f"`{name}`" for name in coded)), rows))
+    return "\n\n".join(tables)
+
+
+def _matrices(found: list[dict[str, Any]]) -> list[list[Transfer]]:
+    return matrices(map(Transfer.model_validate, found))
 
 
 def variants_table(found: dict[str, Any]) -> str:
@@ -113,7 +139,8 @@ def page(text: str) -> str:
     tables = {
         "rates": rates_table(found["rates"]),
         "ablation": variants_table(found["variants"]),
-        "transfers": transfers_table(found["transfers"]),
+        "transfers": transfers_summary(found["transfers"]),
+        "transfer-matrices": transfers_table(found["transfers"]),
     }
     for name, made in tables.items():
         pattern = rf"(<!-- table: {name} -->\n).*?(<!-- end -->)"

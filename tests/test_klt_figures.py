@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from klt_figures import FIGURES, PAGE, VARIANTS, page, variants_table
+from klt_figures import FIGURES, PAGE, VARIANTS, page, transfers_summary, transfers_table, variants_table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
@@ -29,6 +29,35 @@ def test_a_variant_is_compared_with_the_whole_in_the_geometric_mean():
     lines = variants_table(found).splitlines()
     assert lines[2] == "| all of `klt` | 0.5 | ≤ 0.25 | 1.00 |"
     assert lines[-1] == "| no transform at all | 1 | 2 | 4.00 |"  # twice and eight times
+
+
+def moved(codec, source, coded, value, bound="exact"):
+    return {
+        "codec": codec,
+        "fitted_on": source,
+        "coded": coded,
+        "retained": {"percent": 95.0, "compression": 32 / value, **rate(value, bound)},
+    }
+
+
+MOVED = [
+    *(moved("klt", on, on, value) for on, value in (("mini-a", 0.01), ("mini-b", 0.04))),
+    moved("klt", "mini-a", "mini-b", 0.1, "at most"),
+    moved("klt", "mini-b", "mini-a", 0.3),
+    moved("klt", "mini-x", "mini-y", 1.0),
+    moved("klt", "mini-y", "mini-y", 0.5),
+]
+
+
+def test_transfers_are_summed_up_by_backbone_apart_from_home():
+    lines = transfers_summary(MOVED).splitlines()[2:]
+    assert lines == ["| `klt` | a, b | 2 | 0.02 | 0.2 | 0.3 |", "| `klt` | y | 1 | 0.5 | 1 | 1 |"]
+
+
+def test_transfers_of_each_backbone_have_a_table_of_their_own():
+    first, second = transfers_table(MOVED).split("\n\n")
+    assert first.splitlines()[2:] == ["| `klt` | `mini-a` | 0.01 | ≤ 0.1 |", "| `klt` | `mini-b` | 0.3 | 0.04 |"]
+    assert second.splitlines()[2:] == ["| `klt` | `mini-x` | 1 |", "| `klt` | `mini-y` | 0.5 |"]
 
 
 def test_the_page_holds_the_figures():

@@ -49,7 +49,8 @@ def choose(
     count, width, top, half = len(offered), len(values[0]), len(bits) - 1, len(bits[0]) // 2
     # What rows of zeros spend, by profile and level, and of one row what its levels cost and lose; -1: not known yet.
     of_zeros, prices, losses = np.full((len(numbers), halvings * count), -1.0), np.empty(count), np.empty(count)
-    # Of values that are not zero: table, token, magnitude as shifts know it, what rounding leaves, square.
+    # Which values are zeros; of the others: place, table, token, magnitude for shifts, what rounding leaves, square.
+    zero, places = np.empty(width, np.uint8), np.empty(width, np.int64)
     tables, tokens, sizes = (np.empty(width, np.int64), np.empty(width, np.int64), np.empty(width, np.int64))
     rests, squares = np.empty(width), np.empty(width)
     for row in range(len(chosen)):
@@ -58,17 +59,22 @@ def choose(
             gain, bound = 2.0**halving, bounds[row] * (tolerance if halving == 0 else 1.0)
             some, lost_zeros, energy = 0, 0.0, 0.0
             for k in range(width):
+                zero[k] = abs(float(of_row[k])) * gain + ROUNDING < 1.0
+            for k in range(width):
                 value = float(of_row[k])
-                magnitude, square = abs(value) * gain, value * value
+                energy += value * value
+                lost_zeros += value * value if zero[k] else 0.0
+                places[some] = k
+                some += 1 - zero[k]
+            for j in range(some):
+                value = float(of_row[places[j]])
+                magnitude = abs(value) * gain
                 integer = int(min(magnitude + ROUNDING, half + 0.5))
-                energy += square
-                lost_zeros += square if integer == 0 else 0.0
-                tables[some] = table[k]
-                tokens[some] = half - integer if value < 0 else half + integer
-                sizes[some] = min(integer, MAGNITUDES - 1)
-                rests[some] = magnitude - integer
-                squares[some] = square
-                some += int(integer != 0)
+                tables[j] = table[places[j]]
+                tokens[j] = half - integer if value < 0 else half + integer
+                sizes[j] = min(integer, MAGNITUDES - 1)
+                rests[j] = magnitude - integer
+                squares[j] = value * value
             for place in range(count):
                 prices[place] = -1.0
             if halving == 0:
