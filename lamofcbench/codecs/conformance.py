@@ -6,8 +6,7 @@ Use::
     check_codec(MyCodec, {"step": 0.1})
 
 Each check raises `ConformanceError` with one line that says what broke. The checks know nothing of the codec but its
-contract. `decode_elsewhere` runs this module as a program, so that decoding happens in a process that has seen neither
-the features nor the encoder.
+contract. Another process decodes what this one coded, see `lamofcbench.codecs.conformance_process`.
 """
 
 from __future__ import annotations
@@ -15,10 +14,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
 import pickle
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,6 +29,7 @@ from torch import Tensor
 
 from lamofcbench.bitstream import BitstreamWriter
 from lamofcbench.codecs.base import Codec
+from lamofcbench.codecs.conformance_process import CODEC_FOLDER, Coded, bitstream_file, code_elsewhere
 from lamofcbench.codecs.conformance_samples import (
     SPECS,
     calibration_samples,
@@ -377,47 +374,21 @@ def check_elsewhere(codecs: Mapping[str, Codec], directory: Path) -> None:
         codecs: by a name that can be a folder's; one process serves them all.
         directory: where codecs and bitstreams are put.
     """
-    expected: dict[str, list[list[str]]] = {}
+    expected: dict[str, list[Coded]] = {}
     for name, codec in codecs.items():
-        codec.save(directory / name / "codec")
         expected[name] = []
+        codec.save(directory / name / CODEC_FOLDER)
         for index, (what, features) in enumerate(test_samples()):
             with _about(what):
                 data = codec.encode(features)
-                (directory / name / f"{index}.bitstream").write_bytes(data)
-                expected[name].append([digest(codec.decode(data)), hashlib.sha256(data).hexdigest()])
-    found = decode_elsewhere(directory)
+                bitstream_file(directory / name, index).write_bytes(data)
+                expected[name].append(Coded.of(data, codec.decode(data)))
+    with _about("another process"):
+        found = code_elsewhere(directory)
     for name in codecs:
         for (what, _), here, there in zip(test_samples(), expected[name], found[name], strict=True):
-            _require(here[0] == there[0], f"{name}: {what}: another process decodes to other values")
-            _require(here[1] == there[1], f"{name}: {what}: another process encodes to other bytes")
-
-
-def decode_elsewhere(directory: Path) -> dict[str, list[list[str]]]:
-    """What a fresh process makes of each folder: digests of decoded features and of bytes encoded again."""
-    threads = "2" if torch.get_num_threads() == 1 else "1"
-    package = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH", "")]))
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "PYTHONPATH": path}
-    command = [sys.executable, "-m", "lamofcbench.codecs.conformance", str(directory)]
-    finished = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    if finished.returncode:
-        last = finished.stderr.strip().splitlines()[-1:] or ["no message"]
-        raise ConformanceError(f"decoding in another process fails: {last[0]}")
-    found: dict[str, list[list[str]]] = json.loads(finished.stdout)
-    return found
-
-
-def _serve(directory: Path) -> dict[str, list[list[str]]]:
-    found = {}
-    for folder in sorted(directory.iterdir()):
-        codec = load_saved(folder / "codec", trust_code=True)
-        decoded = [
-            digest(codec.decode((folder / f"{index}.bitstream").read_bytes())) for index, _ in enumerate(test_samples())
-        ]
-        encoded = [hashlib.sha256(codec.encode(features)).hexdigest() for _, features in test_samples()]
-        found[folder.name] = [list(pair) for pair in zip(decoded, encoded, strict=True)]
-    return found
+            _require(here.decoded == there.decoded, f"{name}: {what}: another process decodes to other values")
+            _require(here.encoded == there.encoded, f"{name}: {what}: another process encodes to other bytes")
 
 
 # ----------------------------------------------------------------------------------------------------------- helpers
@@ -462,7 +433,3 @@ def _shapes(codec: Codec, sizes: Sequence[int]) -> dict[str, tuple[int, ...]]:
 
 def _section_count(codec: Codec) -> int:
     return len(codec._raw_sizes(_shapes(codec, [0] * len(codec.specs.axes))))
-
-
-if __name__ == "__main__":
-    print(json.dumps(_serve(Path(sys.argv[1]))))

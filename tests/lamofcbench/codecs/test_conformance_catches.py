@@ -88,5 +88,5 @@ def test_memory_of_the_encoder_is_caught_elsewhere(tmp_path):
         "        return MEMORY[spec.name, shape]\n"
     )
     codec = conformance.fitted(CODECS.get(f"{file}:Remembering"))
-    with pytest.raises(conformance.ConformanceError, match="another process fails"):
+    with pytest.raises(conformance.ConformanceError, match="another process: coding fails"):
         conformance.check_elsewhere({"remembering": codec}, tmp_path / "elsewhere")
