@@ -74,7 +74,7 @@ def _serve(directory: Path) -> dict[str, list[Coded]]:
 
 def _code(folder: Path) -> list[Coded]:
     codec = load_saved(folder / CODEC_FOLDER, trust_code=True)
-    samples = test_samples()
+    samples = list(test_samples())
     # All are decoded before anything is encoded, or else a codec could remember what it encoded here.
     decoded = [codec.decode(bitstream_file(folder, index).read_bytes()) for index in range(len(samples))]
     return [Coded.of(codec.encode(features), found) for (_, features), found in zip(samples, decoded, strict=True)]
