@@ -59,27 +59,36 @@ check: venv ## lint, types and docs
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Variants have results of their own and are in no mean. Codecs whose rate is one number run a scenario's own ladder.
+# Variants have results of their own and are in no mean.
+TRACKS := mini-cau-choices mini-cau-commands-clean mini-cau-commands-noisy mini-cau-questions mini-cau-requests \
+	mini-clu-arithmetic mini-clu-arithmetic-mamba mini-clu-claims mini-clu-claims-mamba mini-clu-facts \
+	mini-clu-facts-mamba mini-clu-pronouns mini-clu-pronouns-mamba mini-clu-scripts mini-clu-scripts-mamba \
+	mini-ctti-shapes mini-cvu-depth mini-cvu-digits mini-cvu-digits-hard mini-cvu-digits-renditions mini-cvu-scenes
 VARIANTS := mini-ctti-shapes-latent mini-cvu-digits-shallow mini-cvu-digits-hard-shallow mini-cvu-digits-renditions-shallow
+
+# Codecs whose rate is one number run a scenario's own ladder: the whole of it where others are compared with them, else
+# five points about its knee, and three of those that take most of the time, vvc and networks.
 ON_LADDERS := avif cachegen channel hevc jpeg-xl jpeg2000 klt klt-task kmeans kvtc kvtc-entropy quarot sz3 turboquant \
 	turboquant-entropy uniform vvc zfp
-
-# Whole ladders for the codecs that others are compared with; five points about its knee of each other one, and three of
-# those that take most of the time, vvc and networks.
 WHOLE := channel klt klt-task uniform zstd
 FAST := cachegen kivi kivi-entropy kmeans kvtc kvtc-entropy quarot quarot-entropy turboquant turboquant-entropy
 SLOW := avif hevc jpeg-xl jpeg2000 sz3 zfp
 SLOWEST := elic hyperprior vvc
-BENCH = $(BIN)/lamofcbench run --scenarios mini $(VARIANTS) --ladders results/ladders --num-processes 2 --results results/bench
+JOBS ?= 2
+BENCH = $(BIN)/lamofcbench run --ladders results/ladders --results results/bench
 
 bench: venv ## every codec on every mini scenario, all samples, rate points by calibration: many hours; resumes; the board's table
-	$(BIN)/lamofcbench ladder mini $(VARIANTS) --codecs $(ON_LADDERS) --ladders results/ladders --num-processes 2
-	$(BENCH) --codecs $(WHOLE)
-	$(BENCH) --codecs $(FAST) $(SLOW) --points 5
-	$(BENCH) --codecs $(SLOWEST) --points 3
+	$(MAKE) --jobs $(JOBS) $(addprefix bench-,$(TRACKS) $(VARIANTS))
 	$(BIN)/lamofcbench report --results results/bench
 	$(BIN)/python hub_cards/edition_leaderboard.py results/bench
 	$(BIN)/python tests/readme_tables.py
+
+# Two scenarios at a time, each in a process of its own, keep two cores busier than two processes that share a scenario.
+bench-mini-%: venv
+	$(BIN)/lamofcbench ladder mini-$* --codecs $(ON_LADDERS) --ladders results/ladders
+	$(BENCH) --scenarios mini-$* --codecs $(WHOLE)
+	$(BENCH) --scenarios mini-$* --codecs $(FAST) $(SLOW) --points 5
+	$(BENCH) --scenarios mini-$* --codecs $(SLOWEST) --points 3
 
 # Five points a codec, from close to lossless to where a language model falters; zstd has one.
 SMALL_POINTS := $(addprefix uniform:step=,0.2 0.35 0.7 1 2) $(addprefix channel:step=,0.7 1 1.4 2 2.8) \
