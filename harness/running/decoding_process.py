@@ -129,6 +129,17 @@ class DecodingProcess:
             if self._running is None or not self._running.is_mine:
                 self._running = _Running(self._inherited, self._limits)
 
+    def ready(self) -> None:
+        """Starts the process, unless it runs, and waits until it has imported what it needs.
+
+        Raises:
+            VerificationError: if it does not start.
+        """
+        with self._lock:
+            self.start()
+            assert self._running is not None
+            self._answered(self._running, START_SECONDS, self._running.wait_until_ready)
+
     def close(self) -> None:
         """Ends the process."""
         with self._lock:
@@ -228,9 +239,18 @@ class DecodingProcess:
             send(running.requests, request, data)
             return receive(running.answers, most_bytes)
 
+        answer, content = self._answered(running, seconds, ask)
+        refused = answer.get("refused")
+        self.refused = [str(what)[:MAX_REFUSED] for what in refused] if isinstance(refused, list) else []
+        if "error" in answer:
+            raise VerificationError(" ".join(str(answer["error"]).split()))
+        return answer, content
+
+    def _answered(self, running: _Running, seconds: float, ask: Callable[[], T]) -> T:
+        """What asking comes to; the process ends where it does not answer as it should."""
         try:
             # The imports have a time of their own.
-            answer, content = _within(seconds + (0 if running.ready else START_SECONDS), ask)
+            return _within(seconds + (0 if running.ready else START_SECONDS), ask)
         except TimeoutError as error:
             self.close()
             raise VerificationError(f"it has not answered after {seconds:.3g} s") from error
@@ -241,11 +261,6 @@ class DecodingProcess:
             status = running.status()
             self.close()
             raise VerificationError(f"the process ends{status}") from error
-        refused = answer.get("refused")
-        self.refused = [str(what)[:MAX_REFUSED] for what in refused] if isinstance(refused, list) else []
-        if "error" in answer:
-            raise VerificationError(" ".join(str(answer["error"]).split()))
-        return answer, content
 
 
 class _Running:

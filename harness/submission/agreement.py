@@ -23,6 +23,8 @@ LEVELS = 0.5
 ERROR, ENERGY = 1e-6, 1e-9
 """How far a squared error may be off, relative to itself and to the energy of the tensor: stored features of a mini
 scenario may differ in their last bits between machines."""
+GAIN = 1e-3
+"""By which part of its metric's range a submitted score may be better than that of the tail's predictions."""
 RESPONSES = (DIVERGENCE, RESPONSE_ERROR, RESPONSE_ENERGY, POSITIONS)
 
 
@@ -55,6 +57,21 @@ def same_cell(kind: PredictionType | PredictionKind, first: Any, second: Any) ->
         return bool(np.mean(np.abs(one - other)) <= LEVELS)
     largest = float(np.max(np.abs(other[np.isfinite(other)]), initial=0.0))
     return bool(np.allclose(one, other, rtol=0, atol=RELATIVE * largest, equal_nan=True))
+
+
+def gains(gain: float, flipped: int, samples: int) -> bool:
+    """Whether a score is better by more than rounding makes it, which has no direction.
+
+    Args:
+        gain: of the submitted score over that of the tail's predictions, in parts of the metric's range.
+        flipped: predictions that came out otherwise; of so many, about as many are for the better as for the worse.
+        samples: that both scores are of.
+
+    Example:
+        >>> gains(0.0005, 0, 100), gains(0.002, 0, 100), gains(0.02, 1, 100), gains(0.05, 4, 100)
+        (False, True, False, True)
+    """
+    return gain > GAIN + 2.0 * math.sqrt(flipped) / max(samples, 1)
 
 
 def same_error(found: float, recorded: Any, energy: float) -> bool:

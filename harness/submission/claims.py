@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +12,14 @@ from harness.results.store import RESULT_FILE, ResultFolder, canonical_json
 from harness.submission.declared import OWN_LADDER, own_ladder, tracks
 from harness.submission.findings import Findings
 from harness.submission.manifest import MANIFEST_FILE, RESULTS_FOLDER, DeclaredLadder, Submission
-from lamofcbench.codecs.knowledge import CLASSES, most
+from lamofcbench.codecs.knowledge import CLASSES, Knowledge, most
+from lamofcbench.codecs.registry import CODECS
 from lamofcbench.errors import LaMoFCBenchError, shown
+from lamofcbench.identity import identity_of
 
 MAX_THREADS = 64
+ENDS: Mapping[str, Knowledge] = {ANCHOR: "nothing", FLOOR: "calibration"}
+"""What the codecs at both ends of every curve know."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ def check_claims(manifest: Submission, claims: Sequence[Claim], findings: Findin
         made = manifest.versions.get("protocol")
         findings.fault(MANIFEST_FILE, f"is of protocol {shown(made)}; this version has {PROTOCOL_VERSION}")
     _check_codec(manifest, claims, findings)
+    _check_ends(claims, findings)
     _check_ladders(manifest, claims, findings)
     _check_editions(manifest, findings)
 
@@ -94,6 +99,23 @@ def _check_codec(manifest: Submission, claims: Sequence[Claim], findings: Findin
     known = most(claim.result.codec.trained_on for claim in own) if own else manifest.knowledge
     if CLASSES.index(manifest.knowledge) < CLASSES.index(known):
         findings.fault(MANIFEST_FILE, f"states knowledge {manifest.knowledge!r}; its results state {known!r}")
+
+
+def _check_ends(claims: Sequence[Claim], findings: Findings) -> None:
+    """Anchor and floor are the shipped ones, one of each on a scenario: every retention rests on them."""
+    first: dict[tuple[str, str], Claim] = {}
+    for claim in claims:
+        codec = claim.result.codec
+        if codec.name not in ENDS:
+            continue
+        identity = identity_of(CODECS.get(codec.name))
+        if codec.identity != identity:
+            findings.fault(claim.path, f"is of {shown(codec.identity, 200)}; every retention rests on {identity}")
+        if codec.trained_on != ENDS[codec.name]:
+            findings.fault(claim.path, f"states that {codec.name} knows {codec.trained_on!r}, not {ENDS[codec.name]!r}")
+        other = first.setdefault((claim.result.ref, codec.name), claim)
+        if other is not claim:
+            findings.fault(claim.path, f"is a second result of {codec.name} on {claim.result.ref}")
 
 
 def _check_ladders(manifest: Submission, claims: Sequence[Claim], findings: Findings) -> None:

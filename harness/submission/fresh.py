@@ -23,11 +23,12 @@ from harness.running.plan import batch_plan
 from harness.statistics.bootstrap import bootstrap_ratio, draw_counts, resample_indices
 from harness.submission.claims import Claim
 from harness.submission.findings import Findings
+from harness.submission.given import GivenBytes, GivenFeatures
+from harness.submission.replay import Share
 from lamofcbench import rates
 from lamofcbench.builders import BUILDERS
 from lamofcbench.errors import DataError, LaMoFCBenchError
 from lamofcbench.features import FeatureSet, check_features
-from lamofcbench.scenarios.base import FeatureSpecs
 
 if TYPE_CHECKING:
     from harness.running.decoding_process import DecodingProcess
@@ -108,39 +109,13 @@ def fresh_split(opened: OpenScenario, seed: int) -> FreshSplit:
     return FreshSplit(f"fresh {seed}", [sample.id for sample in samples], sets, references)
 
 
-class _Remote:
-    """The codec that was loaded in another process, as the pipeline knows one."""
-
-    def __init__(self, name: str, decoder: DecodingProcess, specs: FeatureSpecs, seconds: float) -> None:
-        self.name, self._decoder, self._specs, self._seconds = name, decoder, specs, seconds
-        self._most_bytes: list[int] = []
-
-    def encode(self, features: FeatureSet, /) -> bytes:
-        """A bitstream, at most a few times as large as what it codes."""
-        raw_bytes = features.raw_bits // 8
-        self._most_bytes.append(raw_bytes)
-        return self._decoder.encode(features, seconds=self._seconds, most_bytes=4 * raw_bytes + 2**16)
-
-    def decode(self, data: bytes, /) -> FeatureSet:
-        """The features of the bitstream that was coded first of those not decoded yet."""
-        decoded = self._decoder.decode(data, seconds=self._seconds, most_bytes=self._most_bytes.pop(0))
-        check_features(decoded, self._specs)
-        return decoded
-
-    def payload_bytes(self, data: bytes, /) -> None:
-        """Nobody asks."""
-
-    def quantised(self, features: FeatureSet, /) -> None:
-        """Nobody asks."""
-
-
 def compare_fresh(
     claim: Claim,
     rows: Sequence[Record],
     split: FreshSplit,
     opened: OpenScenario,
     decoder: DecodingProcess,
-    seconds: float,
+    share: Share,
     findings: Findings,
 ) -> None:
     """Codes new samples with a result's codec, which the other process has loaded, and compares rate and score.
@@ -151,23 +126,43 @@ def compare_fresh(
         split: the new samples.
         opened: of the scenario.
         decoder: the other process.
-        seconds: for one sample.
+        share: how long a sample may take, and whether the codec's own source is trusted.
         findings: takes what is wrong.
     """
-    remote = _Remote(claim.result.codec.name, decoder, opened.scenario.specs, seconds)
-    seed, device = claim.result.seed, opened.device
-    pipeline = Pipeline(opened.scenario, split, opened.model, opened.metric, remote, remote, device, seed)
-    records: list[Record] = []
     try:
         with environment.pinned_threads(claim.threads):
-            for batch in batch_plan(len(split), opened.scenario.batch_size):
-                records += pipeline.run(batch).records
+            coded = [_encoded(split.features(index), decoder, share) for index in range(len(split))]
+            decoder.close()  # or else a codec could remember what it has encoded
+            decoder.load(claim.folder.codec_path, trust_code=share.trust_code, threads=claim.threads)
+            decoded = [_decoded(data, split.features(at), opened, decoder, share) for at, data in enumerate(coded)]
+            encoder, given = (
+                GivenBytes(claim.result.codec.name, coded),
+                GivenFeatures(claim.result.codec.name, decoded),
+            )
+            seed, device = claim.result.seed, opened.device
+            pipeline = Pipeline(opened.scenario, split, opened.model, opened.metric, encoder, given, device, seed)
+            batches = batch_plan(len(split), opened.scenario.batch_size)
+            records = [record for batch in batches for record in pipeline.run(batch).records]
     except LaMoFCBenchError as error:
         findings.fault(claim.path, f"its codec fails on new samples: {error}")
         return
     _compare_rates(claim, rows, records, findings)
     _compare_scores(claim, rows, records, opened, findings)
     findings.count("results held against new samples", 1, 1)
+
+
+def _encoded(features: FeatureSet, decoder: DecodingProcess, share: Share) -> bytes:
+    """A bitstream, at most a few times as large as what it codes."""
+    most_bytes = features.raw_bits // 2 + 2**16
+    return decoder.encode(features.with_given(None), seconds=share.decode_seconds, most_bytes=most_bytes)
+
+
+def _decoded(
+    data: bytes, original: FeatureSet, opened: OpenScenario, decoder: DecodingProcess, share: Share
+) -> FeatureSet:
+    features = decoder.decode(data, seconds=share.decode_seconds, most_bytes=original.raw_bits // 8)
+    check_features(features, opened.scenario.specs)
+    return features
 
 
 def _compare_rates(claim: Claim, rows: Sequence[Record], records: Sequence[Record], findings: Findings) -> None:

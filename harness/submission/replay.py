@@ -7,11 +7,11 @@ a run, with the submitted bytes in place of an encoder, and what comes out is co
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.results.record import DIGEST, Record
+from harness.results.record import DIGEST, Record, stack_statistics
 from harness.results.result import ANCHOR, FLOOR
 from harness.results.store import RUN_FILE, SAMPLES_FILE
 from harness.running import environment
@@ -19,10 +19,12 @@ from harness.running.opened import OpenScenario
 from harness.running.pipeline import Pipeline
 from harness.running.plan import Batch, batch_plan
 from harness.statistics.distortion import squared_errors
-from harness.submission.agreement import RESPONSES, energy_of, same_cell, same_error, same_response
+from harness.submission.agreement import RESPONSES, energy_of, gains, same_cell, same_error, same_response
+from harness.submission.at_hand import at_hand
 from harness.submission.bitstreams import Bitstreams
 from harness.submission.claims import Claim
 from harness.submission.findings import Findings
+from harness.submission.given import GivenBytes, GivenFeatures
 from harness.submission.recount import processor_of, sample_of
 from lamofcbench.codecs.knowledge import CLASSES
 from lamofcbench.codecs.registry import CODECS
@@ -83,7 +85,11 @@ def load(claim: Claim, decoder: DecodingProcess, share: Share, findings: Finding
     findings.count("codecs loaded in another process", 0 if reason else 1, 1, reason)
     if reason:
         return False
+    if config["codec_source"] is not None:
+        decoder.close()  # and with it whatever a stranger's code remembers of other results
     path = folder / CONFIG_FILE
+    with at_hand("the process that decodes does not start"):
+        decoder.ready()
     try:
         found = decoder.load(folder, trust_code=share.trust_code, threads=claim.threads)
     except VerificationError as error:
@@ -180,7 +186,8 @@ class Replay:
 
     def _predict(self, decoded: Mapping[int, FeatureSet]) -> None:
         """Runs the tail on whole batches and compares what comes out with the table."""
-        path, checked, flipped = self.claim.folder.path / SAMPLES_FILE, 0, list[Record]()
+        path, flipped = self.claim.folder.path / SAMPLES_FILE, list[Record]()
+        stated, made = list[Record](), list[Record]()
         whole = [batch for batch in self.batches if all(index in decoded for index in range(batch.start, batch.stop))]
         with environment.pinned_threads(self.claim.threads):
             for batch in whole:
@@ -191,14 +198,16 @@ class Replay:
                     self.findings.fault(path, f"cannot be predicted: {error}", f"{batch.start} to {batch.stop - 1}")
                     continue
                 for index, record in zip(indices, found, strict=True):
-                    checked += 1
                     row = self.rows[index]
+                    stated.append(row)
+                    made.append(record)
                     if same_cell(self._prediction_kind, record["prediction"], row["prediction"]):
                         self._compare_responses(row, record)
                     else:
                         flipped.append(row)
-        reason = self._not_whole or self._tell_flipped(flipped, checked)
-        self.findings.count("predictions made anew by the tail", checked, len(self.rows), reason)
+        reason = self._not_whole or self._tell_flipped(flipped, len(stated)) or self._tell_rounded(stated, made)
+        self._tell_gain(stated, made, len(flipped))
+        self.findings.count("predictions made anew by the tail", len(stated), len(self.rows), reason)
 
     def _pipeline(self, indices: Sequence[int], decoded: Mapping[int, FeatureSet]) -> Pipeline:
         """That of a run, with the submitted bytes in place of an encoder."""
@@ -208,8 +217,8 @@ class Replay:
             opened.test,
             opened.model,
             opened.metric,
-            _Submitted(name, map(self.bitstreams.read, indices)),
-            _Decoded(name, map(decoded.__getitem__, indices)),
+            GivenBytes(name, map(self.bitstreams.read, indices)),
+            GivenFeatures(name, map(decoded.__getitem__, indices)),
             opened.device,
             self.claim.result.seed,
             opened.fidelity,
@@ -233,33 +242,24 @@ class Replay:
             self.findings.fault(self.claim.folder.path / SAMPLES_FILE, what, sample_of(row))
         return ""
 
+    def _tell_rounded(self, stated: Sequence[Record], made: Sequence[Record]) -> str:
+        """A reason where predictions agree up to rounding alone: what was scored is then not what the tail gives."""
+        pairs = zip(stated, made, strict=True)
+        if all(row["prediction"] == record["prediction"] for row, record in pairs):
+            return ""
+        return "some are the same up to rounding alone"
 
-class _Submitted:
-    """The submitted bytes in place of an encoder, in the order in which samples are asked for."""
-
-    def __init__(self, name: str, contents: Iterator[bytes]) -> None:
-        self.name, self._contents = name, contents
-
-    def encode(self, features: FeatureSet, /) -> bytes:
-        """The next sample's bytes."""
-        return next(self._contents)
-
-    def payload_bytes(self, data: bytes, /) -> None:
-        """Recounted already, see `harness.submission.recount`."""
-
-    def quantised(self, features: FeatureSet, /) -> None:
-        """Asked of the codec itself, see `harness.submission.reencode`."""
-
-
-class _Decoded:
-    """What was decoded in another process, in the order in which samples are asked for."""
-
-    def __init__(self, name: str, features: Iterator[FeatureSet]) -> None:
-        self.name, self._features = name, features
-
-    def decode(self, data: bytes, /) -> FeatureSet:
-        """The next sample's features."""
-        return next(self._features)
+    def _tell_gain(self, stated: Sequence[Record], made: Sequence[Record], flipped: int) -> None:
+        """A fault where what was submitted scores better than what the tail gives: rounding has no direction."""
+        if all(row["prediction"] == record["prediction"] for row, record in zip(stated, made, strict=True)):
+            return
+        metric = self.opened.metric
+        submitted, found = (float(metric.score(stack_statistics(part))) for part in (stated, made))
+        low, high = metric.range
+        gain = (submitted - found if metric.direction == "up" else found - submitted) / (high - low)
+        if gains(gain, flipped, len(made)):
+            what = f"scores {submitted:.6g} on {len(made)} samples drawn; the tail's predictions score {found:.6g}"
+            self.findings.fault(self.claim.folder.path / SAMPLES_FILE, what)
 
 
 def is_elsewhere(claim: Claim, opened: OpenScenario) -> bool:

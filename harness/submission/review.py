@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,6 +30,8 @@ _PREFIX = re.compile(r"(?:\[(?:verified|consistent|refused)\]\s*)+", re.IGNORECA
 MAX_TITLE = 200
 MAX_FAULTS_SHOWN = 50
 NO_NAME = "unnamed"
+_REFUSED = re.compile(r"<!-- refused on ([0-9a-f]{40}) -->")
+LOOKED_AT = "Since then every sample is looked at."
 REPLACES = "It takes the place of the submission of this name: see that its author sends it."
 
 Outcome = Literal["verified", "consistent", "refused", "unchanged", "withdrawal", "no submission", "failed"]
@@ -114,8 +116,11 @@ def _reviewed(
         _rename(api, request, details.title, said[1])
         return Reviewed(request, "unchanged")
     tell(f"{request}: {changes.submission}")
+    refused = None if comment is None else _refused_before(comment.content, changes.commit)
+    if refused is not None:  # who is refused does not get another draw
+        scrutiny = replace(scrutiny, full=True)
     verdict = validate_pull_request(request, changes, scrutiny, tell)
-    text = comment_text(verdict, changes.commit, replaces=changes.replaces)
+    text = comment_text(verdict, changes.commit, replaces=changes.replaces, refused=refused)
     with hub_errors(f"cannot comment on pull request {request}"):
         if comment is None:
             api.comment_discussion(request.repo, request.num, text, repo_type=DATASET)
@@ -153,6 +158,14 @@ def _own_comment(events: Iterable[Any], me: str) -> Any | None:
     return None
 
 
+def _refused_before(content: str, commit: str) -> str | None:
+    """The earlier commit of which a comment says that it was refused; None where it says so of none."""
+    earlier, said = _REFUSED.search(content), MARK.search(content)
+    if earlier is not None:
+        return earlier[1]
+    return said[2] if said is not None and said[1] == "refused" and said[2] != commit else None
+
+
 def _rename(api: HfApi, request: PullRequest, title: str, level: str) -> None:
     """Puts the verdict in front of a title, in place of what stands there."""
     wanted = titled(title, level)
@@ -171,13 +184,14 @@ def titled(title: str, level: str) -> str:
     return f"[{level}] {_PREFIX.sub('', title.strip(), count=1)}"[:MAX_TITLE]
 
 
-def comment_text(verdict: Verdict, commit: str, *, replaces: bool = False) -> str:
+def comment_text(verdict: Verdict, commit: str, *, replaces: bool = False, refused: str | None = None) -> str:
     """The comment that holds a verdict: Markdown in which nothing of the submission is markup.
 
     Args:
         verdict: to be told.
         commit: that it is about.
         replaces: whether it takes the place of a submission that is there.
+        refused: an earlier commit that was.
     """
     checked = "\n".join(_plain(str(check)) for check in verdict.checked)
     faults = [_plain(str(fault)) for fault in verdict.faults[:MAX_FAULTS_SHOWN]]
@@ -191,6 +205,11 @@ def comment_text(verdict: Verdict, commit: str, *, replaces: bool = False) -> st
     parts = [
         f"<!-- lamofcbench verdict {verdict.level} on {commit} by {__version__} -->",
         f"**{verdict.level}**: submission `{verdict.submission}` at `{commit[:8]}`. {meaning}",
+        *(
+            []
+            if refused is None
+            else [f"<!-- refused on {refused} -->\nRefused before at `{refused[:8]}`. {LOOKED_AT}"]
+        ),
         *([REPLACES] if replaces else []),
         *(f"```text\n{block}\n```" for block in (listed, checked) if block),
         f"Files `{verdict.digest[:16]}`, seed {verdict.seed}, {verdict.date}.",

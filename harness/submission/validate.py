@@ -28,6 +28,7 @@ from harness.running.environment import source_commit
 from harness.running.opened import OpenScenario
 from harness.running.settings import RunSettings
 from harness.submission import recount
+from harness.submission.at_hand import NotAtHandError, OwnScenario
 from harness.submission.claims import Claim, check_claims, read_claims
 from harness.submission.findings import Findings
 from harness.submission.fresh import FreshSplit, compare_fresh, fresh_split
@@ -47,7 +48,7 @@ from harness.submission.refit import check_fit
 from harness.submission.replay import Replay, Share, load
 from harness.submission.verdict import Verdict
 from lamofcbench.audit import Audit
-from lamofcbench.errors import LaMoFCBenchError, first_line, one_line
+from lamofcbench.errors import LaMoFCBenchError, WriteError, first_line, one_line
 from lamofcbench.scenarios.base import SCENARIOS, Scenario
 from lamofcbench.version import __version__
 
@@ -99,7 +100,8 @@ def validate(
         tell: called with what is looked at next.
 
     Raises:
-        SubmissionError: if there is no folder, it holds submissions and is none, or its name is none of a submission.
+        SubmissionError: if there is no folder, it holds submissions and is none, its name is none of a submission, or
+            what is needed here fails, of which the submission has no fault.
     """
     folder = folder.absolute()
     _require_candidate(folder)
@@ -109,7 +111,10 @@ def validate(
     if check_kinds(folder, findings):
         digest = submission_digest(folder)
         if check_layout(folder, findings):
-            _check_content(folder, scrutiny, seed, decoder, findings, tell)
+            try:
+                _check_content(folder, scrutiny, seed, decoder, findings, tell)
+            except NotAtHandError as error:
+                raise SubmissionError(f"{folder.name} cannot be validated here: {error}") from error
         if submission_digest(folder) != digest:
             raise SubmissionError(f"{folder} changed while it was validated; validate it again")
     return verdict_of(folder.name, digest, findings, seed)
@@ -222,7 +227,7 @@ class _ResultChecks:
         findings, reason = self.findings, ""
         try:
             opened = _open(claims[0], self.scrutiny)
-            _ = opened.test
+            _ = opened.test, opened.model
         except LaMoFCBenchError as error:
             reason = one_line(str(error), 200)
         findings.count("scenarios with data at hand", 0 if reason else 1, 1, reason)
@@ -235,6 +240,8 @@ class _ResultChecks:
             self.tell(claim.folder.place)
             try:
                 self._check_claim(claim, opened, fresh)
+            except WriteError as error:
+                raise NotAtHandError(str(error)) from error
             except (LaMoFCBenchError, LookupError, TypeError, ValueError, ArithmeticError) as error:
                 findings.fault(claim.path, f"cannot be validated: {first_line(error)}")
 
@@ -257,7 +264,7 @@ class _ResultChecks:
         if not findings.are_about(folder):
             check_fit(claim, opened, findings, every=self.scrutiny.full)
         if fresh is not None and not findings.are_about(folder):
-            compare_fresh(claim, rows, fresh, opened, self.decoder, self.scrutiny.decode_seconds, findings)
+            compare_fresh(claim, rows, fresh, opened, self.decoder, self.share, findings)
 
 
 def _open(claim: Claim, scrutiny: Scrutiny) -> OpenScenario:
@@ -266,7 +273,7 @@ def _open(claim: Claim, scrutiny: Scrutiny) -> OpenScenario:
     if name not in own and name not in SCENARIOS.names():
         raise SubmissionError(f"scenario {one_line(name)} is not registered here; --scenarios names its file")
     settings = RunSettings(results=claim.folder.path.parents[2], data=scrutiny.data, device=scrutiny.device)
-    return OpenScenario(own.get(name) or SCENARIOS.get(name), settings)
+    return OwnScenario(own.get(name) or SCENARIOS.get(name), settings)
 
 
 def _fresh(opened: OpenScenario, scrutiny: Scrutiny, findings: Findings) -> FreshSplit | None:

@@ -93,6 +93,9 @@ class DecodesHere:
     def __init__(self, limits=None):
         pass
 
+    def ready(self):
+        pass
+
     def load(self, saved, *, trust_code, threads=1, since=None):
         try:
             self.codec = load_saved(saved, trust_code=trust_code)

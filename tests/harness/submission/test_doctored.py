@@ -17,6 +17,7 @@ from harness.results.store import ResultFolder
 from harness.statistics.distortion import squared_errors
 from harness.submission.bitstreams import BITSTREAMS_FILE, drawn, write_bitstreams
 from lamofcbench.codecs.registry import load_saved, make_codecs
+from lamofcbench.codecs.saving import fingerprint_of
 from lamofcbench.digests import digest
 from lamofcbench.storage import open_split
 
@@ -92,6 +93,39 @@ def test_a_response_that_was_written_down_closer(submission, toy, refused):
     result.count()
     result.seal()
     refused("samples.parquet", "states response_divergence_nats 0.0; the tail gives None")
+
+
+def test_a_floor_that_states_more_knowledge_than_it_has(submission, toy, refused):
+    floor = Doctored(submission, toy, codec="mean")
+    floor.configuration(codec={"trained_on": "other data"})
+    refused("result.json", "states that mean knows 'other data', not 'calibration'")
+
+
+def test_a_floor_of_another_class(submission, toy, refused):
+    floor = Doctored(submission, toy, codec="mean")
+    floor.configuration(codec={"identity": "file:floor.py:Mean#00c2a50d3fc0e4a5"})
+    refused("result.json", "every retention rests on lamofcbench:mean@")
+
+
+def test_a_second_floor(submission, toy, refused):
+    floor = Doctored(submission, toy, codec="mean")
+    shutil.copytree(floor.path, floor.path.with_name("0" * 16))
+    floor.path = floor.path.with_name("0" * 16)
+    floor.configuration(seed=99)
+    refused("result.json", "is a second result of mean on toy-directions@1")
+
+
+def test_source_of_its_own_under_a_shipped_identity(submission, own_codec, toy, refused):
+    floor, own = Doctored(submission, toy, codec="mean"), Doctored(own_codec, toy, codec="own")
+    folder = floor.path / "codec"
+    shutil.copytree(own.path / "codec" / "source", folder / "source")
+    config = json.loads((folder / "config.json").read_text())
+    config["codec_source"] = json.loads((own.path / "codec" / "config.json").read_text())["codec_source"]
+    identifying = {name: value for name, value in config.items() if name not in ("codec_class", "fingerprint")}
+    config["fingerprint"] = fingerprint_of(identifying, load_file(folder / "model.safetensors")).hex()
+    (folder / "config.json").write_text(json.dumps(config))
+    floor.configuration(codec={"fingerprint": config["fingerprint"]})
+    refused("config.json", "brings source of its own, and states that it is lamofcbench:mean@1")
 
 
 @pytest.mark.parametrize(

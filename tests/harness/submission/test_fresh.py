@@ -14,22 +14,20 @@ from lamofcbench.errors import DataError
 from lamofcbench.scenarios.base import SCENARIOS
 from lamofcbench.storage import open_split
 
-
-@pytest.fixture(scope="module")
-def cheating_class():
-    return CODECS.get(f"{Path(__file__).with_name('cheating.py')}:CheatingCodec")
+HERE = Path(__file__).parent
 
 
 @pytest.fixture
-def cheat(cheating_class, run_results, toy, toy_data, make_runner, tmp_path):
-    """A submission of the cheating codec."""
+def cheat(run_results, toy, toy_data, make_runner, tmp_path):
+    """A submission of a cheating codec."""
 
-    def submitted(sends):
+    def submitted(sends, codec=f"{HERE / 'cheating.py'}:CheatingCodec"):
         results = shutil.copytree(run_results, tmp_path / "results", dirs_exist_ok=True)
         test = open_split(toy, "test", toy_data)
-        codec = cheating_class.knowing(toy.specs, {"sends": sends}, [test.features(at) for at in range(len(test))])
+        known = [test.features(at) for at in range(len(test))]
+        codec = CODECS.get(codec).knowing(toy.specs, {"sends": sends}, known)
         make_runner(results=results).run_codec(codec)
-        return pack(results, tmp_path / "packed", Author(), "cheating")
+        return pack(results, tmp_path / "packed", Author(), codec.name)
 
     return submitted
 
@@ -59,6 +57,13 @@ def test_a_state_that_knows_the_test_split_is_found(cheat, verdict_on, sends, wh
     (fault,) = verdict.faults
     assert verdict.level == "refused" and what in fault.fault and "knows the test split" in fault.fault
     assert fault.file.startswith("results/toy-directions@1/cheating/")
+
+
+def test_a_codec_that_remembers_what_it_encoded_is_found_too(cheat, verdict_on, decoder):
+    folder = cheat(True, f"{HERE / 'stashing.py'}:StashingCodec")
+    verdict = verdict_on(folder, decoder, trust_code=True, fresh=3)
+    assert verdict.level == "refused"
+    assert any("its codec fails on new samples" in fault.fault for fault in verdict.faults)
 
 
 DRAWN = ("mini-cvu-scenes", "mini-cvu-depth", "mini-clu-arithmetic", "mini-clu-facts", "mini-clu-pronouns")

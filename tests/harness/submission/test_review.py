@@ -125,6 +125,25 @@ def test_a_new_commit_is_judged_anew_in_the_same_comment(api, reviewed, slight, 
 
 
 @pytest.mark.usefixtures("judged")
+def test_who_was_refused_gets_no_other_draw(api, reviewed, slight, renamed, discussions, monkeypatch):
+    full, judge = [], review_module.validate
+    monkeypatch.setattr(
+        review_module,
+        "validate",
+        lambda folder, scrutiny, tell: full.append(scrutiny.full) or judge(folder, scrutiny, tell),
+    )
+    open_pull_request(api, REPO, renamed)
+    reviewed()
+    refused = changes_of(api, parse_pull_request(f"{REPO}#1")).commit
+    open_pull_request(api, REPO, slight, into=1)
+    reviewed()
+    reviewed(again=True)
+    assert full == [False, True, True]
+    (_, comment) = comments(discussions[0])
+    assert f"Refused before at `{refused[:8]}`." in comment
+
+
+@pytest.mark.usefixtures("judged")
 def test_a_comment_or_a_title_that_somebody_else_wrote_counts_for_nothing(
     api, reviewed, renamed, discussions, monkeypatch
 ):

@@ -1,0 +1,61 @@
+"""What a validator brings along, data, model and processes, whose failures are no fault of a submission."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from harness.running.opened import OpenScenario
+from lamofcbench.errors import LaMoFCBenchError
+from lamofcbench.features import FeatureSet
+
+if TYPE_CHECKING:
+    from lamofcbench.storage.reader import SplitReader
+
+
+class NotAtHandError(Exception):
+    """Something that is needed here fails, so that nothing can be said of the submission.
+
+    It is none of the package's errors, for those are what a submission may cause, and come to a fault.
+    """
+
+
+@contextlib.contextmanager
+def at_hand(what: str) -> Iterator[None]:
+    """Tells what fails within from what a submission causes."""
+    try:
+        yield
+    except (LaMoFCBenchError, OSError) as error:
+        raise NotAtHandError(f"{what}: {error}") from error
+
+
+class OwnScenario(OpenScenario):
+    """A scenario on the data of whoever validates."""
+
+    @functools.cached_property
+    def test(self) -> SplitReader:
+        """The test split, whose samples are told from a submission's where they cannot be read."""
+        return _OwnSplit(super().test)  # type: ignore[return-value]  # as far as validation reads it
+
+
+class _OwnSplit:
+    def __init__(self, split: SplitReader) -> None:
+        self._split = split
+
+    def __len__(self) -> int:
+        return len(self._split)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._split, name)
+
+    def features(self, index: int, /) -> FeatureSet:
+        """The features of a sample."""
+        with at_hand("a sample of the test split cannot be read here"):
+            return self._split.features(index)
+
+    def reference(self, index: int, /) -> Any:
+        """What a prediction is compared with."""
+        with at_hand("a reference of the test split cannot be read here"):
+            return self._split.reference(index)
