@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from lamofcbench.errors import LaMoFCBenchError, first_line
+from lamofcbench.errors import LaMoFCBenchError, one_line
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
+
+_SECRETS = re.compile(
+    r"""(?<=Bearer\ )[^'"]+  # a header that cannot be sent is quoted by whoever was to send it
+    | \bhf_(?:[a-z]+_)?[A-Za-z0-9]{20,}
+    | (?<=://)[^/\s@]+@  # a proxy's password
+    | \?[^\s'"]+  # what signs the address of an upload""",
+    re.VERBOSE,
+)
+"""What lets others in, in the words of an error."""
 
 
 class HubError(LaMoFCBenchError):
@@ -41,31 +51,42 @@ def signed_in() -> HfApi:
 def hub_errors(what: str) -> Iterator[None]:
     """Turns what the client raises into one line.
 
+    Any error becomes one, because the client raises nearly all that there is: ``RuntimeError`` for an upload that the
+    storage refuses, ``ValueError`` for answers that are no JSON or refuse a batch, ``Exception`` for a revision. So a
+    block holds calls of the client and no work of ours, whose mistakes are to keep their traceback. Errors that are
+    raised on purpose inside, and what stops the process, pass.
+
     Args:
         what: what did not work, as the beginning of the line.
 
     Raises:
         MovedError: for a commit upon a parent that is no longer the newest.
-        HubError: for anything else.
+        HubError: for anything else; it quotes the client, and the cause where the client names one, but no secret.
     """
     from huggingface_hub import errors
 
     try:
         yield
+    except LaMoFCBenchError:
+        raise
     except errors.OfflineModeIsEnabled as error:
         raise HubError(f"{what}: the Hub's client is offline; unset HF_HUB_OFFLINE") from error
     except errors.RepositoryNotFoundError as error:
         raise HubError(f"{what}: there is no such repository, or the token may not see it") from error
-    except errors.HfHubHTTPError as error:
+    except errors.HfHubHTTPError as error:  # its cause says the same
         if error.response is not None and error.response.status_code == 412:
             raise MovedError(f"{what}: somebody else has committed in the meantime") from error
-        raise HubError(f"{what}: {first_line(error, 200)}") from error
-    except (errors.HFValidationError, _transport_error(), OSError) as error:
-        raise HubError(f"{what}: {first_line(error, 200) or type(error).__name__}") from error
+        raise HubError(f"{what}: {_said(error)}") from error
+    except Exception as error:
+        cause = "" if error.__cause__ is None else f" ({_named(error.__cause__)})"
+        raise HubError(f"{what}: {_named(error)}{cause}") from error
 
 
-def _transport_error() -> type[Exception]:
-    """What the client's own HTTP library raises, whichever that is: the class that the client's own error extends."""
-    from huggingface_hub.errors import HfHubHTTPError
+def _named(error: BaseException) -> str:
+    """What an error is and says: a missing key says nothing but its name."""
+    return f"{type(error).__name__}: {_said(error)}"
 
-    return HfHubHTTPError.__bases__[0]
+
+def _said(error: BaseException) -> str:
+    """What an error says, all of it on one line: where the client lists errors, its first line is but a heading."""
+    return one_line(_SECRETS.sub("…", " ".join(str(error).split())), 200)

@@ -209,18 +209,32 @@ class _Upload:
         return CommitOperationAdd(path, content if isinstance(content, bytes) else str(content))
 
     def _commit(self, operations: Sequence[CommitOperationAdd | CommitOperationDelete], message: str) -> None:
+        """Commits upon the head, if it still is the newest commit; it has no need to where all is there already."""
         again = "the same command goes on, and sends nothing again that is there"
         try:
             with hub_errors(f"the upload to {self.repo} stopped; {again}"):
                 done = self.api.create_commit(
                     self.repo, operations, commit_message=message, repo_type=DATASET, parent_commit=self.head
                 )
+            if done.oid != self.head and not _was_sent(operations):
+                raise MovedError(f"{self.repo} is at {done.oid[:8]}")
         except MovedError as error:
             raise MovedError(
                 f"somebody else has committed to {self.repo} since {self.head[:8]}; see what it was, then run the same "
                 "command, which sends nothing again that is there"
             ) from error
         self.head = done.oid
+
+
+def _was_sent(operations: Sequence[CommitOperationAdd | CommitOperationDelete]) -> bool:
+    """Whether the client made a commit of them, whose parent the Hub has checked then.
+
+    Where every addition is there already the client asks for no commit, and gives the newest one that there is. What it
+    gives looks alike in both cases; only the additions know.
+    """
+    from huggingface_hub import CommitOperationAdd
+
+    return any(one._is_committed for one in operations if isinstance(one, CommitOperationAdd))
 
 
 def _are_figures(found: object) -> bool:

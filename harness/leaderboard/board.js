@@ -26,13 +26,14 @@
   function digits(value) {
     if (value == null) return "–";
     if (value === 0) return "0";
-    if (Math.abs(value) >= 1000) return Math.round(value).toLocaleString("en-GB");
-    return Math.abs(value) < 0.01 ? String(+value.toPrecision(3)) : value.toPrecision(3).replace(/\.$/, "");
+    const rounded = +value.toPrecision(3);  // 999.5 has four digits by then, and would get an exponent
+    if (Math.abs(rounded) >= 1000) return Math.round(value).toLocaleString("en-GB");
+    return Math.abs(value) < 0.01 ? String(rounded) : value.toPrecision(3).replace(/\.$/, "");
   }
 
   function size(bytes) {
     if (!bytes) return "0";
-    const unit = Math.min(Math.floor(Math.log10(bytes) / 3), 4);
+    const unit = Math.min(Math.floor(Math.log10(+bytes.toPrecision(3)) / 3), 4);
     return digits(bytes / 1000 ** unit) + " " + ["B", "kB", "MB", "GB", "TB"][unit];
   }
 

@@ -50,14 +50,14 @@ def number(value: float | None, digits: int = 3) -> str:
     """So many significant digits, without an exponent where that stays readable.
 
     Example:
-        >>> [number(v) for v in (0.0123456, 12.3456, 1234.5, 0.0, None, 3.2e-7)]
-        ['0.0123', '12.3', '1,234', '0', '–', '3.2e-07']
+        >>> [number(v) for v in (0.0123456, 12.3456, 999.7, 1234.5, 0.0, None, 3.2e-7)]
+        ['0.0123', '12.3', '1,000', '1,234', '0', '–', '3.2e-07']
     """
     if value is None:
         return NOTHING
     if value == 0:
         return "0"
-    if abs(value) >= 10**digits:
+    if abs(value) >= 10**digits - 0.5:  # which rounds to one digit more
         return f"{value:,.0f}" if abs(value) < 1e9 else f"{value:.{digits - 1}e}"
     if abs(value) < 1e-4:
         return f"{value:.{digits}g}"

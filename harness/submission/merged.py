@@ -27,7 +27,7 @@ from harness.submission.validate import NOTHING_READ, Scrutiny, validate, verdic
 from harness.submission.verdict import MAX_VERDICT_BYTES, Verdict, read_verdict
 from lamofcbench.atomic import json_text
 from lamofcbench.errors import first_line
-from lamofcbench.hub import HubError, hub_errors
+from lamofcbench.hub import hub_errors
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -56,8 +56,8 @@ def update_verdicts(
         What was committed; nothing where every submission had its verdict.
 
     Raises:
-        HubError: if the Hub refuses, or the connection breaks; what was yielded before stays.
-        SubmissionError: after all others, if some could not be validated.
+        HubError: if the Hub does not say what the repository holds.
+        SubmissionError: after all others, if some could not be fetched or validated, or their verdicts not committed.
     """
     with hub_errors(f"cannot read the results repository {repo}"):
         commit = api.repo_info(repo, repo_type=DATASET).sha or ""
@@ -67,13 +67,14 @@ def update_verdicts(
     for name in filter(NAME.fullmatch, names):
         try:
             verdict = _verdict(repo, commit, files, name, scrutiny, again, tell)
-        except HubError:
-            raise
-        except Exception as error:  # one that nobody has thought of is not to keep the others waiting
+            if verdict is not None:
+                _commit(api, repo, verdict)
+        except (
+            Exception
+        ) as error:  # neither a Hub that refuses one nor what nobody has thought of is to stop the others
             failed.append(f"{name} ({type(error).__name__}: {first_line(error)})")
             continue
         if verdict is not None:
-            _commit(api, repo, verdict)
             yield verdict
     if failed:
         raise SubmissionError(f"{len(failed)} submissions could not be validated: {'; '.join(failed)}")

@@ -78,6 +78,7 @@ def open_pull_request(api: HfApi, repo: str, folder: Path, into: int | None = No
 
     Raises:
         HubError: if the Hub refuses, or the connection breaks.
+        SubmissionError: if the main branch holds this very content, so that a new one would change nothing.
     """
     manifest = read_manifest(folder)
     place = f"{SUBMISSIONS}/{folder.name}"
@@ -97,6 +98,8 @@ def open_pull_request(api: HfApi, repo: str, folder: Path, into: int | None = No
             revision=None if into is None else revision,
         )
     number = into if into is not None else done.pr_num
+    if number is None:  # the client opens none where nothing would change
+        raise SubmissionError(f"the repository holds this very content already: {place} of {repo}; nothing was sent")
     return f"{api.endpoint}/datasets/{repo}/discussions/{number}"
 
 
@@ -175,10 +178,11 @@ def changes_of(api: HfApi, request: PullRequest) -> Changes:
     with hub_errors(f"cannot read pull request {request}"):
         ours = [commit.commit_id for commit in api.list_repo_commits(request.repo, repo_type=DATASET)]  # newest first
         theirs = api.list_repo_commits(request.repo, repo_type=DATASET, revision=request.revision)
-        if not theirs:
-            raise HubError(f"pull request {request} has no commits")
-        shared = set(ours)
-        base = next((commit.commit_id for commit in theirs if commit.commit_id in shared), None)
+    if not theirs:
+        raise HubError(f"pull request {request} has no commits")
+    shared = set(ours)
+    base = next((commit.commit_id for commit in theirs if commit.commit_id in shared), None)
+    with hub_errors(f"cannot read pull request {request}"):
         before = {} if base is None else _listing(api, request.repo, base)
         after = _listing(api, request.repo, theirs[0].commit_id)
         now = before if base == ours[0] else _listing(api, request.repo, ours[0])

@@ -71,7 +71,7 @@ def review(
         api: the client, signed in.
         repo: the results repository.
         scrutiny: how closely to look.
-        numbers: of the pull requests; None for all that are open.
+        numbers: of the pull requests; None for all that are open. One that is not open is a failure.
         again: also those whose comment is about their newest commit already.
         tell: called with what is looked at next.
 
@@ -83,10 +83,12 @@ def review(
         found = api.get_repo_discussions(
             repo, repo_type=DATASET, discussion_type="pull_request", discussion_status="open"
         )
-        opened = sorted(discussion.num for discussion in found)
-    wanted = opened if numbers is None else [number for number in opened if number in set(numbers)]
-    for number in wanted:
+        opened = {discussion.num for discussion in found}
+    for number in sorted(opened if numbers is None else set(numbers)):
         request = PullRequest(repo, number)
+        if number not in opened:
+            yield Reviewed(request, "failed", reason="it is not open")
+            continue
         try:
             yield _reviewed(api, request, me, scrutiny, again, tell)
         except LaMoFCBenchError as error:  # one that cannot be fetched is not to keep the others waiting

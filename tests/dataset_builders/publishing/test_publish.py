@@ -98,6 +98,22 @@ def test_what_an_interrupted_upload_has_committed_is_not_even_asked_for_again(fo
         assert hub.sent_bytes[blob.oid] == len(blob.content)
 
 
+@pytest.mark.parametrize(
+    ("stopped", "status", "said"),
+    [
+        ("/lfs/", 403, "to the Hub. (HfHubHTTPError: 403 Forbidden"),
+        ("/api/datasets/org/features/preupload/", 200, "ValueError: "),
+    ],
+)
+def test_a_storage_that_refuses_and_an_answer_that_is_none_are_one_line(folder, hub, capsys, stopped, status, said):
+    hub.faults.append(failing(99, lambda request: request.path.startswith(stopped), status))
+    assert main(["publish", str(folder), "--repo", REPO, "--quiet"]) == 1
+    *_, line = capsys.readouterr().err.splitlines()  # the client draws bars before
+    assert "the same command goes on, and sends nothing again that is there" in line and said in line
+    hub.faults.clear()
+    assert main(["publish", str(folder), "--repo", REPO, "--quiet"]) == 0
+
+
 def shards_sent(hub, folder):
     hashes = {shard.sha256 for split in read_manifest(folder / SCENARIO / "manifest.json").splits.values()
               for shard in split.shards}  # fmt: skip
@@ -116,6 +132,18 @@ def test_a_second_publisher_is_noticed(folder, hub, tmp_path):
     with pytest.raises(MovedError, match="somebody else has committed to org/features since"):
         publish(folder, REPO)
     assert list(hub.files(REPO)) == ["notes.md"]
+
+
+def test_a_second_publisher_of_the_same_data_is_noticed_although_nothing_is_left_to_send(folder, built, hub):
+    def meanwhile(line):
+        if line.startswith("sending"):
+            publish(built, REPO)
+
+    with pytest.raises(MovedError, match="somebody else has committed to org/features since"):
+        publish(folder, REPO, tell=meanwhile)
+    assert set(json.loads(hub.files(REPO)["facts.json"].content)) == {SCENARIO, OTHER}
+    publish(folder, REPO)
+    assert set(json.loads(hub.files(REPO)["facts.json"].content)) == {SCENARIO, OTHER}
 
 
 def test_another_scenario_is_added_and_the_card_names_both(folder, built, hub, tmp_path):

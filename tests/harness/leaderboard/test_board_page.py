@@ -112,6 +112,15 @@ def test_the_best_stand_first_with_interval_ranks_class_state_speeds_level_code_
     assert find(page, "caption").text.startswith("mini edition, Overall, 21 scenarios")
 
 
+def test_figures_that_round_to_a_thousand_have_no_exponent_and_the_next_unit(browser, tmp_path):
+    figures = {"state_bytes": 999_600, "encode_mb_per_s": 999.7, "decode_mb_per_s": 999.4}
+    page, *_ = write_board(board(codecs=2, **figures), tmp_path)
+    opened(browser, page.as_uri())
+    shown = [column(browser, key)[0] for key in ("state", "encode", "decode")]
+    assert shown == ["1.00 MB", "1,000", "999"]
+    assert column(browser, "state")[1] == "1.00 kB"
+
+
 def test_a_head_sorts_up_and_down_and_says_so(page):
     find(page, "button[data-sort='decode']").click()
     speeds = [float(text) for text in column(page, "decode")]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from loopback_hub import Blob
+from loopback_hub import Blob, failing
 
 from dataset_builders.publishing.eval_yaml import eval_yaml
 from harness.cli import main
@@ -196,6 +196,12 @@ def test_a_dataset_is_named_with_its_commit():
     assert DatasetCommit.parse(f"org/features@{COMMIT}") == DatasetCommit("org/features", COMMIT)
     with pytest.raises(LaMoFCBenchError, match="write org/name@<40 hex digits>"):
         DatasetCommit.parse("org/features@main")
+
+
+def test_an_answer_that_is_none_is_one_line(mine, hub):
+    hub.faults.append(failing(99, lambda request: "/preupload/" in request.path, 200))
+    with pytest.raises(HubError, match="cannot push to the model repository me/my-codec: ValueError: "):
+        push(mine, REPO)
 
 
 def test_a_hub_that_refuses_is_one_line(saved, hub, monkeypatch):

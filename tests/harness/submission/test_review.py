@@ -222,6 +222,18 @@ def test_nor_does_one_that_nobody_has_thought_of(api, reviewed, slight, monkeypa
 
 
 @pytest.mark.usefixtures("judged")
+def test_one_that_is_named_and_not_open_is_a_failure_and_the_others_are_reviewed(api, slight, discussions, capsys):
+    open_pull_request(api, REPO, slight)
+    open_pull_request(api, REPO, slight)
+    discussions[0].status = "merged"
+    assert main(["review", "--repo", REPO, "--pull-request", "77", "2", "1", "--quiet"]) == 1
+    printed = capsys.readouterr()
+    assert printed.out.splitlines() == [f"{REPO}#1 failed", f"{REPO}#2 verified", f"{REPO}#77 failed"]
+    for number in (1, 77):
+        assert f"{REPO}#{number} could not be validated: it is not open" in printed.err
+
+
+@pytest.mark.usefixtures("judged")
 def test_whoever_merges_is_told_that_a_row_is_replaced(
     api, reviewed, slight, hub, discussions, tmp_path, capsys, monkeypatch
 ):
@@ -269,6 +281,18 @@ def test_a_merged_one_that_nobody_has_thought_of_does_not_keep_the_others_waitin
     assert next(made).submission == "two"
     with pytest.raises(SubmissionError, match=r"1 submissions could not be validated: one \(RecursionError: deep\)"):
         next(made)
+
+
+@pytest.mark.parametrize("refused", ["submissions/one/evil.pkl", "/commit/"])
+def test_nor_does_one_that_the_hub_refuses_to_give_or_to_take(api, scrutiny, hub, refused):
+    files = {f"submissions/{name}/evil.pkl": Blob(b"cos") for name in ("one", "two")}
+    hub.repository(REPO).commit("main", files)
+    hub.faults.append(failing(1, lambda request: refused in request.path, 403))
+    made = update_verdicts(api, REPO, scrutiny)
+    assert next(made).submission == "two" and "verdicts/two.json" in hub.files(REPO)
+    with pytest.raises(SubmissionError, match=r"1 submissions could not be validated: one \(HubError: .*403"):
+        next(made)
+    assert [verdict.submission for verdict in update_verdicts(api, REPO, scrutiny)] == ["one"]
 
 
 def test_each_verdict_is_committed_once_it_is_made_whoever_commits_meanwhile(api, scrutiny, hub):

@@ -5,12 +5,13 @@ import shutil
 
 import pytest
 from doctoring import edit_json
+from huggingface_hub import HfApi
 
 from harness.cli import main
 from harness.results.hashes import recorded
 from harness.submission.manifest import SubmissionError, read_manifest, submission_digest
 from harness.submission.pack import Author, pack
-from harness.submission.pull_requests import PullRequest, parse_pull_request
+from harness.submission.pull_requests import PullRequest, open_pull_request, parse_pull_request
 from lamofcbench.codecs.registry import make_codecs
 from lamofcbench.errors import UnknownNameError
 
@@ -125,6 +126,16 @@ def test_a_pull_request_is_brought_up_to_date_without_what_it_had_before(submit,
     after = hub.files(REPO, "refs/pr/1")
     assert len(hub.repositories["dataset", REPO].discussions) == 1 and len(after) < len(before)
     assert capsys.readouterr().out.splitlines()[1].endswith("/discussions/1")
+
+
+def test_what_the_repository_holds_already_is_not_proposed_again(packed, hub):
+    hub.repository(REPO)
+    api = HfApi()
+    assert open_pull_request(api, REPO, packed).endswith("/discussions/1")
+    api.merge_pull_request(REPO, 1, repo_type="dataset")
+    with pytest.raises(SubmissionError, match="the repository holds this very content already: submissions/my-uniform"):
+        open_pull_request(api, REPO, packed)
+    assert len(hub.repositories["dataset", REPO].discussions) == 1
 
 
 def test_nothing_is_sent_that_a_maintainer_would_refuse(submit, hub, capsys, run_results, tmp_path):
