@@ -80,8 +80,8 @@ def transfers_summary(found: list[dict[str, Any]]) -> str:
         tasks = sorted({t.coded for t in matrix})
         means = (geometric_mean(home), sum(elsewhere) / len(elsewhere), max(elsewhere))
         names = ", ".join(name.removeprefix("mini-") for name in tasks)
-        rows.append((f"`{matrix[0].codec}`", names, len(elsewhere), *(f"{value:.3g}" for value in means)))
-    rows.sort(key=lambda row: (row[1], row[0]))
+        rows.append((names, matrix[0].codec, len(elsewhere), *(f"{value:.3g}" for value in means)))
+    rows = [(f"`{codec}`", names, *figures) for names, codec, *figures in sorted(rows)]
     return markdown_table(
         ("", "tasks of one backbone", "pairs", "at home", "elsewhere, mean", "at worst"), rows, right=range(2, 6)
     )
