@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from harness.leaderboard.board import (
     DIGITS,
     LEVELS,
@@ -135,7 +137,8 @@ def compile_board(
 
 def _measured(entry: Entry, resamples: int) -> tuple[Measured, list[LeftOut]]:
     """What an entry brings, made and drawn once by itself, so that what cannot be fails here; and what was left out."""
-    analysed = analyse_results(entry.results, resamples=resamples, bound=False)
+    with np.errstate(over="ignore", invalid="ignore"):  # figures that are no numbers are left out, without a word here
+        analysed = analyse_results(entry.results, resamples=resamples, bound=False)
     counted, left_out = _counted(entry, analysed.analyses)
     one = Measured(entry, counted)
     if entry.submission and counted and not any(map(one.shown, counted)):
@@ -185,7 +188,7 @@ def _objection(scenario: ScenarioSummary) -> str:
     for name in ("version", "metric", "direction", "test_samples"):
         mine, due = getattr(scenario, name), getattr(declared, name)
         if mine != due:
-            return f"its {name.replace('_', ' ')} is {one_line(str(mine))}; declared is {due}"
+            return f"it states {name.replace('_', ' ')} {one_line(str(mine))}; declared is {due}"
     if scenario.samples != scenario.test_samples:
         return f"it covers {scenario.samples} of {scenario.test_samples} samples"
     if scenario.anchor.value is None or scenario.floor.value is None:

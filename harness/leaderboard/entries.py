@@ -2,7 +2,7 @@
 
 A verdict counts for a submission whose files have the digest that it names; a file that was changed since makes it one
 that nobody has looked at. Nothing that a submission says of itself is trusted further than its schema and the page's
-escaping carry, and nothing of it is analysed whose files are not, by name, kind, size and number, those of a submission.
+escaping carry, and nothing of it is analysed if its files are not, by name, kind, size and number, a submission's.
 """
 
 from __future__ import annotations
