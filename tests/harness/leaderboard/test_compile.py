@@ -165,11 +165,12 @@ def test_json_holds_the_board_and_csv_a_line_a_figure(made):
     assert float(first["ebpfp"]) == row.overall.value
 
 
-def test_no_cell_of_the_csv_is_a_formula(made):
-    rows = [row.model_copy(update={"codec": "=HYPERLINK(1)"}) for row in made.editions[0].rows]
+@pytest.mark.parametrize("sign", ["=", "\N{FULLWIDTH EQUALS SIGN}"])
+def test_no_cell_of_the_csv_is_a_formula(made, sign):
+    rows = [row.model_copy(update={"codec": f"{sign}HYPERLINK(1)"}) for row in made.editions[0].rows]
     edition = made.editions[0].model_copy(update={"rows": rows})
     lines = list(csv.DictReader(to_csv(made.model_copy(update={"editions": [edition]})).splitlines()))
-    assert {line["codec"] for line in lines} == {"'=HYPERLINK(1)"}
+    assert {line["codec"] for line in lines} == {f"'{sign}HYPERLINK(1)"}
 
 
 def test_the_command_writes_page_csv_and_json(results, tmp_path, capsys):

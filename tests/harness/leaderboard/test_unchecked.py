@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import unicodedata
 from types import SimpleNamespace
 
 import pytest
@@ -184,7 +185,7 @@ def test_no_name_changes_for_one_that_is_less_checked(root, before, name):
     strange(submission(root, "zzz", display_name=name))
     edition = made(root).editions[0]
     assert unchanged(edition, before)
-    assert len({row.codec for row in edition.rows}) == 3
+    assert len({unicodedata.normalize("NFKC", row.codec) for row in edition.rows}) == 3
 
 
 def test_marks_do_not_pile_up_over_other_rows(root):
