@@ -115,7 +115,7 @@
     return [
       {key: "codec", name: "codec", head: true, value: (row) => row.codec, cell: codecCell},
       rateColumn("rate", main.key === "overall" ? percent : percent + ", " + main.label, place(state.by), true),
-      rankColumn("rank", "rank", 3, "among all codecs that have the figure"),
+      rankColumn("rank", "rank", 3, "among all codecs that have the figure; a submission that is not verified has none"),
       rankColumn("class-rank", "in class", 4, "among those that have learned from the same"),
       {key: "class", name: "learned from", value: (row) => row.class, cell: (row) => row.class},
       {key: "level", name: "checked", value: (row) => LEVELS[row.level][1], cell: levelCell},
@@ -286,11 +286,15 @@
     return packed[0].map((rate, n) => ({codec, rate, score: packed[1][n], label: curves.labels[packed[2][n]]}));
   }
 
+  function bounded(share) {
+    return Math.min(Math.max(share, -1), 2);
+  }
+
   function series(points, style, axes) {
     const [low, high, bottom, top] = axes;
     const placed = points.map((point) => [
-      LEFT + WIDTH * Math.log(point.rate / low) / Math.log(high / low),
-      TOP + HEIGHT * (1 - (point.score - bottom) / (top - bottom)),
+      LEFT + WIDTH * bounded(Math.log(point.rate / low) / Math.log(high / low)),
+      TOP + HEIGHT * (1 - bounded((point.score - bottom) / (top - bottom))),
     ]);
     const group = draw("g", {class: "series c" + style.colour});
     const line = {points: placed.map(([x, y]) => x.toFixed(1) + "," + y.toFixed(1)).join(" ")};

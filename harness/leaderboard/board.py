@@ -23,6 +23,18 @@ LEVELS: tuple[Level, ...] = ("verified", "consistent", "not verified")
 """The most certain first."""
 
 
+def ranked(submission: str, level: Level) -> bool:
+    """Whether a row has a rank, and a voice in what is shown of others.
+
+    Results folders have, which the board's maker names, and submissions that somebody has checked.
+
+    Args:
+        submission: its name; empty for a results folder.
+        level: how far it was checked.
+    """
+    return not submission or level != "not verified"
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -38,8 +50,10 @@ class Rate(_Strict):
         description="'at most': even the lowest rate point keeps p %, on one of the scenarios at least; 'never': none "
         "does, counted as 32",
     )
-    rank: int | None = Field(default=None, description="among all codecs")
-    class_rank: int | None = Field(default=None, description="among the codecs of its class of knowledge")
+    rank: int | None = Field(
+        default=None, description="among all codecs but those of submissions that are not verified, which have none"
+    )
+    class_rank: int | None = Field(default=None, description="among those of its class of knowledge")
 
 
 class CurvePoint(_Strict):
@@ -67,12 +81,19 @@ class Row(_Strict):
     encode_mb_per_s: float | None = Field(default=None, description="geometric mean over its scenarios")
     decode_mb_per_s: float | None = Field(default=None, description="geometric mean over its scenarios")
     overall: Rate | None = Field(
-        default=None, description="geometric mean over all scenarios of the edition but variants; null where one lacks"
+        default=None,
+        description="geometric mean over all scenarios of the edition that ranked codecs have, but variants; null "
+        "where one lacks",
     )
     categories: dict[str, Rate] = Field(description="the same over a category's, where it has them all")
     kinds: dict[Kind, Rate] = Field(description="the same over those of a kind of features")
     scenarios: dict[str, Rate] = Field(description="EBPFP@p of each")
     curves: dict[str, list[CurvePoint]] = Field(description="by scenario, in the order of rising rate")
+
+    @property
+    def ranked(self) -> bool:
+        """See `ranked`."""
+        return ranked(self.submission, self.level)
 
 
 class BoardScenario(_Strict):

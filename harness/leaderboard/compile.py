@@ -2,16 +2,23 @@
 
 Codecs of one column were measured on one thing: of results of several data revisions, or of several versions of a
 metric or model, those count that are of the best checked and most codecs, and the board says what was left out.
+
+A submission that nobody has checked may hold anything. It has its own row, and changes nothing else: what is declared
+of a scenario is taken from its declaration, what is measured of it from the best checked entry, and what fails to be
+analysed or drawn is left out by itself.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from harness.leaderboard.board import (
     DIGITS,
@@ -25,25 +32,30 @@ from harness.leaderboard.board import (
     Row,
 )
 from harness.leaderboard.entries import Entry, find_entries
+from harness.leaderboard.page import drawn
 from harness.report.analysis import ScenarioAnalysis
 from harness.report.compile import analyse_results
 from harness.report.editions import tracks
 from harness.report.overall import mean_rate, mean_speed
 from harness.report.ranks import ranks
-from harness.report.summary import CodecSummary, Estimate, ScenarioSummary
-from harness.report.text import shown
+from harness.report.summary import RETAINED_PERCENTS, CodecSummary, Estimate, ScenarioSummary, ranking_percent_of
+from harness.report.text import MAX_NAME, shown
 from harness.results.result import PROTOCOL_VERSION
 from harness.running.selection import EDITIONS
 from harness.statistics import bootstrap
 from harness.statistics.curves import Bound
 from lamofcbench.codecs.knowledge import most
-from lamofcbench.errors import LaMoFCBenchError, one_line
-from lamofcbench.scenarios.base import SCENARIOS
+from lamofcbench.errors import LaMoFCBenchError, first_line, one_line
+from lamofcbench.scenarios.base import SCENARIOS, Scenario
 from lamofcbench.version import __version__
 
 SUBJECT = ("data_revision", "metric_identity", "adapter_identity", "dtype", "batch_size")
 """Of what scores and rates depend on beyond the declaration of a scenario; kinds of devices stand beside each other."""
 MAX_LABEL, MAX_REASON = 60, 300
+MOST_MARKS = 2
+"""On a letter; a pile of them would cover the rows about it."""
+LARGEST = 1e15
+"""Of scores, rates and bytes; rounded, compared and drawn, such are still numbers."""
 MOST_WARNINGS = 20
 """Of one entry; a folder of a thousand broken results is not to fill the page."""
 PARTS = ("categories", "kinds", "scenarios")
@@ -56,6 +68,14 @@ class Measured:
 
     entry: Entry
     analyses: dict[str, ScenarioAnalysis]
+
+    def shown(self, id: str) -> list[CodecSummary]:
+        """The codecs that get a row, on one of the scenarios."""
+        return [
+            codec
+            for codec in self.analyses[id].summary.codecs
+            if codec.role == "codec" and self.entry.shows(codec.name, codec.identity)
+        ]
 
 
 def compile_board(
@@ -82,15 +102,16 @@ def compile_board(
     for entry in entries:
         tell(f"reading {entry.place}")
         try:
-            analysed = analyse_results(entry.results, resamples=resamples, bound=False)
-        except LaMoFCBenchError as error:
+            measured, reasons = _measured(entry, resamples)
+        except Exception as error:  # a stranger's results may be anything, and so may be what that raises
             if not entry.submission:
                 raise
-            left_out.append(LeftOut(what=entry.submission, reason=_reason(entry, str(error))))
+            what = str(error) if isinstance(error, LaMoFCBenchError) else f"cannot be shown: {first_line(error)}"
+            left_out.append(LeftOut(what=entry.submission, reason=_reason(entry, what)))
             continue
-        counted, reasons = _counted(entry, analysed.analyses)
-        found.append(Measured(entry, counted))
-        left_out += [*reasons, *_warned(entry, analysed.warnings)]
+        found.append(measured)
+        left_out += reasons
+    found.sort(key=lambda one: one.entry.precedence)
     found, strangers = _of_one_subject(found)
     left_out += strangers
     editions = [edition for edition in (_edition(name, found) for name in EDITIONS) if edition.rows]
@@ -112,6 +133,20 @@ def compile_board(
 
 
 # ------------------------------------------------------------------------------------------------------ what counts
+
+
+def _measured(entry: Entry, resamples: int) -> tuple[Measured, list[LeftOut]]:
+    """What an entry brings, made and drawn once by itself, so that what cannot be fails here; and what was left out."""
+    with np.errstate(over="ignore", invalid="ignore"):  # figures that are no numbers are left out, without a word here
+        analysed = analyse_results(entry.results, resamples=resamples, bound=False)
+    counted, left_out = _counted(entry, analysed.analyses)
+    one = Measured(entry, counted)
+    if entry.submission and counted and not any(map(one.shown, counted)):
+        left_out.append(LeftOut(what=entry.submission, reason="it has no results of the codec that it submits"))
+    for edition in EDITIONS:
+        for percent in RETAINED_PERCENTS:
+            drawn(_edition(edition, [one], percent))
+    return one, [*left_out, *_warned(entry, analysed.warnings)]
 
 
 def _counted(entry: Entry, analyses: Sequence[ScenarioAnalysis]) -> tuple[dict[str, ScenarioAnalysis], list[LeftOut]]:
@@ -147,25 +182,37 @@ def _objection(scenario: ScenarioSummary) -> str:
     """Why a scenario's results may stand beside no others; empty where they may."""
     if not scenario.current:
         return f"its protocol is {scenario.protocol_version}, this version's is {PROTOCOL_VERSION}"
-    if SCENARIOS.get(scenario.scenario).digest != scenario.scenario_digest:
+    declared = SCENARIOS.get(scenario.scenario)
+    if declared.digest != scenario.scenario_digest:
         return "the scenario is declared otherwise here"
+    for name in ("version", "metric", "direction", "test_samples"):
+        mine, due = getattr(scenario, name), getattr(declared, name)
+        if mine != due:
+            return f"it states {name.replace('_', ' ')} {one_line(str(mine))}; declared is {due}"
     if scenario.samples != scenario.test_samples:
         return f"it covers {scenario.samples} of {scenario.test_samples} samples"
     if scenario.anchor.value is None or scenario.floor.value is None:
         return "it has no result of uncoded features, or of the calibration mean"
+    points = [point for codec in scenario.codecs for point in codec.points]
+    figures = [scenario.raw_bytes_per_sample, *(point.score.value or 0.0 for point in points)]
+    rates = [point.ebpfp for point in points if point.ebpfp is not None]
+    if max(map(abs, figures)) > LARGEST or not all(1 / LARGEST < rate < LARGEST for rate in rates):
+        return f"it has scores or rates beyond {LARGEST:g}, which no figure can hold"
     return ""
 
 
 def _of_one_subject(found: Sequence[Measured]) -> tuple[list[Measured], list[LeftOut]]:
     """The results of each scenario that were measured on one thing, and what was not."""
-    votes: dict[str, Counter[tuple]] = defaultdict(Counter)
-    trust = {level: len(LEVELS) - at for at, level in enumerate(LEVELS)}
+    votes: dict[str, dict[tuple, Counter[int]]] = defaultdict(lambda: defaultdict(Counter))
     for one in found:
         for id, analysis in one.analyses.items():
-            # One row of a higher level outweighs any number of lower ones: nobody floods a board into another revision.
-            rows = sum(codec.role == "codec" and one.entry.shows(codec.name) for codec in analysis.summary.codecs)
-            votes[id][_subject(analysis)] += rows * 1000 ** trust[one.entry.level]
-    chosen = {id: max(counts, key=lambda subject: (counts[subject], subject)) for id, counts in votes.items()}
+            votes[id][_subject(analysis)][one.entry.precedence] += len(one.shown(id))
+    # One row that is better checked outweighs any number of others: nobody floods a board into another revision.
+    levels = sorted({one.entry.precedence for one in found})
+    chosen = {
+        id: max(counts, key=lambda subject: ([counts[subject][level] for level in levels], subject))
+        for id, counts in votes.items()
+    }
     kept, left_out = [], []
     for one in found:
         same = {id: analysis for id, analysis in one.analyses.items() if _subject(analysis) == chosen[id]}
@@ -184,32 +231,41 @@ def _subject(analysis: ScenarioAnalysis) -> tuple:
 # ------------------------------------------------------------------------------------------------------------- rows
 
 
-def _edition(name: str, found: Sequence[Measured]) -> Edition:
-    """The codecs of one edition, over all entries."""
-    summaries = {id: analysis.summary for one in found for id, analysis in one.analyses.items()}
-    own = [summaries[scenario.id] for scenario in SCENARIOS if scenario.id in summaries and scenario.edition == name]
-    scenarios = [_scenario(summary) for summary in own]
-    percent = min((summary.ranking_percent for summary in own), default=95)
-    counted = {summary.scenario for summary in tracks(own)}
+def _edition(name: str, found: Sequence[Measured], percent: int | None = None) -> Edition:
+    """The codecs of one edition, over all entries.
+
+    Args:
+        name: of the edition.
+        found: the entries, in the order in which their word counts.
+        percent: ranks codecs; None for that of the scenarios.
+    """
+    summaries: dict[str, ScenarioSummary] = {}
+    for one in found:
+        summaries = {id: analysis.summary for id, analysis in one.analyses.items()} | summaries
+    own = [scenario for scenario in SCENARIOS if scenario.id in summaries and scenario.edition == name]
+    heard = {id for one in found if one.entry.ranked for id in one.analyses if one.shown(id)}
+    judged = [scenario for scenario in own if scenario.id in heard] or own
+    percent = percent or min((ranking_percent_of(scenario.test_samples) for scenario in judged), default=95)
+    counted = {summary.scenario for summary in tracks([summaries[scenario.id] for scenario in judged])}
+    scenarios = [_scenario(scenario, summaries[scenario.id]) for scenario in own]
     groups = _groups([scenario for scenario in scenarios if scenario.id in counted])
     rows = [row for one in found for row in _rows(one, scenarios, groups, percent)]
     return Edition(name=name, percent=percent, scenarios=scenarios, rows=_ranked(_told_apart(rows)))
 
 
-def _scenario(summary: ScenarioSummary) -> BoardScenario:
+def _scenario(declared: Scenario, summary: ScenarioSummary) -> BoardScenario:
     assert summary.anchor.value is not None and summary.floor.value is not None  # see `_objection`
-    declared = SCENARIOS.get(summary.scenario)
     return BoardScenario(
-        id=summary.scenario,
-        title=summary.title,
+        id=declared.id,
+        title=declared.title,
         category=declared.category,
         features=summary.features,
         variant_of=declared.variant_of,
-        metric=summary.metric,
-        direction=summary.direction,
-        samples=summary.samples,
-        version=summary.version,
-        data_revision=summary.data_revision[:16],
+        metric=declared.metric,
+        direction=declared.direction,
+        samples=declared.test_samples,
+        version=declared.version,
+        data_revision=shown(summary.data_revision[:16]),
         raw_bytes_per_sample=_short(summary.raw_bytes_per_sample),
         anchor=_short(summary.anchor.value),
         floor=_short(summary.floor.value),
@@ -232,12 +288,7 @@ def _groups(counted: Sequence[BoardScenario]) -> Groups:
 
 def _rows(one: Measured, scenarios: Sequence[BoardScenario], groups: Groups, percent: int) -> Iterator[Row]:
     analyses = {scenario.id: one.analyses[scenario.id] for scenario in scenarios if scenario.id in one.analyses}
-    codecs = dict.fromkeys(
-        codec.codec
-        for analysis in analyses.values()
-        for codec in analysis.summary.codecs
-        if codec.role == "codec" and one.entry.shows(codec.name)
-    )
+    codecs = dict.fromkeys(codec.codec for id in analyses for codec in one.shown(id))
     for codec in codecs:
         row = _row(one.entry, codec, analyses, groups, percent)
         if row.scenarios:
@@ -255,10 +306,10 @@ def _row(entry: Entry, codec: str, analyses: Mapping[str, ScenarioAnalysis], gro
             rate = _as_rate(mean_rate(codec, [analyses[id] for id in ids], percent), bound)
             means |= {group: rate} if rate is not None else {}
     first = next(iter(found.values()))
-    told = {name: shown(value) if name != "link" and value else value for name, value in entry.about.items()}
+    told = {name: _legible(value) if name != "link" and value else value for name, value in entry.about.items()}
     return Row(
-        **{"codec": shown(codec), **told},
-        name=shown(first.name),
+        **{"codec": _legible(codec), **told},
+        name=_legible(first.name),
         submission=entry.submission,
         level=entry.level,
         checked_on=entry.checked_on,
@@ -299,7 +350,7 @@ def _rounded(estimate: Estimate) -> float | None:
 
 def _curve(codec: CodecSummary) -> list[CurvePoint]:
     return [
-        CurvePoint(label=one_line(point.label, MAX_LABEL), ebpfp=_short(point.ebpfp), score=_short(point.score.value))
+        CurvePoint(label=_legible(point.label, MAX_LABEL), ebpfp=_short(point.ebpfp), score=_short(point.score.value))
         for point in codec.points
         if point.ebpfp is not None and point.score.value is not None
     ]
@@ -309,25 +360,46 @@ def _short(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
 
 
+def _legible(text: str, most: int = MAX_NAME) -> str:
+    """A text on one line that stays within it: at most two marks stand on a letter."""
+    letters: list[str] = []
+    marks = 0
+    for letter in shown(text, most):
+        marks = marks + 1 if unicodedata.category(letter).startswith("M") else 0
+        letters += [letter] if marks <= MOST_MARKS else []
+    return "".join(letters)
+
+
 # ------------------------------------------------------------------------------------------------------------ order
 
 
 def _told_apart(rows: Sequence[Row]) -> list[Row]:
-    """Rows under names of their own: where several are called the same, the submission or a number stands behind."""
-    called = Counter(row.codec for row in rows)
+    """Rows under names of their own: where several are called the same, the submission or a number stands behind.
+
+    Nobody's name changes for one that is less checked: results folders choose first, then the better checked.
+    """
+
+    def turn(row: Row) -> int:
+        return LEVELS.index(row.level) if row.submission else -1
+
+    called = Counter((_looks(row.codec), turn(row)) for row in rows)
     taken: set[str] = set()
     told = []
-    for row in rows:
-        base = (
-            row.codec if called[row.codec] == 1 else f"{row.codec} ({row.submission})" if row.submission else row.codec
-        )
+    for row in sorted(rows, key=turn):
+        before = sum(called[_looks(row.codec), other] for other in range(-1, turn(row) + 1)) - 1
+        base = f"{row.codec} ({row.submission})" if before and row.submission else row.codec
         label, number = base, 1
-        while label in taken:
+        while _looks(label) in taken:
             number += 1
             label = f"{base} {number}"
-        taken.add(label)
+        taken.add(_looks(label))
         told.append(row.model_copy(update={"codec": label}))
     return told
+
+
+def _looks(name: str) -> str:
+    """The same for names that can hardly be told apart: by width, by how marks are written, or by spaces."""
+    return " ".join(unicodedata.normalize("NFKC", name).split())
 
 
 def _ranked(rows: Sequence[Row]) -> list[Row]:
@@ -347,7 +419,7 @@ def _ranked(rows: Sequence[Row]) -> list[Row]:
     ]
     for figure in dict.fromkeys(figure for own in figures for figure in own):
         rated = sorted((own[figure].value, at) for at, own in enumerate(figures) if figure in own)
-        places = ranks([ordered[at].trained_on for _, at in rated], [True] * len(rated))
+        places = ranks([ordered[at].trained_on for _, at in rated], [ordered[at].ranked for _, at in rated])
         for (_, at), (rank, class_rank) in zip(rated, places, strict=True):
             figures[at][figure] = figures[at][figure].model_copy(update={"rank": rank, "class_rank": class_rank})
     return [

@@ -2,18 +2,22 @@
 
 A verdict counts for a submission whose files have the digest that it names; a file that was changed since makes it one
 that nobody has looked at. Nothing that a submission says of itself is trusted further than its schema and the page's
-escaping carry.
+escaping carry, and nothing of it is analysed if its files are not, by name, kind, size and number, a submission's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.leaderboard.board import LeftOut, Level
+from harness.leaderboard.board import LEVELS, LeftOut, Level, ranked
+from harness.submission.findings import Findings
+from harness.submission.intake import check_kinds, check_layout
 from harness.submission.manifest import (
+    MAX_POINTS,
     RESULTS_FOLDER,
     SUBMISSIONS,
     VERDICTS,
@@ -21,9 +25,12 @@ from harness.submission.manifest import (
     read_manifest,
     submission_digest,
 )
-from harness.submission.verdict import Verdict, read_verdict
+from harness.submission.verdict import NOTHING_READ, Fault, read_verdict
 from lamofcbench.codecs.knowledge import Knowledge
 from lamofcbench.errors import LaMoFCBenchError, first_line, one_line
+
+MOST_RESULTS = MAX_POINTS + 2
+"""Of a submission on a scenario: the points of a ladder, uncoded features and the calibration mean."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,7 @@ class Entry:
         checked_on: the day of the verdict; empty without one.
         submission: its name; empty for a plain folder.
         codec: the one that was submitted, by its own name; None for every codec of the folder.
+        identity: of its code; None for any.
         knowledge: what it has learned from, as its submitter says; None where nobody says.
         about: how it is shown, organisation, link, commit and licence, by the names of `board.Row`.
     """
@@ -45,6 +53,7 @@ class Entry:
     checked_on: str = ""
     submission: str = ""
     codec: str | None = None
+    identity: str | None = None
     knowledge: Knowledge | None = None
     about: dict[str, Any] = field(default_factory=dict)
 
@@ -53,9 +62,24 @@ class Entry:
         """What to call it in a line for a person."""
         return self.submission or self.results.name
 
-    def shows(self, codec: str) -> bool:
-        """Whether a codec, by its own name, gets a row; a submission's folder may hold others' results, too."""
-        return self.codec in (None, codec)
+    @property
+    def ranked(self) -> bool:
+        """See `harness.leaderboard.board.ranked`."""
+        return ranked(self.submission, self.level)
+
+    @property
+    def precedence(self) -> int:
+        """Whose word counts first where entries differ, the lowest: the better checked, folders before submissions."""
+        return 2 * LEVELS.index(self.level) + bool(self.submission)
+
+    def shows(self, codec: str, identity: str) -> bool:
+        """Whether a codec gets a row; a submission's folder may hold others' results, too.
+
+        Args:
+            codec: its own name.
+            identity: of its code.
+        """
+        return self.codec in (None, codec) and self.identity in (None, identity)
 
 
 def find_entries(folders: Sequence[Path]) -> tuple[list[Entry], list[LeftOut]]:
@@ -84,6 +108,12 @@ def find_entries(folders: Sequence[Path]) -> tuple[list[Entry], list[LeftOut]]:
 
 def _submitted(repository: Path, folder: Path) -> Entry | LeftOut:
     shown = one_line(folder.name, 96)
+    verdict = read_verdict(repository / VERDICTS / f"{folder.name}.json")
+    if verdict is not None and verdict.level == "refused" and verdict.digest == NOTHING_READ:
+        return LeftOut(what=shown, reason=_first(fault.fault for fault in verdict.faults))
+    faults = _faults(folder)
+    if faults:
+        return LeftOut(what=shown, reason=_first(map(str, faults)))
     try:
         manifest = read_manifest(folder)
     except SubmissionError as error:
@@ -92,10 +122,9 @@ def _submitted(repository: Path, folder: Path) -> Entry | LeftOut:
         return LeftOut(what=shown, reason=f"it lies in a folder of another name and calls itself {manifest.name}")
     level: Level = "not verified"
     checked_on = ""
-    verdict = read_verdict(repository / VERDICTS / f"{folder.name}.json")
     if verdict is not None and verdict.digest == submission_digest(folder):
         if verdict.level == "refused":
-            return LeftOut(what=shown, reason=_first_fault(verdict))
+            return LeftOut(what=shown, reason=_first(fault.fault for fault in verdict.faults))
         level, checked_on = verdict.level, verdict.date[:10]
     return Entry(
         folder / RESULTS_FOLDER,
@@ -103,6 +132,7 @@ def _submitted(repository: Path, folder: Path) -> Entry | LeftOut:
         checked_on=checked_on,
         submission=manifest.name,
         codec=manifest.codec.id,
+        identity=manifest.codec.identity,
         knowledge=manifest.knowledge,
         about={
             "codec": manifest.display_name,
@@ -114,8 +144,18 @@ def _submitted(repository: Path, folder: Path) -> Entry | LeftOut:
     )
 
 
-def _first_fault(verdict: Verdict) -> str:
-    if not verdict.faults:
-        return "no reason is given"
-    more = f", and {len(verdict.faults) - 1} more" if len(verdict.faults) > 1 else ""
-    return one_line(verdict.faults[0].fault, 300) + more
+def _faults(folder: Path) -> Sequence[Fault]:
+    """What a look at the names, kinds, sizes and numbers of files finds, as validation would; none is opened."""
+    findings = Findings(folder)
+    if folder.is_symlink():
+        findings.fault(folder.name, "is a link")
+    elif check_kinds(folder, findings) and check_layout(folder, findings):
+        for scenario, results in Counter(path.parts[-3] for path in folder.glob(f"{RESULTS_FOLDER}/*/*/*")).items():
+            if results > MOST_RESULTS:
+                findings.fault(f"{RESULTS_FOLDER}/{scenario}", f"holds {results} results; at most {MOST_RESULTS} count")
+    return findings.faults
+
+
+def _first(faults: Iterable[str]) -> str:
+    first, *others = [*faults] or ["no reason is given"]
+    return one_line(first, 300) + (f", and {len(others)} more" if others else "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import unicodedata
 from collections.abc import Iterator
 
 from harness.leaderboard.board import Board, Rate, Row
@@ -14,6 +15,9 @@ COLUMNS = (
     "low", "high", "bound", "rank", "class_rank", "state_bytes", "encode_mb_per_s", "decode_mb_per_s", "link",
     "commit", "licence",
 )  # fmt: skip
+
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+"""How a cell begins that a spreadsheet would calculate, in letters of any width."""
 
 
 def to_json(board: Board) -> str:
@@ -52,6 +56,6 @@ def figures(row: Row) -> Iterator[tuple[str, str, Rate]]:
 def _plain(cell: object) -> object:
     if cell is None:
         return ""
-    if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r"):
+    if isinstance(cell, str) and unicodedata.normalize("NFKC", cell[:1]) in FORMULAS:
         return f"'{cell}"
     return cell

@@ -34,7 +34,7 @@ def render(board: Board) -> str:
     """The page's HTML."""
     content = html.source(PACKAGE, "board.html")
     script = html.source(PACKAGE, "board.js")
-    panels = {scenario.id: _panel(edition, scenario) for edition in board.editions for scenario in edition.scenarios}
+    panels = {id: panel for edition in board.editions for id, panel in _panels(edition).items()}
     return html.template(content, {}).render(
         board=board,
         policy=html.policy(script),
@@ -48,6 +48,11 @@ def render(board: Board) -> str:
         ],
         classes=CLASSES,
     )
+
+
+def drawn(edition: Edition) -> list[str]:
+    """The frames of an edition's figures, as ``<svg>`` elements."""
+    return [svg.render(panel, {}, f"clip-{number}") for number, panel in enumerate(_panels(edition).values())]
 
 
 def embedded(value: Any) -> str:
@@ -174,9 +179,18 @@ def _axes(panel: Panel) -> tuple[tuple[float, float], tuple[float, float]]:
     return (panel.x.low, panel.x.high), (panel.y.low, panel.y.high)
 
 
+def _panels(edition: Edition) -> dict[str, Panel]:
+    return {scenario.id: _panel(edition, scenario) for scenario in edition.scenarios}
+
+
 def _panel(edition: Edition, scenario: BoardScenario) -> Panel:
-    """The frame of a scenario's figure, in which the curves of all codecs have room."""
-    points = [point for row in edition.rows for point in row.curves.get(scenario.id, [])]
+    """The frame of a scenario's figure, in which the curves of all ranked codecs have room; without any, of all.
+
+    What nobody has checked may lie beyond: one absurd point would flatten the curves of everybody.
+    """
+    curves = [(row.ranked, row.curves[scenario.id]) for row in edition.rows if row.curves.get(scenario.id)]
+    among = any(ranked for ranked, _ in curves)
+    points = [point for ranked, curve in curves if ranked or not among for point in curve]
     return score_frame(
         scenario.metric,
         scenario.direction,

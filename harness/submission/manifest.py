@@ -23,6 +23,8 @@ MANIFEST_FILE = "submission.json"
 RESULTS_FOLDER = "results"
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,95}")
 MAX_MANIFEST_BYTES = 2**22
+MAX_POINTS = 100
+"""Of a ladder."""
 
 
 class SubmissionError(LaMoFCBenchError):
@@ -61,7 +63,7 @@ class DeclaredLadder(Strict):
 
     scenario: Line = Field(max_length=120, description="<scenario>@<version>")
     chosen_by: Line = Field(max_length=200, description="`the codec's own`, `rule N, <digest>` of a ladder, or `named`")
-    points: list[Parameters] = Field(min_length=1, max_length=100, description="parameters of each rate point")
+    points: list[Parameters] = Field(min_length=1, max_length=MAX_POINTS, description="parameters of each rate point")
 
 
 class Submission(Strict):

@@ -23,8 +23,8 @@ from harness.submission.manifest import (
     submission_digest,
 )
 from harness.submission.pull_requests import fetch, listing
-from harness.submission.validate import NOTHING_READ, Scrutiny, validate, verdict_of
-from harness.submission.verdict import MAX_VERDICT_BYTES, Verdict, read_verdict
+from harness.submission.validate import Scrutiny, validate, verdict_of
+from harness.submission.verdict import MAX_VERDICT_BYTES, NOTHING_READ, Verdict, read_verdict
 from lamofcbench.atomic import json_text
 from lamofcbench.errors import first_line
 from lamofcbench.hub import hub_errors

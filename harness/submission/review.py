@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from harness.submission.findings import Findings
 from harness.submission.manifest import DATASET, NAME
 from harness.submission.pull_requests import Changes, PullRequest, changes_of, check_changes, fetch
-from harness.submission.validate import NOTHING_READ, Scrutiny, validate, verdict_of
-from harness.submission.verdict import Verdict
+from harness.submission.validate import Scrutiny, validate, verdict_of
+from harness.submission.verdict import NOTHING_READ, Verdict
 from lamofcbench.errors import LaMoFCBenchError, first_line, one_line
 from lamofcbench.hub import hub_errors
 from lamofcbench.version import __version__

@@ -46,14 +46,12 @@ from harness.submission.manifest import (
 from harness.submission.reencode import check_encoder
 from harness.submission.refit import check_fit
 from harness.submission.replay import Replay, Share, load
-from harness.submission.verdict import Verdict
+from harness.submission.verdict import NOTHING_READ, Verdict
 from lamofcbench.audit import Audit
 from lamofcbench.errors import LaMoFCBenchError, WriteError, first_line, one_line
 from lamofcbench.scenarios.base import SCENARIOS, Scenario
 from lamofcbench.version import __version__
 
-NOTHING_READ = "0" * 64
-"""The digest of files that were refused before anything was read."""
 SHARE = 0.1
 """Of the batches of each result that are decoded and predicted anew."""
 

@@ -12,6 +12,8 @@ from harness.submission.manifest import FORMAT_VERSION, NAME, Hex64, Line, Stric
 from lamofcbench.atomic import write_json
 
 Level = Literal["verified", "consistent", "refused"]
+NOTHING_READ = "0" * 64
+"""The digest of files that were refused before anything was read."""
 MAX_FAULTS = 200
 MAX_VERDICT_BYTES = 2**22
 

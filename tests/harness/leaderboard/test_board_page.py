@@ -6,11 +6,15 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from synthetic_board import board
 
+from harness.leaderboard.board import CurvePoint
 from harness.leaderboard.page import render
 from harness.leaderboard.write import write_board
+from harness.report.text import NOTHING
 
 BY_CSS = "css selector"
 HOSTILE = '</script><script>window.hit=1</script><img src=x onerror="window.hit=2">'
+RANKS = ["1", "2", NOTHING, "3", "4", NOTHING, "5", "6", NOTHING, "7", "8", NOTHING]
+"""Every third codec's submission is not verified."""
 SPACE = "org-board.static.hf.space/index.html"
 PARENT = """<!DOCTYPE html><title>the Hub's page of a Space</title><iframe width=1200 height=900></iframe><script>
 addEventListener("message", function (event) {
@@ -107,8 +111,9 @@ def test_the_best_stand_first_with_interval_ranks_class_state_speeds_level_code_
     ):  # fmt: skip
         assert text in cells, text
     assert names(page) == [f"codec-{number}" for number in range(12)]
-    assert column(page, "rank") == [str(rank) for rank in range(1, 13)]
-    assert column(page, "class-rank") == ["1"] * 4 + ["2"] * 4 + ["3"] * 4  # four classes in turn
+    assert column(page, "rank") == RANKS
+    classes = ["1", "1", NOTHING, "1", "2", NOTHING, "1", "2", NOTHING, "2", "2", NOTHING]  # four in turn
+    assert column(page, "class-rank") == classes
     assert find(page, "caption").text.startswith("mini edition, Overall, 21 scenarios")
 
 
@@ -154,7 +159,7 @@ def test_editions_are_groups_of_their_own_and_any_figure_ranks(page):
     choose(page, "by", "scenario:mini-cvu-depth")
     rates = [float(text.split("\n")[0]) for text in column(page, "rate")]
     assert rates == sorted(rates)
-    assert column(page, "rank") == [str(rank) for rank in range(1, 13)]
+    assert sorted(column(page, "rank")) == sorted(RANKS)
     choose(page, "beside", "kinds")
     assert "KV caches" in find(page, "#board thead").text
 
@@ -326,6 +331,23 @@ def test_hostile_names_stay_text(browser, tmp_path):
     assert HOSTILE in find(browser, "#legend").text and HOSTILE in find(browser, "#absent").text
     assert browser.find_elements(BY_CSS, "#board tbody tr:first-child a, #board b, img") == []
     assert browser.execute_script("return window.hit || null") is None
+    assert browser.get_log("browser") == []
+
+
+def test_points_far_beyond_a_figure_make_no_absurd_coordinates(browser, tmp_path):
+    made = board(codecs=3)
+    *_, last = made.editions[0].rows
+    far = [CurvePoint(label="far", ebpfp=rate, score=score) for rate, score in ((1e-14, -1e15), (1e14, 1e15))]
+    curves = {**last.curves, "mini-clu-facts": far}
+    rows = [*made.editions[0].rows[:-1], last.model_copy(update={"curves": curves})]
+    editions = [made.editions[0].model_copy(update={"rows": rows})]
+    page, *_ = write_board(made.model_copy(update={"editions": editions}), tmp_path)
+    browser.get_log("browser")
+    opened(browser, page.as_uri())
+    choose(browser, "by", "scenario:mini-clu-facts")
+    tick(browser, last.codec)
+    points = find(browser, "#figures .series polyline").get_attribute("points")
+    assert last.level == "not verified" and points == "-318.0,538.0 804.0,-218.0"
     assert browser.get_log("browser") == []
 
 

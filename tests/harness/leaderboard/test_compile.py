@@ -22,10 +22,17 @@ FEW = 50
 
 
 def writer_of(root, scenario=DIGITS, **context):
-    falls = scenario == SPEECH
-    fields = {"metric": "word-error-rate", "direction": "down"} if falls else {}
-    digest = SCENARIOS.get(scenario).digest
-    return Writer(root, scenario, samples=60, test_samples=60, context={"scenario_digest": digest, **context}, **fields)
+    declared = SCENARIOS.get(scenario)
+    return Writer(
+        root,
+        scenario,
+        declared.metric,
+        declared.direction,
+        declared.test_samples,
+        declared.test_samples,
+        {"scenario_digest": declared.digest, **context},
+        declared.version,
+    )
 
 
 def write_ladder(writer, codec, ladder, trained_on="calibration"):
@@ -122,22 +129,26 @@ def test_another_data_revision_than_that_of_most_rows_is_left_out(results, tmp_p
 
 def test_what_the_report_warns_of_is_said(results, tmp_path):
     copy = shutil.copytree(results, tmp_path / "copy")
-    damaged = next((copy / f"{DIGITS}@1" / "uniform").iterdir())
+    damaged = next((copy / f"{DIGITS}@2" / "uniform").iterdir())
     (damaged / "result.json").unlink()
     (told,) = compile_board([copy], "copy", resamples=0).left_out
     assert told.what == "copy" and told.reason.startswith(f"skipped {damaged.relative_to(copy)}: it is no result")
 
 
 @pytest.mark.parametrize(
-    ("context", "cut", "reason"),
+    ("context", "fields", "reason"),
     [
-        ({"protocol_version": 1}, 0, "its protocol is 1"),
-        ({"scenario_digest": "e" * 64}, 0, "declared otherwise here"),
-        ({}, 1, "it covers 60 of 61 samples"),
+        ({"protocol_version": 1}, {}, "its protocol is 1"),
+        ({"scenario_digest": "e" * 64}, {}, "declared otherwise here"),
+        ({}, {"samples": 60}, "it covers 60 of 650 samples"),
+        ({}, {"samples": 60, "test_samples": 60}, "it states test samples 60; declared is 650"),
+        ({}, {"version": 3}, "it states version 3; declared is 2"),
+        ({"metric": "mean-iou"}, {}, "it states metric mean-iou; declared is accuracy"),
+        ({"direction": "down"}, {}, "it states direction down; declared is up"),
     ],
 )
-def test_results_that_are_no_whole_track_are_left_out(tmp_path, context, cut, reason):
-    writer = dataclasses.replace(writer_of(tmp_path / "results", **context), test_samples=60 + cut)
+def test_results_that_are_no_whole_track_are_left_out(tmp_path, context, fields, reason):
+    writer = dataclasses.replace(writer_of(tmp_path / "results", **context), **fields)
     writer.anchor_and_floor()
     write_ladder(writer, "uniform", UNIFORM)
     with pytest.raises(LaMoFCBenchError, match=reason):
@@ -154,11 +165,12 @@ def test_json_holds_the_board_and_csv_a_line_a_figure(made):
     assert float(first["ebpfp"]) == row.overall.value
 
 
-def test_no_cell_of_the_csv_is_a_formula(made):
-    rows = [row.model_copy(update={"codec": "=HYPERLINK(1)"}) for row in made.editions[0].rows]
+@pytest.mark.parametrize("sign", ["=", "\N{FULLWIDTH EQUALS SIGN}"])
+def test_no_cell_of_the_csv_is_a_formula(made, sign):
+    rows = [row.model_copy(update={"codec": f"{sign}HYPERLINK(1)"}) for row in made.editions[0].rows]
     edition = made.editions[0].model_copy(update={"rows": rows})
     lines = list(csv.DictReader(to_csv(made.model_copy(update={"editions": [edition]})).splitlines()))
-    assert {line["codec"] for line in lines} == {"'=HYPERLINK(1)"}
+    assert {line["codec"] for line in lines} == {f"'{sign}HYPERLINK(1)"}
 
 
 def test_the_command_writes_page_csv_and_json(results, tmp_path, capsys):

@@ -148,6 +148,21 @@ def test_a_repository_of_the_hub_is_fetched_at_its_commit(submitted, hub, tmp_pa
     assert not folder.exists()
 
 
+def test_a_submission_larger_than_one_can_be_keeps_no_other_from_being_fetched(submitted, hub, tmp_path, monkeypatch):
+    for name in ("good", "changed"):
+        folder = tmp_path / "submissions" / name
+        folder.mkdir(parents=True)
+        shutil.copyfile(submitted / "submissions" / name / "submission.json", folder / "submission.json")
+    (tmp_path / "submissions" / "changed" / "large").write_bytes(bytes(10_000))
+    hub.commit(REPO, "main", tmp_path)
+    monkeypatch.setattr("harness.submission.intake.MAX_TOTAL_BYTES", 9_000)
+    monkeypatch.setattr("harness.leaderboard.repository.MAX_TOTAL_BYTES", 9_000)
+    with fetched(REPO) as (folder, _):
+        entries, refused = find_entries([folder])
+        assert list((folder / "submissions" / "changed").iterdir()) == []
+    assert [entry.submission for entry in entries] == ["good"] and [one.what for one in refused] == ["changed"]
+
+
 def test_a_repository_without_submissions_is_an_error(hub, tmp_path):
     (tmp_path / "README.md").write_text("nothing")
     hub.commit(REPO, "main", tmp_path)

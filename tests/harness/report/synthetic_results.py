@@ -25,6 +25,7 @@ class Writer:
     samples: int = 200
     test_samples: int = 200
     context: dict = field(default_factory=dict)
+    version: int = 1
 
     def write(
         self,
@@ -55,7 +56,7 @@ class Writer:
         told_apart_by = [codec, identity, params, fingerprint_of, self.context, self.samples]
         config = json.dumps(told_apart_by, sort_keys=True).encode()
         config_hash = hashlib.sha256(config).hexdigest()[:16]
-        folder = self.root / f"{self.scenario}@1" / codec.replace("/", "_") / config_hash
+        folder = self.root / f"{self.scenario}@{self.version}" / codec.replace("/", "_") / config_hash
         folder.mkdir(parents=True, exist_ok=True)
         rate = RateRecord(
             coded_bytes=int(coded.sum()),
@@ -79,7 +80,7 @@ class Writer:
         fields = {
             "config_hash": config_hash,
             "scenario": self.scenario,
-            "scenario_version": 1,
+            "scenario_version": self.version,
             "scenario_digest": "d" * 64,
             "data_revision": "r" * 40,
             "builder_identity": "lamofcbench:builder@1",

@@ -9,9 +9,9 @@ from synthetic_results import Writer
 from harness.report.compile import compile_summary
 from harness.report.prompts import prompt_bytes
 from harness.report.render import cells, figures, overall_tables, page, scenario_tables, svg
-from harness.report.render.axes import log_axis, rate_axis
+from harness.report.render.axes import bytes_ticks, linear_axis, log_axis, rate_axis
 from harness.report.render.labels import placed
-from harness.report.render.styles import styles_of
+from harness.report.render.styles import style_at, styles_of
 from harness.report.summary import Estimate
 from lamofcbench.scenarios.base import SCENARIOS
 
@@ -52,6 +52,30 @@ def test_the_name_of_a_bound_stands_where_the_bound_does_not_run(ys, anchor):
     panel = figures.Panel("", rate_axis([0.01, 32.0]), log_axis("", [0.01, 1.0]), limits=[limit])
     (name,) = re.findall(r"<text[^>]*limit-name[^>]*>", svg.render(panel, {}, "clip"))
     assert f'text-anchor="{anchor}"' in name
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [1.7e308, -1.7e308],
+        [5e-324, 0.0],
+        [5e-324, 1.7e308],
+        [1.7e308, 1.7e308],
+        [math.nan, 1.0, math.inf, -math.inf],
+        [math.nan],
+    ],
+)
+def test_axes_hold_whatever_values_there_are(values):
+    rates = [abs(value) for value in values]
+    for axis in (linear_axis("", values), log_axis("", rates), rate_axis(rates)):
+        ends = [axis.place(end) for end in (axis.low, axis.high)]
+        assert axis.low < axis.high and ends == pytest.approx([0.0, 1.0]) and len(axis.ticks) <= 12
+        assert all(math.isfinite(tick) for tick, _ in axis.ticks)
+        for factor in (5e-324, 1.0, 1.7e308):
+            assert all(math.isfinite(tick) for tick, _ in bytes_ticks(rate_axis(rates), factor))
+    marks = [figures.Mark(rate, value, "") for rate, value in zip(rates, values, strict=True) if math.isfinite(value)]
+    panel = figures.Panel("", rate_axis(rates), linear_axis("", values), [figures.Series("a", marks)])
+    assert not re.search(r"nan|inf", svg.render(panel, {"a": style_at(0)}, "clip"))
 
 
 def test_what_a_figure_counts_does_not_widen_its_column(summary):

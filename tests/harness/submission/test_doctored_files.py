@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from harness.submission.intake import objection
-from harness.submission.validate import NOTHING_READ
+from harness.submission.verdict import NOTHING_READ
 
 
 @pytest.mark.parametrize("name", ["notes.txt", ".gitattributes", "results/toy-directions@1/uniform/state.pkl", "a\nb"])

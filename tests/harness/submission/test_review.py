@@ -16,8 +16,8 @@ from harness.submission.manifest import MANIFEST_FILE, SubmissionError, submissi
 from harness.submission.merged import update_verdicts
 from harness.submission.pull_requests import changes_of, open_pull_request, parse_pull_request
 from harness.submission.review import MARK, REPLACES, comment_text, review, titled
-from harness.submission.validate import NOTHING_READ, verdict_of
-from harness.submission.verdict import Fault, Verdict
+from harness.submission.validate import verdict_of
+from harness.submission.verdict import NOTHING_READ, Fault, Verdict
 from lamofcbench.version import __version__
 
 REPO, KIND = "org/results", {"repo_type": "dataset"}
