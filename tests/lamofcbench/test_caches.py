@@ -184,10 +184,11 @@ def test_a_config_that_says_too_little_is_refused() -> None:
 def test_heads_that_queries_share_are_not_taken_for_theirs() -> None:
     from transformers import FalconConfig
 
-    sizes = {"hidden_size": 64, "num_attention_heads": 4, "num_hidden_layers": 2}
+    config = FalconConfig(hidden_size=64, num_attention_heads=4, num_hidden_layers=2, multi_query=True)
     with pytest.raises(ScenarioError, match="does not tell what its caches hold; use cache_specs_of"):
-        cache_specs(FalconConfig(**sizes, multi_query=True), "float32")
-    assert cache_specs(FalconConfig(**sizes, multi_query=False), "float32").tensors[0].shape[0] == 4
+        cache_specs(config, "float32")
+    config.multi_query = False
+    assert cache_specs(config, "float32").tensors[0].shape[0] == 4
 
 
 def test_features_of_no_cache_are_refused() -> None:

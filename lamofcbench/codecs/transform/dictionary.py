@@ -110,9 +110,8 @@ class Dictionary:
         """
         if not len(self.entries) or not len(deviations):
             return np.full(len(deviations), NONE, np.intp)
-        blocks = -(
-            -len(deviations) * len(self.entries) // MOST_DISTANCES
-        )  # about equal: products of few rows round apart
+        # Blocks are about equal, since products of very few rows may round otherwise than those of many.
+        blocks = -(-len(deviations) * len(self.entries) // MOST_DISTANCES)
         index: Index = np.concatenate([self._nearest(rows) for rows in np.array_split(deviations, blocks)])
         predicted = self.predictions(index)
         gain = (predicted * (2.0 * deviations - predicted)).sum(1, dtype=np.float64)
