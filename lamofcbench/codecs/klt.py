@@ -73,6 +73,9 @@ class KltCodec(Codec):
     a transform of limited rank leaves is coded by columns, where it is large against the step. Values far outside
     anything that calibration has seen are sent as they are, and do not enter the transform. Rows that deviate more or
     less than calibration says are coded at another level (`lamofcbench.codecs.transform.levels`).
+
+    Decoded integers are the same everywhere. Values are, up to a few 2^-24 of their row's norm before they are rounded
+    to the stored dtype: sums of 32-bit floats depend on the processor.
     """
 
     Params = KltParams

@@ -39,7 +39,7 @@ def with_positions(keys: NDArray[np.float32], base: float, first: int = 0) -> ND
 
 @functools.lru_cache(maxsize=2)  # layers of one sample share them, and some models turn keys by two bases
 def _angles(tokens: int, width: int, base: float, first: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Cosines and sines, ``[T, D/2]``, computed in float64 so that they are the same everywhere."""
+    """Cosines and sines, ``[T, D/2]``, computed in float64, which far positions need."""
     angles = np.arange(first, first + tokens)[:, None] * base ** (-np.arange(0, width, 2) / width)
     return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
 

@@ -1,6 +1,9 @@
 """What `klt` promises beyond the conformance suite."""
 
 import math
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -179,6 +182,27 @@ def test_threads_that_fit_at_once_get_what_they_would_alone():
         for _ in range(3):
             fitted = pool.map(lambda each: KltCodec(specs(16), {"step": 0.5}).fit(each), samples * 2)
             assert [codec.fingerprint for codec in fitted] == alone * 2
+
+
+PLAIN_PATHS = """
+import sys, torch
+from lamofcbench.codecs.base import Codec
+codec = Codec.from_pretrained(sys.argv[1])
+torch.save(dict(codec.decode(open(sys.argv[2], "rb").read()).tensors), sys.argv[3])
+"""
+
+
+def test_on_other_code_paths_values_differ_by_a_few_roundings_of_their_row(tmp_path):
+    rows = gaussian(np.random.default_rng(1).normal(size=(256, 256)) * np.arange(1, 257) ** -0.7, 6, 0, rows=80)
+    codec = KltCodec(specs(256), {"step": 0.1}).fit([feature_set(each, 256) for each in rows])
+    data = codec.encode(feature_set(rows[0], 256))
+    codec.save(tmp_path / "codec")
+    (tmp_path / "data").write_bytes(data)
+    environment = {**os.environ, "MKL_CBWR": "COMPATIBLE", "ATEN_CPU_CAPABILITY": "default"}
+    places = [str(tmp_path / name) for name in ("codec", "data", "decoded")]
+    subprocess.run([sys.executable, "-c", PLAIN_PATHS, *places], env=environment, check=True)
+    here, there = codec.decode(data)["x0"].double(), torch.load(places[-1])["x0"].double()
+    assert (here - there).abs().amax(1).le(8 * 2.0**-24 * here.norm(dim=1)).all()
 
 
 @pytest.mark.parametrize("step", [1e-30, 1e30])
