@@ -119,6 +119,8 @@ class BitstreamReader:
             self._at += 1
             value |= (byte & 0x7F) << (7 * index)
             if byte < 0x80:
+                if byte == 0 and index:
+                    raise BitstreamError(f"{what} has more bytes than it takes")
                 if value > limit:
                     raise BitstreamError(f"{what} is {value}; at most {limit} is possible")
                 return value
@@ -189,7 +191,9 @@ def _decode_lengths(rest: bytes, raw_sizes: Sequence[int]) -> list[int]:
         if length < 0 or known_length > len(rest):
             raise BitstreamError("section table is damaged: a section is longer than the bitstream")
         lengths.append(length)
-    last = len(rest) - bits.bytes_taken() - known_length
+    if bits.take(-bits.bits_taken % 8):
+        raise BitstreamError("section table is damaged: bits behind it are not zero")
+    last = len(rest) - bits.bits_taken // 8 - known_length
     if last < 0:
         raise BitstreamError("section table is damaged: the sections are longer than the bitstream")
     return [*lengths, last]
@@ -217,5 +221,6 @@ class _BackwardBits:
         self._at = one
         return zeros
 
-    def bytes_taken(self) -> int:
-        return -(-self._at // 8)
+    @property
+    def bits_taken(self) -> int:
+        return self._at

@@ -52,7 +52,9 @@ def cache_specs(config: PretrainedConfig, dtype: DTypeName, *, tokens: int = MAX
             of a cache then, by `cache_specs_of`.
     """
     text = _text_config(config)
-    heads = getattr(text, "num_key_value_heads", None) or getattr(text, "num_attention_heads", None)
+    heads = getattr(text, "num_key_value_heads", None)
+    if not heads and not getattr(text, "multi_query", False):  # with it, a cache holds one head or as many as queries
+        heads = getattr(text, "num_attention_heads", None)
     layers, hidden = getattr(text, "num_hidden_layers", None), getattr(text, "hidden_size", None)
     if not isinstance(heads, int) or not layers or not hidden or getattr(text, "kv_lora_rank", None):
         raise ScenarioError(

@@ -36,7 +36,7 @@ PRECISION_BITS = 24
 
 MAX_ALPHABET = 2**14
 MAX_TABLES = 2**14
-MAX_WIDTH = 24
+MAX_WIDTH = 31
 
 COST_UNITS = 1024
 """Costs of symbols are counted in so many parts of a bit, in integers, so that both sides find the same."""
@@ -205,7 +205,7 @@ class SymbolEncoder:
             self._put(symbols, tables.checked(numbers), tables.coder)
 
     def put_bits(self, values: Symbols, width: int) -> None:
-        """Appends integers of ``width`` bits each (at most 24), which cost exactly that."""
+        """Appends integers of ``width`` bits each (at most 31), which cost exactly that."""
         if not 0 <= width <= MAX_WIDTH:
             raise ValueError(f"integers of {width} bits; at most {MAX_WIDTH} are coded")
         if values.size and width:

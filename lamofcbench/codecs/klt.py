@@ -28,6 +28,7 @@ from lamofcbench.codecs.transform.levels import (
     Costs,
     Levels,
     level_frequencies,
+    require_range,
 )
 from lamofcbench.codecs.transform.numbered import SPARE_VALUES, Numbered, chosen_levels, counted
 from lamofcbench.codecs.transform.outliers import Outliers
@@ -39,6 +40,8 @@ from lamofcbench.features import FeatureSet
 
 Matrix = NDArray[np.float32]
 K = TypeVar("K", bound="KltCodec")
+LEAST_STEP, LARGEST_STEP = 1e-30, 1e30
+"""Single precision has room for finer steps than the least, and for many of the largest."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class KltParams:
             many as fit 32 MiB together.
     """
 
-    step: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.5
+    step: Annotated[float, Field(ge=LEAST_STEP, le=LARGEST_STEP)] = 0.5
     rank: Annotated[int, Field(ge=0, le=2**16)] | None = None
 
 
@@ -70,6 +73,9 @@ class KltCodec(Codec):
     a transform of limited rank leaves is coded by columns, where it is large against the step. Values far outside
     anything that calibration has seen are sent as they are, and do not enter the transform. Rows that deviate more or
     less than calibration says are coded at another level (`lamofcbench.codecs.transform.levels`).
+
+    Decoded integers are the same everywhere. Values are, up to a few 2^-24 of their row's norm before they are rounded
+    to the stored dtype: sums of 32-bit floats depend on the processor.
     """
 
     Params = KltParams
@@ -109,10 +115,10 @@ class KltCodec(Codec):
         }
 
     def check_state(self) -> None:
-        """A positive step, a block that fits each group, and a table for each of its numbers."""
+        """A step in range, a block that fits each group, and a table for each of its numbers."""
         step = self.state["step"]
-        if step.shape != (1,) or not torch.isfinite(step).all() or not step > 0:
-            raise CodecError(f"codec {self.name!r} has no positive step")
+        if step.shape != (1,) or not LEAST_STEP <= step <= LARGEST_STEP:
+            raise CodecError(f"codec {self.name!r} has no step from {LEAST_STEP:g} to {LARGEST_STEP:g}")
         shifts = self.state["shifts"]
         if shifts.shape != (len(self._tables), MAGNITUDES) or not (shifts.abs() < 1).all():
             raise CodecError(f"codec {self.name!r} has no centroids for each table")
@@ -166,7 +172,11 @@ class KltCodec(Codec):
         return np.float32(self.state["step"].item())
 
     def encode_features(self, features: FeatureSet) -> bytes:
-        """Group by group: coefficients, what they leave of columns, outliers."""
+        """Group by group: coefficients, what they leave of columns, outliers.
+
+        Raises:
+            CodecError: if the transform makes more of them than can be counted in steps.
+        """
         encoder = SymbolEncoder(self._least_bytes({n: tuple(t.shape) for n, t in features.tensors.items()}))
         for block in self._blocks:
             rows = block.group.gather(features)
@@ -177,6 +187,7 @@ class KltCodec(Codec):
             foreign = block.is_foreign(centred, profiles)
             coded = block.for_foreign if foreign else block
             coefficients = coded.analyse(centred)
+            require_range(float(self._step), coefficients)
             in_steps: Matrix = coefficients / self._step  # type: ignore[assignment]  # a Python float keeps float32
             levels = coded.choose_levels(in_steps, profiles, foreign, self._costs)
             levels.encode(encoder, foreign, block.levels)
@@ -186,6 +197,7 @@ class KltCodec(Codec):
             found = put_rows(encoder, coefficients, placed, *by, wanted=residuals_placed is not None)
             if residuals_placed is not None and found is not None:
                 left, less = coded.residuals(centred, found)
+                require_range(float(self._step), *(each for each in (left, less) if each is not None))
                 put_rows(encoder, left, residuals_placed, *by, less=less, wanted=False)
             beyond.encode(encoder, rows.shape)
         return encoder.finish()

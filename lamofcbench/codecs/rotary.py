@@ -11,6 +11,9 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
+_LARGEST = np.finfo(np.float32).max
+"""Two of the largest values, turned by 45 degrees, lie beyond, and are cut off there."""
+
 
 def without_positions(keys: NDArray[np.float32], base: float, first: int = 0) -> NDArray[np.float32]:
     """Keys as they were before their rotary embedding.
@@ -34,9 +37,9 @@ def with_positions(keys: NDArray[np.float32], base: float, first: int = 0) -> ND
     return _rotated(keys, *_angles(keys.shape[-2], keys.shape[-1], base, first))
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=2)  # layers of one sample share them, and some models turn keys by two bases
 def _angles(tokens: int, width: int, base: float, first: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Cosines and sines, ``[T, D/2]``, computed in float64 so that they are the same everywhere."""
+    """Cosines and sines, ``[T, D/2]``, computed in float64, which far positions need."""
     angles = np.arange(first, first + tokens)[:, None] * base ** (-np.arange(0, width, 2) / width)
     return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
 
@@ -45,4 +48,6 @@ def _rotated(
     keys: NDArray[np.float32], cosines: NDArray[np.float32], sines: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     first, second = np.split(keys, 2, axis=-1)
-    return np.concatenate([first * cosines - second * sines, second * cosines + first * sines], axis=-1)
+    with np.errstate(over="ignore"):
+        turned = np.concatenate([first * cosines - second * sines, second * cosines + first * sines], axis=-1)
+    return np.clip(turned, -_LARGEST, _LARGEST, out=turned)

@@ -144,6 +144,8 @@ def test_the_checksum_covers_the_whole_fingerprint(position):
         (b"\x80", "ends within axis"),
         (b"\xff" * 11, "longer than 10"),
         (b"\x65", "at most 100"),
+        (b"\x84\x80\x00", "more bytes than it takes"),
+        (b"\x80\x00", "more bytes than it takes"),
     ],
 )
 def test_hostile_numbers_are_refused(rest, message):
@@ -170,6 +172,17 @@ def test_hostile_section_tables_are_refused_or_split_what_is_there(rest, raw_siz
         return
     assert len(sections) == len(raw_sizes)
     assert rest.startswith(b"".join(sections))
+
+
+@pytest.mark.parametrize("padding", [0x20, 0x01, 0x3F])
+def test_bits_behind_a_section_table_are_zero(padding):
+    sections, raw_sizes = [bytes(4), bytes(4)], [4, 4]
+    data = bytearray(written(sections=sections, raw_sizes=raw_sizes)[:-4])
+    assert data[-2:].hex() == "0013"  # 00010 01100, six bits of padding; bytes reversed
+    assert BitstreamReader(sealed(bytes(data)), FINGERPRINT).sections(raw_sizes) == sections
+    data[-2] |= padding
+    with pytest.raises(BitstreamError, match="not zero"):
+        BitstreamReader(sealed(bytes(data)), FINGERPRINT).sections(raw_sizes)
 
 
 @pytest.mark.parametrize("rest", [b"", bytes(40), b"\xff" * 40, bytes(39) + b"\x07"])

@@ -181,6 +181,16 @@ def test_a_config_that_says_too_little_is_refused() -> None:
         cache_specs(SimpleNamespace(**mixed), "float32")  # type: ignore[arg-type]
 
 
+def test_heads_that_queries_share_are_not_taken_for_theirs() -> None:
+    from transformers import FalconConfig
+
+    config = FalconConfig(hidden_size=64, num_attention_heads=4, num_hidden_layers=2, multi_query=True)
+    with pytest.raises(ScenarioError, match="does not tell what its caches hold; use cache_specs_of"):
+        cache_specs(config, "float32")
+    config.multi_query = False
+    assert cache_specs(config, "float32").tensors[0].shape[0] == 4
+
+
 def test_features_of_no_cache_are_refused() -> None:
     for tensors in ({"hidden": torch.zeros(2, 4)}, {"key.0": torch.zeros(1, 2, 4)}):
         with pytest.raises(ScenarioError, match=r"a cache takes key\.0, value\.0 and so on"):

@@ -29,6 +29,8 @@ MAX_VALUES = 6 * 2**20
 MAX_ENTRIES = 2**15
 LEAST_ROWS_AN_ENTRY = 2.0
 """Rows of a tensor come again if there are at least so many for each distinct one."""
+MOST_DISTANCES = 2**24
+"""Distances of rows from entries that are held at a time."""
 SHRINKAGE = 0.25
 """How many rows the mean over all entries is worth in the estimate of an entry's, where its rows vary."""
 SAME = 0.01
@@ -108,13 +110,21 @@ class Dictionary:
         """
         if not len(self.entries) or not len(deviations):
             return np.full(len(deviations), NONE, np.intp)
-        known, squares = self._names
-        named = np.ascontiguousarray(deviations[:, self.columns])
-        products = (torch.from_numpy(named) @ torch.from_numpy(known).T).numpy()
-        index: Index = (squares - 2.0 * products).argmin(1)
+        # Blocks are about equal, since products of very few rows may round otherwise than those of many.
+        blocks = -(-len(deviations) * len(self.entries) // MOST_DISTANCES)
+        index: Index = np.concatenate([self._nearest(rows) for rows in np.array_split(deviations, blocks)])
         predicted = self.predictions(index)
         gain = (predicted * (2.0 * deviations - predicted)).sum(1, dtype=np.float64)
         return np.where(gain > 0, index, NONE)
+
+    def _nearest(self, deviations: Matrix) -> Index:
+        """The entry that is nearest in the tensor that names it."""
+        known, squares = self._names
+        named = np.ascontiguousarray(deviations[:, self.columns])
+        distances: Matrix = (torch.from_numpy(named) @ torch.from_numpy(known).T).numpy()
+        distances *= -2.0
+        distances += squares
+        return distances.argmin(1)
 
 
 FIRST_LEVEL = 3

@@ -1,6 +1,9 @@
 """What `klt` promises beyond the conformance suite."""
 
 import math
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,6 +12,8 @@ import torch
 
 from lamofcbench.codecs.channel import ChannelCodec
 from lamofcbench.codecs.klt import KltCodec
+from lamofcbench.codecs.transform import centring, outliers
+from lamofcbench.codecs.transform.blocks import Block
 from lamofcbench.errors import BitstreamError, CodecError
 from lamofcbench.features import FeatureSet
 from lamofcbench.scenarios.base import Axis, FeatureSpecs, TensorSpec
@@ -179,11 +184,80 @@ def test_threads_that_fit_at_once_get_what_they_would_alone():
             assert [codec.fingerprint for codec in fitted] == alone * 2
 
 
+PLAIN_PATHS = """
+import sys, torch
+from lamofcbench.codecs.base import Codec
+codec = Codec.from_pretrained(sys.argv[1])
+torch.save(dict(codec.decode(open(sys.argv[2], "rb").read()).tensors), sys.argv[3])
+"""
+
+
+def test_on_other_code_paths_values_differ_by_a_few_roundings_of_their_row(tmp_path):
+    rows = gaussian(np.random.default_rng(1).normal(size=(256, 256)) * np.arange(1, 257) ** -0.7, 6, 0, rows=80)
+    codec = KltCodec(specs(256), {"step": 0.1}).fit([feature_set(each, 256) for each in rows])
+    data = codec.encode(feature_set(rows[0], 256))
+    codec.save(tmp_path / "codec")
+    (tmp_path / "data").write_bytes(data)
+    environment = {**os.environ, "MKL_CBWR": "COMPATIBLE", "ATEN_CPU_CAPABILITY": "default"}
+    places = [str(tmp_path / name) for name in ("codec", "data", "decoded")]
+    subprocess.run([sys.executable, "-c", PLAIN_PATHS, *places], env=environment, check=True)
+    here, there = codec.decode(data)["x0"].double(), torch.load(places[-1])["x0"].double()
+    assert (here - there).abs().amax(1).le(8 * 2.0**-24 * here.norm(dim=1)).all()
+
+
+@pytest.mark.parametrize("step", [1e-30, 1e30])
+def test_the_least_and_the_largest_step_can_be_decoded(step):
+    rows = gaussian(np.eye(8), 6, 0)
+    codec = KltCodec(specs(8), {"step": step}).fit([feature_set(each, 8) for each in rows])
+    for scale in (0.0, 1.0, 1e6):
+        sample = feature_set(rows[0] * scale, 8)
+        decoded = codec.decode(codec.encode(sample))["x0"]
+        assert step > 1 or (decoded - sample["x0"]).abs().max() <= 1e-2 * max(scale, 1)
+
+
+@pytest.mark.parametrize("step", [1e-40, 1e-46, 1e39, 0, -1, math.nan, math.inf])
+def test_a_step_that_single_precision_has_no_room_for_is_refused(step):
+    with pytest.raises(CodecError, match="step"):
+        KltCodec(specs(8), {"step": step})
+
+
+@pytest.mark.parametrize("what", [math.nan, math.inf, 3e38])
+@pytest.mark.parametrize("stage", ["analyse", "residuals"])
+def test_what_has_no_number_of_steps_is_refused(what, stage, monkeypatch):
+    mixing = np.random.default_rng(1).normal(size=(32, 32))
+    mixing[3:] *= 0.05
+    samples = [feature_set(each, 32) for each in gaussian(mixing, 20, 0)]
+    codec = KltCodec(specs(32), {"step": 0.05, "rank": 2}).fit(samples)
+    original = getattr(Block, stage)
+
+    def changed(self, *arguments):
+        found = original(self, *arguments)
+        (found if stage == "analyse" else found[0])[-1, -1] = what
+        return found
+
+    codec.encode(samples[0])
+    monkeypatch.setattr(Block, stage, changed)
+    with pytest.raises(CodecError, match="too large to be coded in steps"):
+        codec.encode(samples[0])
+
+
+def test_more_huge_values_than_are_sent_as_they_are_are_refused(monkeypatch):
+    for module in (centring, outliers):
+        monkeypatch.setattr(module, "MOST", 20)
+    mixing = np.random.default_rng(1).normal(size=(8, 8))
+    codec = KltCodec(specs(8), {"step": 1.0}).fit([feature_set(each, 8) for each in gaussian(mixing, 6, 0)])
+    signs = np.sign(np.random.default_rng(2).normal(size=(30, 8)))
+    with pytest.raises(CodecError, match="too large to be coded in steps"):
+        codec.encode(feature_set(signs * 3e38, 8))
+
+
 @pytest.mark.parametrize(
     ("name", "change"),
     [
         ("step", lambda t: -t),
         ("step", lambda t: t * math.nan),
+        ("step", lambda t: t * 1e-40),
+        ("step", lambda t: t * 1e40),
         ("0.places", lambda t: t - 100),
         ("0.scale", lambda t: t * 0),
         ("0.mean", lambda t: t[:, 1:]),

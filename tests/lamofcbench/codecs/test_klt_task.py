@@ -191,6 +191,17 @@ def test_a_state_from_a_strangers_folder_is_checked(name, change):
         KltTaskCodec(codec.specs, codec.params, state).check_state()
 
 
+@pytest.mark.parametrize("gain", [3e38, -3e38])
+def test_gains_of_a_stranger_that_are_too_large_are_refused_before_anything_is_coded(gain):
+    calibration = features(12, 0)
+    codec = KltTaskCodec(RAGGED, {"step": 0.3}).fit(calibration, known(calibration))
+    state = {**codec.state, "0.gains": torch.full_like(codec.state["0.gains"], gain)}
+    hostile = KltTaskCodec(codec.specs, codec.params, state)
+    hostile.check_state()
+    with pytest.raises(CodecError, match="too large to be coded in steps"):
+        hostile.encode(calibration[0])
+
+
 def test_it_keeps_the_contract_with_places_of_both_kinds():
     for specs in (RAGGED, FIXED):
         calibration = features(10, 0, specs)

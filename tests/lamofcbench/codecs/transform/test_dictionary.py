@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from lamofcbench.codecs.entropy import SymbolDecoder, SymbolEncoder
-from lamofcbench.codecs.transform.dictionary import NONE, EntryMeans, Repetition, find_repetition, level_of
+from lamofcbench.codecs.transform import dictionary
+from lamofcbench.codecs.transform.dictionary import NONE, Dictionary, EntryMeans, Repetition, find_repetition, level_of
 from lamofcbench.codecs.transform.rows import row_groups
 from lamofcbench.errors import BitstreamError
 from lamofcbench.scenarios.base import Axis, FeatureSpecs, TensorSpec
@@ -64,6 +65,18 @@ def test_a_row_that_no_entry_brings_nearer_has_none():
     dictionary, _, _ = made(samples())
     assert dictionary.find(np.zeros((3, 8), np.float32)).tolist() == [NONE] * 3
     assert not dictionary.predictions(np.array([NONE])).any()
+
+
+def test_entries_are_the_same_however_few_distances_are_held_at_a_time(monkeypatch):
+    found, _, _ = made(samples(40, words=30))
+    rows = np.concatenate(samples(40, words=30, seed=5))
+    at_once = found.find(rows)
+    sizes = []
+    nearest = Dictionary._nearest
+    monkeypatch.setattr(Dictionary, "_nearest", lambda self, rows: sizes.append(len(rows)) or nearest(self, rows))
+    monkeypatch.setattr(dictionary, "MOST_DISTANCES", 900)
+    assert np.array_equal(found.find(rows), at_once) and len(np.unique(at_once)) == 30
+    assert sum(sizes) == len(rows) and max(sizes) * len(found.entries) <= 900
 
 
 def test_a_sample_is_predicted_by_the_others_alone():

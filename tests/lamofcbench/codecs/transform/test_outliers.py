@@ -31,6 +31,15 @@ def test_they_come_back_bit_by_bit(count):
     assert np.array_equal(blanked, matrix)
 
 
+def test_they_may_stand_in_the_last_of_very_many_rows():
+    shape = 2**29, 1
+    outliers = Outliers(np.int32([3, 2**24, 2**29 - 1]), np.zeros(3, np.int32), np.float32([1e9, -1.0, 3e38]))
+    decoder = SymbolDecoder(coded(outliers, shape))
+    again = Outliers.decode(decoder, shape)
+    decoder.finish()
+    assert np.array_equal(again.rows, outliers.rows) and np.array_equal(again.values, outliers.values)
+
+
 def test_none_cost_nothing_to_speak_of():
     assert len(coded(Outliers.find(np.zeros((9, 7), np.float32), np.zeros((9, 7), bool)), (9, 7))) <= 1
 
