@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.report.text import number
 from harness.statistics.curves import geometric_mean
 from lamofcbench.builders import BUILDERS
 from lamofcbench.codecs.learned.checkpoints import shipped_checkpoint
@@ -224,13 +225,13 @@ def edition_columns(board: Mapping[str, Any]) -> tuple[list[str], dict[str, list
 def rate_cells(figures: Mapping[str, Sequence[float]]) -> dict[str, list[str]]:
     """Each codec's rates as cells, the lowest of each column bold, a dash for NaN.
 
-    >>> rate_cells({"a": [1.0, math.nan], "b": [2.0, 3.0]})
-    {'a': ['**1.00**', '-'], 'b': ['2.00', '**3.00**']}
+    >>> rate_cells({"a": [1.0, math.nan], "b": [2.0, 0.0301]})
+    {'a': ['**1.00**', '-'], 'b': ['2.00', '**0.0301**']}
     """
     best = [min(filter(math.isfinite, column), default=math.nan) for column in zip(*figures.values(), strict=True)]
     return {
         codec: [
-            "-" if math.isnan(rate) else f"**{rate:.2f}**" if rate == lowest else f"{rate:.2f}"
+            "-" if math.isnan(rate) else f"**{number(rate)}**" if rate == lowest else number(rate)
             for rate, lowest in zip(rates, best, strict=True)
         ]
         for codec, rates in figures.items()
