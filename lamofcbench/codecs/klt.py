@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from torch import Tensor
 
 from lamofcbench.codecs import integers
@@ -44,6 +44,12 @@ LEAST_STEP, LARGEST_STEP = 1e-30, 1e30
 """Single precision has room for finer steps than the least, and for many of the largest."""
 
 
+def _in_range(step: float) -> float:
+    if not LEAST_STEP <= step <= LARGEST_STEP:
+        raise ValueError(f"a step from {LEAST_STEP:g} to {LARGEST_STEP:g} is needed")
+    return step
+
+
 @dataclass(frozen=True)
 class KltParams:
     """Parameters of `KltCodec`.
@@ -54,7 +60,7 @@ class KltParams:
             many as fit 32 MiB together.
     """
 
-    step: Annotated[float, Field(ge=LEAST_STEP, le=LARGEST_STEP)] = 0.5
+    step: Annotated[float, Field(gt=0, allow_inf_nan=False), AfterValidator(_in_range)] = 0.5
     rank: Annotated[int, Field(ge=0, le=2**16)] | None = None
 
 

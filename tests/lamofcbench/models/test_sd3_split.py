@@ -142,11 +142,15 @@ def pixels_apart(first: Any, second: Any) -> int:
     return int(np.abs(np.asarray(first, dtype=int) - np.asarray(second, dtype=int)).max())
 
 
-def test_one_sample_gives_the_full_pipelines_image_to_the_last_bit(model: SD3ControlNetSplitModel) -> None:
+# Bit for bit on Intel's processors; on others, products of the same rows may be rounded otherwise, by their layout.
+ROUNDING = 1
+
+
+def test_one_sample_gives_the_full_pipelines_image(model: SD3ControlNetSplitModel) -> None:
     for sample in prompts():
         image = model.tail([model.front(sample)])[0]
         assert image.dtype == np.uint8 and image.shape == (SIDE, SIDE + 8, 3)
-        assert np.array_equal(image, model.full(sample))
+        assert pixels_apart(image, model.full(sample)) <= ROUNDING
         assert image.std() > 10  # neither black nor white all over
 
 
@@ -154,7 +158,7 @@ def test_the_second_split_gives_the_full_pipelines_image(latent_model: SD3Contro
     for sample in prompts():
         features = latent_model.front(sample)
         assert list(features) == ["latent"] and features["latent"].shape == (4, 4, 6)
-        assert np.array_equal(latent_model.tail([features])[0], latent_model.full(sample))
+        assert pixels_apart(latent_model.tail([features])[0], latent_model.full(sample)) <= ROUNDING
 
 
 def test_the_latents_are_taken_before_scaling_and_shift(latent_model: SD3ControlNetSplitModel) -> None:
@@ -167,7 +171,8 @@ def test_the_latents_are_taken_before_scaling_and_shift(latent_model: SD3Control
     latent_model.full(prompts()[0])  # the pipeline of diffusers scales and shifts its own
     config = vae.config
     for decoder_input in decoded:
-        assert torch.allclose((decoder_input[0] - config.shift_factor) * config.scaling_factor, features["latent"])
+        latent = (decoder_input[0] - config.shift_factor) * config.scaling_factor
+        assert torch.allclose(latent, features["latent"], rtol=1e-4, atol=1e-4)
     assert len(decoded) == 2 and config.scaling_factor != 1 and config.shift_factor != 0
 
 
@@ -260,7 +265,7 @@ def test_published_noise_is_that_of_a_run_of_the_pipeline_over_all_samples(make_
             output_type="pil",
             **model._settings,
         ).images[0]
-        assert pixels_apart(image, model.tail([one])[0]) <= (0 if dtype == "float32" else 8)
+        assert pixels_apart(image, model.tail([one])[0]) <= (ROUNDING if dtype == "float32" else 8)
     torch.set_rng_state(state)
     assert pixels_apart(model.tail(features[1:2]), model.tail([FeatureSet(features[1].tensors, features[0].side)])) > 0
     with pytest.raises(ScenarioError, match="declare side information 'position' beside 'seed'"):
