@@ -18,9 +18,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from harness.statistics.distortion import squared_error
 from lamofcbench.codecs.base import Codec
 from lamofcbench.codecs.registry import CODECS
 from lamofcbench.features import FeatureSet
+from lamofcbench.rates import bpfp
 from lamofcbench.scenarios.base import Axis, FeatureSpecs, TensorSpec
 
 Rows = NDArray[np.float64]
@@ -83,10 +85,10 @@ def samples(kind: str, count: int, shape: tuple[int, int], seed: int) -> list[Fe
     ]
 
 
-def squared_error(codec: Codec, test: Sequence[FeatureSet], coded: Sequence[bytes]) -> float:
+def distortion(codec: Codec, test: Sequence[FeatureSet], coded: Sequence[bytes]) -> float:
     """Of all test samples together but for their first rows, whose sinks would outweigh everything else."""
-    pairs = ((codec.decode(data)["hidden"], own["hidden"]) for data, own in zip(coded, test, strict=True))
-    return sum(float((one - own)[1:].double().square().sum()) for one, own in pairs)
+    pairs = zip(test, map(codec.decode, coded), strict=True)
+    return sum(squared_error(own["hidden"][1:], one["hidden"][1:]) for own, one in pairs)
 
 
 class Curve:
@@ -102,7 +104,7 @@ class Curve:
         self._codec_class, self._specs = CODECS.get(codec), specs
         self._calibration, self._test = calibration, test
         mean = CODECS.get("mean")(specs, {}).fit(calibration)
-        self._scale = squared_error(mean, test, [mean.encode(one) for one in test])
+        self._scale = distortion(mean, test, [mean.encode(one) for one in test])
         self._known: dict[int, tuple[float, float]] = {}
 
     def at(self, half_octave: int) -> tuple[float, float]:
@@ -110,8 +112,8 @@ class Curve:
         if half_octave not in self._known:
             codec = self._codec_class(self._specs, {"step": 2.0 ** (half_octave / 2)}).fit(self._calibration)
             coded = [codec.encode(one) for one in self._test]
-            rate = sum(map(len, coded)) * 8 / sum(one.elements for one in self._test)
-            self._known[half_octave] = rate, squared_error(codec, self._test, coded) / self._scale
+            rate = bpfp(8 * sum(map(len, coded)), sum(one.elements for one in self._test))
+            self._known[half_octave] = rate, distortion(codec, self._test, coded) / self._scale
         return self._known[half_octave]
 
     def rate(self, error: float) -> float:

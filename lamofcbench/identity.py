@@ -68,6 +68,16 @@ def is_anonymous(identity: str) -> bool:
     return any(part.startswith(ANONYMOUS) for part in identity.split(JOINED))
 
 
+def is_shipped(identity: str) -> bool:
+    """Whether an identity is that of a class of this project.
+
+    Example:
+        >>> is_shipped("lamofcbench:uniform@2"), is_shipped("file:my_codec.py:Mine#00c2a50d3fc0e4a5")
+        (True, False)
+    """
+    return identity.startswith("lamofcbench:")
+
+
 def family_of(identity: str) -> str:
     """Where code comes from, without what changes as it is edited: one family and one name are one plugin, edited.
 

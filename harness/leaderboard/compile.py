@@ -11,7 +11,6 @@ analysed or drawn is left out by itself.
 from __future__ import annotations
 
 import dataclasses
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,6 @@ import numpy as np
 
 from harness.leaderboard.board import (
     DIGITS,
-    LEVELS,
     Board,
     BoardScenario,
     CurvePoint,
@@ -32,6 +30,7 @@ from harness.leaderboard.board import (
     Row,
 )
 from harness.leaderboard.entries import Entry, find_entries
+from harness.leaderboard.names import legible, told_apart
 from harness.leaderboard.page import drawn
 from harness.report.analysis import ScenarioAnalysis
 from harness.report.compile import analyse_results
@@ -39,7 +38,7 @@ from harness.report.editions import tracks
 from harness.report.overall import mean_rate, mean_speed
 from harness.report.ranks import ranks
 from harness.report.summary import RETAINED_PERCENTS, CodecSummary, Estimate, ScenarioSummary, ranking_percent_of
-from harness.report.text import MAX_NAME, shown
+from harness.report.text import shown
 from harness.results.result import PROTOCOL_VERSION
 from harness.running.selection import EDITIONS
 from harness.statistics import bootstrap
@@ -52,8 +51,6 @@ from lamofcbench.version import __version__
 SUBJECT = ("data_revision", "metric_identity", "adapter_identity", "dtype", "batch_size")
 """Of what scores and rates depend on beyond the declaration of a scenario; kinds of devices stand beside each other."""
 MAX_LABEL, MAX_REASON = 60, 300
-MOST_MARKS = 2
-"""On a letter; a pile of them would cover the rows about it."""
 LARGEST = 1e15
 """Of scores, rates and bytes; rounded, compared and drawn, such are still numbers."""
 MOST_WARNINGS = 20
@@ -250,7 +247,7 @@ def _edition(name: str, found: Sequence[Measured], percent: int | None = None) -
     scenarios = [_scenario(scenario, summaries[scenario.id]) for scenario in own]
     groups = _groups([scenario for scenario in scenarios if scenario.id in counted])
     rows = [row for one in found for row in _rows(one, scenarios, groups, percent)]
-    return Edition(name=name, percent=percent, scenarios=scenarios, rows=_ranked(_told_apart(rows)))
+    return Edition(name=name, percent=percent, scenarios=scenarios, rows=_ranked(told_apart(rows)))
 
 
 def _scenario(declared: Scenario, summary: ScenarioSummary) -> BoardScenario:
@@ -306,10 +303,10 @@ def _row(entry: Entry, codec: str, analyses: Mapping[str, ScenarioAnalysis], gro
             rate = _as_rate(mean_rate(codec, [analyses[id] for id in ids], percent), bound)
             means |= {group: rate} if rate is not None else {}
     first = next(iter(found.values()))
-    told = {name: _legible(value) if name != "link" and value else value for name, value in entry.about.items()}
+    told = {name: legible(value) if name != "link" and value else value for name, value in entry.about.items()}
     return Row(
-        **{"codec": _legible(codec), **told},
-        name=_legible(first.name),
+        **{"codec": legible(codec), **told},
+        name=legible(first.name),
         submission=entry.submission,
         level=entry.level,
         checked_on=entry.checked_on,
@@ -350,7 +347,7 @@ def _rounded(estimate: Estimate) -> float | None:
 
 def _curve(codec: CodecSummary) -> list[CurvePoint]:
     return [
-        CurvePoint(label=_legible(point.label, MAX_LABEL), ebpfp=_short(point.ebpfp), score=_short(point.score.value))
+        CurvePoint(label=legible(point.label, MAX_LABEL), ebpfp=_short(point.ebpfp), score=_short(point.score.value))
         for point in codec.points
         if point.ebpfp is not None and point.score.value is not None
     ]
@@ -360,46 +357,7 @@ def _short(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
 
 
-def _legible(text: str, most: int = MAX_NAME) -> str:
-    """A text on one line that stays within it: at most two marks stand on a letter."""
-    letters: list[str] = []
-    marks = 0
-    for letter in shown(text, most):
-        marks = marks + 1 if unicodedata.category(letter).startswith("M") else 0
-        letters += [letter] if marks <= MOST_MARKS else []
-    return "".join(letters)
-
-
 # ------------------------------------------------------------------------------------------------------------ order
-
-
-def _told_apart(rows: Sequence[Row]) -> list[Row]:
-    """Rows under names of their own: where several are called the same, the submission or a number stands behind.
-
-    Nobody's name changes for one that is less checked: results folders choose first, then the better checked.
-    """
-
-    def turn(row: Row) -> int:
-        return LEVELS.index(row.level) if row.submission else -1
-
-    called = Counter((_looks(row.codec), turn(row)) for row in rows)
-    taken: set[str] = set()
-    told = []
-    for row in sorted(rows, key=turn):
-        before = sum(called[_looks(row.codec), other] for other in range(-1, turn(row) + 1)) - 1
-        base = f"{row.codec} ({row.submission})" if before and row.submission else row.codec
-        label, number = base, 1
-        while _looks(label) in taken:
-            number += 1
-            label = f"{base} {number}"
-        taken.add(_looks(label))
-        told.append(row.model_copy(update={"codec": label}))
-    return told
-
-
-def _looks(name: str) -> str:
-    """The same for names that can hardly be told apart: by width, by how marks are written, or by spaces."""
-    return " ".join(unicodedata.normalize("NFKC", name).split())
 
 
 def _ranked(rows: Sequence[Row]) -> list[Row]:

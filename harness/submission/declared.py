@@ -7,6 +7,7 @@ from typing import Any
 from harness.results.store import canonical_json
 from lamofcbench.codecs.params import to_plain
 from lamofcbench.codecs.registry import CODECS
+from lamofcbench.identity import is_shipped
 from lamofcbench.scenarios.base import SCENARIOS
 
 OWN_LADDER = "the codec's own"
@@ -25,7 +26,7 @@ def own_ladder(codec: str, identity: str) -> dict[str, dict[str, Any]] | None:
         codec: its name.
         identity: of its code.
     """
-    if not identity.startswith("lamofcbench:") or codec not in CODECS.names():
+    if not is_shipped(identity) or codec not in CODECS.names():
         return None
     codec_class = CODECS.get(codec)
     points = [to_plain(codec_class.make_params(point)) for point in codec_class.rate_points]

@@ -24,7 +24,7 @@ from harness.statistics.bootstrap import bootstrap_ratio, draw_counts, resample_
 from harness.submission.claims import Claim
 from harness.submission.findings import Findings
 from harness.submission.given import GivenBytes, GivenFeatures
-from harness.submission.replay import Share
+from harness.submission.replay import Share, load_into
 from lamofcbench import rates
 from lamofcbench.builders import BUILDERS
 from lamofcbench.errors import DataError, LaMoFCBenchError
@@ -133,14 +133,19 @@ def compare_fresh(
         with environment.pinned_threads(claim.threads):
             coded = [_encoded(split.features(index), decoder, share) for index in range(len(split))]
             decoder.close()  # or else a codec could remember what it has encoded
-            decoder.load(claim.folder.codec_path, trust_code=share.trust_code, threads=claim.threads)
+            load_into(decoder, claim, share)
             decoded = [_decoded(data, split.features(at), opened, decoder, share) for at, data in enumerate(coded)]
-            encoder, given = (
-                GivenBytes(claim.result.codec.name, coded),
-                GivenFeatures(claim.result.codec.name, decoded),
+            name = claim.result.codec.name
+            pipeline = Pipeline(
+                opened.scenario,
+                split,
+                opened.model,
+                opened.metric,
+                GivenBytes(name, coded),
+                GivenFeatures(name, decoded),
+                opened.device,
+                claim.result.seed,
             )
-            seed, device = claim.result.seed, opened.device
-            pipeline = Pipeline(opened.scenario, split, opened.model, opened.metric, encoder, given, device, seed)
             batches = batch_plan(len(split), opened.scenario.batch_size)
             records = [record for batch in batches for record in pipeline.run(batch).records]
     except LaMoFCBenchError as error:

@@ -31,14 +31,12 @@ from lamofcbench.codecs.container import open_container
 from lamofcbench.codecs.saving import CONFIG_FILE, STATE_FILE, read_config
 from lamofcbench.errors import CodecError, LaMoFCBenchError, first_line, shown
 from lamofcbench.features import FeatureSet
-from lamofcbench.identity import family_of
+from lamofcbench.identity import is_shipped
 from lamofcbench.scenarios.base import FeatureSpecs
 
 _MADE_ELSEWHERE = ("device_type", "seed", "builder_identity")
 """Fields of a result that its author may choose, or whose effect on the data the data revision tells."""
 _PAYLOAD = "payload_bytes."
-PROJECT = family_of("lamofcbench:NAME@1")
-"""The family of the codecs that are shipped."""
 _COLUMNS = ("index", "sample_id", "coded_bytes", "elements", "raw_bits", DIGEST, "prediction", "reference")
 
 
@@ -129,7 +127,7 @@ def _check_codec(claim: Claim, opened: OpenScenario, findings: Findings) -> None
         findings.fault(folder / CONFIG_FILE, f"is of a codec for other tensors than those of {claim.result.ref}")
     if config["codec_identity"] != result.codec.identity:
         findings.fault(claim.path, f"states codec {result.codec.identity}; saved is {shown(config['codec_identity'])}")
-    if config["codec_source"] is not None and family_of(result.codec.identity) == PROJECT:
+    if config["codec_source"] is not None and is_shipped(result.codec.identity):
         findings.fault(folder / CONFIG_FILE, f"brings source of its own, and states that it is {result.codec.identity}")
     if state_bytes != result.codec.state_bytes:
         findings.fault(claim.path, f"states {result.codec.state_bytes} bytes of state; saved are {state_bytes}")

@@ -69,6 +69,20 @@ class Share:
         return sorted(batch for _, batch in sorted(zip(ranks, batches, strict=True))[:count])
 
 
+def load_into(decoder: DecodingProcess, claim: Claim, share: Share) -> str:
+    """Loads a result's codec in the other process, whose start is nobody's fault but this machine's.
+
+    Returns:
+        Its fingerprint, in hex.
+
+    Raises:
+        VerificationError: if the codec does not load there.
+    """
+    with at_hand("the process that decodes does not start"):
+        decoder.ready()
+    return decoder.load(claim.folder.codec_path, trust_code=share.trust_code, threads=claim.threads)
+
+
 def load(claim: Claim, decoder: DecodingProcess, share: Share, findings: Findings) -> bool:
     """Loads a result's codec in the other process.
 
@@ -88,10 +102,8 @@ def load(claim: Claim, decoder: DecodingProcess, share: Share, findings: Finding
     if config["codec_source"] is not None:
         decoder.close()  # and with it whatever a stranger's code remembers of other results
     path = folder / CONFIG_FILE
-    with at_hand("the process that decodes does not start"):
-        decoder.ready()
     try:
-        found = decoder.load(folder, trust_code=share.trust_code, threads=claim.threads)
+        found = load_into(decoder, claim, share)
     except VerificationError as error:
         findings.fault(path, str(error))
         return False
@@ -181,8 +193,7 @@ class Replay:
     def _load_again(self) -> None:
         """After a codec has ended the process, so that the next sample has one."""
         if not self.decoder.is_running:
-            claim = self.claim
-            self.decoder.load(claim.folder.codec_path, trust_code=self.share.trust_code, threads=claim.threads)
+            load_into(self.decoder, self.claim, self.share)
 
     def _predict(self, decoded: Mapping[int, FeatureSet]) -> None:
         """Runs the tail on whole batches and compares what comes out with the table."""
@@ -205,8 +216,8 @@ class Replay:
                         self._compare_responses(row, record)
                     else:
                         flipped.append(row)
-        reason = self._not_whole or self._tell_flipped(flipped, len(stated)) or self._tell_rounded(stated, made)
-        self._tell_gain(stated, made, len(flipped))
+        otherwise = self._tell_otherwise(stated, made, len(flipped))
+        reason = self._not_whole or self._tell_flipped(flipped, len(stated)) or otherwise
         self.findings.count("predictions made anew by the tail", len(stated), len(self.rows), reason)
 
     def _pipeline(self, indices: Sequence[int], decoded: Mapping[int, FeatureSet]) -> Pipeline:
@@ -242,17 +253,15 @@ class Replay:
             self.findings.fault(self.claim.folder.path / SAMPLES_FILE, what, sample_of(row))
         return ""
 
-    def _tell_rounded(self, stated: Sequence[Record], made: Sequence[Record]) -> str:
-        """A reason where predictions agree up to rounding alone: what was scored is then not what the tail gives."""
-        pairs = zip(stated, made, strict=True)
-        if all(row["prediction"] == record["prediction"] for row, record in pairs):
-            return ""
-        return "some are the same up to rounding alone"
+    def _tell_otherwise(self, stated: Sequence[Record], made: Sequence[Record], flipped: int) -> str:
+        """A fault where what was submitted scores better than the tail's predictions: rounding has no direction.
 
-    def _tell_gain(self, stated: Sequence[Record], made: Sequence[Record], flipped: int) -> None:
-        """A fault where what was submitted scores better than what the tail gives: rounding has no direction."""
+        Returns:
+            A reason where predictions are not the very same, however little they differ: what was scored is then not
+            what the tail gives.
+        """
         if all(row["prediction"] == record["prediction"] for row, record in zip(stated, made, strict=True)):
-            return
+            return ""
         metric = self.opened.metric
         submitted, found = (float(metric.score(stack_statistics(part))) for part in (stated, made))
         low, high = metric.range
@@ -260,6 +269,7 @@ class Replay:
         if gains(gain, flipped, len(made)):
             what = f"scores {submitted:.6g} on {len(made)} samples drawn; the tail's predictions score {found:.6g}"
             self.findings.fault(self.claim.folder.path / SAMPLES_FILE, what)
+        return "some are the same up to rounding alone"
 
 
 def is_elsewhere(claim: Claim, opened: OpenScenario) -> bool:

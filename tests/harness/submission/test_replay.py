@@ -25,18 +25,17 @@ def judged(right, predictions):
 
 def test_the_same_predictions_are_the_same(replay):
     rows = judged([1, 0, 1], ["a", "b", "c"])
-    replay._tell_gain(rows, rows, 0)
-    assert replay._tell_rounded(rows, rows) == "" and not replay.findings.faults
+    assert replay._tell_otherwise(rows, rows, 0) == "" and not replay.findings.faults
 
 
 def test_predictions_that_agree_up_to_rounding_are_a_reason(replay):
-    assert "rounding" in replay._tell_rounded(judged([1], ["0.5"]), judged([1], ["0.5000001"]))
+    assert "rounding" in replay._tell_otherwise(judged([1], ["0.5"]), judged([1], ["0.5000001"]), 0)
 
 
 def test_a_score_that_rounding_makes_better_is_a_fault(replay):
     stated, made = judged([1] * 100, ["x"] * 100), judged([1] * 90 + [0] * 10, ["y"] * 100)
-    replay._tell_gain(stated, made, 0)
+    replay._tell_otherwise(stated, made, 0)
     (fault,) = replay.findings.faults
     assert fault.fault == "scores 1 on 100 samples drawn; the tail's predictions score 0.9"
-    replay._tell_gain(made, stated, 0)  # worse than the tail's is nobody's gain
+    replay._tell_otherwise(made, stated, 0)  # worse than the tail's is nobody's gain
     assert len(replay.findings.faults) == 1
