@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, TypeVar
+from typing import Annotated, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from lamofcbench.codecs.base import CalibrationSamples, Codec
 from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder, TableStack, least_bytes
 from lamofcbench.codecs.transform.blocks import Block, BlockState
 from lamofcbench.codecs.transform.classes import HIGHEST, LOWEST, MAGNITUDES
+from lamofcbench.codecs.transform.familiarity import Familiarity, most_familiar, together
 from lamofcbench.codecs.transform.fitting import Fitted, block_state, fit_groups
 from lamofcbench.codecs.transform.ingredients import EVERYTHING, Ingredients
 from lamofcbench.codecs.transform.levels import (
@@ -39,6 +40,7 @@ from lamofcbench.errors import CodecError
 from lamofcbench.features import FeatureSet
 
 Matrix = NDArray[np.float32]
+Index = NDArray[np.intp]
 K = TypeVar("K", bound="KltCodec")
 LEAST_STEP, LARGEST_STEP = 1e-30, 1e30
 """Single precision has room for finer steps than the least, and for many of the largest."""
@@ -64,6 +66,28 @@ class KltParams:
     rank: Annotated[int, Field(ge=0, le=2**16)] | None = None
 
 
+class _Rows(NamedTuple):
+    """The rows of a sample in one group of tensors.
+
+    Attributes:
+        entries: of the dictionary, one for each row that may have one.
+        profiles: of the rows.
+        centred: about what is expected of them, zero in place of the outliers, float32 ``[rows, C]``.
+        beyond: the outliers.
+    """
+
+    entries: Index
+    profiles: Index
+    centred: Matrix
+    beyond: Outliers
+
+    @classmethod
+    def of(cls, block: Block, features: FeatureSet) -> _Rows:
+        rows = block.group.gather(features)
+        entries = block.find_entries(rows)
+        return cls(entries, block.row_profiles(len(rows), entries), *block.centred(rows, entries))
+
+
 class KltCodec(Codec):
     """Codes tokens, patches or places as whole vectors, over all tensors that know them.
 
@@ -85,7 +109,7 @@ class KltCodec(Codec):
     """
 
     Params = KltParams
-    revision = 3
+    revision = 4
     ingredients: ClassVar[Ingredients] = EVERYTHING
     rate_points = tuple({"step": step} for step in (0.1, 0.35, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.3, 16.0))
     needs_calibration = True
@@ -110,12 +134,18 @@ class KltCodec(Codec):
         chosen = [chosen_levels(each, costs, step) for each in home]
         tables = counted(home, chosen, classes, step)
         state: dict[str, Tensor] = {}
+        surprises = []
         for index, (known, numbers) in enumerate(zip(fitted, chosen, strict=True)):
             levels = level_frequencies(np.bincount(np.concatenate(numbers), minlength=COUNT))
-            state |= block_state(known, step, home[index], foreign[index], levels).named_tensors(index)
+            plain = foreign[index] or home[index]
+            familiarity, of_samples = Familiarity.learned(known.energies, plain.directions)
+            surprises.append(of_samples)
+            of_block = block_state(known, step, home[index], foreign[index], levels, familiarity)
+            state |= of_block.named_tensors(index)
         return {
             **state,
             "step": torch.tensor([step], dtype=torch.float64),
+            "surprise": torch.tensor([most_familiar(together(surprises))], dtype=torch.float32),
             "frequencies": torch.from_numpy(tables.frequencies()),
             "shifts": torch.from_numpy(tables.shifts()),
         }
@@ -125,6 +155,9 @@ class KltCodec(Codec):
         step = self.state["step"]
         if step.shape != (1,) or not LEAST_STEP <= step <= LARGEST_STEP:
             raise CodecError(f"codec {self.name!r} has no step from {LEAST_STEP:g} to {LARGEST_STEP:g}")
+        surprise = self.state["surprise"]
+        if surprise.shape != (1,) or not surprise > 0:
+            raise CodecError(f"codec {self.name!r} does not say how surprising a familiar sample may be")
         shifts = self.state["shifts"]
         if shifts.shape != (len(self._tables), MAGNITUDES) or not (shifts.abs() < 1).all():
             raise CodecError(f"codec {self.name!r} has no centroids for each table")
@@ -184,13 +217,10 @@ class KltCodec(Codec):
             CodecError: if the transform makes more of them than can be counted in steps.
         """
         encoder = SymbolEncoder(self._least_bytes({n: tuple(t.shape) for n, t in features.tensors.items()}))
-        for block in self._blocks:
-            rows = block.group.gather(features)
-            entries = block.find_entries(rows)
+        sample = [_Rows.of(block, features) for block in self._blocks]
+        foreign = self._is_foreign([rows.centred for rows in sample])
+        for block, (entries, profiles, centred, beyond) in zip(self._blocks, sample, strict=True):
             block.put_entries(encoder, entries)
-            profiles = block.row_profiles(len(rows), entries)
-            centred, beyond = block.centred(rows, entries)
-            foreign = block.is_foreign(centred, profiles)
             coded = block.for_foreign if foreign else block
             coefficients = coded.analyse(centred)
             require_range(float(self._step), coefficients)
@@ -205,8 +235,13 @@ class KltCodec(Codec):
                 left, less = coded.residuals(centred, found)
                 require_range(float(self._step), *(each for each in (left, less) if each is not None))
                 put_rows(encoder, left, residuals_placed, *by, less=less, wanted=False)
-            beyond.encode(encoder, rows.shape)
+            beyond.encode(encoder, centred.shape)
         return encoder.finish()
+
+    def _is_foreign(self, centred: Sequence[Matrix]) -> bool:
+        """Whether the centred rows of a sample's groups are more surprising than those of any calibration sample."""
+        surprises = [block.surprise(rows) for block, rows in zip(self._blocks, centred, strict=True)]
+        return bool(together(np.array(surprises)[:, None])[0] > float(self.state["surprise"]))
 
     def decode_features(self, payload: bytes, shapes: Mapping[str, tuple[int, ...]]) -> Mapping[str, Tensor]:
         """Means, coefficients transformed back, and what stands for itself."""

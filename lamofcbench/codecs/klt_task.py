@@ -18,7 +18,7 @@ class KltTaskCodec(KltCodec):
     (`lamofcbench.codecs.sensitivity`), so that one step for all coefficients spends bits where the tail looks; what is
     not coded is predicted from what is. All else is as in `klt`. A group of tensors for which held-out halves of the
     calibration samples show no gain from weights is transformed as there. Without a stated rank, transforms have 8 MiB
-    together. Samples that deviate farther than any of calibration are transformed as in `klt`: the metric knows
+    together. Foreign samples (`lamofcbench.codecs.transform.familiarity`) are transformed as in `klt`: the metric knows
     nothing of their tail.
 
     It has seen gradients of the tail of one task, which features of calibration alone do not tell: its figures are for

@@ -16,7 +16,7 @@ from lamofcbench.codecs.transform import centring
 from lamofcbench.codecs.transform.centring import Expected
 from lamofcbench.codecs.transform.dictionary import FIRST_LEVEL, LEVELS, Dictionary, free_rows
 from lamofcbench.codecs.transform.estimate import transform_rows
-from lamofcbench.codecs.transform.familiarity import Familiarity
+from lamofcbench.codecs.transform.familiarity import Familiarity, energies, parts_of
 from lamofcbench.codecs.transform.levels import COUNT, REACH, SHIFTS, Costs, Levels, choose_levels, levels_table
 from lamofcbench.codecs.transform.outliers import Outliers
 from lamofcbench.codecs.transform.profiles import FIRST, LAST, MIDDLE, Profiles
@@ -43,8 +43,8 @@ class BlockState:
         limits: a value further than this from its mean is sent as it is, float32 ``[C]``.
         tables: of coefficients at the usual level, int16 ``[P, K]``; negative where they are taken for zero.
         residual_tables: of what the transform leaves of a column, int16 ``[C]``; likewise.
-        energies: that rows are expected to have by profile, float32 ``[P]``.
-        surprise: at most how many times as much a familiar sample has, float32 ``[1]``.
+        energies: that rows are expected to have beyond the usual directions, by kind, float32 ``[kinds]``.
+        usual: how many of the leading directions of the transform of features alone these are, int32 ``[1]``.
         level_frequencies: of the levels of rows, int32.
         analysis: orthonormal rows, float16 ``[K, C]``; None where the coefficients are the columns themselves.
         rows: the transform over the places of a sample, float16 ``[R, R]``; None where there is none.
@@ -67,7 +67,7 @@ class BlockState:
     tables: Tensor
     residual_tables: Tensor
     energies: Tensor
-    surprise: Tensor
+    usual: Tensor
     level_frequencies: Tensor
     analysis: Tensor | None = None
     rows: Tensor | None = None
@@ -110,7 +110,7 @@ class BlockState:
 
 _ALWAYS = (
     *("places", "scale", "mean", "limits", "tables", "residual_tables"),
-    *("energies", "surprise", "level_frequencies"),
+    *("energies", "usual", "level_frequencies"),
 )
 _OF_DICTIONARY = ("by_place", "named", "entries", "units", "levels", "entry_frequencies")
 _OF_WEIGHTING = (
@@ -166,9 +166,11 @@ class Block:
         self._by_place = (first, last)
         bounded = [place for place, own in ((FIRST, first), (LAST, last)) if own and not self.profiles.places]
         self._bounded = np.array(bounded, np.intp)
-        self._familiarity = Familiarity(state.energies.numpy(), float(state.surprise))
+        self._familiarity = Familiarity(state.energies.numpy(), int(state.usual))
         self.levels = FrequencyTable(state.level_frequencies.to(torch.int32).numpy())
         self.for_foreign = self if state.foreign_tables is None else Block(group, _of_foreign(state))
+        plain = self.for_foreign._analysis
+        self._usual = None if plain is None else plain[: self._familiarity.directions]
 
     def continuing(self, first_position: int) -> Block:
         """This block for rows the first of which stands at this position, behind others if it is not 0."""
@@ -188,7 +190,7 @@ class Block:
             kept = state.analyses.shape[1]
         profiles = self.profiles.count if state.entries is None else FIRST_LEVEL + len(LEVELS)
         may_be_floats = (
-            *(state.scale, state.mean, state.limits, state.energies, state.surprise),
+            *(state.scale, state.mean, state.limits, state.energies),
             *(state.gains, state.lifts, state.units_of_steps),
         )
         may_be_halves = (state.analysis, state.rows, state.analyses, state.syntheses, state.back)
@@ -199,9 +201,9 @@ class Block:
             and state.mean.shape in ((self.profiles.count, width), (1, width))
             and (state.analysis is None or state.analysis.shape == (kept, width))
             and state.tables.shape == (profiles, kept)
-            and state.energies.shape == (profiles,)
+            and state.energies.shape == (parts_of(self.profiles),)
             and bool((state.energies > 0).all())
-            and state.surprise.shape == (1,)
+            and self._usual_fit()
             and state.level_frequencies.shape == (COUNT,)
             and (state.rows is None or state.rows.shape == (self.profiles.places,) * 2)
             and state.tables.dtype == state.residual_tables.dtype == torch.int16
@@ -212,6 +214,12 @@ class Block:
             and (self._dictionary is None or self._fitting(self._dictionary))
             and (state.analyses is None or self._weights_fit(state.analyses))
         )
+
+    def _usual_fit(self) -> bool:
+        state = self._state
+        plain = state.analysis if state.foreign_tables is None else state.foreign_analysis
+        most = 0 if plain is None else len(plain)
+        return state.usual.shape == (1,) and state.usual.dtype == torch.int32 and 0 <= int(state.usual) <= most
 
     def _weights_fit(self, analyses: Tensor) -> bool:
         state, kinds = self._state, 1 if self.profiles.places else 3
@@ -256,9 +264,12 @@ class Block:
 
     # --------------------------------------------------------------------------------------------- levels of rows
 
-    def is_foreign(self, centred: Matrix, profiles: Index) -> bool:
-        """Whether a sample's centred rows deviate farther than any of calibration."""
-        return self._familiarity.is_foreign(centred, profiles, self.profiles)
+    def surprise(self, centred: Matrix) -> float:
+        """How many times as much a sample's centred rows have beyond the usual directions as those of calibration."""
+        beyond = energies(centred)
+        if self._usual is not None:
+            beyond -= energies((torch.from_numpy(centred) @ self._usual.T).numpy())
+        return self._familiarity.surprise(beyond, self.profiles)
 
     def choose_levels(self, scaled: Matrix, profiles: Index, foreign: bool, costs: Costs) -> Levels:
         """The levels at which coefficients in steps, ``[rows, K]``, cost least."""

@@ -1,8 +1,10 @@
-"""Familiarity: how far the rows of a sample deviate, against what those of calibration do.
+"""Familiarity: how much of a sample lies where calibration has next to nothing, against what it has there itself.
 
-Another task on the same backbone deviates where the known one hardly does: its last rows, which hold the answer, have
-tens of times the energy that calibration promises. So first, last and all other rows are looked at apart; the most
-surprising of the three tells.
+Another task on the same backbone may have no more energy than the known one; it has it elsewhere. So what the leading
+directions of calibration take is left out, and the rest is compared with what is expected of it. First, last and all
+other rows are looked at apart, the most surprising of the three tells: the last ones hold the answer. What a row is
+predicted from makes no difference to what is expected of it: words that calibration lacks are a surprise too. Groups of
+tensors are heard together, for single ones vary more than samples do.
 """
 
 from __future__ import annotations
@@ -16,71 +18,147 @@ from numpy.typing import NDArray
 from lamofcbench.codecs.transform.profiles import Profiles
 
 MARGIN = 1.25
-"""A sample is foreign that deviates so many times as far as the most surprising one of calibration."""
+"""A sample is foreign that is so many times as surprising as the most surprising one of calibration."""
 LEAST_SAMPLES = 4
 """Fewer calibration samples than these do not tell what is foreign: nothing is."""
+USUAL_SHARE = 0.9
+"""Of the energy of calibration rows: what the directions take that are left out."""
 LEAST_SHARE = 1e-3
-"""Of the mean energy of a row: what a row is expected to have at least."""
+"""Of the mean energy of a row: what a row is expected to have beyond these directions at least."""
 
+_LARGEST = float(np.finfo(np.float32).max)
 _TINY = float(np.finfo(np.float32).tiny)
 
 Matrix = NDArray[np.float32]
 Wide = NDArray[np.float64]
-Index = NDArray[np.intp]
+
+
+def parts_of(profiles: Profiles) -> int:
+    """How many kinds of rows are looked at apart: first, middle and last ones, or all places together."""
+    return 1 if profiles.places else profiles.count
+
+
+@dataclass(frozen=True)
+class Energies:
+    """Of the rows of calibration samples, by kind.
+
+    Attributes:
+        rows: how many there are, ``[S, kinds]``.
+        whole: their energy, ``[S, kinds]``.
+        taken: what the first directions take of it, none of them, one, two and so on, ``[S, kinds, directions + 1]``.
+    """
+
+    rows: Wide
+    whole: Wide
+    taken: Wide
+
+    @classmethod
+    def of(cls, centred: Sequence[Matrix], coefficients: Sequence[Matrix], profiles: Profiles) -> Energies:
+        """Measures rows, with as many directions as `USUAL_SHARE` needs.
+
+        Args:
+            centred: the rows of each sample about what is expected of them, ``[rows, C]``.
+            coefficients: of each, by directions that were not fitted to it, ``[rows, K]``.
+            profiles: of the places of rows.
+        """
+        energy = sum(float(np.square(rows, dtype=np.float64).sum()) for rows in centred)
+        by_direction = sum(np.square(values, dtype=np.float64).sum(0) for values in coefficients)
+        reached = np.flatnonzero(np.cumsum(by_direction) >= USUAL_SHARE * energy)
+        directions = int(reached[0]) + 1 if len(reached) and energy > 0 else np.size(by_direction)
+        kinds = parts_of(profiles)
+        rows, whole = np.zeros((2, len(centred), kinds))
+        taken = np.zeros((len(centred), kinds, directions + 1))
+        for number, (values, found) in enumerate(zip(centred, coefficients, strict=True)):
+            kind = _kinds(len(values), profiles)
+            rows[number] = np.bincount(kind, minlength=kinds)
+            whole[number] = np.bincount(kind, energies(values), kinds)
+            squares = np.square(found[:, :directions], dtype=np.float64)
+            for each in np.unique(kind):
+                taken[number, each, 1:] = np.cumsum(squares[kind == each].sum(0))
+        return cls(rows, whole, taken)
+
+    @property
+    def directions(self) -> int:
+        """How many directions take `USUAL_SHARE` of the energy, as far as there are so many."""
+        return self.taken.shape[2] - 1
+
+    def in_units(self, size: float) -> Energies:
+        """The same of rows in units of this size."""
+        return replace(self, whole=self.whole / size**2, taken=self.taken / size**2)
+
+
+NOTHING = Energies(np.zeros((0, 1)), np.zeros((0, 1)), np.zeros((0, 1, 1)))
+"""Of no samples."""
 
 
 @dataclass(frozen=True)
 class Familiarity:
-    """What is expected of the energy of rows.
+    """What is expected of the rows of a sample beyond the usual directions.
 
     Attributes:
-        energies: of a row by profile, float32 ``[P]``.
-        most: the largest ratio of energy to what is expected that is still familiar.
+        expected: energy of a row there by kind, float32 ``[kinds]``.
+        directions: how many are left out.
     """
 
-    energies: Matrix
-    most: float
+    expected: Matrix
+    directions: int
 
     @classmethod
-    def learned(cls, centred: Sequence[Matrix], index: Sequence[Index], count: int, profiles: Profiles) -> Familiarity:
-        """From calibration rows about what is expected of them, and the profile of each."""
-        own = [_energies(rows) for rows in centred]
-        sums, rows = np.zeros((2, len(centred), count))
-        for number, (energies, numbers) in enumerate(zip(own, index, strict=True)):
-            sums[number] = np.bincount(numbers, energies, count)
-            rows[number] = np.bincount(numbers, minlength=count)
-        total, total_rows = sums.sum(0), rows.sum(0)
-        ratios = [0.0]
-        for number, (energies, numbers) in enumerate(zip(own, index, strict=True)):
-            expected = _means(total - sums[number], total_rows - rows[number])
-            ratios.append(_surprise(energies, expected[numbers], profiles))
-        most = MARGIN * max(ratios) if len(centred) >= LEAST_SAMPLES else np.inf
-        most = min(max(most, 1.0), float(np.finfo(np.float32).max))
-        return cls(_means(total, total_rows).astype(np.float32), most)
+    def learned(cls, known: Energies, most_directions: int) -> tuple[Familiarity, Wide]:
+        """What calibration says, with so many directions at most; and how surprising its samples are, ``[S]``.
 
-    def in_units(self, size: float) -> Familiarity:
-        """The same of rows in units of this size."""
-        energies = np.clip(self.energies / np.float64(size) ** 2, _TINY, np.finfo(np.float32).max)
-        return replace(self, energies=energies.astype(np.float32))
+        Each sample is compared with all others.
+        """
+        directions = min(known.directions, most_directions)
+        beyond = np.maximum(known.whole - known.taken[:, :, directions], 0.0)
+        least = LEAST_SHARE * float(known.whole.sum()) / max(float(known.rows.sum()), 1.0)
+        total, total_rows = beyond.sum(0), known.rows.sum(0)
+        surprises = [
+            _surprise(own, rows, _expected(total - own, total_rows - rows, least))
+            for own, rows in zip(beyond, known.rows, strict=True)
+        ]
+        expected = np.clip(_expected(total, total_rows, least), _TINY, _LARGEST)
+        return cls(expected.astype(np.float32), directions), np.array(surprises)
 
-    def is_foreign(self, centred: Matrix, index: Index, profiles: Profiles) -> bool:
-        """Whether the rows of a sample, about what is expected of them, deviate farther than any of calibration."""
-        return _surprise(_energies(centred), self.energies.astype(np.float64)[index], profiles) > self.most
+    def surprise(self, beyond: Wide, profiles: Profiles) -> float:
+        """How many times as much as expected a sample has, whose rows have these energies beyond the directions."""
+        kinds = len(self.expected)
+        kind = _kinds(len(beyond), profiles)
+        rows = np.bincount(kind, minlength=kinds).astype(np.float64)
+        own: Wide = np.bincount(kind, np.maximum(beyond, 0.0), kinds)  # type: ignore[assignment]  # as of its weights
+        return _surprise(own, rows, self.expected.astype(np.float64))
 
 
-def _energies(rows: Matrix) -> Wide:
+def energies(rows: Matrix) -> Wide:
+    """Of each row, ``[rows]``."""
     return np.einsum("rc,rc->r", rows, rows, dtype=np.float64)
 
 
-def _means(sums: Wide, rows: Wide) -> Wide:
-    """Mean energies by profile; of those that no row has, the mean of all."""
+def together(surprises: Sequence[Wide] | Wide) -> Wide:
+    """How surprising samples are, ``[S]``, of how surprising their groups of tensors are, ``[groups, S]``."""
+    with np.errstate(over="ignore"):
+        return np.asarray(np.mean(surprises, axis=0))
+
+
+def most_familiar(surprises: Wide) -> float:
+    """How surprising a sample may be that is still familiar, from what calibration samples are, ``[S]``."""
+    if len(surprises) < LEAST_SAMPLES:
+        return _LARGEST
+    return min(max(MARGIN * float(surprises.max()), 1.0), _LARGEST)
+
+
+def _kinds(rows: int, profiles: Profiles) -> NDArray[np.intp]:
+    """The kind of each row of a sample of so many."""
+    return np.zeros(rows, np.intp) if profiles.places else profiles.of(rows)
+
+
+def _expected(sums: Wide, rows: Wide, least: float) -> Wide:
+    """Mean energies by kind; of those that no row has, the mean of all."""
     common = float(sums.sum()) / max(float(rows.sum()), 1.0)
-    means = np.where(rows > 0, np.maximum(sums, 0.0) / np.maximum(rows, 1.0), common)
-    return np.maximum(means, max(LEAST_SHARE * common, _TINY))
+    return np.maximum(np.where(rows > 0, sums / np.maximum(rows, 1.0), common), max(least, _TINY))
 
 
-def _surprise(energies: Wide, expected: Wide, profiles: Profiles) -> float:
-    """The largest ratio of energy to what was expected, of first, last and other rows; of all where none is either."""
-    apart = not profiles.places and not profiles.inner and len(energies) > 2
-    parts = [slice(1), slice(-1, None), slice(1, -1)] if apart else [slice(None)]
-    return max((float(energies[part].sum() / expected[part].sum()) for part in parts if len(energies[part])), default=0)
+def _surprise(own: Wide, rows: Wide, expected: Wide) -> float:
+    """The largest ratio of energy to what was expected, over the kinds of rows that there are."""
+    with np.errstate(over="ignore"):
+        return float((own / (np.maximum(rows, 1.0) * expected)).max(initial=0.0, where=rows > 0))

@@ -25,7 +25,7 @@ from lamofcbench.codecs.transform.dictionary import (
     level_of,
 )
 from lamofcbench.codecs.transform.estimate import Estimate, estimate, scaled, untransformed
-from lamofcbench.codecs.transform.familiarity import Familiarity
+from lamofcbench.codecs.transform.familiarity import NOTHING, Energies, Familiarity
 from lamofcbench.codecs.transform.ingredients import EVERYTHING, Ingredients
 from lamofcbench.codecs.transform.means import Means, profile_means
 from lamofcbench.codecs.transform.numbered import Numbered
@@ -65,8 +65,8 @@ class Fitted:
         mean: of scaled rows, float32 ``[P or 1, C]``.
         dictionary: of scaled rows that come again; None where none do.
         by_place: whether the first and the last row have profiles of their own where there is a dictionary.
-        familiarity: of the energies of scaled rows about what is expected of them.
         candidates: of these rows: a transform, and none.
+        energies: of these rows, with the directions of the transform of features alone.
         foreign: likewise, for foreign samples; empty where they are transformed like others.
     """
 
@@ -76,8 +76,8 @@ class Fitted:
     mean: Matrix
     dictionary: Dictionary | None
     by_place: tuple[bool, bool]
-    familiarity: Familiarity
-    candidates: tuple[Estimate, ...]
+    candidates: tuple[Estimate, ...] = ()
+    energies: Energies = NOTHING
     foreign: tuple[Estimate, ...] = ()
 
 
@@ -125,6 +125,7 @@ def block_state(
     home: Numbered,
     foreign: Numbered | None,
     level_frequencies: NDArray[np.int32],
+    familiarity: Familiarity,
 ) -> BlockState:
     """What a codec keeps of a fitted group.
 
@@ -134,6 +135,7 @@ def block_state(
         home: one of its candidates.
         foreign: one of those for foreign samples; None where they are transformed like others.
         level_frequencies: of rows.
+        familiarity: with the transform of features alone.
     """
     chosen = home.chosen
     reach = step if chosen.weighting is None else step * chosen.weighting.units.astype(np.float64)
@@ -143,8 +145,8 @@ def block_state(
         scale=torch.from_numpy(fitted.scale),
         mean=torch.from_numpy(fitted.mean * fitted.scale),
         limits=torch.from_numpy(np.minimum(limits, np.finfo(np.float32).max).astype(np.float32)),
-        energies=torch.from_numpy(fitted.familiarity.energies),
-        surprise=torch.tensor([fitted.familiarity.most], dtype=torch.float32),
+        energies=torch.from_numpy(familiarity.expected),
+        usual=torch.tensor([familiarity.directions], dtype=torch.int32),
         level_frequencies=torch.from_numpy(level_frequencies),
         **home.stored(),
     )
@@ -168,7 +170,8 @@ def block_state(
 
 def _fit(group: RowGroup, calibration: Iterable[FeatureSet], rank: int, ingredients: Ingredients) -> Fitted:
     fitted, rows = _prepare(group, calibration, ingredients)
-    return replace(fitted, candidates=_plain(rows, rank, ingredients))
+    plain_ones = _plain(rows, rank, ingredients)
+    return replace(fitted, candidates=plain_ones, energies=_energies(rows, plain_ones[0]))
 
 
 def _plain(rows: Prepared, rank: int, ingredients: Ingredients = EVERYTHING) -> tuple[Estimate, ...]:
@@ -177,6 +180,12 @@ def _plain(rows: Prepared, rank: int, ingredients: Ingredients = EVERYTHING) -> 
     if not ingredients.transform:
         return (none,)
     return estimate(rows.centred, rows.index, rows.count, rows.profiles, rank, across=ingredients.across), none
+
+
+def _energies(rows: Prepared, plain: Estimate) -> Energies:
+    """Of the rows, with the directions of a transform of features alone, if it is one."""
+    none = [np.zeros((len(values), 0), np.float32) for values in rows.centred]
+    return Energies.of(rows.centred, none if plain.analysis is None else plain.coefficients, rows.profiles)
 
 
 def _fit_in_metric(
@@ -199,6 +208,7 @@ def _fit_in_metric(
         plain += energy
         in_metric += weight * energy if found is None else _energy(found.coefficients)
         plain_ones = _plain(rows, bound)
+        fitted = replace(fitted, energies=_energies(rows, plain_ones[0]))
         fitted = replace(fitted, foreign=plain_ones) if found else replace(fitted, candidates=plain_ones)
         made.append((fitted, found, weight))
     unit = np.sqrt(in_metric / plain) if plain > 0 and in_metric > 0 else 1.0
@@ -226,8 +236,8 @@ def _in_units(fitted: Fitted, size: float) -> Fitted:
         dictionary=None
         if dictionary is None
         else replace(dictionary, units=(dictionary.units / size).astype(np.float32)),
-        familiarity=fitted.familiarity.in_units(size),
         candidates=tuple(scaled(each, size) for each in fitted.candidates),
+        energies=fitted.energies.in_units(size),
     )
 
 
@@ -262,8 +272,7 @@ def _prepare(
             rows -= mean[MIDDLE]
         by_place = _places_of_their_own(samples, centred, index, repetition)
         dictionary = _predict(samples, repetition, by_place, centred, index)
-    familiarity = Familiarity.learned(centred, index, count, profiles)
-    fitted = Fitted(profiles, scale, deviations / scale, mean, dictionary, by_place, familiarity, ())
+    fitted = Fitted(profiles, scale, deviations / scale, mean, dictionary, by_place)
     return fitted, Prepared(group, centred, index, count, profiles, scale)
 
 

@@ -69,6 +69,11 @@ class Numbered:
         """The largest number of a table."""
         return int(max(t.max(initial=0) for t in (self.tables, self.others_tables, self.residual_tables)))
 
+    @property
+    def directions(self) -> int:
+        """How many directions a transform of features alone keeps; none where there is no transform."""
+        return 0 if self.chosen.analysis is None else self.tables.shape[1]
+
     def stored(self) -> dict[str, Tensor]:
         """The fields of a `BlockState` that hold a transform of features alone, and tables."""
         found = {"tables": torch.from_numpy(self.tables), "residual_tables": torch.from_numpy(self.residual_tables)}

@@ -1,56 +1,109 @@
-"""A sample is foreign where it deviates farther than any of calibration, in any of its places."""
+"""A sample is foreign that has more than any of calibration where calibration has little, in any kind of its rows."""
 
 import numpy as np
 import pytest
 
-from lamofcbench.codecs.transform.familiarity import Familiarity
+from lamofcbench.codecs.transform.familiarity import (
+    LEAST_SAMPLES,
+    MARGIN,
+    Energies,
+    Familiarity,
+    energies,
+    most_familiar,
+    together,
+)
 from lamofcbench.codecs.transform.profiles import Profiles
 
+WIDTH, USUAL = 16, 4
+DEVIATIONS = np.where(np.arange(WIDTH) < USUAL, 10.0, 1.0)
 
-def sample(seed, last=1.0, rows=20):
-    values = np.random.default_rng(seed).normal(size=(rows, 16))
+
+def sample(seed, last=1.0, rows=20, deviations=DEVIATIONS):
+    values = np.random.default_rng(seed).normal(size=(rows, WIDTH)) * deviations
     values[-1] *= last
     return values.astype(np.float32)
 
 
-def learned(samples, profiles):
-    index = [profiles.of(len(rows)) for rows in samples]
-    return Familiarity.learned(samples, index, profiles.count, profiles)
+class Known:
+    """What samples say whose coefficients are their columns."""
+
+    def __init__(self, samples, places=0, most_directions=WIDTH):
+        self.profiles = Profiles(places)
+        self.energies = Energies.of(samples, samples, self.profiles)
+        self.familiarity, self.surprises = Familiarity.learned(self.energies, most_directions)
+        self.most = most_familiar(self.surprises)
+
+    def is_foreign(self, rows, profiles=None):
+        beyond = energies(rows) - energies(rows[:, : self.familiarity.directions])
+        return self.familiarity.surprise(beyond, profiles or self.profiles) > self.most
 
 
 @pytest.mark.parametrize("places", [0, 20])
 def test_what_calibration_knows_is_familiar(places):
-    profiles = Profiles(places)
-    known = learned([sample(seed, 0.1) for seed in range(30)], profiles)
-    for seed in range(100, 130):
-        assert not known.is_foreign(sample(seed, 0.1), profiles.of(20), profiles)
-    assert known.is_foreign(3 * sample(0, 0.1), profiles.of(20), profiles)
+    known = Known([sample(seed, 0.1) for seed in range(30)], places)
+    assert not any(known.is_foreign(sample(seed, 0.1)) for seed in range(100, 130))
+    assert known.is_foreign(3 * sample(0, 0.1))
+
+
+@pytest.mark.parametrize("places", [0, 20])
+def test_as_much_energy_in_other_directions_is_foreign(places):
+    known = Known([sample(seed) for seed in range(30)], places)
+    other = sample(100, deviations=DEVIATIONS[::-1])
+    assert np.square(other).sum() == pytest.approx(np.square(sample(100)).sum(), rel=0.2)
+    assert known.is_foreign(other)
+
+
+def test_so_many_directions_are_left_out_as_hold_nine_tenths():
+    known = Known([sample(seed) for seed in range(30)])
+    assert known.energies.directions == known.familiarity.directions == USUAL
+    assert Known([sample(seed) for seed in range(30)], most_directions=2).familiarity.directions == 2
+    none = [np.zeros((20, 0), np.float32)] * 30
+    assert Energies.of([sample(seed) for seed in range(30)], none, Profiles(0)).directions == 0
+
+
+def test_energies_in_other_units_say_the_same():
+    known = Known([sample(seed) for seed in range(9)])
+    familiarity, surprises = Familiarity.learned(known.energies.in_units(0.1), WIDTH)
+    np.testing.assert_allclose(surprises, known.surprises)
+    np.testing.assert_allclose(familiarity.expected, 100 * known.familiarity.expected, rtol=1e-6)
 
 
 def test_the_last_row_tells_alone_where_it_used_to_deviate_little():
-    profiles = Profiles(0)
-    known = learned([sample(seed, 0.1) for seed in range(30)], profiles)
-    assert known.is_foreign(sample(100, 1.0), profiles.of(20), profiles)
+    known = Known([sample(seed, 0.1) for seed in range(30)])
+    assert known.is_foreign(sample(100, 1.0))
 
 
 def test_no_row_of_a_chunk_tells_alone():
-    profiles, inner = Profiles(0), Profiles(0, inner=True)
-    known = learned([sample(seed) for seed in range(30)], profiles)
+    known, inner = Known([sample(seed) for seed in range(30)]), Profiles(0, inner=True)
     chunk = sample(100, 3.0)  # its last row is one among others, and such vary
-    assert known.is_foreign(chunk, profiles.of(20), profiles)
-    assert not known.is_foreign(chunk, inner.of(20), inner)
-    assert known.is_foreign(3 * chunk, inner.of(20), inner)
+    assert known.is_foreign(chunk)
+    assert not known.is_foreign(chunk, inner)
+    assert known.is_foreign(3 * chunk, inner)
+
+
+def test_groups_of_tensors_are_heard_together():
+    groups = [Known([sample(seed + 100 * group) for seed in range(30)]) for group in range(8)]
+    surprises = together([known.surprises for known in groups])
+    assert surprises.shape == (30,)
+    np.testing.assert_allclose(surprises[3], np.mean([known.surprises[3] for known in groups]))
+    assert most_familiar(surprises) < min(known.most for known in groups)  # what is a little odd in each, is as a whole
+    assert most_familiar(surprises) == pytest.approx(MARGIN * surprises.max())
 
 
 def test_few_samples_tell_nothing_and_rows_that_never_vary_are_no_surprise():
-    profiles = Profiles(0)
-    known = learned([sample(seed) for seed in range(3)], profiles)
-    assert not known.is_foreign(1e3 * sample(0), profiles.of(20), profiles)
-    still = learned([sample(seed, 0.0) for seed in range(9)], profiles)
-    assert not still.is_foreign(sample(9, 1e-4), profiles.of(20), profiles)
+    known = Known([sample(seed) for seed in range(LEAST_SAMPLES - 1)])
+    assert not known.is_foreign(1e3 * sample(0))
+    still = Known([sample(seed, 0.0) for seed in range(9)])
+    assert not still.is_foreign(sample(9, 1e-4))
 
 
 def test_no_rows_are_familiar():
-    profiles = Profiles(0)
-    known = learned([sample(seed) for seed in range(9)], profiles)
-    assert not known.is_foreign(sample(0)[:0], profiles.of(0), profiles)
+    known = Known([sample(seed) for seed in range(9)] + [sample(0)[:0]])
+    assert known.surprises[-1] == 0
+    assert not known.is_foreign(sample(0)[:0])
+
+
+def test_values_without_bound_are_foreign_and_no_error():
+    known = Known([sample(seed) for seed in range(9)])
+    assert known.familiarity.surprise(np.full(20, 1e300), known.profiles) > known.most
+    assert known.familiarity.surprise(np.full(20, np.inf), known.profiles) > known.most
