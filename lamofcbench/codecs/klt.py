@@ -74,18 +74,23 @@ class _Rows(NamedTuple):
         profiles: of the rows.
         centred: about what is expected of them, zero in place of the outliers, float32 ``[rows, C]``.
         beyond: the outliers.
+        surprise: how far they are from what calibration says of them.
+        coefficients: of the rows where all samples have the same transform, float32 ``[rows, K]``; else None.
     """
 
     entries: Index
     profiles: Index
     centred: Matrix
     beyond: Outliers
+    surprise: float
+    coefficients: Matrix | None
 
     @classmethod
     def of(cls, block: Block, features: FeatureSet) -> _Rows:
         rows = block.group.gather(features)
         entries = block.find_entries(rows)
-        return cls(entries, block.row_profiles(len(rows), entries), *block.centred(rows, entries))
+        centred, beyond = block.centred(rows, entries)
+        return cls(entries, block.row_profiles(len(rows), entries), centred, beyond, *block.look_at(centred))
 
 
 class KltCodec(Codec):
@@ -218,11 +223,12 @@ class KltCodec(Codec):
         """
         encoder = SymbolEncoder(self._least_bytes({n: tuple(t.shape) for n, t in features.tensors.items()}))
         sample = [_Rows.of(block, features) for block in self._blocks]
-        foreign = self._is_foreign([rows.centred for rows in sample])
-        for block, (entries, profiles, centred, beyond) in zip(self._blocks, sample, strict=True):
-            block.put_entries(encoder, entries)
+        foreign = self._is_foreign([rows.surprise for rows in sample])
+        for block, rows in zip(self._blocks, sample, strict=True):
+            profiles, centred = rows.profiles, rows.centred
+            block.put_entries(encoder, rows.entries)
             coded = block.for_foreign if foreign else block
-            coefficients = coded.analyse(centred)
+            coefficients = coded.analyse(centred) if rows.coefficients is None else rows.coefficients
             require_range(float(self._step), coefficients)
             in_steps: Matrix = coefficients / self._step  # type: ignore[assignment]  # a Python float keeps float32
             levels = coded.choose_levels(in_steps, profiles, foreign, self._costs)
@@ -235,12 +241,11 @@ class KltCodec(Codec):
                 left, less = coded.residuals(centred, found)
                 require_range(float(self._step), *(each for each in (left, less) if each is not None))
                 put_rows(encoder, left, residuals_placed, *by, less=less, wanted=False)
-            beyond.encode(encoder, centred.shape)
+            rows.beyond.encode(encoder, centred.shape)
         return encoder.finish()
 
-    def _is_foreign(self, centred: Sequence[Matrix]) -> bool:
-        """Whether the centred rows of a sample's groups are more surprising than those of any calibration sample."""
-        surprises = [block.surprise(rows) for block, rows in zip(self._blocks, centred, strict=True)]
+    def _is_foreign(self, surprises: Sequence[float]) -> bool:
+        """Whether a sample, with groups as surprising as this, surprises more than those of calibration do."""
         return bool(together(np.array(surprises)[:, None])[0] > float(self.state["surprise"]))
 
     def decode_features(self, payload: bytes, shapes: Mapping[str, tuple[int, ...]]) -> Mapping[str, Tensor]:

@@ -169,8 +169,8 @@ class Block:
         self._familiarity = Familiarity(state.energies.numpy(), int(state.usual))
         self.levels = FrequencyTable(state.level_frequencies.to(torch.int32).numpy())
         self.for_foreign = self if state.foreign_tables is None else Block(group, _of_foreign(state))
-        plain = self.for_foreign._analysis
-        self._usual = None if plain is None else plain[: self._familiarity.directions]
+        analysis = self.for_foreign._analysis
+        self._usual = None if analysis is None else analysis[: self._familiarity.directions]
 
     def continuing(self, first_position: int) -> Block:
         """This block for rows the first of which stands at this position, behind others if it is not 0."""
@@ -264,12 +264,19 @@ class Block:
 
     # --------------------------------------------------------------------------------------------- levels of rows
 
-    def surprise(self, centred: Matrix) -> float:
-        """How many times as much a sample's centred rows have beyond the usual directions as those of calibration."""
-        beyond = energies(centred)
-        if self._usual is not None:
-            beyond -= energies((torch.from_numpy(centred) @ self._usual.T).numpy())
-        return self._familiarity.surprise(beyond, self.profiles)
+    def look_at(self, centred: Matrix) -> tuple[float, Matrix | None]:
+        """How many times as much a sample's centred rows have beyond the usual directions as those of calibration.
+
+        Returns:
+            That, and their coefficients where foreign samples have the same transform.
+        """
+        coefficients, leading = None, centred[:, :0]
+        if self.for_foreign is self:
+            coefficients = self.analyse(centred)
+            leading = coefficients[:, : self._familiarity.directions]  # turned over places, which adds up to as much
+        elif self._usual is not None:
+            leading = (torch.from_numpy(centred) @ self._usual.T).numpy()
+        return self._familiarity.surprise(energies(centred) - energies(leading), self.profiles), coefficients
 
     def choose_levels(self, scaled: Matrix, profiles: Index, foreign: bool, costs: Costs) -> Levels:
         """The levels at which coefficients in steps, ``[rows, K]``, cost least."""

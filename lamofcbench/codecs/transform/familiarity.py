@@ -121,12 +121,17 @@ class Familiarity:
         return cls(expected.astype(np.float32), directions), np.array(surprises)
 
     def surprise(self, beyond: Wide, profiles: Profiles) -> float:
-        """How many times as much as expected a sample has, whose rows have these energies beyond the directions."""
+        """How many times as much as expected a sample has beyond the directions.
+
+        Args:
+            beyond: energies of its rows there, ``[rows]``; only their sums over rows of a kind count.
+            profiles: of the places of rows.
+        """
         kinds = len(self.expected)
         kind = _kinds(len(beyond), profiles)
         rows = np.bincount(kind, minlength=kinds).astype(np.float64)
-        own: Wide = np.bincount(kind, np.maximum(beyond, 0.0), kinds)  # type: ignore[assignment]  # as of its weights
-        return _surprise(own, rows, self.expected.astype(np.float64))
+        own: Wide = np.bincount(kind, beyond, kinds)  # type: ignore[assignment]  # as of its weights
+        return _surprise(np.maximum(own, 0.0), rows, self.expected.astype(np.float64))
 
 
 def energies(rows: Matrix) -> Wide:

@@ -151,6 +151,34 @@ def test_a_sample_that_varies_where_calibration_never_did_is_coded_all_the_same(
     assert error[-1] < 0.2 * energy[-1]  # finer than its step says
 
 
+@pytest.mark.parametrize("places", [0, 30])
+def test_what_the_usual_directions_take_is_left_out_however_it_is_transformed(places):
+    """Coefficients are turned over places before they are looked at, which moves energy between them."""
+    draw = np.random.default_rng(0)
+    mixing, other = draw.normal(size=(2, 16, 32)) * np.geomspace(8, 0.5, 16)[:, None]
+
+    def made(directions, rows=30):
+        curve = np.linspace(-1, 1, rows)[:, None] * draw.normal(size=16) if places else 0
+        return (curve + draw.normal(size=(rows, 16))) @ directions
+
+    shape = (30, 32) if places else (T, 32)
+    one = FeatureSpecs(tensors=(TensorSpec(name="x0", role="hidden", shape=shape, dtype="float32"),))
+    codec = KltCodec(one, {"step": 0.5}).fit([feature_set(made(mixing, places or 20 + n), 32) for n in range(24)])
+    (block,) = codec._blocks
+    assert block.profiles.places == places
+    usual = codec.state["0.analysis"].float()[: int(codec.state["0.usual"])]
+    assert 0 < len(usual) < 16
+    for directions, is_foreign in ((mixing, False), (other, True)):
+        centred, _ = block.centred(block.group.gather(feature_set(made(directions), 32)), np.empty(0, np.intp))
+        surprise, coefficients = block.look_at(centred)
+        torch.testing.assert_close(torch.from_numpy(coefficients), torch.from_numpy(block.analyse(centred)))
+        left = centred - (torch.from_numpy(centred) @ usual.T @ usual).numpy()
+        if places:
+            expected = float(np.square(left).sum()) / (30 * float(codec.state["0.energies"]))
+            assert surprise == pytest.approx(expected, rel=0.02)
+        assert (surprise > float(codec.state["surprise"])) is is_foreign
+
+
 def test_fine_steps_are_near_lossless_even_at_a_small_rank():
     rows = gaussian(np.random.default_rng(0).normal(size=(32, 32)), 20, 0)
     samples = [feature_set(r, 32) for r in rows]
