@@ -48,11 +48,13 @@ def main() -> None:
         tensors=(TensorSpec(name="hidden", role="hidden", shape=(tokens, args.width), dtype="bfloat16"),)
     )
 
-    def sample() -> FeatureSet:
-        rows = (generator.normal(size=(args.tokens, args.width)) * deviations) @ directions.T
+    def sample(tokens: int) -> FeatureSet:
+        rows = (generator.normal(size=(tokens, args.width)) * deviations) @ directions.T
         return FeatureSet({"hidden": torch.from_numpy(rows).to(torch.bfloat16)})
 
-    calibration, samples = ([sample() for _ in range(count)] for count in (CALIBRATION_SAMPLES, SAMPLES))
+    # Prompts vary in length: were all of one, `klt` would transform over places, too.
+    calibration = [sample(args.tokens - index % args.tokens) for index in range(CALIBRATION_SAMPLES)]
+    samples = [sample(args.tokens) for _ in range(SAMPLES)]
     codecs = [KltCodec(specs, KltCodec.make_params(case)).fit(calibration) for case in CASES]
     coded = [[codec.encode(features) for features in samples] for codec in codecs]
     products = []

@@ -246,7 +246,8 @@ class KltCodec(Codec):
 
     def _is_foreign(self, surprises: Sequence[float]) -> bool:
         """Whether a sample, with groups as surprising as this, surprises more than those of calibration do."""
-        return bool(together(np.array(surprises)[:, None])[0] > float(self.state["surprise"]))
+        surprise = together(np.array(surprises)[:, None])[0]
+        return not surprise <= float(self.state["surprise"])  # nor is familiar what is too large to be measured
 
     def decode_features(self, payload: bytes, shapes: Mapping[str, tuple[int, ...]]) -> Mapping[str, Tensor]:
         """Means, coefficients transformed back, and what stands for itself."""

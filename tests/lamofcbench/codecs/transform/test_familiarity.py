@@ -8,7 +8,7 @@ from lamofcbench.codecs.transform.familiarity import (
     MARGIN,
     Energies,
     Familiarity,
-    energies,
+    beyond,
     most_familiar,
     together,
 )
@@ -34,8 +34,8 @@ class Known:
         self.most = most_familiar(self.surprises)
 
     def is_foreign(self, rows, profiles=None):
-        beyond = energies(rows) - energies(rows[:, : self.familiarity.directions])
-        return self.familiarity.surprise(beyond, profiles or self.profiles) > self.most
+        outside = beyond(rows, rows[:, : self.familiarity.directions])
+        return self.familiarity.surprise(outside, profiles or self.profiles) > self.most
 
 
 @pytest.mark.parametrize("places", [0, 20])
@@ -107,3 +107,7 @@ def test_values_without_bound_are_foreign_and_no_error():
     known = Known([sample(seed) for seed in range(9)])
     assert known.familiarity.surprise(np.full(20, 1e300), known.profiles) > known.most
     assert known.familiarity.surprise(np.full(20, np.inf), known.profiles) > known.most
+
+
+def test_rows_too_large_to_be_measured_warn_of_nothing():
+    assert np.isnan(beyond(np.full((2, 4), 1e30, np.float32), np.full((2, 4), 1e30, np.float32))).all()
