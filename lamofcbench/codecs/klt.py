@@ -16,7 +16,8 @@ from torch import Tensor
 from lamofcbench.codecs import integers
 from lamofcbench.codecs.base import CalibrationSamples, Codec
 from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder, TableStack, least_bytes
-from lamofcbench.codecs.transform.blocks import Block, BlockState
+from lamofcbench.codecs.transform.block_state import BlockState
+from lamofcbench.codecs.transform.blocks import Block
 from lamofcbench.codecs.transform.classes import HIGHEST, LOWEST, MAGNITUDES
 from lamofcbench.codecs.transform.familiarity import Familiarity, most_familiar, together
 from lamofcbench.codecs.transform.fitting import Fitted, block_state, fit_groups

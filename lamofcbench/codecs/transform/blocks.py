@@ -3,134 +3,30 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder
 from lamofcbench.codecs.transform import centring
+from lamofcbench.codecs.transform.block_state import BlockState
 from lamofcbench.codecs.transform.centring import Expected
-from lamofcbench.codecs.transform.dictionary import FIRST_LEVEL, LEVELS, Dictionary, free_rows
+from lamofcbench.codecs.transform.dictionary import free_rows
 from lamofcbench.codecs.transform.estimate import transform_rows
-from lamofcbench.codecs.transform.familiarity import Familiarity, beyond, parts_of
-from lamofcbench.codecs.transform.levels import COUNT, REACH, SHIFTS, Costs, Levels, choose_levels, levels_table
+from lamofcbench.codecs.transform.familiarity import Familiarity, beyond
+from lamofcbench.codecs.transform.levels import REACH, SHIFTS, Costs, Levels, choose_levels, levels_table
 from lamofcbench.codecs.transform.outliers import Outliers
-from lamofcbench.codecs.transform.profiles import FIRST, LAST, MIDDLE, Profiles
+from lamofcbench.codecs.transform.profiles import FIRST, LAST, MIDDLE
 from lamofcbench.codecs.transform.rounding import RowTables
 from lamofcbench.codecs.transform.rows import RowGroup
 from lamofcbench.codecs.transform.weighted_rows import WeightedTransform
-from lamofcbench.codecs.transform.weighting import Weighting
-from lamofcbench.errors import CodecError
 
 Matrix = NDArray[np.float32]
 Index = NDArray[np.intp]
 _FARTHEST = 1e9
 """Deviations beyond are cut before a dictionary is searched: their squares would not fit."""
-
-
-@dataclass(frozen=True)
-class BlockState:
-    """What a block has learnt, as tensors.
-
-    Attributes:
-        places: over how many rows the pattern of places repeats, int32 ``[1]``; 0 where their number varies.
-        scale: what a column is divided by before the transform, float32 ``[C]``.
-        mean: of rows by profile, before scaling, float32 ``[P or 1, C]``.
-        limits: a value further than this from its mean is sent as it is, float32 ``[C]``.
-        tables: of coefficients at the usual level, int16 ``[P, K]``; negative where they are taken for zero.
-        residual_tables: of what the transform leaves of a column, int16 ``[C]``; likewise.
-        energies: that rows are expected to have beyond the usual directions, by kind, float32 ``[kinds]``.
-        usual: how many of the leading directions of the transform of features alone these are, int32 ``[1]``.
-        level_frequencies: of the levels of rows, int32.
-        analysis: orthonormal rows, float16 ``[K, C]``; None where the coefficients are the columns themselves.
-        rows: the transform over the places of a sample, float16 ``[R, R]``; None where there is none.
-        by_place: with a dictionary, whether the first and the last row have profiles of their own, uint8 ``[2]``.
-        named: with a dictionary, the first column of the tensor that names rows, and the one behind it, int32 ``[2]``.
-        entries: of the dictionary, int8 ``[N, C]``.
-        units: of the entries' columns, float32 ``[C]``.
-        levels: of the entries, int8 ``[N]``.
-        entry_frequencies: of the tokens of entry numbers, int32.
-        analyses, gains, syntheses, lifts, back, units_of_steps: with a transform in the tail's metric, what a
-            `Weighting` holds; its analysis over places is in ``rows``.
-        foreign_tables, foreign_residual_tables, foreign_analysis, foreign_rows: what stands in place of the transform
-            in the tail's metric for foreign samples.
-    """
-
-    places: Tensor
-    scale: Tensor
-    mean: Tensor
-    limits: Tensor
-    tables: Tensor
-    residual_tables: Tensor
-    energies: Tensor
-    usual: Tensor
-    level_frequencies: Tensor
-    analysis: Tensor | None = None
-    rows: Tensor | None = None
-    by_place: Tensor | None = None
-    named: Tensor | None = None
-    entries: Tensor | None = None
-    units: Tensor | None = None
-    levels: Tensor | None = None
-    entry_frequencies: Tensor | None = None
-    analyses: Tensor | None = None
-    gains: Tensor | None = None
-    syntheses: Tensor | None = None
-    lifts: Tensor | None = None
-    back: Tensor | None = None
-    units_of_steps: Tensor | None = None
-    foreign_tables: Tensor | None = None
-    foreign_residual_tables: Tensor | None = None
-    foreign_analysis: Tensor | None = None
-    foreign_rows: Tensor | None = None
-
-    def named_tensors(self, index: int) -> dict[str, Tensor]:
-        """Those that there are, by names for a codec's state."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {f"{index}.{name}": tensor for name, tensor in values.items() if tensor is not None}
-
-    @classmethod
-    def of(cls, index: int, state: Mapping[str, Tensor]) -> BlockState:
-        """What `named_tensors` put into a codec's state.
-
-        Raises:
-            CodecError: if something is missing.
-        """
-        values = {field.name: state.get(f"{index}.{field.name}") for field in fields(cls)}
-        missing = [name for name in _ALWAYS if values[name] is None]
-        parts = [[values[name] is None for name in names] for names in (_OF_DICTIONARY, _OF_WEIGHTING)]
-        if missing or any(any(part) != all(part) for part in parts):
-            raise CodecError(f"the state of group {index} is incomplete" + (f": no {missing[0]}" if missing else ""))
-        return cls(**values)  # type: ignore[arg-type]
-
-
-_ALWAYS = (
-    *("places", "scale", "mean", "limits", "tables", "residual_tables"),
-    *("energies", "usual", "level_frequencies"),
-)
-_OF_DICTIONARY = ("by_place", "named", "entries", "units", "levels", "entry_frequencies")
-_OF_WEIGHTING = (
-    *("analyses", "gains", "syntheses", "lifts", "units_of_steps"),
-    *("foreign_tables", "foreign_residual_tables"),
-)
-
-
-def stored_weighting(weighting: Weighting) -> dict[str, Tensor]:
-    """The fields of a `BlockState` that hold a transform in the tail's metric."""
-    arrays = {
-        "analyses": weighting.analyses,
-        "gains": weighting.gains,
-        "syntheses": weighting.syntheses,
-        "lifts": weighting.lifts,
-        "rows": weighting.across,
-        "back": weighting.back,
-        "units_of_steps": weighting.units,
-    }
-    return {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items() if a is not None}
 
 
 class Block:
@@ -145,19 +41,12 @@ class Block:
     """
 
     def __init__(self, group: RowGroup, state: BlockState) -> None:
-        self.group, self._state = group, state
-        try:
-            self.profiles = Profiles(int(state.places))
-            self._dictionary = _dictionary(state)
-            fitting = self._fits()
-        except (RuntimeError, ValueError, TypeError, IndexError) as error:
-            raise CodecError(f"the state of tensor {group.specs[0].name!r} is damaged: {error}") from error
-        if not fitting:
-            raise CodecError(f"the state of tensor {group.specs[0].name!r} does not fit its shape")
+        state.require_fit(group)
+        self.group, self.profiles, self._dictionary = group, state.profiles, state.dictionary
         self._scale, self._mean, self._limits = (t.numpy() for t in (state.scale, state.mean, state.limits))
         self._analysis = None if state.analysis is None else state.analysis.float()
         self._across = None if state.rows is None else state.rows.float().numpy()
-        self._weighted = None if state.analyses is None else WeightedTransform(_weighting(state), self.profiles)
+        self._weighted = None if state.analyses is None else WeightedTransform(state.weighting, self.profiles)
         self.tables: NDArray[np.int16] = state.tables.numpy()
         self.residual_columns = np.flatnonzero(state.residual_tables.numpy() >= -REACH)
         self.residual_tables: NDArray[np.int16] = state.residual_tables.numpy()[self.residual_columns]
@@ -168,7 +57,7 @@ class Block:
         self._bounded = np.array(bounded, np.intp)
         self._familiarity = Familiarity(state.energies.numpy(), int(state.usual))
         self.levels = FrequencyTable(state.level_frequencies.to(torch.int32).numpy())
-        self.for_foreign = self if state.foreign_tables is None else Block(group, _of_foreign(state))
+        self.for_foreign = self if state.foreign_tables is None else Block(group, state.of_foreign())
         analysis = self.for_foreign._analysis
         self._usual = None if analysis is None else analysis[: self._familiarity.directions]
 
@@ -182,78 +71,6 @@ class Block:
             block._weighted.profiles = block.profiles
         block.for_foreign = block if self.for_foreign is self else self.for_foreign.continuing(first_position)
         return block
-
-    def _fits(self) -> bool:
-        state, width = self._state, self.group.width
-        kept = len(state.analysis) if state.analysis is not None else width
-        if state.analyses is not None:
-            kept = state.analyses.shape[1]
-        profiles = self.profiles.count if state.entries is None else FIRST_LEVEL + len(LEVELS)
-        may_be_floats = (
-            *(state.scale, state.mean, state.limits, state.energies),
-            *(state.gains, state.lifts, state.units_of_steps),
-        )
-        may_be_halves = (state.analysis, state.rows, state.analyses, state.syntheses, state.back)
-        floats, halves = ([t for t in tensors if t is not None] for tensors in (may_be_floats, may_be_halves))
-        return (
-            self.profiles.places >= 0
-            and state.scale.shape == state.limits.shape == state.residual_tables.shape == (width,)
-            and state.mean.shape in ((self.profiles.count, width), (1, width))
-            and (state.analysis is None or state.analysis.shape == (kept, width))
-            and state.tables.shape == (profiles, kept)
-            and state.energies.shape == (parts_of(self.profiles),)
-            and bool((state.energies > 0).all())
-            and self._usual_fit()
-            and state.level_frequencies.shape == (COUNT,)
-            and (state.rows is None or state.rows.shape == (self.profiles.places,) * 2)
-            and state.tables.dtype == state.residual_tables.dtype == torch.int16
-            and all(t.dtype is torch.float32 for t in floats)
-            and all(t.dtype is torch.float16 for t in halves)
-            and all(bool(torch.isfinite(t).all()) for t in (*floats, *halves))
-            and bool((state.scale > 0).all())
-            and (self._dictionary is None or self._fitting(self._dictionary))
-            and (state.analyses is None or self._weights_fit(state.analyses))
-        )
-
-    def _usual_fit(self) -> bool:
-        state = self._state
-        plain = state.analysis if state.foreign_tables is None else state.foreign_analysis
-        most = 0 if plain is None else len(plain)
-        return state.usual.shape == (1,) and state.usual.dtype == torch.int32 and 0 <= int(state.usual) <= most
-
-    def _weights_fit(self, analyses: Tensor) -> bool:
-        state, kinds = self._state, 1 if self.profiles.places else 3
-        assert state.gains is not None and state.lifts is not None
-        assert state.syntheses is not None and state.units_of_steps is not None
-        return (
-            state.analysis is None
-            and len(analyses) in (1, kinds)
-            and state.syntheses.shape == analyses.shape == (*state.gains.shape, self.group.width)
-            and state.lifts.shape == state.gains.shape
-            and (state.rows is None) == (state.back is None)
-            and (state.back is None or state.back.shape == (self.profiles.places,) * 2)
-            and state.units_of_steps.shape == (self.group.width,)
-            and bool((state.units_of_steps > 0).all())
-        )
-
-    def _fitting(self, dictionary: Dictionary) -> bool:
-        count, width, named = len(dictionary.entries), self.group.width, self._state.named
-        return (
-            self.profiles.places == 0
-            and self._state.mean.shape[0] == self.profiles.count
-            and dictionary.entries.dtype == dictionary.levels.dtype == np.int8
-            and dictionary.entries.shape == (count, width)
-            and dictionary.units.shape == (width,)
-            and dictionary.units.dtype == np.float32
-            and bool(np.isfinite(dictionary.units).all())
-            and dictionary.levels.shape == (count,)
-            and bool(((dictionary.levels >= 0) & (dictionary.levels < len(LEVELS))).all())
-            and named is not None
-            and slice(*named.tolist()) in self.group.columns.values()
-            and self._state.by_place is not None
-            and self._state.by_place.shape == (2,)
-            and dictionary.table is not None
-        )
 
     @property
     def table_range(self) -> tuple[int, int]:
@@ -399,33 +216,3 @@ class Block:
             centred += residuals
         else:
             centred[:, self.residual_columns] += residuals
-
-
-def _of_foreign(state: BlockState) -> BlockState:
-    """With the transform of foreign samples in place of that in the tail's metric."""
-    assert state.foreign_tables is not None and state.foreign_residual_tables is not None
-    return replace(
-        state,
-        tables=state.foreign_tables,
-        residual_tables=state.foreign_residual_tables,
-        analysis=state.foreign_analysis,
-        rows=state.foreign_rows,
-        **dict.fromkeys((*_OF_WEIGHTING, "back", "foreign_analysis", "foreign_rows")),  # type: ignore[arg-type]
-    )
-
-
-def _weighting(state: BlockState) -> Weighting:
-    """The weighting of a state that is whole."""
-    stored = (state.analyses, state.gains, state.syntheses, state.lifts, state.rows, state.back, state.units_of_steps)
-    arrays = [None if tensor is None else tensor.numpy() for tensor in stored]
-    return Weighting(*arrays)  # type: ignore[arg-type]
-
-
-def _dictionary(state: BlockState) -> Dictionary | None:
-    """The dictionary of a state that is whole; None where it has none."""
-    if state.entries is None or state.units is None or state.levels is None or state.entry_frequencies is None:
-        return None
-    assert state.named is not None
-    named = slice(*state.named.tolist())
-    arrays = (t.numpy() for t in (state.entries, state.units, state.levels, state.entry_frequencies.to(torch.int32)))
-    return Dictionary(named, *arrays)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lamofcbench.codecs.sensitivity import Sensitivity, digest_of
 from lamofcbench.codecs.transform import outliers
-from lamofcbench.codecs.transform.blocks import BlockState, stored_weighting
+from lamofcbench.codecs.transform.block_state import BlockState, stored_weighting
 from lamofcbench.codecs.transform.dictionary import (
     FIRST_LEVEL,
     LEVELS,
