@@ -1,11 +1,11 @@
 """What `klt` and `klt-task` reach and what each ingredient of `klt` brings: the tables in ``docs/transform-coding.md``.
 
     make ablation
-    python hub_cards/klt_figures.py [--variants results/ablation] [--rates results/bench] [--transfers results/bench]
+    python hub_cards/klt_figures.py [--variants results/ablation] [--transfers results/bench]
 
-The first runs `benchmarks/klt_variants.py` on a few scenarios and makes their table. The second takes rates of the
-codecs below on whole scenarios from any results, and those of codecs that were fitted elsewhere. The figures are kept
-in ``mini/klt.json``; without results only the page is made anew.
+The first runs `benchmarks/klt_variants.py` on a few scenarios and makes their table. The second takes those of codecs
+that were fitted elsewhere. These figures are kept in ``mini/klt.json``; rates on whole scenarios are those of the
+edition's board. Without results only the page is made anew.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from lamofcbench.errors import LaMoFCBenchError
 from lamofcbench.markdown import markdown_table
 
 FIGURES = Path(__file__).parent / "mini" / "klt.json"
+BOARD = Path(__file__).parent / "mini" / "leaderboard.json"
 PAGE = Path(__file__).parents[1] / "docs" / "transform-coding.md"
 WHOLE = "whole"
 VARIANTS = {
@@ -41,8 +41,8 @@ VARIANTS = {
 CODECS = ("uniform", "channel", "klt", "klt-task")
 
 
-def rates(results: Path, names: Sequence[str]) -> dict[str, Any]:
-    """EBPFP@95 of each codec on each scenario that all of them ran on, variants of others aside, as plain JSON values.
+def variants(results: Path) -> dict[str, Any]:
+    """EBPFP@95 of each variant of `klt` on each scenario that all of them ran on, as plain JSON values.
 
     Raises:
         LaMoFCBenchError: if there is no such scenario.
@@ -50,11 +50,13 @@ def rates(results: Path, names: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {"samples": {}, "ebpfp": {}}
     for part in tracks(compile_summary(results, resamples=0, bound=False).scenarios):
         known = {codec.name: codec.retained_at(95) for codec in part.codecs if codec.role == "codec"}
-        if all(name in known and known[name].ebpfp.value is not None for name in names):
+        if all(name in known and known[name].ebpfp.value is not None for name in VARIANTS):
             found["samples"][part.scenario] = part.samples
-            found["ebpfp"][part.scenario] = {name: known[name].model_dump(include={"ebpfp", "bound"}) for name in names}
+            found["ebpfp"][part.scenario] = {
+                name: known[name].model_dump(include={"ebpfp", "bound"}) for name in VARIANTS
+            }
     if not found["samples"]:
-        raise LaMoFCBenchError(f"{results} has no scenario with results of {', '.join(names)}")
+        raise LaMoFCBenchError(f"{results} has no scenario with results of {', '.join(VARIANTS)}")
     return found
 
 
@@ -120,10 +122,11 @@ def variants_table(found: dict[str, Any]) -> str:
     return markdown_table(rows[0], rows[1:])
 
 
-def rates_table(found: dict[str, Any]) -> str:
-    """A row a scenario, and the geometric means."""
-    rows = [(f"`{scenario}`", *(_shown(known[name]) for name in CODECS)) for scenario, known in found["ebpfp"].items()]
-    means = [geometric_mean([known[name]["ebpfp"]["value"] for known in found["ebpfp"].values()]) for name in CODECS]
+def rates_table(retained: dict[str, dict[str, Any]]) -> str:
+    """A row a scenario, and the geometric means; from what each codec needs on each scenario."""
+    scenarios = sorted(set.intersection(*(set(retained[name]) for name in CODECS)))
+    rows = [(f"`{scenario}`", *(_shown(retained[name][scenario]) for name in CODECS)) for scenario in scenarios]
+    means = [geometric_mean([retained[name][scenario]["ebpfp"]["value"] for scenario in scenarios]) for name in CODECS]
     mean = ("**geometric mean**", *(f"**{value:.3g}**" for value in means))
     return markdown_table(("EBPFP@95", *(f"`{name}`" for name in CODECS)), [*rows, mean])
 
@@ -137,7 +140,7 @@ def page(text: str) -> str:
     """The page with its tables made anew."""
     found = json.loads(FIGURES.read_text(encoding="utf-8"))
     tables = {
-        "rates": rates_table(found["rates"]),
+        "rates": rates_table(json.loads(BOARD.read_text(encoding="utf-8"))["retained"]),
         "ablation": variants_table(found["variants"]),
         "transfers": transfers_summary(found["transfers"]),
         "transfer-matrices": transfers_table(found["transfers"]),
@@ -154,17 +157,15 @@ def main() -> None:
     """Writes figures and page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--variants", type=Path, metavar="DIR", help="results of `make ablation`")
-    parser.add_argument("--rates", type=Path, metavar="DIR", help=f"results of {', '.join(CODECS)}")
     parser.add_argument("--transfers", type=Path, metavar="DIR", help="results with codecs that were fitted elsewhere")
     args = parser.parse_args()
     found = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.is_file() else {}
-    for name, results, names in (("variants", args.variants, tuple(VARIANTS)), ("rates", args.rates, CODECS)):
-        if results is not None:
-            found[name] = rates(results, names)
+    if args.variants is not None:
+        found["variants"] = variants(args.variants)
     if args.transfers is not None:
         found["transfers"] = transfers(args.transfers)
     write_json(FIGURES, found)
-    if {"variants", "rates", "transfers"} <= found.keys():
+    if {"variants", "transfers"} <= found.keys():
         write_text(PAGE, page(PAGE.read_text(encoding="utf-8")))
 
 

@@ -4,7 +4,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from klt_figures import FIGURES, PAGE, VARIANTS, page, transfers_summary, transfers_table, variants_table
+from klt_figures import (
+    CODECS,
+    FIGURES,
+    PAGE,
+    VARIANTS,
+    page,
+    rates_table,
+    transfers_summary,
+    transfers_table,
+    variants_table,
+)
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
@@ -29,6 +39,15 @@ def test_a_variant_is_compared_with_the_whole_in_the_geometric_mean():
     lines = variants_table(found).splitlines()
     assert lines[2] == "| all of `klt` | 0.5 | ≤ 0.25 | 1.00 |"
     assert lines[-1] == "| no transform at all | 1 | 2 | 4.00 |"  # twice and eight times
+
+
+def test_rates_are_those_of_the_scenarios_that_all_codecs_ran_on():
+    retained = {codec: {"x": rate(1.0), "y": rate(4.0, "at most")} for codec in CODECS}
+    retained["klt"]["z"] = rate(0.1)
+    lines = rates_table(retained).splitlines()[2:]
+    assert [line.split("|")[1].strip() for line in lines] == ["`x`", "`y`", "**geometric mean**"]
+    assert lines[1] == "| `y` | ≤ 4 | ≤ 4 | ≤ 4 | ≤ 4 |"
+    assert lines[2].count("**2**") == len(CODECS)
 
 
 def moved(codec, source, coded, value, bound="exact"):
