@@ -162,7 +162,7 @@ class KltCodec(Codec):
         if step.shape != (1,) or not LEAST_STEP <= step <= LARGEST_STEP:
             raise CodecError(f"codec {self.name!r} has no step from {LEAST_STEP:g} to {LARGEST_STEP:g}")
         surprise = self.state["surprise"]
-        if surprise.shape != (1,) or not surprise > 0:
+        if surprise.shape != (1,) or surprise.dtype != torch.float32 or not 0 < surprise < torch.inf:
             raise CodecError(f"codec {self.name!r} does not say how surprising a familiar sample may be")
         shifts = self.state["shifts"]
         if shifts.shape != (len(self._tables), MAGNITUDES) or not (shifts.abs() < 1).all():

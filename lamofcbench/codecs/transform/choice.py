@@ -14,9 +14,23 @@ SAMPLES = 24
 """So many calibration samples are enough to choose."""
 
 
+MODERATE = 1.0
+"""A step at which every candidate codes something, in deviations of a tensor from what is expected of its rows."""
+
+
 def cheapest(candidates: Sequence[Estimate], step: float) -> Estimate:
-    """The candidate of the lowest rate and distortion together at a step of the quantiser."""
-    return min(candidates, key=lambda candidate: _cost(candidate, step))
+    """The candidate of the lowest rate and distortion together at a step of the quantiser.
+
+    At a coarse step one that codes next to nothing may cost little, and answers to it are as good as none. So what is
+    cheapest at a moderate step is chosen there, too, if it comes first.
+    """
+    cheapest_ones = {_cheapest(candidates, each) for each in (step, min(step, MODERATE))}
+    return candidates[min(cheapest_ones)]
+
+
+def _cheapest(candidates: Sequence[Estimate], step: float) -> int:
+    costs = [_cost(candidate, step) for candidate in candidates]
+    return costs.index(min(costs))
 
 
 def _cost(candidate: Estimate, step: float) -> float:

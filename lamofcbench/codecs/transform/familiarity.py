@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from lamofcbench.codecs.transform.profiles import Profiles
 
-MARGIN = 1.25
-"""A sample is foreign that is so many times as surprising as the most surprising one of calibration."""
+MARGIN, MARGIN_OF_ONE = 1.25, 4.0
+"""A sample is foreign that is so many times as surprising as the most surprising one of calibration; and more where
+there are few of these, by so much over their number."""
 LEAST_SAMPLES = 4
 """Fewer calibration samples than these do not tell what is foreign: nothing is."""
 USUAL_SHARE = 0.9
@@ -154,7 +155,8 @@ def most_familiar(surprises: Wide) -> float:
     """How surprising a sample may be that is still familiar, from what calibration samples are, ``[S]``."""
     if len(surprises) < LEAST_SAMPLES:
         return _LARGEST
-    return min(max(MARGIN * float(surprises.max()), 1.0), _LARGEST)
+    margin = MARGIN + MARGIN_OF_ONE / len(surprises)
+    return min(max(margin * float(surprises.max()), 1.0), _LARGEST)
 
 
 def _kinds(rows: int, profiles: Profiles) -> NDArray[np.intp]:

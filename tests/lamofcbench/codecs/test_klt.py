@@ -316,6 +316,8 @@ def test_more_huge_values_than_are_sent_as_they_are_are_refused(monkeypatch):
         ("0.usual", None),
         ("surprise", lambda t: t * math.nan),
         ("surprise", lambda t: t.expand(2)),
+        ("surprise", lambda t: t.int()),
+        ("surprise", lambda t: t * math.inf),
         ("0.level_frequencies", lambda t: t[1:]),
         ("0.level_frequencies", lambda t: t * 0),
         ("0.level_frequencies", None),

@@ -6,6 +6,7 @@ import pytest
 from lamofcbench.codecs.transform.familiarity import (
     LEAST_SAMPLES,
     MARGIN,
+    MARGIN_OF_ONE,
     Energies,
     Familiarity,
     beyond,
@@ -87,7 +88,18 @@ def test_groups_of_tensors_are_heard_together():
     assert surprises.shape == (30,)
     np.testing.assert_allclose(surprises[3], np.mean([known.surprises[3] for known in groups]))
     assert most_familiar(surprises) < min(known.most for known in groups)  # what is a little odd in each, is as a whole
-    assert most_familiar(surprises) == pytest.approx(MARGIN * surprises.max())
+    assert most_familiar(surprises) == pytest.approx((MARGIN + MARGIN_OF_ONE / 30) * surprises.max())
+
+
+@pytest.mark.parametrize("count", [4, 8, 30])
+def test_few_samples_seldom_take_their_like_for_foreign(count):
+    def scaled(seed):
+        return sample(seed) * np.float32(np.exp(np.random.default_rng(seed).normal(0, 0.3)))
+
+    told = [
+        Known([scaled(1000 * trial + n) for n in range(count)]).is_foreign(scaled(10**6 + trial)) for trial in range(60)
+    ]
+    assert np.mean(told) < 0.1
 
 
 def test_few_samples_tell_nothing_and_rows_that_never_vary_are_no_surprise():
