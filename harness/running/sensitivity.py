@@ -101,7 +101,8 @@ class TailSensitivity:
         if not has_response(scenario):
             raise ScenarioError(
                 f"{scenario.id}: split model {scenario.backbone.adapter!r} shows no responses, so the sensitivity of "
-                "its tail cannot be computed; leave out codecs that need it, or write `response`"
+                "its tail cannot be computed; leave out codecs that need it, or write `response` and give its class "
+                "a `response_kind`"
             )
         self.scenario, self.seed, self.device = scenario, seed, device
         self._data, self._model = data, model

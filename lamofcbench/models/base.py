@@ -53,6 +53,11 @@ class SplitModel(ABC):
         """Other plugin classes that a scenario's predictions depend on, such as its head; none here."""
         return ()
 
+    @classmethod
+    def shows_responses(cls, scenario: Scenario) -> bool:
+        """Whether `response` shows anything of this scenario, as far as can be said before the model is loaded."""
+        return cls.response_kind is not None and cls.response is not SplitModel.response
+
     @abstractmethod
     def front(self, inputs: Any) -> FeatureSet:
         """The features of one raw sample, in compute precision (storing casts them to the declared dtypes)."""

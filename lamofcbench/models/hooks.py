@@ -57,7 +57,8 @@ class HookedSplitModel(SplitModel):
             def postprocess(self, output):         # the module's output for one sample to a prediction
                 return int(output.argmax())
 
-            response_kind = "logits"               # if that output is logits, or "values"; see `respond`
+            response_kind = "logits"               # if that output is logits, or "values"; see `respond`; codecs
+                                                   # that need responses are run where the class says so
 
     The front runs the module until the last point. The tail runs it with the points' outputs given; modules that no
     longer matter are found by experiment (see `tail_plan`) and not run, and where that fails the whole module runs.

@@ -87,6 +87,11 @@ class DINOv3SplitModel(SplitModel):
         """The head that the scenario's options name."""
         return (HEADS.get(str(scenario.backbone.options.get("head", "linear")), relative_to=scenario.origin),)
 
+    @classmethod
+    def shows_responses(cls, scenario: Scenario) -> bool:
+        """Whether the scenario's head does."""
+        return all(head.response_kind is not None for head in cls.parts(scenario))
+
     @torch.no_grad()
     def front(self, inputs: np.ndarray) -> FeatureSet:
         """The block outputs of one image.

@@ -155,3 +155,10 @@ def test_a_postprocess_that_writes_to_the_output_does_not_change_the_response() 
     )
     features = [model.front(torch.ones(3))]
     assert model.tail_and_response(features)[1].tolist() == [[[1.0, 1.0, 1.0]]]
+
+
+def test_a_class_says_before_it_is_loaded_whether_it_shows_responses() -> None:
+    """So that `--codecs all` leaves out what the tail cannot serve, and everything else runs."""
+    scenario: Any = None
+    assert Classifier.shows_responses(scenario)
+    assert not type("Silent", (Classifier,), {"response_kind": None}).shows_responses(scenario)

@@ -42,6 +42,11 @@ def test_decoders_show_responses() -> None:
     assert {"qwen3-decoder", "falcon-mamba-decoder", "kimi-audio", "decoder-continuation"} <= set(SHOWING)
 
 
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.id)
+def test_the_tail_of_every_scenario_shows_responses(scenario: Any) -> None:
+    assert MODELS.get(scenario.backbone.adapter).shows_responses(scenario)
+
+
 def test_each_response_chooses_what_the_tail_says(shown: Any) -> None:
     """Greedy generation: forced to the tail's own tokens, each position prefers the next of them."""
     model, features = shown
