@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from harness.metrics import predictions
-from harness.metrics.base import METRICS, Metric
+from harness.metrics.base import METRICS, Metric, metric_identity
 from harness.results.record import (
     DIVERGENCE,
     POSITIONS,
@@ -25,7 +25,7 @@ from harness.results.record import (
     total,
 )
 from harness.results.result import FidelityRecord, RateRecord, TensorRecord
-from lamofcbench import rates
+from lamofcbench import provenance, rates
 from lamofcbench.errors import ResultsError, ScenarioError
 from lamofcbench.prediction_kinds import PredictionKind
 from lamofcbench.scenarios.base import Scenario
@@ -60,6 +60,11 @@ def make_metric(scenario: Scenario) -> Metric:
             f"{kind.name if isinstance(kind, PredictionKind) else kind}"
         )
     return metric
+
+
+def code_of(scenario: Scenario, metric: Metric) -> dict[str, str]:
+    """The identities of a scenario's metric and split model, as their code now is."""
+    return {"metric_identity": metric_identity(metric), "adapter_identity": provenance.adapter_identity(scenario)}
 
 
 def judge(metric: Metric, scenario: Scenario, prediction: Any, reference: Any) -> Record:

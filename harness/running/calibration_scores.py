@@ -1,6 +1,7 @@
 """Scores on calibration samples: what may be looked at before a test split is.
 
-A codec is fitted on one half of the samples and scored on the other, so that none is scored on what it was fitted to.
+A codec is fitted on one half of the samples and scored on the other, so that none is scored on features that it was
+fitted to. What codecs that ask know of the tail is from all of them, as in a run.
 The halves are drawn at random, always the same: samples may come in pairs, such as a sentence with each of its two
 answers. Anchor and floor are scored on the same samples.
 """
@@ -17,7 +18,7 @@ import numpy as np
 
 from harness.results.record import stack_statistics
 from harness.results.result import ANCHOR, FLOOR
-from harness.results.scoring import make_metric
+from harness.results.scoring import code_of, make_metric
 from harness.running import environment
 from harness.running.launch import Team
 from harness.running.pipeline import Pipeline
@@ -78,6 +79,7 @@ class CalibrationScores:
         self.scenario, self.seed, self.device = scenario, seed, device
         self._model, self._data, self._folder = model, data, folder
         self._metric = make_metric(scenario)
+        self._code = code_of(scenario, self._metric)
         split = open_split(scenario, "calibration", data)
         order = np.random.default_rng(0).permutation(len(split)).tolist()
         fitted = -(-len(split) // 2)
@@ -101,6 +103,7 @@ class CalibrationScores:
             "scenario_digest": self.scenario.digest,
             "data_revision": split.data_revision,
             "builder_identity": split.builder_identity,
+            **self._code,
             "samples": self.samples,
             "seed": self.seed,
         }

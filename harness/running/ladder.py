@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from harness.results.scoring import code_of, make_metric
 from harness.running.calibration_scores import CalibrationScore
 from lamofcbench.atomic import write_json
 from lamofcbench.codecs.base import Codec
@@ -337,13 +338,16 @@ def calibrated(directory: Path, scenario: Scenario, codec_class: type[Codec]) ->
     """The rate points of a codec on a scenario by its ladder file, highest rate first; None where there is none.
 
     Raises:
-        DataError: if the file is damaged, or was made for another declaration of the scenario or other codec's code.
+        DataError: if the file is damaged, or was made for another declaration of the scenario, or by other code of the
+            codec, the metric or the split model.
     """
     path = ladder_path(directory, scenario, codec_class.name)
     if not path.is_file():
         return None
     ladder = read_ladder(path)
-    if ladder.identity.get("scenario_digest") != scenario.digest or ladder.codec_identity != identity_of(codec_class):
+    code = {"scenario_digest": scenario.digest, **code_of(scenario, make_metric(scenario))}
+    other = any(ladder.identity.get(name, value) != value for name, value in code.items())
+    if other or ladder.codec_identity != identity_of(codec_class):
         raise DataError(f"{path} is of other code or another declaration; run `lamofcbench ladder` again")
     if not ladder.complete:
         raise DataError(f"{path} is unfinished; run the same `lamofcbench ladder` again, which goes on with it")

@@ -7,7 +7,6 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.metrics.base import metric_identity
 from harness.results import scoring
 from harness.results.result import PROTOCOL_VERSION
 from harness.running import environment, fitting, plan, sensitivity
@@ -55,10 +54,7 @@ class OpenScenario:
         self.scenario, self.settings, self.team = scenario, settings, team or Team()
         self.metric = scoring.make_metric(scenario)
         # Taken now, while the metric is what was just loaded: its file may be edited during the run.
-        self.code = {
-            "metric_identity": metric_identity(self.metric),
-            "adapter_identity": provenance.adapter_identity(scenario),
-        }
+        self.code = scoring.code_of(scenario, self.metric)
         self.device = environment.choose_device(settings.device, self.team.local_rank)
 
     @functools.cached_property

@@ -10,7 +10,7 @@ import pytest
 
 from harness.cli import main, make_parser
 from harness.commands import ladder as ladder_command
-from harness.running import ladder, selection
+from harness.running import calibration_scores, ladder, selection
 from harness.running.calibration_scores import CalibrationScore, CalibrationScores
 from harness.running.ladder import Grid, lay_out, rate_parameter
 from lamofcbench.codecs.base import CODECS, Codec
@@ -197,6 +197,16 @@ class TestCommand:
         (saved,) = selection.select_codecs([str(tmp_path / "saved")], toy, ladders=tmp_path)
         assert saved.fingerprint == named[0].fingerprint
 
+    def test_what_an_edited_metric_or_model_would_score_otherwise_is_measured_anew(
+        self, toy, arguments, tmp_path, capsys, monkeypatch
+    ):
+        assert main(arguments) == 0
+        monkeypatch.setattr(calibration_scores, "code_of", lambda *_: {"metric_identity": "edited"})
+        capsys.readouterr()
+        assert main(arguments) == 0
+        assert len(capsys.readouterr().out.splitlines()) > 1
+        assert ladder.read_ladder(ladder.ladder_path(tmp_path, toy, "uniform")).identity["metric_identity"] == "edited"
+
     def test_an_unfinished_ladder_is_gone_on_with_and_not_run(self, toy, arguments, tmp_path):
         path = ladder.ladder_path(tmp_path, toy, "uniform")
         assert main(arguments) == 0
@@ -231,9 +241,11 @@ class TestCommand:
             told.append(json.loads((folder / "run.json").read_text())["ladder"])
         assert told == ["named", *[f"rule {ladder.RULE}, {made.digest}"] * 2]
 
-    def test_a_ladder_of_another_declaration_or_damaged_is_refused(self, toy, tmp_path):
+    @pytest.mark.parametrize("other", ["scenario_digest", "metric_identity", "adapter_identity"])
+    def test_a_ladder_of_another_declaration_or_other_code_or_damaged_is_refused(self, toy, tmp_path, other):
         path = ladder.ladder_path(tmp_path, toy, "uniform")
-        ladder.write_ladder(path, lay_out(STEPS, toy, by_step(2.0), {"scenario_digest": "other"}))
+        identity = {"scenario_digest": toy.digest, other: "other"}
+        ladder.write_ladder(path, lay_out(STEPS, toy, by_step(2.0), identity))
         with pytest.raises(DataError, match="lamofcbench ladder"):
             selection.select_codecs(["uniform"], toy, ladders=tmp_path)
         path.write_text("{}")
