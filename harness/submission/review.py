@@ -1,7 +1,8 @@
 """Review: validates the open pull requests of a results repository, and says of each what it came to.
 
 The verdict stands in one comment, which is edited in place, and in the title's prefix. Who reviews twice changes
-nothing: a comment says which commit it is about and which version wrote it. Nothing is merged.
+nothing: a comment says which commit it is about, how closely that was looked at, and by which version of this it
+stands. A closer look makes it anew; one that ran less of the code takes nothing from it. Nothing is merged.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from harness.submission.findings import Findings
 from harness.submission.manifest import DATASET, NAME
 from harness.submission.pull_requests import Changes, PullRequest, changes_of, check_changes, fetch
+from harness.submission.standing import LACKS_TRUST, Standing
 from harness.submission.validate import Scrutiny, validate, verdict_of
-from harness.submission.verdict import NOTHING_READ, Verdict
+from harness.submission.verdict import NOTHING_READ, USUAL, Level, Looked, Verdict
 from lamofcbench.errors import LaMoFCBenchError, first_line, one_line
 from lamofcbench.hub import hub_errors
 from lamofcbench.version import __version__
@@ -25,7 +27,10 @@ from lamofcbench.version import __version__
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-MARK = re.compile(r"<!-- lamofcbench verdict (\w+) on ([0-9a-f]{40}) by ([\w.+-]{1,40}) -->")
+MARK = re.compile(
+    r"<!-- lamofcbench verdict (verified|consistent|refused) on ([0-9a-f]{40}) by ([\w.+-]{1,40})"
+    r"(?P<trusted> trusted)?(?P<full> full)?(?: fresh=(?P<fresh>\d{1,19}))? -->"
+)
 _PREFIX = re.compile(r"(?:\[(?:verified|consistent|refused)\]\s*)+", re.IGNORECASE)
 MAX_TITLE = 200
 MAX_FAULTS_SHOWN = 50
@@ -43,11 +48,11 @@ class Reviewed:
 
     Attributes:
         request: the pull request.
-        outcome: the verdict's level; ``unchanged`` where the comment that is there is about its newest commit;
-            ``withdrawal`` where it takes a submission away; ``no submission`` where it touches none; ``failed`` where
-            it could not be validated.
+        outcome: the verdict's level; ``unchanged`` where the comment that is there is about its newest commit, and
+            stands; ``withdrawal`` where it takes a submission away; ``no submission`` where it touches none; ``failed``
+            where it could not be validated.
         verdict: None but for the first three.
-        reason: of a failure.
+        reason: of a failure; why a comment stands, where a closer look was asked for or it looked more closely.
     """
 
     request: PullRequest
@@ -72,7 +77,7 @@ def review(
         repo: the results repository.
         scrutiny: how closely to look.
         numbers: of the pull requests; None for all that are open. One that is not open is a failure.
-        again: also those whose comment is about their newest commit already.
+        again: also those whose comment is about their newest commit already, and looked as closely.
         tell: called with what is looked at next.
 
     Raises:
@@ -114,21 +119,32 @@ def _reviewed(
         details = api.get_discussion_details(request.repo, request.num, repo_type=DATASET)
     comment = _own_comment(details.events, me)
     said = None if comment is None else MARK.search(comment.content)
-    if said is not None and (said[2], said[3]) == (changes.commit, __version__) and not again:
-        _rename(api, request, details.title, said[1])
-        return Reviewed(request, "unchanged")
+    standing = None if said is None or said[2] != changes.commit else _standing(said)
+    if standing is not None and said is not None and said[3] == __version__ and not again:
+        reason = standing.why_kept(scrutiny.looked)
+        if reason is not None:
+            _rename(api, request, details.title, standing.level)
+            return Reviewed(request, "unchanged", reason=reason)
     tell(f"{request}: {changes.submission}")
     refused = None if comment is None else _refused_before(comment.content, changes.commit)
     if refused is not None:  # who is refused does not get another draw
         scrutiny = replace(scrutiny, full=True)
+    if standing is not None:
+        scrutiny = standing.scrutiny(scrutiny)
     verdict = validate_pull_request(request, changes, scrutiny, tell)
-    text = comment_text(verdict, changes.commit, replaces=changes.replaces, refused=refused)
+    text, level = comment_text(verdict, changes.commit, replaces=changes.replaces, refused=refused), verdict.level
+    outlasted = standing is not None and standing.outlasts(level, scrutiny.looked)
+    if standing is not None and comment is not None and outlasted:  # by this version, too, which need not look again
+        level = standing.level
+        text = MARK.sub(_mark(level, changes.commit, standing.looked), comment.content, count=1)
     with hub_errors(f"cannot comment on pull request {request}"):
         if comment is None:
             api.comment_discussion(request.repo, request.num, text, repo_type=DATASET)
         elif comment.content != text:
             api.edit_discussion_comment(request.repo, request.num, comment.id, text, repo_type=DATASET)
-    _rename(api, request, details.title, verdict.level)
+    _rename(api, request, details.title, level)
+    if outlasted:
+        return Reviewed(request, "unchanged", reason=LACKS_TRUST)
     return Reviewed(request, verdict.level, verdict)
 
 
@@ -143,7 +159,7 @@ def validate_pull_request(
         findings = Findings(Path(temporary))
         if not check_changes(changes, findings):
             name = changes.submission or NO_NAME
-            return verdict_of(name if NAME.fullmatch(name) else NO_NAME, NOTHING_READ, findings)
+            return verdict_of(name if NAME.fullmatch(name) else NO_NAME, NOTHING_READ, findings, 0, scrutiny.looked)
         assert changes.submission is not None
         folder = fetch(request.repo, changes.commit, changes.submission, Path(temporary))
         return validate(folder, scrutiny, tell=tell)
@@ -158,6 +174,17 @@ def _own_comment(events: Iterable[Any], me: str) -> Any | None:
         if event.type == "comment" and event.author == me and MARK.search(event.content or ""):
             return event
     return None
+
+
+def _standing(said: re.Match[str]) -> Standing:
+    """What a comment's mark says of its verdict."""
+    fresh = None if said["fresh"] is None else int(said["fresh"])
+    return Standing(cast(Level, said[1]), Looked(trusted=bool(said["trusted"]), full=bool(said["full"]), fresh=fresh))
+
+
+def _mark(level: Level, commit: str, looked: Looked) -> str:
+    """The comment's hidden mark: a verdict, what it is about, and how closely it looked, as of this version."""
+    return f"<!-- {' '.join(f'lamofcbench verdict {level} on {commit} by {__version__} {looked}'.split())} -->"
 
 
 def _refused_before(content: str, commit: str) -> str | None:
@@ -205,7 +232,7 @@ def comment_text(verdict: Verdict, commit: str, *, replaces: bool = False, refus
         "refused": "There are faults.",
     }[verdict.level]
     parts = [
-        f"<!-- lamofcbench verdict {verdict.level} on {commit} by {__version__} -->",
+        _mark(verdict.level, commit, verdict.looked),
         f"**{verdict.level}**: submission `{verdict.submission}` at `{commit[:8]}`. {meaning}",
         *(
             []
@@ -214,7 +241,8 @@ def comment_text(verdict: Verdict, commit: str, *, replaces: bool = False, refus
         ),
         *([REPLACES] if replaces else []),
         *(f"```text\n{block}\n```" for block in (listed, checked) if block),
-        f"Files `{verdict.digest[:16]}`, seed {verdict.seed}, {verdict.date}.",
+        f"Files `{verdict.digest[:16]}`, seed {verdict.seed}, {verdict.date}."
+        + (f" Looked more closely than usual: {verdict.looked}." if verdict.looked != USUAL else ""),
     ]
     return "\n\n".join(parts) + "\n"
 

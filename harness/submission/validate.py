@@ -46,7 +46,7 @@ from harness.submission.manifest import (
 from harness.submission.reencode import check_encoder
 from harness.submission.refit import check_fit
 from harness.submission.replay import Replay, Share, load
-from harness.submission.verdict import NOTHING_READ, Verdict
+from harness.submission.verdict import NOTHING_READ, USUAL, Looked, Verdict
 from lamofcbench.audit import Audit
 from lamofcbench.errors import LaMoFCBenchError, WriteError, first_line, one_line
 from lamofcbench.scenarios.base import SCENARIOS, Scenario
@@ -82,6 +82,11 @@ class Scrutiny:
     device: str | None = None
     limits: Limits = Limits()  # noqa: RUF009  # frozen
 
+    @property
+    def looked(self) -> Looked:
+        """What of it a verdict records."""
+        return Looked(trusted=self.trust_code, full=self.full, fresh=self.fresh)
+
 
 def validate(
     folder: Path,
@@ -115,7 +120,7 @@ def validate(
                 raise SubmissionError(f"{folder.name} cannot be validated here: {error}") from error
         if submission_digest(folder) != digest:
             raise SubmissionError(f"{folder} changed while it was validated; validate it again")
-    return verdict_of(folder.name, digest, findings, seed)
+    return verdict_of(folder.name, digest, findings, seed, scrutiny.looked)
 
 
 def require_submission(folder: Path) -> None:
@@ -145,7 +150,7 @@ def _require_candidate(folder: Path) -> None:
         raise SubmissionError(f"{one_line(folder.name)!r} is no name of a submission")
 
 
-def verdict_of(name: str, digest: str, findings: Findings, seed: int = 0) -> Verdict:
+def verdict_of(name: str, digest: str, findings: Findings, seed: int = 0, looked: Looked = USUAL) -> Verdict:
     """What findings come to, as of now.
 
     Args:
@@ -153,6 +158,7 @@ def verdict_of(name: str, digest: str, findings: Findings, seed: int = 0) -> Ver
         digest: over its files; `NOTHING_READ` where none was read.
         findings: all there are.
         seed: that drew what was looked at.
+        looked: how closely.
     """
     return Verdict(
         submission=name,
@@ -161,6 +167,7 @@ def verdict_of(name: str, digest: str, findings: Findings, seed: int = 0) -> Ver
         faults=findings.faults,
         checked=findings.checks,
         replayed=findings.replayed,
+        looked=looked,
         seed=seed,
         versions=dict(_versions()),
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
