@@ -12,33 +12,33 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 from harness.submission.findings import Findings
 from harness.submission.manifest import DATASET, NAME
 from harness.submission.pull_requests import Changes, PullRequest, changes_of, check_changes, fetch
-from harness.submission.standing import LACKS_TRUST, Standing
+from harness.submission.refusals import Refusal, Refusals
+from harness.submission.review_comment import (
+    MARK,
+    NO_NAME,
+    comment_text,
+    mark_of,
+    own_comment,
+    refused_before,
+    standing_of,
+)
+from harness.submission.standing import LACKS_TRUST
 from harness.submission.validate import Scrutiny, validate, verdict_of
-from harness.submission.verdict import NOTHING_READ, USUAL, Level, Looked, Verdict
-from lamofcbench.errors import LaMoFCBenchError, first_line, one_line
+from harness.submission.verdict import NOTHING_READ, Verdict
+from lamofcbench.errors import LaMoFCBenchError, first_line
 from lamofcbench.hub import hub_errors
 from lamofcbench.version import __version__
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-MARK = re.compile(
-    r"<!-- lamofcbench verdict (verified|consistent|refused) on ([0-9a-f]{40}) by ([\w.+-]{1,40})"
-    r"(?P<trusted> trusted)?(?P<full> full)?(?: fresh=(?P<fresh>\d{1,19}))? -->"
-)
 _PREFIX = re.compile(r"(?:\[(?:verified|consistent|refused)\]\s*)+", re.IGNORECASE)
 MAX_TITLE = 200
-MAX_FAULTS_SHOWN = 50
-NO_NAME = "unnamed"
-_REFUSED = re.compile(r"<!-- refused on ([0-9a-f]{40}) -->")
-LOOKED_AT = "Since then every sample is looked at."
-REPLACES = "It takes the place of the submission of this name: see that its author sends it."
-
 Outcome = Literal["verified", "consistent", "refused", "unchanged", "withdrawal", "no submission", "failed"]
 
 
@@ -89,13 +89,14 @@ def review(
             repo, repo_type=DATASET, discussion_type="pull_request", discussion_status="open"
         )
         opened = {discussion.num for discussion in found}
+    refusals = Refusals(api, repo, me)
     for number in sorted(opened if numbers is None else set(numbers)):
         request = PullRequest(repo, number)
         if number not in opened:
             yield Reviewed(request, "failed", reason="it is not open")
             continue
         try:
-            yield _reviewed(api, request, me, scrutiny, again, tell)
+            yield _reviewed(api, request, me, scrutiny, again, refusals, tell)
         except LaMoFCBenchError as error:  # one that cannot be fetched is not to keep the others waiting
             yield Reviewed(request, "failed", reason=first_line(error))
         except Exception as error:  # nor one that nobody has thought of
@@ -108,6 +109,7 @@ def _reviewed(
     me: str,
     scrutiny: Scrutiny,
     again: bool,
+    refusals: Refusals,
     tell: Callable[[str], object],
 ) -> Reviewed:
     changes = changes_of(api, request)
@@ -117,32 +119,36 @@ def _reviewed(
         return Reviewed(request, "withdrawal")
     with hub_errors(f"cannot read pull request {request}"):
         details = api.get_discussion_details(request.repo, request.num, repo_type=DATASET)
-    comment = _own_comment(details.events, me)
+    comment = own_comment(details.events, me)
     said = None if comment is None else MARK.search(comment.content)
-    standing = None if said is None or said[2] != changes.commit else _standing(said)
+    standing = None if said is None or said[2] != changes.commit else standing_of(said)
     if standing is not None and said is not None and said[3] == __version__ and not again:
         reason = standing.why_kept(scrutiny.looked)
         if reason is not None:
             _rename(api, request, details.title, standing.level)
             return Reviewed(request, "unchanged", reason=reason)
     tell(f"{request}: {changes.submission}")
-    refused = None if comment is None else _refused_before(comment.content, changes.commit)
-    if refused is not None:  # who is refused does not get another draw
+    refused = None if comment is None else refused_before(comment.content, changes.commit)
+    elsewhere = refusals.elsewhere(request, details.author, changes.submission)
+    if refused is not None or elsewhere is not None:  # who is refused does not get another draw
         scrutiny = replace(scrutiny, full=True)
     if standing is not None:
         scrutiny = standing.scrutiny(scrutiny)
     verdict = validate_pull_request(request, changes, scrutiny, tell)
-    text, level = comment_text(verdict, changes.commit, replaces=changes.replaces, refused=refused), verdict.level
+    level = verdict.level
+    text = comment_text(verdict, changes.commit, replaces=changes.replaces, refused=refused, elsewhere=elsewhere)
     outlasted = standing is not None and standing.outlasts(level, scrutiny.looked)
     if standing is not None and comment is not None and outlasted:  # by this version, too, which need not look again
         level = standing.level
-        text = MARK.sub(_mark(level, changes.commit, standing.looked), comment.content, count=1)
+        text = MARK.sub(mark_of(level, changes.commit, standing.looked), comment.content, count=1)
     with hub_errors(f"cannot comment on pull request {request}"):
         if comment is None:
             api.comment_discussion(request.repo, request.num, text, repo_type=DATASET)
         elif comment.content != text:
             api.edit_discussion_comment(request.repo, request.num, comment.id, text, repo_type=DATASET)
     _rename(api, request, details.title, level)
+    if level == "refused":
+        refusals.add(Refusal(request.num, details.author, changes.submission))
     if outlasted:
         return Reviewed(request, "unchanged", reason=LACKS_TRUST)
     return Reviewed(request, verdict.level, verdict)
@@ -168,33 +174,6 @@ def validate_pull_request(
 # ------------------------------------------------------------------------------------------------------------- the Hub
 
 
-def _own_comment(events: Iterable[Any], me: str) -> Any | None:
-    """The comment of an earlier review, by whoever reviews now; others may write what they like."""
-    for event in events:
-        if event.type == "comment" and event.author == me and MARK.search(event.content or ""):
-            return event
-    return None
-
-
-def _standing(said: re.Match[str]) -> Standing:
-    """What a comment's mark says of its verdict."""
-    fresh = None if said["fresh"] is None else int(said["fresh"])
-    return Standing(cast(Level, said[1]), Looked(trusted=bool(said["trusted"]), full=bool(said["full"]), fresh=fresh))
-
-
-def _mark(level: Level, commit: str, looked: Looked) -> str:
-    """The comment's hidden mark: a verdict, what it is about, and how closely it looked, as of this version."""
-    return f"<!-- {' '.join(f'lamofcbench verdict {level} on {commit} by {__version__} {looked}'.split())} -->"
-
-
-def _refused_before(content: str, commit: str) -> str | None:
-    """The earlier commit of which a comment says that it was refused; None where it says so of none."""
-    earlier, said = _REFUSED.search(content), MARK.search(content)
-    if earlier is not None:
-        return earlier[1]
-    return said[2] if said is not None and said[1] == "refused" and said[2] != commit else None
-
-
 def _rename(api: HfApi, request: PullRequest, title: str, level: str) -> None:
     """Puts the verdict in front of a title, in place of what stands there."""
     wanted = titled(title, level)
@@ -211,42 +190,3 @@ def titled(title: str, level: str) -> str:
         '[consistent] My codec'
     """
     return f"[{level}] {_PREFIX.sub('', title.strip(), count=1)}"[:MAX_TITLE]
-
-
-def comment_text(verdict: Verdict, commit: str, *, replaces: bool = False, refused: str | None = None) -> str:
-    """The comment that holds a verdict: Markdown in which nothing of the submission is markup.
-
-    Args:
-        verdict: to be told.
-        commit: that it is about.
-        replaces: whether it takes the place of a submission that is there.
-        refused: an earlier commit that was.
-    """
-    checked = "\n".join(_plain(str(check)) for check in verdict.checked)
-    faults = [_plain(str(fault)) for fault in verdict.faults[:MAX_FAULTS_SHOWN]]
-    more = len(verdict.faults) - len(faults)
-    listed = "\n".join([*faults, *([f"and {more} more"] if more > 0 else [])])
-    meaning = {
-        "verified": "Everything that was looked at holds, and everything could be looked at.",
-        "consistent": "Nothing contradicts; not everything could be looked at.",
-        "refused": "There are faults.",
-    }[verdict.level]
-    parts = [
-        _mark(verdict.level, commit, verdict.looked),
-        f"**{verdict.level}**: submission `{verdict.submission}` at `{commit[:8]}`. {meaning}",
-        *(
-            []
-            if refused is None
-            else [f"<!-- refused on {refused} -->\nRefused before at `{refused[:8]}`. {LOOKED_AT}"]
-        ),
-        *([REPLACES] if replaces else []),
-        *(f"```text\n{block}\n```" for block in (listed, checked) if block),
-        f"Files `{verdict.digest[:16]}`, seed {verdict.seed}, {verdict.date}."
-        + (f" Looked more closely than usual: {verdict.looked}." if verdict.looked != USUAL else ""),
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def _plain(text: str) -> str:
-    """Text that no fence of Markdown ends at."""
-    return one_line(text, 500).replace("`", "'")

@@ -15,7 +15,8 @@ from harness.submission.findings import Findings
 from harness.submission.manifest import MANIFEST_FILE, SubmissionError, submission_digest
 from harness.submission.merged import update_verdicts
 from harness.submission.pull_requests import changes_of, open_pull_request, parse_pull_request
-from harness.submission.review import MARK, REPLACES, comment_text, titled
+from harness.submission.review import titled
+from harness.submission.review_comment import MARK, REPLACES, comment_text
 from harness.submission.validate import verdict_of
 from harness.submission.verdict import NOTHING_READ, Fault, Verdict
 from lamofcbench.version import __version__

@@ -9,6 +9,7 @@ from reviewing import KIND, REPO, comments, said
 
 from harness.cli import main
 from harness.submission import review as review_module
+from harness.submission import review_comment
 from harness.submission.findings import Findings
 from harness.submission.manifest import submission_digest
 from harness.submission.pull_requests import open_pull_request
@@ -48,7 +49,8 @@ def test_another_version_without_trust_leaves_what_was_verified_with_it(
     trusting = dataclasses.replace(scrutiny, trust_code=True)
     assert [one.outcome for one in review(api, REPO, trusting)] == ["verified"]
     text = comments(discussions[0])[-1]
-    monkeypatch.setattr(review_module, "__version__", "999.0")
+    for module in (review_module, review_comment):
+        monkeypatch.setattr(module, "__version__", "999.0")
     assert (reviewed()[1].outcome, reviewed()[1].reason) == ("unchanged", "")
     assert comments(discussions[0])[-1] == text.replace(f" by {__version__} ", " by 999.0 ")
     assert discussions[0].title.startswith("[verified] ") and own_source == ["trusted", ""]
