@@ -16,10 +16,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     parser.add_argument("--repo", required=True, metavar="ORG/RESULTS", help="the results repository")
     parser.add_argument("--pull-request", type=int, nargs="+", metavar="N", help="these alone (default: all open ones)")
-    parser.add_argument("--again", action="store_true", help="also those with a verdict on their newest commit")
+    parser.add_argument("--again", action="store_true", help="also those whose verdict looked as closely")
     parser.add_argument(
         "--merged", action="store_true",
         help="then write verdicts/NAME.json for merged submissions that have none on their content",
+    )  # fmt: skip
+    parser.add_argument(
+        "--submission", metavar="NAME",
+        help="with --merged: this one alone, and no pull requests; --trust-code then runs its source",
     )  # fmt: skip
     parser.add_argument("--output", type=Path, metavar="DIR", help="keep verdicts on pull requests as pr-N-NAME.json")
     _scrutiny.add_arguments(parser)
@@ -33,21 +37,27 @@ def run(args: argparse.Namespace) -> int:
     from lamofcbench.errors import LaMoFCBenchError
     from lamofcbench.hub import signed_in
 
-    if args.trust_code and (args.merged or not args.pull_request):
+    if args.submission is not None and (args.pull_request or not args.merged):
+        raise LaMoFCBenchError("--submission names what was merged; it stands beside --merged, without --pull-request")
+    if args.trust_code and args.submission is None and (args.merged or not args.pull_request):
         raise LaMoFCBenchError(
             "--trust-code runs what strangers wrote: read the source, then name its pull request with --pull-request "
-            "N, without --merged"
+            "N, without --merged, or what was merged with --merged --submission NAME"
         )
     api, look, say = signed_in(), _scrutiny.scrutiny(args), _common.teller(args)
     failed = False
-    for one in review(api, args.repo, look, numbers=args.pull_request, again=args.again, tell=say):
+    numbers = args.pull_request if args.submission is None else ()
+    for one in review(api, args.repo, look, numbers=numbers, again=args.again, tell=say):
         print(one_line(f"{one.request} {one.outcome}", MAX_LINE), flush=True)
         if one.outcome == "failed":
             tell(f"{one.request} could not be validated: {one.reason}")
             failed = True
+        elif one.reason:
+            tell(f"{one.request} {one.outcome}: {one.reason}")
         if one.verdict is not None and args.output is not None:
             write_verdict(args.output / f"pr-{one.request.num}-{one.verdict.submission}.json", one.verdict)
     if args.merged:
-        for verdict in update_verdicts(api, args.repo, look, again=args.again, tell=say):
+        known = {"only": args.submission, "again": args.again}
+        for verdict in update_verdicts(api, args.repo, look, **known, tell=say, warn=tell):
             print(f"{verdict.submission} {verdict.level}", flush=True)
     return 1 if failed else 0

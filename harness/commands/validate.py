@@ -45,7 +45,8 @@ def _verdict(args: argparse.Namespace) -> tuple[Verdict, Path]:
     """The verdict, and where it belongs."""
     from harness.submission.manifest import SUBMISSIONS, VERDICTS
     from harness.submission.pull_requests import changes_of, parse_pull_request
-    from harness.submission.review import REPLACES, validate_pull_request
+    from harness.submission.review import validate_pull_request
+    from harness.submission.review_comment import REPLACES
     from harness.submission.validate import require_submission, validate
 
     look, tell = _scrutiny.scrutiny(args), _common.teller(args)

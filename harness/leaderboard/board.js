@@ -115,7 +115,7 @@
     return [
       {key: "codec", name: "codec", head: true, value: (row) => row.codec, cell: codecCell},
       rateColumn("rate", main.key === "overall" ? percent : percent + ", " + main.label, place(state.by), true),
-      rankColumn("rank", "rank", 3, "among all codecs that have the figure; a submission that is not verified has none"),
+      rankColumn("rank", "rank", 3, "among all codecs that have the figure; a submission that is not replayed has none"),
       rankColumn("class-rank", "in class", 4, "among those that have learned from the same"),
       {key: "class", name: "learned from", value: (row) => row.class, cell: (row) => row.class},
       {key: "level", name: "checked", value: (row) => LEVELS[row.level][1], cell: levelCell},
@@ -139,7 +139,9 @@
 
   function levelCell(row) {
     const mark = make("span", LEVELS[row.level][0], {class: "mark", "aria-hidden": "true"});
-    return [mark, row.level, row.checked ? make("span", row.checked, {class: "interval"}) : ""];
+    const words = row.level + (row.level === "not verified" || !row.unreplayed ? "" : ", not replayed" +
+      (row.unreplayed < row.of ? " on " + row.unreplayed + " of " + row.of + " scenarios" : ""));
+    return [mark, words, row.checked ? make("span", row.checked, {class: "interval"}) : ""];
   }
 
   function codeCell(row) {

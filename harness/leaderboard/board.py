@@ -23,18 +23,6 @@ LEVELS: tuple[Level, ...] = ("verified", "consistent", "not verified")
 """The most certain first."""
 
 
-def ranked(submission: str, level: Level) -> bool:
-    """Whether a row has a rank, and a voice in what is shown of others.
-
-    Results folders have, which the board's maker names, and submissions that somebody has checked.
-
-    Args:
-        submission: its name; empty for a results folder.
-        level: how far it was checked.
-    """
-    return not submission or level != "not verified"
-
-
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -51,7 +39,7 @@ class Rate(_Strict):
         "does, counted as 32",
     )
     rank: int | None = Field(
-        default=None, description="among all codecs but those of submissions that are not verified, which have none"
+        default=None, description="among all codecs but those of submissions that are not replayed, which have none"
     )
     class_rank: int | None = Field(default=None, description="among those of its class of knowledge")
 
@@ -76,6 +64,11 @@ class Row(_Strict):
     submission: str = Field(default="", description="its name; empty for a results folder")
     level: Level
     checked_on: str = Field(default="", description="the day of its verdict")
+    not_replayed: list[str] = Field(
+        default=[],
+        description="of a submission, its scenarios some of whose results nobody has decoded and predicted anew: they "
+        "have no rank, and neither has a mean",
+    )
     trained_on: Knowledge = Field(description="its class of knowledge")
     state_bytes: int = Field(description="the largest of its points; in no rate")
     encode_mb_per_s: float | None = Field(default=None, description="geometric mean over its scenarios")
@@ -90,10 +83,13 @@ class Row(_Strict):
     scenarios: dict[str, Rate] = Field(description="EBPFP@p of each")
     curves: dict[str, list[CurvePoint]] = Field(description="by scenario, in the order of rising rate")
 
-    @property
-    def ranked(self) -> bool:
-        """See `ranked`."""
-        return ranked(self.submission, self.level)
+    def ranks_on(self, scenario: str | None = None) -> bool:
+        """Whether it has a rank on a scenario, and a voice in what is shown of others.
+
+        Args:
+            scenario: its id; None for figures over several, whose rank rests on all of them.
+        """
+        return not self.not_replayed if scenario is None else scenario not in self.not_replayed
 
 
 class BoardScenario(_Strict):

@@ -3,7 +3,7 @@
 Codecs of one column were measured on one thing: of results of several data revisions, or of several versions of a
 metric or model, those count that are of the best checked and most codecs, and the board says what was left out.
 
-A submission that nobody has checked may hold anything. It has its own row, and changes nothing else: what is declared
+A submission that nobody has replayed may hold anything. It has its own row, and changes nothing else: what is declared
 of a scenario is taken from its declaration, what is measured of it from the best checked entry, and what fails to be
 analysed or drawn is left out by itself.
 """
@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from harness.leaderboard.board import (
     Row,
 )
 from harness.leaderboard.entries import Entry, find_entries
+from harness.leaderboard.measured import Measured
 from harness.leaderboard.names import legible, told_apart
 from harness.leaderboard.page import drawn
 from harness.report.analysis import ScenarioAnalysis
@@ -57,22 +57,6 @@ MOST_WARNINGS = 20
 """Of one entry; a folder of a thousand broken results is not to fill the page."""
 PARTS = ("categories", "kinds", "scenarios")
 """The fields of `Row` that hold figures by name."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """An entry's results on the scenarios that count."""
-
-    entry: Entry
-    analyses: dict[str, ScenarioAnalysis]
-
-    def shown(self, id: str) -> list[CodecSummary]:
-        """The codecs that get a row, on one of the scenarios."""
-        return [
-            codec
-            for codec in self.analyses[id].summary.codecs
-            if codec.role == "codec" and self.entry.shows(codec.name, codec.identity)
-        ]
 
 
 def compile_board(
@@ -108,7 +92,6 @@ def compile_board(
             continue
         found.append(measured)
         left_out += reasons
-    found.sort(key=lambda one: one.entry.precedence)
     found, strangers = _of_one_subject(found)
     left_out += strangers
     editions = [edition for edition in (_edition(name, found) for name in EDITIONS) if edition.rows]
@@ -203,9 +186,9 @@ def _of_one_subject(found: Sequence[Measured]) -> tuple[list[Measured], list[Lef
     votes: dict[str, dict[tuple, Counter[int]]] = defaultdict(lambda: defaultdict(Counter))
     for one in found:
         for id, analysis in one.analyses.items():
-            votes[id][_subject(analysis)][one.entry.precedence] += len(one.shown(id))
+            votes[id][_subject(analysis)][one.precedence(id)] += len(one.shown(id))
     # One row that is better checked outweighs any number of others: nobody floods a board into another revision.
-    levels = sorted({one.entry.precedence for one in found})
+    levels = sorted({one.precedence(id) for one in found for id in one.analyses})
     chosen = {
         id: max(counts, key=lambda subject: ([counts[subject][level] for level in levels], subject))
         for id, counts in votes.items()
@@ -233,14 +216,15 @@ def _edition(name: str, found: Sequence[Measured], percent: int | None = None) -
 
     Args:
         name: of the edition.
-        found: the entries, in the order in which their word counts.
+        found: the entries.
         percent: ranks codecs; None for that of the scenarios.
     """
     summaries: dict[str, ScenarioSummary] = {}
-    for one in found:
-        summaries = {id: analysis.summary for id, analysis in one.analyses.items()} | summaries
+    for id in {id for one in found for id in one.analyses}:
+        best = min((one for one in found if id in one.analyses), key=lambda one: one.precedence(id))
+        summaries[id] = best.analyses[id].summary
     own = [scenario for scenario in SCENARIOS if scenario.id in summaries and scenario.edition == name]
-    heard = {id for one in found if one.entry.ranked for id in one.analyses if one.shown(id)}
+    heard = {id for one in found for id in one.analyses if one.is_replayed(id) and one.shown(id)}
     judged = [scenario for scenario in own if scenario.id in heard] or own
     percent = percent or min((ranking_percent_of(scenario.test_samples) for scenario in judged), default=95)
     counted = {summary.scenario for summary in tracks([summaries[scenario.id] for scenario in judged])}
@@ -287,13 +271,14 @@ def _rows(one: Measured, scenarios: Sequence[BoardScenario], groups: Groups, per
     analyses = {scenario.id: one.analyses[scenario.id] for scenario in scenarios if scenario.id in one.analyses}
     codecs = dict.fromkeys(codec.codec for id in analyses for codec in one.shown(id))
     for codec in codecs:
-        row = _row(one.entry, codec, analyses, groups, percent)
+        row = _row(one, codec, analyses, groups, percent)
         if row.scenarios:
             yield row
 
 
-def _row(entry: Entry, codec: str, analyses: Mapping[str, ScenarioAnalysis], groups: Groups, percent: int) -> Row:
+def _row(one: Measured, codec: str, analyses: Mapping[str, ScenarioAnalysis], groups: Groups, percent: int) -> Row:
     """A codec's row; it has no mean over a group of scenarios one of which it lacks."""
+    entry = one.entry
     found = {id: own for id, analysis in analyses.items() for own in analysis.summary.codecs if own.codec == codec}
     own_analyses = [analyses[id] for id in found]
     means: dict[tuple[str, str], Rate] = {}
@@ -310,6 +295,7 @@ def _row(entry: Entry, codec: str, analyses: Mapping[str, ScenarioAnalysis], gro
         submission=entry.submission,
         level=entry.level,
         checked_on=entry.checked_on,
+        not_replayed=[id for id in found if not one.is_replayed(id)],
         trained_on=most([*(own.trained_on for own in found.values()), *([entry.knowledge] if entry.knowledge else [])]),
         state_bytes=max(own.state_bytes for own in found.values()),
         encode_mb_per_s=_rounded(mean_speed(codec, own_analyses, "encode")),
@@ -377,7 +363,8 @@ def _ranked(rows: Sequence[Row]) -> list[Row]:
     ]
     for figure in dict.fromkeys(figure for own in figures for figure in own):
         rated = sorted((own[figure].value, at) for at, own in enumerate(figures) if figure in own)
-        places = ranks([ordered[at].trained_on for _, at in rated], [ordered[at].ranked for _, at in rated])
+        over = figure[1] if figure[0] == "scenarios" else None
+        places = ranks([ordered[at].trained_on for _, at in rated], [ordered[at].ranks_on(over) for _, at in rated])
         for (_, at), (rank, class_rank) in zip(rated, places, strict=True):
             figures[at][figure] = figures[at][figure].model_copy(update={"rank": rank, "class_rank": class_rank})
     return [

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.leaderboard.board import LEVELS, LeftOut, Level, ranked
+from harness.leaderboard.board import LEVELS, LeftOut, Level
 from harness.submission.findings import Findings
 from harness.submission.intake import check_kinds, check_layout
 from harness.submission.manifest import (
@@ -25,7 +25,7 @@ from harness.submission.manifest import (
     read_manifest,
     submission_digest,
 )
-from harness.submission.verdict import NOTHING_READ, Fault, read_verdict
+from harness.submission.verdict import NOTHING_READ, Fault, Verdict, read_verdict
 from lamofcbench.codecs.knowledge import Knowledge
 from lamofcbench.errors import LaMoFCBenchError, first_line, one_line
 
@@ -41,6 +41,7 @@ class Entry:
         results: a folder as `lamofcbench run` leaves it, by its whole path.
         level: how far they were checked.
         checked_on: the day of the verdict; empty without one.
+        verdict: on this very content; None without one.
         submission: its name; empty for a plain folder.
         codec: the one that was submitted, by its own name; None for every codec of the folder.
         identity: of its code; None for any.
@@ -51,6 +52,7 @@ class Entry:
     results: Path
     level: Level = "not verified"
     checked_on: str = ""
+    verdict: Verdict | None = None
     submission: str = ""
     codec: str | None = None
     identity: str | None = None
@@ -62,15 +64,25 @@ class Entry:
         """What to call it in a line for a person."""
         return self.submission or self.results.name
 
-    @property
-    def ranked(self) -> bool:
-        """See `harness.leaderboard.board.ranked`."""
-        return ranked(self.submission, self.level)
+    def is_replayed(self, scenario: str) -> bool:
+        """Whether what it says of a scenario counts: ranks, and what is shown of others, rest on no mere word.
 
-    @property
-    def precedence(self) -> int:
-        """Whose word counts first where entries differ, the lowest: the better checked, folders before submissions."""
-        return 2 * LEVELS.index(self.level) + bool(self.submission)
+        Results folders count, which the board's maker names, and submissions whose results on it, all of them, somebody
+        has decoded and predicted anew.
+
+        Args:
+            scenario: ``<scenario>@<version>``.
+        """
+        return not self.submission or (self.verdict is not None and self.verdict.has_replayed(scenario))
+
+    def precedence(self, scenario: str) -> int:
+        """Whose word on a scenario counts first, the lowest: the better checked, folders before submissions.
+
+        Args:
+            scenario: ``<scenario>@<version>``.
+        """
+        level = self.level if self.is_replayed(scenario) else LEVELS[-1]
+        return 2 * LEVELS.index(level) + bool(self.submission)
 
     def shows(self, codec: str, identity: str) -> bool:
         """Whether a codec gets a row; a submission's folder may hold others' results, too.
@@ -121,15 +133,17 @@ def _submitted(repository: Path, folder: Path) -> Entry | LeftOut:
     if manifest.name != folder.name:
         return LeftOut(what=shown, reason=f"it lies in a folder of another name and calls itself {manifest.name}")
     level: Level = "not verified"
-    checked_on = ""
-    if verdict is not None and verdict.digest == submission_digest(folder):
+    if verdict is not None and verdict.digest != submission_digest(folder):
+        verdict = None
+    if verdict is not None:
         if verdict.level == "refused":
             return LeftOut(what=shown, reason=_first(fault.fault for fault in verdict.faults))
-        level, checked_on = verdict.level, verdict.date[:10]
+        level = verdict.level
     return Entry(
         folder / RESULTS_FOLDER,
         level,
-        checked_on=checked_on,
+        checked_on="" if verdict is None else verdict.date[:10],
+        verdict=verdict,
         submission=manifest.name,
         codec=manifest.codec.id,
         identity=manifest.codec.identity,

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from harness.leaderboard.board import Board, Rate, Row
 
 COLUMNS = (
-    "edition", "figure", "name", "codec", "organisation", "submission", "level", "checked_on", "trained_on", "ebpfp",
-    "low", "high", "bound", "rank", "class_rank", "state_bytes", "encode_mb_per_s", "decode_mb_per_s", "link",
-    "commit", "licence",
+    "edition", "figure", "name", "codec", "organisation", "submission", "level", "checked_on", "not_replayed",
+    "trained_on", "ebpfp", "low", "high", "bound", "rank", "class_rank", "state_bytes", "encode_mb_per_s",
+    "decode_mb_per_s", "link", "commit", "licence",
 )  # fmt: skip
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
@@ -38,7 +38,7 @@ def to_csv(board: Board) -> str:
             for figure, name, rate in figures(row):
                 values = {
                     **row.model_dump(include=set(COLUMNS)), **rate.model_dump(), "edition": edition.name,
-                    "figure": figure, "name": name, "ebpfp": rate.value,
+                    "figure": figure, "name": name, "ebpfp": rate.value, "not_replayed": " ".join(row.not_replayed),
                 }  # fmt: skip
                 writer.writerow([_plain(values[column]) for column in COLUMNS])
     return stream.getvalue()

@@ -26,11 +26,13 @@ def legible(text: str, most: int = MAX_NAME) -> str:
 def told_apart(rows: Sequence[Row]) -> list[Row]:
     """Rows under names of their own: where several are called the same, the submission or a number stands behind.
 
-    Nobody's name changes for one that is less checked: results folders choose first, then the better checked.
+    Nobody's name changes for one that is less checked: results folders choose first, then the better checked, and last
+    what is not replayed.
     """
 
     def turn(row: Row) -> int:
-        return LEVELS.index(row.level) if row.submission else -1
+        level = row.level if row.ranks_on() else LEVELS[-1]
+        return LEVELS.index(level) if row.submission else -1
 
     called = Counter((_looks(row.codec), turn(row)) for row in rows)
     taken: set[str] = set()

@@ -143,6 +143,8 @@ def _packed_row(row: Row, keys: Iterable[str]) -> dict[str, Any]:
         "commit": row.commit or "",
         "licence": row.licence,
         "level": row.level,
+        "unreplayed": len(row.not_replayed),
+        "of": len(row.curves),
         "checked": row.checked_on,
         "class": row.trained_on,
         "state": row.state_bytes,
@@ -186,9 +188,10 @@ def _panels(edition: Edition) -> dict[str, Panel]:
 def _panel(edition: Edition, scenario: BoardScenario) -> Panel:
     """The frame of a scenario's figure, in which the curves of all ranked codecs have room; without any, of all.
 
-    What nobody has checked may lie beyond: one absurd point would flatten the curves of everybody.
+    What nobody has replayed may lie beyond: one absurd point would flatten the curves of everybody.
     """
-    curves = [(row.ranked, row.curves[scenario.id]) for row in edition.rows if row.curves.get(scenario.id)]
+    shown = [row for row in edition.rows if row.curves.get(scenario.id)]
+    curves = [(row.ranks_on(scenario.id), row.curves[scenario.id]) for row in shown]
     among = any(ranked for ranked, _ in curves)
     points = [point for ranked, curve in curves if ranked or not among for point in curve]
     return score_frame(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from harness.submission.verdict import MAX_FAULTS, Check, Fault, Level
+from harness.submission.verdict import MAX_FAULTS, Check, Fault, Level, Replayed
 from lamofcbench.errors import one_line
 
 MAX_FAULTS_A_FILE = 10
@@ -17,11 +17,16 @@ class Findings:
 
     Args:
         folder: of the submission; files are named relative to it.
+
+    Attributes:
+        faults: as many as are listed.
+        replayed: the scenarios of which results were decoded and predicted anew.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.faults: list[Fault] = []
+        self.replayed: list[Replayed] = []
         self._files: Counter[str] = Counter()
         self._counts: dict[str, list[int]] = {}
         self._left_out: dict[str, list[str]] = {}
@@ -60,6 +65,18 @@ class Findings:
         reasons = self._left_out.setdefault(what, [])
         if left_out and left_out not in reasons:
             reasons.append(left_out)
+
+    def count_replayed(self, scenario: str, results: int, of: int) -> None:
+        """Adds how many results of a scenario were replayed.
+
+        Args:
+            scenario: ``<scenario>@<version>``; one that has none is not kept, because a stranger may name any number.
+            results: how many were.
+            of: out of how many.
+        """
+        self.count("results decoded, and predicted by the tail, on samples drawn here", results, of)
+        if results:
+            self.replayed.append(Replayed(scenario=scenario, results=results, of=of))
 
     def are_about(self, folder: Path) -> bool:
         """Whether there is a fault of any file below a folder."""

@@ -1,7 +1,7 @@
 """Verdicts on what was merged: ``verdicts/<name>.json`` for the submissions on a results repository's main branch.
 
 A verdict says by its digest which content it is about. One on a pull request is never written here: it may be about
-another content of the same name than what was merged.
+another content of the same name than what was merged. One on the very content that looked more closely is kept.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from harness.submission.manifest import (
     submission_digest,
 )
 from harness.submission.pull_requests import fetch, listing
+from harness.submission.standing import LACKS_TRUST, Standing
 from harness.submission.validate import Scrutiny, validate, verdict_of
 from harness.submission.verdict import MAX_VERDICT_BYTES, NOTHING_READ, Verdict, read_verdict
 from lamofcbench.atomic import json_text
-from lamofcbench.errors import first_line
+from lamofcbench.errors import first_line, one_line, shown
 from lamofcbench.hub import hub_errors
 
 if TYPE_CHECKING:
@@ -38,10 +39,14 @@ def update_verdicts(
     repo: str,
     scrutiny: Scrutiny,
     *,
+    only: str | None = None,
     again: bool = False,
     tell: Callable[[str], object] = lambda what: None,
+    warn: Callable[[str], object] = lambda what: None,
 ) -> Iterator[Verdict]:
-    """Validates merged submissions without a verdict on their very content, and commits each verdict once it is made.
+    """Validates merged submissions without a verdict on their very content, or with one of a less close look.
+
+    Each verdict is committed once it is made.
 
     Somebody else may commit meanwhile: a verdict names its content by a digest, so it never is about another one.
 
@@ -49,24 +54,31 @@ def update_verdicts(
         api: the client, signed in.
         repo: the results repository.
         scrutiny: how closely to look.
+        only: the name of the one submission that is looked at; None for all.
         again: also those that have one.
         tell: called with what is looked at next.
+        warn: called with why a verdict is kept, where a closer look was asked for or it looked more closely.
 
     Yields:
         What was committed; nothing where every submission had its verdict.
 
     Raises:
         HubError: if the Hub does not say what the repository holds.
-        SubmissionError: after all others, if some could not be fetched or validated, or their verdicts not committed.
+        SubmissionError: if there is none of the name; after all others, if some could not be fetched or validated, or
+            their verdicts not committed.
     """
     with hub_errors(f"cannot read the results repository {repo}"):
         commit = api.repo_info(repo, repo_type=DATASET).sha or ""
         files = listing(api, repo, commit)
     names = sorted({path.split("/")[1] for path in files if path.startswith(f"{SUBMISSIONS}/") and path.count("/") > 1})
+    if only is not None:
+        if only not in names:
+            raise SubmissionError(f"{one_line(repo)} holds no merged submission {shown(only)}")
+        names = [only]
     failed = []
     for name in filter(NAME.fullmatch, names):
         try:
-            verdict = _verdict(repo, commit, files, name, scrutiny, again, tell)
+            verdict = _verdict(repo, commit, files, name, scrutiny, again, tell, warn)
             if verdict is not None:
                 _commit(api, repo, verdict)
         except (
@@ -88,33 +100,44 @@ def _verdict(
     scrutiny: Scrutiny,
     again: bool,
     tell: Callable[[str], object],
+    warn: Callable[[str], object],
 ) -> Verdict | None:
-    """What a submission comes to; None where that is known of its very content, and nobody asks again."""
+    """What a submission comes to; None where the verdict on its very content stands."""
     held = {path: size for path, size in files.items() if path.startswith(f"{SUBMISSIONS}/{name}/")}
     place = f"{VERDICTS}/{name}.json"
-    known = _known_digest(repo, commit, place) if 0 < files.get(place, 0) <= MAX_VERDICT_BYTES else None
+    kept = _kept(repo, commit, place) if 0 < files.get(place, 0) <= MAX_VERDICT_BYTES else None
     with tempfile.TemporaryDirectory(prefix="lamofcbench-") as temporary:
         if len(held) > MAX_FILES or sum(held.values()) > MAX_TOTAL_BYTES:
-            if known == NOTHING_READ and not again:
+            if kept is not None and kept.digest == NOTHING_READ and not again:
                 return None
             findings = Findings(Path(temporary))
             findings.fault(MANIFEST_FILE, f"at most {MAX_FILES} files and {MAX_TOTAL_BYTES} bytes are fetched")
             return verdict_of(name, NOTHING_READ, findings)
         folder = fetch(repo, commit, name, Path(temporary))
-        if known == submission_digest(folder) and not again:
+        standing = None
+        if kept is not None and kept.digest == submission_digest(folder):
+            standing = Standing(kept.level, kept.looked)
+            reason = None if again else standing.why_kept(scrutiny.looked)
+            if reason is not None:
+                if reason:
+                    warn(f"{name} unchanged: {reason}")
+                return None
+            scrutiny = standing.scrutiny(scrutiny)
+        tell(f"{name} at {commit[:8]}")
+        verdict = validate(folder, scrutiny, tell=tell)
+        if standing is not None and standing.outlasts(verdict.level, scrutiny.looked):
+            warn(f"{name} unchanged: {LACKS_TRUST}")
             return None
-        tell(name)
-        return validate(folder, scrutiny, tell=tell)
+        return verdict
 
 
-def _known_digest(repo: str, commit: str, place: str) -> str | None:
-    """The digest that a verdict is about; None for what is no verdict."""
+def _kept(repo: str, commit: str, place: str) -> Verdict | None:
+    """The verdict that a file holds; None for what is none."""
     from huggingface_hub import hf_hub_download
 
     with hub_errors(f"cannot get {place} of {repo}"):
         path = Path(hf_hub_download(repo, place, repo_type=DATASET, revision=commit))
-    verdict = read_verdict(path)
-    return None if verdict is None else verdict.digest
+    return read_verdict(path)
 
 
 def _commit(api: HfApi, repo: str, verdict: Verdict) -> None:

@@ -1,7 +1,8 @@
 """Review: validates the open pull requests of a results repository, and says of each what it came to.
 
 The verdict stands in one comment, which is edited in place, and in the title's prefix. Who reviews twice changes
-nothing: a comment says which commit it is about and which version wrote it. Nothing is merged.
+nothing: a comment says which commit it is about, how closely that was looked at, and by which version of this it
+stands. A closer look makes it anew; one that ran less of the code takes nothing from it. Nothing is merged.
 """
 
 from __future__ import annotations
@@ -11,29 +12,33 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from harness.submission.findings import Findings
 from harness.submission.manifest import DATASET, NAME
 from harness.submission.pull_requests import Changes, PullRequest, changes_of, check_changes, fetch
+from harness.submission.refusals import Refusal, Refusals
+from harness.submission.review_comment import (
+    MARK,
+    NO_NAME,
+    comment_text,
+    mark_of,
+    own_comment,
+    refused_before,
+    standing_of,
+)
+from harness.submission.standing import LACKS_TRUST
 from harness.submission.validate import Scrutiny, validate, verdict_of
 from harness.submission.verdict import NOTHING_READ, Verdict
-from lamofcbench.errors import LaMoFCBenchError, first_line, one_line
+from lamofcbench.errors import LaMoFCBenchError, first_line
 from lamofcbench.hub import hub_errors
 from lamofcbench.version import __version__
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-MARK = re.compile(r"<!-- lamofcbench verdict (\w+) on ([0-9a-f]{40}) by ([\w.+-]{1,40}) -->")
 _PREFIX = re.compile(r"(?:\[(?:verified|consistent|refused)\]\s*)+", re.IGNORECASE)
 MAX_TITLE = 200
-MAX_FAULTS_SHOWN = 50
-NO_NAME = "unnamed"
-_REFUSED = re.compile(r"<!-- refused on ([0-9a-f]{40}) -->")
-LOOKED_AT = "Since then every sample is looked at."
-REPLACES = "It takes the place of the submission of this name: see that its author sends it."
-
 Outcome = Literal["verified", "consistent", "refused", "unchanged", "withdrawal", "no submission", "failed"]
 
 
@@ -43,11 +48,11 @@ class Reviewed:
 
     Attributes:
         request: the pull request.
-        outcome: the verdict's level; ``unchanged`` where the comment that is there is about its newest commit;
-            ``withdrawal`` where it takes a submission away; ``no submission`` where it touches none; ``failed`` where
-            it could not be validated.
+        outcome: the verdict's level; ``unchanged`` where the comment that is there is about its newest commit, and
+            stands; ``withdrawal`` where it takes a submission away; ``no submission`` where it touches none; ``failed``
+            where it could not be validated.
         verdict: None but for the first three.
-        reason: of a failure.
+        reason: of a failure; why a comment stands, where a closer look was asked for or it looked more closely.
     """
 
     request: PullRequest
@@ -72,7 +77,7 @@ def review(
         repo: the results repository.
         scrutiny: how closely to look.
         numbers: of the pull requests; None for all that are open. One that is not open is a failure.
-        again: also those whose comment is about their newest commit already.
+        again: also those whose comment is about their newest commit already, and looked as closely.
         tell: called with what is looked at next.
 
     Raises:
@@ -84,13 +89,14 @@ def review(
             repo, repo_type=DATASET, discussion_type="pull_request", discussion_status="open"
         )
         opened = {discussion.num for discussion in found}
+    refusals = Refusals(api, repo, me)
     for number in sorted(opened if numbers is None else set(numbers)):
         request = PullRequest(repo, number)
         if number not in opened:
             yield Reviewed(request, "failed", reason="it is not open")
             continue
         try:
-            yield _reviewed(api, request, me, scrutiny, again, tell)
+            yield _reviewed(api, request, me, scrutiny, again, refusals, tell)
         except LaMoFCBenchError as error:  # one that cannot be fetched is not to keep the others waiting
             yield Reviewed(request, "failed", reason=first_line(error))
         except Exception as error:  # nor one that nobody has thought of
@@ -103,6 +109,7 @@ def _reviewed(
     me: str,
     scrutiny: Scrutiny,
     again: bool,
+    refusals: Refusals,
     tell: Callable[[str], object],
 ) -> Reviewed:
     changes = changes_of(api, request)
@@ -112,23 +119,38 @@ def _reviewed(
         return Reviewed(request, "withdrawal")
     with hub_errors(f"cannot read pull request {request}"):
         details = api.get_discussion_details(request.repo, request.num, repo_type=DATASET)
-    comment = _own_comment(details.events, me)
+    comment = own_comment(details.events, me)
     said = None if comment is None else MARK.search(comment.content)
-    if said is not None and (said[2], said[3]) == (changes.commit, __version__) and not again:
-        _rename(api, request, details.title, said[1])
-        return Reviewed(request, "unchanged")
+    standing = None if said is None or said[2] != changes.commit else standing_of(said)
+    if standing is not None and said is not None and said[3] == __version__ and not again:
+        reason = standing.why_kept(scrutiny.looked)
+        if reason is not None:
+            _rename(api, request, details.title, standing.level)
+            return Reviewed(request, "unchanged", reason=reason)
     tell(f"{request}: {changes.submission}")
-    refused = None if comment is None else _refused_before(comment.content, changes.commit)
-    if refused is not None:  # who is refused does not get another draw
+    refused = None if comment is None else refused_before(comment.content, changes.commit)
+    elsewhere = refusals.elsewhere(request, details.author, changes.submission)
+    if refused is not None or elsewhere is not None:  # who is refused does not get another draw
         scrutiny = replace(scrutiny, full=True)
+    if standing is not None:
+        scrutiny = standing.scrutiny(scrutiny)
     verdict = validate_pull_request(request, changes, scrutiny, tell)
-    text = comment_text(verdict, changes.commit, replaces=changes.replaces, refused=refused)
+    level = verdict.level
+    text = comment_text(verdict, changes.commit, replaces=changes.replaces, refused=refused, elsewhere=elsewhere)
+    outlasted = standing is not None and standing.outlasts(level, scrutiny.looked)
+    if standing is not None and comment is not None and outlasted:  # by this version, too, which need not look again
+        level = standing.level
+        text = MARK.sub(mark_of(level, changes.commit, standing.looked), comment.content, count=1)
     with hub_errors(f"cannot comment on pull request {request}"):
         if comment is None:
             api.comment_discussion(request.repo, request.num, text, repo_type=DATASET)
         elif comment.content != text:
             api.edit_discussion_comment(request.repo, request.num, comment.id, text, repo_type=DATASET)
-    _rename(api, request, details.title, verdict.level)
+    _rename(api, request, details.title, level)
+    if level == "refused":
+        refusals.add(Refusal(request.num, details.author, changes.submission))
+    if outlasted:
+        return Reviewed(request, "unchanged", reason=LACKS_TRUST)
     return Reviewed(request, verdict.level, verdict)
 
 
@@ -143,29 +165,13 @@ def validate_pull_request(
         findings = Findings(Path(temporary))
         if not check_changes(changes, findings):
             name = changes.submission or NO_NAME
-            return verdict_of(name if NAME.fullmatch(name) else NO_NAME, NOTHING_READ, findings)
+            return verdict_of(name if NAME.fullmatch(name) else NO_NAME, NOTHING_READ, findings, 0, scrutiny.looked)
         assert changes.submission is not None
         folder = fetch(request.repo, changes.commit, changes.submission, Path(temporary))
         return validate(folder, scrutiny, tell=tell)
 
 
 # ------------------------------------------------------------------------------------------------------------- the Hub
-
-
-def _own_comment(events: Iterable[Any], me: str) -> Any | None:
-    """The comment of an earlier review, by whoever reviews now; others may write what they like."""
-    for event in events:
-        if event.type == "comment" and event.author == me and MARK.search(event.content or ""):
-            return event
-    return None
-
-
-def _refused_before(content: str, commit: str) -> str | None:
-    """The earlier commit of which a comment says that it was refused; None where it says so of none."""
-    earlier, said = _REFUSED.search(content), MARK.search(content)
-    if earlier is not None:
-        return earlier[1]
-    return said[2] if said is not None and said[1] == "refused" and said[2] != commit else None
 
 
 def _rename(api: HfApi, request: PullRequest, title: str, level: str) -> None:
@@ -184,41 +190,3 @@ def titled(title: str, level: str) -> str:
         '[consistent] My codec'
     """
     return f"[{level}] {_PREFIX.sub('', title.strip(), count=1)}"[:MAX_TITLE]
-
-
-def comment_text(verdict: Verdict, commit: str, *, replaces: bool = False, refused: str | None = None) -> str:
-    """The comment that holds a verdict: Markdown in which nothing of the submission is markup.
-
-    Args:
-        verdict: to be told.
-        commit: that it is about.
-        replaces: whether it takes the place of a submission that is there.
-        refused: an earlier commit that was.
-    """
-    checked = "\n".join(_plain(str(check)) for check in verdict.checked)
-    faults = [_plain(str(fault)) for fault in verdict.faults[:MAX_FAULTS_SHOWN]]
-    more = len(verdict.faults) - len(faults)
-    listed = "\n".join([*faults, *([f"and {more} more"] if more > 0 else [])])
-    meaning = {
-        "verified": "Everything that was looked at holds, and everything could be looked at.",
-        "consistent": "Nothing contradicts; not everything could be looked at.",
-        "refused": "There are faults.",
-    }[verdict.level]
-    parts = [
-        f"<!-- lamofcbench verdict {verdict.level} on {commit} by {__version__} -->",
-        f"**{verdict.level}**: submission `{verdict.submission}` at `{commit[:8]}`. {meaning}",
-        *(
-            []
-            if refused is None
-            else [f"<!-- refused on {refused} -->\nRefused before at `{refused[:8]}`. {LOOKED_AT}"]
-        ),
-        *([REPLACES] if replaces else []),
-        *(f"```text\n{block}\n```" for block in (listed, checked) if block),
-        f"Files `{verdict.digest[:16]}`, seed {verdict.seed}, {verdict.date}.",
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def _plain(text: str) -> str:
-    """Text that no fence of Markdown ends at."""
-    return one_line(text, 500).replace("`", "'")

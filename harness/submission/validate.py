@@ -46,7 +46,7 @@ from harness.submission.manifest import (
 from harness.submission.reencode import check_encoder
 from harness.submission.refit import check_fit
 from harness.submission.replay import Replay, Share, load
-from harness.submission.verdict import NOTHING_READ, Verdict
+from harness.submission.verdict import NOTHING_READ, USUAL, Looked, Verdict
 from lamofcbench.audit import Audit
 from lamofcbench.errors import LaMoFCBenchError, WriteError, first_line, one_line
 from lamofcbench.scenarios.base import SCENARIOS, Scenario
@@ -82,6 +82,11 @@ class Scrutiny:
     device: str | None = None
     limits: Limits = Limits()  # noqa: RUF009  # frozen
 
+    @property
+    def looked(self) -> Looked:
+        """What of it a verdict records."""
+        return Looked(trusted=self.trust_code, full=self.full, fresh=self.fresh)
+
 
 def validate(
     folder: Path,
@@ -115,7 +120,7 @@ def validate(
                 raise SubmissionError(f"{folder.name} cannot be validated here: {error}") from error
         if submission_digest(folder) != digest:
             raise SubmissionError(f"{folder} changed while it was validated; validate it again")
-    return verdict_of(folder.name, digest, findings, seed)
+    return verdict_of(folder.name, digest, findings, seed, scrutiny.looked)
 
 
 def require_submission(folder: Path) -> None:
@@ -145,7 +150,7 @@ def _require_candidate(folder: Path) -> None:
         raise SubmissionError(f"{one_line(folder.name)!r} is no name of a submission")
 
 
-def verdict_of(name: str, digest: str, findings: Findings, seed: int = 0) -> Verdict:
+def verdict_of(name: str, digest: str, findings: Findings, seed: int = 0, looked: Looked = USUAL) -> Verdict:
     """What findings come to, as of now.
 
     Args:
@@ -153,6 +158,7 @@ def verdict_of(name: str, digest: str, findings: Findings, seed: int = 0) -> Ver
         digest: over its files; `NOTHING_READ` where none was read.
         findings: all there are.
         seed: that drew what was looked at.
+        looked: how closely.
     """
     return Verdict(
         submission=name,
@@ -160,6 +166,8 @@ def verdict_of(name: str, digest: str, findings: Findings, seed: int = 0) -> Ver
         level=findings.level,
         faults=findings.faults,
         checked=findings.checks,
+        replayed=findings.replayed,
+        looked=looked,
         seed=seed,
         versions=dict(_versions()),
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -196,8 +204,9 @@ def _check_content(
         running = decoder or stack.enter_context(contextlib.closing(DecodingProcess(scrutiny.limits)))
         checks = _ResultChecks(manifest, scrutiny, share, running, findings, tell)
         ordered = sorted(claims, key=lambda claim: claim.result.ref)
-        for _, of_scenario in itertools.groupby(ordered, key=lambda claim: claim.result.ref):
-            checks.check_scenario(list(of_scenario))
+        for ref, of_scenario in itertools.groupby(ordered, key=lambda claim: claim.result.ref):
+            held = list(of_scenario)
+            findings.count_replayed(ref, checks.check_scenario(held), len(held))
 
 
 def _check_hashes(results: Path, findings: Findings) -> None:
@@ -220,9 +229,9 @@ class _ResultChecks:
     findings: Findings
     tell: Callable[[str], object]
 
-    def check_scenario(self, claims: Sequence[Claim]) -> None:
-        """All results of a scenario, for which data and model are opened once."""
-        findings, reason = self.findings, ""
+    def check_scenario(self, claims: Sequence[Claim]) -> int:
+        """All results of a scenario, for which data and model are opened once; returns how many were replayed."""
+        findings, reason, replayed = self.findings, "", 0
         try:
             opened = _open(claims[0], self.scrutiny)
             _ = opened.test, opened.model
@@ -230,30 +239,36 @@ class _ResultChecks:
             reason = one_line(str(error), 200)
         findings.count("scenarios with data at hand", 0 if reason else 1, 1, reason)
         if reason:
-            return
+            return 0
         fresh = _fresh(opened, self.scrutiny, findings)
         for claim in claims:
             if findings.are_about(claim.folder.path):
                 continue
             self.tell(claim.folder.place)
             try:
-                self._check_claim(claim, opened, fresh)
+                replayed += self._check_claim(claim, opened, fresh)
             except WriteError as error:
                 raise NotAtHandError(str(error)) from error
             except (LaMoFCBenchError, LookupError, TypeError, ValueError, ArithmeticError) as error:
                 findings.fault(claim.path, f"cannot be validated: {first_line(error)}")
+        return replayed
 
-    def _check_claim(self, claim: Claim, opened: OpenScenario, fresh: FreshSplit | None) -> None:
-        """One result, from its table to new samples. What it holds may be anything, and so may be what that raises."""
+    def _check_claim(self, claim: Claim, opened: OpenScenario, fresh: FreshSplit | None) -> bool:
+        """One result, from its table to new samples. What it holds may be anything, and so may be what that raises.
+
+        Returns:
+            Whether some of it was decoded and predicted, and nothing was wrong. Samples that its author chose, which
+            are all that sampled bitstreams show, tell nothing of the others.
+        """
         findings, folder = self.findings, claim.folder.path
         counted = recount.recount(claim, opened, findings)
         if counted is None or not load(claim, self.decoder, self.share, findings):
-            return
+            return False
         rows, bitstreams = counted
         if not bitstreams.are_as_stated(self.manifest.bitstreams):
             shows = f"{len(bitstreams.shown)} of {len(rows)} samples of {claim.folder.place} are here"
             findings.fault(MANIFEST_FILE, f"states {self.manifest.bitstreams} bitstreams; those of {shows}")
-            return
+            return False
         _count_confinement(self.scrutiny, findings)
         again = Replay(claim, rows, bitstreams, opened, self.decoder, self.share, findings)
         again.run()
@@ -263,6 +278,7 @@ class _ResultChecks:
             check_fit(claim, opened, findings, every=self.scrutiny.full)
         if fresh is not None and not findings.are_about(folder):
             compare_fresh(claim, rows, fresh, opened, self.decoder, self.share, findings)
+        return bitstreams.are_whole and bool(again.batches) and not findings.are_about(folder)
 
 
 def _open(claim: Claim, scrutiny: Scrutiny) -> OpenScenario:

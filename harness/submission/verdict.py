@@ -43,6 +43,38 @@ class Check(Strict):
         return f"{self.what}: {self.checked} of {self.of}{reason}"
 
 
+class Replayed(Strict):
+    """How many results of a scenario were replayed: decoded and predicted anew, on samples that the validation drew."""
+
+    scenario: Line = Field(description="<scenario>@<version>")
+    results: int = Field(ge=1, description="how many were")
+    of: int = Field(ge=1, description="out of how many; uncoded features and calibration mean are among them")
+
+
+class Looked(Strict):
+    """How closely a validation looked."""
+
+    trusted: bool = Field(default=False, description="a codec's own source was run, where there is one")
+    full: bool = Field(default=False, description="every sample was decoded and predicted, not a share of the batches")
+    fresh: int | None = Field(default=None, ge=0, lt=2**63, description="the seed of new samples; null for none")
+
+    def is_closer_than(self, other: Looked) -> bool:
+        """Whether it looked at something that the other did not."""
+        return (
+            (self.trusted and not other.trusted)
+            or (self.full and not other.full)
+            or (self.fresh is not None and other.fresh is None)
+        )
+
+    def __str__(self) -> str:
+        fresh = [] if self.fresh is None else [f"fresh={self.fresh}"]
+        return " ".join([*(name for name in ("trusted", "full") if getattr(self, name)), *fresh])
+
+
+USUAL = Looked()
+"""A share of the batches, and nothing of a submitter's own code."""
+
+
 class Verdict(Strict):
     """The content of ``verdicts/<name>.json``.
 
@@ -57,9 +89,24 @@ class Verdict(Strict):
     level: Level
     faults: list[Fault]
     checked: list[Check]
+    replayed: list[Replayed] = Field(
+        default=[],
+        description="the scenarios of which results were decoded, and predicted by the tail, on samples that the "
+        "validation drew; a scenario without all of its results here has no rank on a board",
+    )
+    looked: Looked = Field(default=USUAL, description="how closely; an ordinary look where nothing is said")
     seed: int = Field(ge=0, description="that drew the share of batches")
     versions: dict[Line, int | Line] = Field(description="of what validated")
     date: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\+00:00$")
+
+    def has_replayed(self, scenario: str) -> bool:
+        """Whether every result of a scenario was replayed, of which a verified submission leaves out none.
+
+        Args:
+            scenario: ``<scenario>@<version>``.
+        """
+        whole = any(one.scenario == scenario and one.results == one.of for one in self.replayed)
+        return self.level == "verified" or (self.level == "consistent" and whole)
 
 
 def read_verdict(path: Path) -> Verdict | None:

@@ -117,6 +117,21 @@ def test_the_best_stand_first_with_interval_ranks_class_state_speeds_level_code_
     assert find(page, "caption").text.startswith("mini edition, Overall, 21 scenarios")
 
 
+@pytest.mark.parametrize(
+    ("level", "scenarios", "said"),
+    [
+        ("consistent", 25, "○consistent, not replayed"),
+        ("consistent", 1, "○consistent, not replayed on 1 of 25 scenarios"),
+        ("not verified", 25, f"{NOTHING}not verified"),
+    ],
+)
+def test_what_is_not_replayed_says_so(browser, tmp_path, level, scenarios, said):
+    ids = [scenario.id for scenario in board().editions[0].scenarios]
+    page, *_ = write_board(board(codecs=2, level=level, not_replayed=ids[:scenarios]), tmp_path)
+    opened(browser, page.as_uri())
+    assert column(browser, "level")[0].splitlines()[0] == said
+
+
 def test_figures_that_round_to_a_thousand_have_no_exponent_and_the_next_unit(browser, tmp_path):
     figures = {"state_bytes": 999_600, "encode_mb_per_s": 999.7, "decode_mb_per_s": 999.4}
     page, *_ = write_board(board(codecs=2, **figures), tmp_path)

@@ -1,4 +1,4 @@
-"""What nobody has checked has its own row, at most: nothing that is shown of others changes, and no board is broken."""
+"""What nobody has replayed has its own row, at most: nothing shown of others changes, and no board is broken."""
 
 import json
 import shutil
@@ -6,11 +6,12 @@ import unicodedata
 from types import SimpleNamespace
 
 import pytest
-from test_compile import DIGITS, write_ladder, write_results, writer_of
+from test_compile import DIGITS, SPEECH, write_ladder, write_results, writer_of
 from test_entries import verdict
 
-from harness.leaderboard.compile import SUBJECT, Measured, _of_one_subject, compile_board
+from harness.leaderboard.compile import SUBJECT, _of_one_subject, compile_board
 from harness.leaderboard.entries import MOST_RESULTS, Entry, find_entries
+from harness.leaderboard.measured import Measured
 from harness.leaderboard.page import drawn, render
 from harness.report.analysis import ScenarioAnalysis
 from harness.submission.verdict import NOTHING_READ
@@ -84,6 +85,13 @@ def unchanged(edition, before):
         and (edition.percent, scenarios) == (before.percent, before.scenarios)
         and drawn(edition.model_copy(update={"scenarios": scenarios})) == drawn(before)
     )
+
+
+def judge(results, level, *replayed):
+    """Writes a verdict on a submission that says which of its scenarios were replayed, and to what part."""
+    told = [{"scenario": scenario, "results": number, "of": of} for scenario, number, of in replayed]
+    path = results.parents[2] / "verdicts" / f"{results.parent.name}.json"
+    path.write_text(json.dumps(verdict(results.parent, level, replayed=told)))
 
 
 @pytest.mark.parametrize("name", ["aaa", "zzz"])
@@ -179,6 +187,32 @@ def test_only_what_somebody_has_checked_is_ranked_and_results_folders(root, befo
     assert first.submission == "zzz" and first.scenarios[DIGITS].class_rank is None
 
 
+@pytest.mark.parametrize("replayed", [[], [(f"{DIGITS}@2", 4, 5)], [(f"{DIGITS}@1", 5, 5)]])
+@pytest.mark.parametrize("name", ["aaa", "zzz"])
+def test_invented_scores_of_what_was_not_replayed_are_shown_and_not_ranked(root, before, name, replayed):
+    results = submission(root, name, display_name="Mine")
+    strange(results)
+    judge(results, "consistent", *replayed)
+    edition = made(root).editions[0]
+    assert unchanged(edition, before)
+    (row,) = [row for row in edition.rows if row.submission == name]
+    assert (row.level, row.not_replayed, row.scenarios[DIGITS].rank) == ("consistent", [DIGITS], None)
+    assert row.scenarios[DIGITS].value < before.rows[0].scenarios[DIGITS].value
+
+
+def test_what_was_replayed_in_part_has_ranks_where_it_was(root, before):
+    results = submission(root, "zzz")
+    write_results(results, codecs=("channel",))
+    judge(results, "consistent", (f"{DIGITS}@2", 5, 5))
+    edition = made(root).editions[0]
+    (row,) = [row for row in edition.rows if row.submission == "zzz"]
+    assert row.not_replayed == [SPEECH] and row.scenarios[DIGITS].rank == 2
+    assert row.scenarios[SPEECH].rank is row.overall.rank is row.overall.class_rank is None
+    judge(results, "consistent", (f"{DIGITS}@2", 5, 5), (f"{SPEECH}@1", 5, 5))
+    (row,) = [row for row in made(root).editions[0].rows if row.submission == "zzz"]
+    assert row.not_replayed == [] and row.overall.rank == 2
+
+
 @pytest.mark.parametrize("name", ["Mine", "\N{FULLWIDTH LATIN CAPITAL LETTER M}ine", "Mine (mine)"])
 def test_no_name_changes_for_one_that_is_less_checked(root, before, name):
     strange(submission(root, "aaa", display_name=name))
@@ -210,8 +244,10 @@ def test_no_number_of_unchecked_rows_outweighs_a_checked_one():
     def entry(level, revision, rows):
         told = {**dict.fromkeys(SUBJECT, "same"), "data_revision": revision}
         codecs = [SimpleNamespace(role="codec", name="a", identity="b")] * rows
-        summary = SimpleNamespace(**told, codecs=codecs)
-        return Measured(Entry(None, level, submission=revision), {DIGITS: ScenarioAnalysis(summary, {}, [])})
+        summary = SimpleNamespace(**told, codecs=codecs, version=2)
+        replayed = SimpleNamespace(has_replayed=lambda ref: level == "consistent")
+        entry = Entry(None, level, verdict=replayed, submission=revision)
+        return Measured(entry, {DIGITS: ScenarioAnalysis(summary, {}, [])})
 
     found = [entry("consistent", "right", 1), entry("not verified", "wrong", 10_000_000)]
     kept, left_out = _of_one_subject(found)

@@ -4,13 +4,20 @@ import dataclasses
 import shutil
 
 import pytest
-from doctoring import Doctored
+from doctoring import Doctored, edit_json
+from huggingface_hub import HfApi
+from reviewing import REPO
 
 from harness.running.runner import ScenarioRunner
 from harness.running.settings import RunSettings
+from harness.submission import merged
+from harness.submission import review as review_module
 from harness.submission import validate as validate_module
+from harness.submission.findings import Findings
+from harness.submission.manifest import MANIFEST_FILE, submission_digest
 from harness.submission.pack import Author, pack
-from harness.submission.validate import Scrutiny, validate
+from harness.submission.review import review
+from harness.submission.validate import Scrutiny, validate, verdict_of
 from lamofcbench.codecs.registry import load_saved, make_codecs
 from lamofcbench.errors import CodecError, VerificationError
 
@@ -154,3 +161,70 @@ def refused(verdict_on, submission):
         return verdict
 
     return check
+
+
+# ----------------------------------------------------------------------------------------------------------- reviews
+
+
+@pytest.fixture
+def api(hub):
+    hub.repository(REPO)
+    return HfApi()
+
+
+@pytest.fixture
+def reviewed(api, scrutiny):
+    """Reviews all; outcomes by number."""
+    return lambda **options: {one.request.num: one for one in review(api, REPO, scrutiny, **options)}
+
+
+@pytest.fixture
+def slight(packed, tmp_path):
+    """A submission of nothing but its manifest, for what does not depend on all else."""
+    folder = tmp_path / "slight" / packed.name
+    folder.mkdir(parents=True)
+    shutil.copyfile(packed / MANIFEST_FILE, folder / MANIFEST_FILE)
+    return folder
+
+
+@pytest.fixture
+def renamed(slight, tmp_path):
+    """The same with another content."""
+    folder = shutil.copytree(slight, tmp_path / "renamed" / slight.name)
+    edit_json(folder / MANIFEST_FILE, lambda manifest: manifest.update(display_name="Renamed"))
+    return folder
+
+
+@pytest.fixture
+def judged(slight, monkeypatch):
+    """In place of validation: every other content than the first one is refused; returns how closely it looked."""
+    return judging(slight, monkeypatch)
+
+
+@pytest.fixture
+def own_source(slight, monkeypatch):
+    """The same of a codec with its own source, which is consistent without trust."""
+    return judging(slight, monkeypatch, needs_trust=True)
+
+
+def judging(slight, monkeypatch, needs_trust=False):
+    good, looks = submission_digest(slight), []
+
+    def judge(folder, scrutiny, tell):
+        findings = Findings(folder)
+        findings.count("manifests read", 1, 1)
+        if needs_trust and not scrutiny.trust_code:
+            findings.count("codecs", 0, 1, "it is run with --trust-code alone")
+        looks.append(str(scrutiny.looked))
+        if submission_digest(folder) != good:
+            findings.fault(MANIFEST_FILE, "is another one")
+        return verdict_of(folder.name, submission_digest(folder), findings, looked=scrutiny.looked)
+
+    for module in (review_module, merged):
+        monkeypatch.setattr(module, "validate", judge)
+    return looks
+
+
+@pytest.fixture
+def discussions(hub, api):
+    return hub.repositories["dataset", REPO].discussions

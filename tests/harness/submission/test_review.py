@@ -4,9 +4,9 @@ import json
 import shutil
 
 import pytest
-from doctoring import edit_json
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 from loopback_hub import Blob, failing
+from reviewing import KIND, REPO, comments
 
 from harness.cli import main
 from harness.submission import merged
@@ -15,66 +15,11 @@ from harness.submission.findings import Findings
 from harness.submission.manifest import MANIFEST_FILE, SubmissionError, submission_digest
 from harness.submission.merged import update_verdicts
 from harness.submission.pull_requests import changes_of, open_pull_request, parse_pull_request
-from harness.submission.review import MARK, REPLACES, comment_text, review, titled
+from harness.submission.review import titled
+from harness.submission.review_comment import MARK, REPLACES, comment_text
 from harness.submission.validate import verdict_of
 from harness.submission.verdict import NOTHING_READ, Fault, Verdict
 from lamofcbench.version import __version__
-
-REPO, KIND = "org/results", {"repo_type": "dataset"}
-
-
-@pytest.fixture
-def api(hub):
-    hub.repository(REPO)
-    return HfApi()
-
-
-@pytest.fixture
-def reviewed(api, scrutiny):
-    """Reviews all; outcomes by number."""
-    return lambda **options: {one.request.num: one for one in review(api, REPO, scrutiny, **options)}
-
-
-@pytest.fixture
-def slight(packed, tmp_path):
-    """A submission of nothing but its manifest, for what does not depend on all else."""
-    folder = tmp_path / "slight" / packed.name
-    folder.mkdir(parents=True)
-    shutil.copyfile(packed / MANIFEST_FILE, folder / MANIFEST_FILE)
-    return folder
-
-
-@pytest.fixture
-def renamed(slight, tmp_path):
-    """The same with another content."""
-    folder = shutil.copytree(slight, tmp_path / "renamed" / slight.name)
-    edit_json(folder / MANIFEST_FILE, lambda manifest: manifest.update(display_name="Renamed"))
-    return folder
-
-
-@pytest.fixture
-def judged(slight, monkeypatch):
-    """In place of validation: every other content than the first one is refused."""
-    good = submission_digest(slight)
-
-    def judge(folder, scrutiny, tell):
-        findings = Findings(folder)
-        findings.count("manifests read", 1, 1)
-        if submission_digest(folder) != good:
-            findings.fault(MANIFEST_FILE, "is another one")
-        return verdict_of(folder.name, submission_digest(folder), findings)
-
-    for module in (review_module, merged):
-        monkeypatch.setattr(module, "validate", judge)
-
-
-@pytest.fixture
-def discussions(hub, api):
-    return hub.repositories["dataset", REPO].discussions
-
-
-def comments(discussion):
-    return [event["data"]["latest"]["raw"] for event in discussion.events if event["type"] == "comment"]
 
 
 def as_other(monkeypatch, work):
@@ -305,7 +250,7 @@ def test_each_verdict_is_committed_once_it_is_made_whoever_commits_meanwhile(api
     assert {"verdicts/one.json", "verdicts/two.json", "README.md"} <= set(hub.files(REPO))
 
 
-@pytest.mark.parametrize("named", [[], ["--pull-request", "1", "--merged"]])
+@pytest.mark.parametrize("named", [[], ["--pull-request", "1", "--merged"], ["--merged"]])
 def test_a_strangers_source_runs_only_where_its_pull_request_is_named(api, slight, capsys, discussions, named):
     open_pull_request(api, REPO, slight)
     assert main(["review", "--repo", REPO, "--trust-code", *named]) == 1

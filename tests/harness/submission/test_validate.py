@@ -40,7 +40,9 @@ def test_an_honest_submission_is_verified_to_its_last_bit(packed, verdict_on, de
         "samples encoded anew": 88,
         "of these, to the very bytes": 88,
         "codecs fitted anew": 3,
+        "results decoded, and predicted by the tail, on samples drawn here": 4,
     }
+    assert [(one.scenario, one.results, one.of) for one in verdict.replayed] == [("toy-directions@1", 4, 4)]
 
 
 def test_by_default_a_seeded_share_of_batches_is_decoded_and_predicted(packed, verdict_on):
@@ -79,6 +81,7 @@ def test_sampled_bitstreams_are_consistent_at_most(run_results, verdict_on, tmp_
     found = {check.what: check for check in verdict.checked}
     assert found["bitstreams recounted"].left_out == "bitstreams are sampled"
     assert found["samples decoded anew"].checked == 4 * 3
+    assert verdict.replayed == []
 
 
 def test_the_tail_runs_on_batches_of_which_every_sample_is_shown(run_results, verdict_on, toy, tmp_path, monkeypatch):
@@ -91,6 +94,7 @@ def test_the_tail_runs_on_batches_of_which_every_sample_is_shown(run_results, ve
         whole += sum(len(part) for part in parts if part <= shown)
     (predicted,) = [check for check in verdict_on(folder).checked if check.what == "predictions made anew by the tail"]
     assert 0 < whole < 88 and predicted.checked == whole
+    assert verdict_on(folder).replayed == []  # its author chose them
 
 
 def test_a_sampled_bitstream_that_was_changed_is_found(run_results, verdict_on, toy, tmp_path):
@@ -108,6 +112,21 @@ def test_a_strangers_source_runs_only_where_it_is_trusted(own_codec, verdict_on,
     assert loaded.left_out == "the codec's own source is run with --trust-code alone"
     verdict = verdict_on(own_codec, decoder, trust_code=True)
     assert verdict.faults == [] and verdict.level == ("consistent" if unconfined() else "verified")
+
+
+def test_invented_predictions_of_a_source_that_was_not_run_are_not_said_to_be_replayed(own_codec, verdict_on, toy):
+    result = Doctored(own_codec, toy, codec="own")
+    result.table(prediction=lambda labels: [(label + 1) % 4 for label in labels])
+    verdict = verdict_on(own_codec, full=True)
+    assert (verdict.level, verdict.faults) == ("consistent", [])
+    assert [(one.results, one.of) for one in verdict.replayed] == [(2, 3)]  # uncoded features and calibration mean
+    assert not verdict.has_replayed(toy.ref)
+    trusted = verdict_on(own_codec, full=True, trust_code=True)
+    assert trusted.level == "refused" and not trusted.has_replayed(toy.ref)
+
+
+def test_of_a_source_that_was_run_all_is_replayed(own_codec, verdict_on, toy):
+    assert verdict_on(own_codec, trust_code=True).has_replayed(toy.ref)
 
 
 def test_what_a_quantiser_is_said_to_lose_is_asked_of_the_codec(own_codec, verdict_on, toy):
