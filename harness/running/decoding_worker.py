@@ -5,7 +5,7 @@ output, and nothing else does: before any codec is loaded, both are moved where 
 lengths, a JSON object and raw bytes, because neither side may have to believe what the other sends. Requests are::
 
     {"import_path": [...], "since": s,
-     "limits": {...} or null}                              -> {}, once all is imported, isolated and limited
+     "limits": {...} or null, "enclosure": {...} or null}  -> {}, once all is imported, isolated and limited
     {"load": folder, "trust_code": b, "threads": n,
      "since": s or null}                                   -> {"fingerprint": hex, "trained_on": class, "lossless": b}
     {"decode": seconds} and the bitstream                  -> {"tensors": [[name, dtype, shape]...], "side": {...}} and
@@ -127,6 +127,10 @@ def _private_streams() -> tuple[IO[bytes], IO[bytes]]:
 
 def _isolated(own: Path, settings: Message) -> Isolation:
     """Imports what every decoder needs, then closes the door."""
+    if settings.get("enclosure") is not None:
+        from harness.running import enclosure
+
+        enclosure.close_off(own, **settings["enclosure"])  # before anything starts a thread
     from harness.running import environment, isolation  # noqa: F401
     from lamofcbench.codecs.rans import compiling
     from lamofcbench.codecs.registry import CODECS

@@ -11,6 +11,7 @@ result wrong.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import itertools
 import os
@@ -22,7 +23,7 @@ from pathlib import Path
 
 from harness.results.result import PROTOCOL_VERSION
 from harness.results.verification import verify_results
-from harness.running.confinement import Limits, unconfined
+from harness.running.confinement import Limits, shares_disk, unconfined
 from harness.running.decoding_process import DecodingProcess
 from harness.running.environment import source_commit
 from harness.running.opened import OpenScenario
@@ -45,7 +46,7 @@ from harness.submission.manifest import (
 )
 from harness.submission.reencode import check_encoder
 from harness.submission.refit import check_fit
-from harness.submission.replay import Replay, Share, load
+from harness.submission.replay import Replay, Share, load, rank
 from harness.submission.verdict import NOTHING_READ, Verdict
 from lamofcbench.audit import Audit
 from lamofcbench.errors import LaMoFCBenchError, WriteError, first_line, one_line
@@ -193,11 +194,19 @@ def _check_content(
     check_claims(manifest, claims, findings)
     share = Share(1.0 if scrutiny.full else SHARE, seed, scrutiny.decode_seconds, scrutiny.trust_code)
     with contextlib.ExitStack() as stack:
-        running = decoder or stack.enter_context(contextlib.closing(DecodingProcess(scrutiny.limits)))
+        limits = _hiding(scrutiny, folder)
+        running = decoder or stack.enter_context(contextlib.closing(DecodingProcess(limits)))
         checks = _ResultChecks(manifest, scrutiny, share, running, findings, tell)
-        ordered = sorted(claims, key=lambda claim: claim.result.ref)
+        # In an order that nobody knows before: what one result leaves behind serves no other by design.
+        ordered = sorted(claims, key=lambda claim: (rank(seed, claim.result.ref), rank(seed, claim.folder.place)))
         for _, of_scenario in itertools.groupby(ordered, key=lambda claim: claim.result.ref):
             checks.check_scenario(list(of_scenario))
+
+
+def _hiding(scrutiny: Scrutiny, folder: Path) -> Limits:
+    """The limits of a decoder that sees neither the bytes of other rate points nor the data."""
+    data = [] if scrutiny.data is None else [str(Path(scrutiny.data).absolute())]
+    return dataclasses.replace(scrutiny.limits, hidden=(str(folder), str(folder.parent), *data))
 
 
 def _check_hashes(results: Path, findings: Findings) -> None:
@@ -288,7 +297,10 @@ def _fresh(opened: OpenScenario, scrutiny: Scrutiny, findings: Findings) -> Fres
 
 
 def _count_confinement(scrutiny: Scrutiny, findings: Findings) -> None:
-    """Whether a stranger's source was cut off from the network; shipped codecs have no use for one."""
+    """Whether a stranger's source was cut off from network and disk; shipped codecs have no use for either."""
     if scrutiny.trust_code:
-        reason = unconfined()
-        findings.count("codecs without a network", 0 if reason else 1, 1, reason)
+        for what, reason in (
+            ("codecs without a network", unconfined()),
+            ("codecs with a disk of their own", shares_disk()),
+        ):
+            findings.count(what, 0 if reason else 1, 1, reason)

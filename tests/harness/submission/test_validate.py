@@ -8,8 +8,9 @@ from doctoring import Doctored, edit_json
 
 from harness.cli import main
 from harness.results.schema import schema_text
-from harness.running.confinement import unconfined
+from harness.running.confinement import shares_disk, unconfined
 from harness.submission import bitstreams, replay
+from harness.submission import validate as validate_module
 from harness.submission.bitstreams import BITSTREAMS_FILE, Bitstreams
 from harness.submission.manifest import SubmissionError, submission_digest
 from harness.submission.pack import Author, pack
@@ -107,7 +108,15 @@ def test_a_strangers_source_runs_only_where_it_is_trusted(own_codec, verdict_on,
     (loaded,) = [check for check in verdict.checked if check.what == "codecs loaded in another process"]
     assert loaded.left_out == "the codec's own source is run with --trust-code alone"
     verdict = verdict_on(own_codec, decoder, trust_code=True)
-    assert verdict.faults == [] and verdict.level == ("consistent" if unconfined() else "verified")
+    assert verdict.faults == [] and verdict.level == ("consistent" if unconfined() or shares_disk() else "verified")
+
+
+def test_without_a_disk_of_its_own_a_strangers_codec_is_consistent_at_most(own_codec, verdict_on, monkeypatch):
+    monkeypatch.setattr(validate_module, "unconfined", lambda: "")
+    monkeypatch.setattr(validate_module, "shares_disk", lambda: "it shares the disk")
+    verdict = verdict_on(own_codec, trust_code=True)
+    assert (verdict.level, verdict.faults) == ("consistent", [])
+    assert [check.what for check in verdict.checked if check.left_out] == ["codecs with a disk of their own"]
 
 
 def test_what_a_quantiser_is_said_to_lose_is_asked_of_the_codec(own_codec, verdict_on, toy):
