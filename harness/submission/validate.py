@@ -252,7 +252,7 @@ class _ResultChecks:
             except (LaMoFCBenchError, LookupError, TypeError, ValueError, ArithmeticError) as error:
                 findings.fault(claim.path, f"cannot be validated: {first_line(error)}")
 
-    def _check_claim(self, claim: Claim, opened: OpenScenario, fresh: FreshSplit | None) -> None:
+    def _check_claim(self, claim: Claim, opened: OwnScenario, fresh: FreshSplit | None) -> None:
         """One result, from its table to new samples. What it holds may be anything, and so may be what that raises."""
         findings, folder = self.findings, claim.folder.path
         counted = recount.recount(claim, opened, findings)
@@ -274,7 +274,7 @@ class _ResultChecks:
             compare_fresh(claim, rows, fresh, opened, self.decoder, self.share, findings)
 
 
-def _open(claim: Claim, scrutiny: Scrutiny) -> OpenScenario:
+def _open(claim: Claim, scrutiny: Scrutiny) -> OwnScenario:
     own = {scenario.id: scenario for scenario in scrutiny.scenarios}
     name = claim.result.scenario
     if name not in own and name not in SCENARIOS.names():

@@ -40,7 +40,7 @@ def test_an_honest_submission_is_verified_to_its_last_bit(packed, verdict_on, de
         "predictions made anew by the tail": 88,
         "samples encoded anew": 88,
         "of these, to the very bytes": 88,
-        "codecs fitted anew": 3,
+        "learned states fitted anew": 3,
     }
 
 
@@ -51,7 +51,7 @@ def test_by_default_a_seeded_share_of_batches_is_decoded_and_predicted(packed, v
     drawn = found["samples decoded anew"]
     assert 44 + 2 * 2 <= drawn[0] <= 44 + 2 * 4 and drawn[1] == 88  # a batch of each, all of anchor and floor
     assert found["predictions made anew by the tail"] == found["samples decoded anew"]
-    assert found["bitstreams recounted"] == (88, 88) and found["codecs fitted anew"] == (1, 1)
+    assert found["bitstreams recounted"] == (88, 88) and found["learned states fitted anew"] == (1, 3)
 
 
 def test_nobody_knows_beforehand_what_is_looked_at(packed, verdict_on):
