@@ -98,7 +98,7 @@ class DecodingProcess:
 
     Attributes:
         refused: what isolation kept from the codec during the last request.
-        facts: what the codec that was loaded last says of itself: ``trained_on``, ``lossless``.
+        facts: what the codec that was loaded last says of itself: ``trained_on``, ``lossless``, ``rate_points``.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
@@ -178,7 +178,7 @@ class DecodingProcess:
                 answer, _ = self._ask(request, b"", START_SECONDS, 0)
             except VerificationError as error:
                 raise VerificationError(str(error).replace(str(copy), str(saved))) from error
-            self.facts = {name: answer.get(name) for name in ("trained_on", "lossless")}
+            self.facts = {name: answer.get(name) for name in ("trained_on", "lossless", "rate_points")}
             return str(answer.get("fingerprint"))
 
     def decode(self, data: bytes, *, seconds: float, most_bytes: int) -> FeatureSet:

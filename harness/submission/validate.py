@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from harness.results.result import PROTOCOL_VERSION
 from harness.results.verification import verify_results
@@ -30,7 +31,7 @@ from harness.running.opened import OpenScenario
 from harness.running.settings import RunSettings
 from harness.submission import recount
 from harness.submission.at_hand import NotAtHandError, OwnScenario
-from harness.submission.claims import Claim, check_claims, read_claims
+from harness.submission.claims import Claim, check_claims, check_own_ladders, rate_points, read_claims
 from harness.submission.findings import Findings
 from harness.submission.fresh import FreshSplit, compare_fresh, fresh_split
 from harness.submission.intake import check_kinds, check_layout
@@ -201,6 +202,7 @@ def _check_content(
         ordered = sorted(claims, key=lambda claim: (rank(seed, claim.result.ref), rank(seed, claim.folder.place)))
         for _, of_scenario in itertools.groupby(ordered, key=lambda claim: claim.result.ref):
             checks.check_scenario(list(of_scenario))
+        check_own_ladders(manifest, checks.said, findings)
 
 
 def _hiding(scrutiny: Scrutiny, folder: Path) -> Limits:
@@ -220,7 +222,11 @@ def _check_hashes(results: Path, findings: Findings) -> None:
 
 @dataclass(frozen=True)
 class _ResultChecks:
-    """The checks of a submission's results, one by one."""
+    """The checks of a submission's results, one by one.
+
+    Attributes:
+        said: by scenario, the rate points that the submitted codec says are its own ladder.
+    """
 
     manifest: Submission
     scrutiny: Scrutiny
@@ -228,6 +234,7 @@ class _ResultChecks:
     decoder: DecodingProcess
     findings: Findings
     tell: Callable[[str], object]
+    said: dict[str, dict[str, dict[str, Any]] | None] = dataclasses.field(default_factory=dict)
 
     def check_scenario(self, claims: Sequence[Claim]) -> None:
         """All results of a scenario, for which data and model are opened once."""
@@ -258,6 +265,8 @@ class _ResultChecks:
         counted = recount.recount(claim, opened, findings)
         if counted is None or not load(claim, self.decoder, self.share, findings):
             return
+        if claim.result.codec.name == self.manifest.codec.id:
+            self.said[claim.result.ref] = rate_points(self.decoder.facts.get("rate_points"))
         rows, bitstreams = counted
         if not bitstreams.are_as_stated(self.manifest.bitstreams):
             shows = f"{len(bitstreams.shown)} of {len(rows)} samples of {claim.folder.place} are here"

@@ -7,6 +7,7 @@ import pytest
 from harness.running.confinement import Limits, shares_disk, unconfined
 from harness.running.decoding_process import DecodingProcess
 from lamofcbench.codecs.conformance import SPECS, make_sample
+from lamofcbench.codecs.params import to_plain
 from lamofcbench.codecs.registry import make_codecs
 from lamofcbench.digests import digest
 from lamofcbench.errors import VerificationError
@@ -76,7 +77,8 @@ def test_it_encodes_too(confined, tmp_path):
     sample = make_sample("typical", 5, 1)
     confined.load(codec.save(tmp_path / "codec"), trust_code=False)
     assert confined.encode(sample, seconds=60, most_bytes=2**20) == codec.encode(sample)
-    assert confined.facts == {"trained_on": "nothing", "lossless": True}
+    points = [to_plain(codec.make_params(point)) for point in codec.rate_points]
+    assert confined.facts == {"trained_on": "nothing", "lossless": True, "rate_points": points}
     with pytest.raises(VerificationError, match="bytes of features where there are 3"):
         confined.encode(sample, seconds=60, most_bytes=3)
 

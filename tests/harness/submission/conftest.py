@@ -6,6 +6,7 @@ import shutil
 import pytest
 from doctoring import Doctored
 
+from harness.running.decoding_worker import facts_of
 from harness.running.runner import ScenarioRunner
 from harness.running.settings import RunSettings
 from harness.submission import validate as validate_module
@@ -101,7 +102,7 @@ class DecodesHere:
             self.codec = load_saved(saved, trust_code=trust_code)
         except CodecError as error:
             raise VerificationError(str(error)) from error
-        self.facts = {"trained_on": self.codec.trained_on, "lossless": self.codec.lossless}
+        self.facts = facts_of(self.codec)
         return self.codec.fingerprint.hex()
 
     def decode(self, data, *, seconds, most_bytes):
