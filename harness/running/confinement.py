@@ -1,22 +1,40 @@
-"""Limits on a process that decodes for a stranger: memory, sizes of files, and no network.
+"""Limits on a process that decodes for a stranger: memory, sizes of files, no network, and no disk but its own.
 
 The first two are limits of the system (`resource.setrlimit`), which the process puts on itself before it loads
-anything; programs that it starts inherit them. The network is taken away by a user and network namespace of its own,
-through the program ``unshare``, where the machine has one. What could not be done is told (`unconfined`). Time is
-limited request by request, see `harness.running.decoding_process`.
+anything; programs that it starts inherit them. Network and disk are taken away by namespaces of its own, through the
+program ``unshare``, where the machine has one, and `harness.running.enclosure`. What could not be done is told
+(`unconfined`, `shares_disk`). Time is limited request by request, see `harness.running.decoding_process`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import resource
 import shutil
 import subprocess
-from dataclasses import asdict, dataclass
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-NAMESPACES = ("--user", "--map-root-user", "--net")
+from harness.running import enclosure
+from lamofcbench.codecs.rans import compiling
+
+NETWORK = ("--user", "--map-root-user", "--net")
+DISK = (*NETWORK, *enclosure.NAMESPACES)
+
+_STASHES = ("/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/run", "/var/crash", "/var/spool")
+"""Where anybody may leave something, or some process does."""
+_FILLED = (
+    "HOME", "XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "HF_DATASETS_CACHE", "TORCH_HOME", "LAMOFCBENCH_CACHE",
+    "LAMOFCBENCH_SOURCES",
+)  # fmt: skip
+"""Variables that name a folder which others fill, with test samples too; a decoder has folders of its own."""
+_PROGRAMS = ("PATH", "LD_LIBRARY_PATH", "IMAGEIO_FFMPEG_EXE")
 
 
 @dataclass(frozen=True)
@@ -26,38 +44,79 @@ class Limits:
     Attributes:
         memory_bytes: beyond what it takes before anything is loaded.
         file_bytes: of the largest file that it may write.
+        hidden: folders that it does not see, beside home, caches and those where it could leave something.
     """
 
     memory_bytes: int = 8 * 2**30
     file_bytes: int = 2**30
+    hidden: tuple[str, ...] = ()
 
     def as_message(self) -> dict[str, int]:
         """For `apply` in the process."""
-        return asdict(self)
+        return {"memory_bytes": self.memory_bytes, "file_bytes": self.file_bytes}
+
+    def enclosure(self, import_path: Sequence[str]) -> dict[str, Any] | None:
+        """For `harness.running.enclosure.close_off` in the process; None where it has no disk of its own.
+
+        Args:
+            import_path: folders that it imports from.
+        """
+        if shares_disk():
+            return None
+        filled = [os.environ.get(name, "") for name in _FILLED]
+        hidden = [*_STASHES, tempfile.gettempdir(), *filled, *self.hidden]
+        programs = [entry for name in _PROGRAMS for entry in os.environ.get(name, "").split(os.pathsep)]
+        prefixes = [sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.realpath(sys.executable)]
+        visible = [*prefixes, str(Path(__file__).parents[2]), *import_path, *programs]
+        compiling.prepare()  # here, where it is kept: the process would compile whenever it starts
+        return {
+            "visible": [path for path in visible if Path(path).is_absolute()],
+            "hidden": [path for path in hidden if Path(path).is_absolute()],
+            "copied": sorted({str(path.parent / "__pycache__") for path in map(_source_of, compiling.MODULES)}),
+            "most_bytes": self.file_bytes,
+        }
 
 
-@functools.cache
+def _source_of(module: str) -> Path:
+    return Path(str(sys.modules[module].__file__))
+
+
 def unconfined() -> str:
     """Why the network cannot be taken away from a process on this machine; empty where it can."""
-    program = shutil.which("unshare")
-    if program is None:
+    if shutil.which("unshare") is None:
         return "this machine has no program unshare, so the decoder was not cut off from the network"
-    try:
-        done = subprocess.run([program, *NAMESPACES, "true"], capture_output=True, timeout=30)
-    except (OSError, subprocess.SubprocessError):
-        done = None
-    if done is None or done.returncode:
+    if not _namespaces():
         return "this machine lets nobody make namespaces, so the decoder was not cut off from the network"
     return ""
 
 
-def confined(command: list[str]) -> list[str]:
-    """The command in a user and network namespace of its own; as it is where there are none."""
-    if unconfined():
-        return command
+def shares_disk() -> str:
+    """Why a process cannot get a disk of its own on this machine; empty where it can."""
+    if _namespaces() == DISK:
+        return ""
+    return "this machine gives nobody a disk of its own, so a decoder could read what another had left there"
+
+
+@functools.cache
+def _namespaces() -> tuple[str, ...]:
+    """All that the machine lets a process have."""
     program = shutil.which("unshare")
-    assert program is not None
-    return [program, *NAMESPACES, "--", *command]
+    if program is None:
+        return ()
+    with tempfile.TemporaryDirectory() as folder:
+        probe = [sys.executable, "-I", "-S", enclosure.__file__, os.path.realpath(folder)]
+        for namespaces, command in ((DISK, probe), (NETWORK, ["true"])):
+            with contextlib.suppress(OSError, subprocess.SubprocessError):
+                done = subprocess.run([program, *namespaces, "--", *command], capture_output=True, timeout=30)
+                if done.returncode == 0:
+                    return namespaces
+    return ()
+
+
+def confined(command: list[str]) -> list[str]:
+    """The command in namespaces of its own; as it is where there are none."""
+    program, namespaces = shutil.which("unshare"), _namespaces()
+    return [program, *namespaces, "--", *command] if program is not None and namespaces else command
 
 
 def apply(limits: dict[str, int]) -> None:

@@ -93,12 +93,12 @@ class DecodingProcess:
     It ends with `close`, with this object and with this process, however that ends.
 
     Args:
-        limits: what a stranger's codec may use; the process then also has no network, where the machine can see to
-            that. None for a codec that is run here anyway.
+        limits: what a stranger's codec may use; the process then also has no network and no disk but its own folder,
+            where the machine can see to that. None for a codec that is run here anyway.
 
     Attributes:
         refused: what isolation kept from the codec during the last request.
-        facts: what the codec that was loaded last says of itself: ``trained_on``, ``lossless``.
+        facts: what the codec that was loaded last says of itself: ``trained_on``, ``lossless``, ``rate_points``.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
@@ -178,7 +178,7 @@ class DecodingProcess:
                 answer, _ = self._ask(request, b"", START_SECONDS, 0)
             except VerificationError as error:
                 raise VerificationError(str(error).replace(str(copy), str(saved))) from error
-            self.facts = {name: answer.get(name) for name in ("trained_on", "lossless")}
+            self.facts = {name: answer.get(name) for name in ("trained_on", "lossless", "rate_points")}
             return str(answer.get("fingerprint"))
 
     def decode(self, data: bytes, *, seconds: float, most_bytes: int) -> FeatureSet:
@@ -283,10 +283,11 @@ class _Running:
         self.ready = False
         self._owner = os.getpid()
         command = [sys.executable, "-I", str(script)]
+        imports_from, enclosure = import_path(), None
         if limits is not None:
             from harness.running.confinement import confined  # which knows of limits that not every system has
 
-            command = confined(command)
+            command, enclosure = confined(command), limits.enclosure(imports_from)
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
             bufsize=0, cwd=self.folder / "work", env=variables, start_new_session=True,
@@ -297,7 +298,8 @@ class _Running:
         self.end = weakref.finalize(self, _end, self._process, self.folder, self._owner)
         with contextlib.suppress(OSError):  # shows at the first request
             limited = None if limits is None else limits.as_message()
-            send(self.requests, {"import_path": import_path(), "since": time.time(), "limits": limited})
+            first = {"import_path": imports_from, "since": time.time(), "limits": limited, "enclosure": enclosure}
+            send(self.requests, first)
 
     @property
     def is_mine(self) -> bool:

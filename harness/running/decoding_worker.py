@@ -5,9 +5,10 @@ output, and nothing else does: before any codec is loaded, both are moved where 
 lengths, a JSON object and raw bytes, because neither side may have to believe what the other sends. Requests are::
 
     {"import_path": [...], "since": s,
-     "limits": {...} or null}                              -> {}, once all is imported, isolated and limited
+     "limits": {...} or null, "enclosure": {...} or null}  -> {}, once all is imported, isolated and limited
     {"load": folder, "trust_code": b, "threads": n,
-     "since": s or null}                                   -> {"fingerprint": hex, "trained_on": class, "lossless": b}
+     "since": s or null}                                   -> {"fingerprint": hex, "trained_on": class, "lossless": b,
+                                                               "rate_points": [{...}...] or null}
     {"decode": seconds} and the bitstream                  -> {"tensors": [[name, dtype, shape]...], "side": {...}} and
                                                               the tensors' bytes one after the other
     {"encode": seconds, "seeds": [...] or null,
@@ -127,6 +128,10 @@ def _private_streams() -> tuple[IO[bytes], IO[bytes]]:
 
 def _isolated(own: Path, settings: Message) -> Isolation:
     """Imports what every decoder needs, then closes the door."""
+    if settings.get("enclosure") is not None:
+        from harness.running import enclosure
+
+        enclosure.close_off(own, **settings["enclosure"])  # before anything starts a thread
     from harness.running import environment, isolation  # noqa: F401
     from lamofcbench.codecs.rans import compiling
     from lamofcbench.codecs.registry import CODECS
@@ -197,8 +202,17 @@ def _load(request: Message) -> tuple[Any, Message]:
 
     torch.set_num_threads(request["threads"])
     codec = load_saved(request["load"], trust_code=request["trust_code"])
-    facts = {"trained_on": str(codec.trained_on), "lossless": bool(codec.lossless)}
-    return codec, {"fingerprint": codec.fingerprint.hex(), **facts}
+    return codec, {"fingerprint": codec.fingerprint.hex(), **facts_of(codec)}
+
+
+def facts_of(codec: Any) -> Message:
+    """What a codec says of itself; no rate points where its own do not fit its parameters."""
+    from lamofcbench.codecs.params import to_plain
+
+    points = None
+    with contextlib.suppress(Exception):
+        points = [to_plain(codec.make_params(point)) for point in codec.rate_points]
+    return {"trained_on": str(codec.trained_on), "lossless": bool(codec.lossless), "rate_points": points}
 
 
 def _decode(codec: Any, request: Message, data: bytearray) -> tuple[Message, bytes]:

@@ -64,7 +64,7 @@ class Isolation:
     """
 
     def __init__(self, own: Path, import_path: Sequence[str], since: float) -> None:
-        self._free = _resolved([str(own), f"/proc/{os.getpid()}", *_KERNEL, *_DEVICES])
+        self._free = _resolved([str(own), "/proc/self", *_KERNEL, *_DEVICES])
         self._installed = _resolved([sys.prefix, sys.base_prefix, sys.exec_prefix, *_SYSTEM])
         self._import_path = _resolved(import_path)
         self._started = self._since = since

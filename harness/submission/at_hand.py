@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import shutil
+import tempfile
+import weakref
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.running.opened import OpenScenario
+from harness.running.sensitivity import TailSensitivity
 from lamofcbench.errors import LaMoFCBenchError
 from lamofcbench.features import FeatureSet
 
@@ -38,6 +43,25 @@ class OwnScenario(OpenScenario):
     def test(self) -> SplitReader:
         """The test split, whose samples are told from a submission's where they cannot be read."""
         return _OwnSplit(super().test)  # type: ignore[return-value]  # as far as validation reads it
+
+    def sensitivity(self, seed: int) -> TailSensitivity:
+        """That of this machine's tail, kept in a temporary folder as long as this object is.
+
+        Args:
+            seed: of the run.
+
+        Raises:
+            ScenarioError: if the model shows no responses.
+        """
+        return TailSensitivity(
+            self.scenario, self.settings.data, lambda: self.model, self._temporary, seed, self.device
+        )
+
+    @functools.cached_property
+    def _temporary(self) -> Path:
+        folder = Path(tempfile.mkdtemp())
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return folder
 
 
 class _OwnSplit:

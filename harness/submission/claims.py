@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.results.result import ANCHOR, FLOOR, PROTOCOL_VERSION, Result
 from harness.results.store import RESULT_FILE, ResultFolder, canonical_json
@@ -147,18 +148,36 @@ def _check_ladders(manifest: Submission, claims: Sequence[Claim], findings: Find
             findings.fault(MANIFEST_FILE, f"rate point {shown(wanted[key], 200)} of the ladder of {ref} has no result")
         for key in found.keys() - wanted.keys():
             findings.fault(found[key].path, f"is of a rate point that the ladder of {ref} does not have")
-        _check_own_ladder(manifest, ladder, set(wanted), findings)
     findings.count("rate points of the declared ladders", checked, points)
 
 
-def _check_own_ladder(manifest: Submission, ladder: DeclaredLadder, keys: set[str], findings: Findings) -> None:
-    """A shipped codec's own ladder is known here, so no point of it can be left out."""
-    if ladder.chosen_by != OWN_LADDER:
-        return
-    points = own_ladder(manifest.codec.id, manifest.codec.identity) or {}
-    for key in sorted(points.keys() - keys):
-        what = f"the ladder of {ladder.scenario} lacks {shown(points[key], 200)} of the codec's own"
-        findings.fault(MANIFEST_FILE, what)
+def rate_points(stated: Any) -> dict[str, dict[str, Any]] | None:
+    """The rate points that a stranger's codec says are its own ladder, by all parameters as text; None for nonsense."""
+    try:
+        return {canonical_json(dict(point)): dict(point) for point in stated}
+    except (TypeError, ValueError, RecursionError):
+        return None
+
+
+def check_own_ladders(
+    manifest: Submission, said: Mapping[str, Mapping[str, dict[str, Any]] | None], findings: Findings
+) -> None:
+    """Finds what was left out of codecs' own ladders; counts those of which nobody here knows what belongs to them.
+
+    Args:
+        manifest: declares the ladders.
+        said: by scenario, the rate points of a codec with its own source, where that ran and said so.
+        findings: takes what is wrong.
+    """
+    for ladder in manifest.ladders:
+        if ladder.chosen_by != OWN_LADDER:  # points by name, or by a rule, are what the manifest says that they are
+            continue
+        reason = "the own ladder of a codec with its own source is known where that runs, with --trust-code"
+        points = own_ladder(manifest.codec.id, manifest.codec.identity) or said.get(ladder.scenario)
+        findings.count("ladders known to be whole", *((0, 1, reason) if points is None else (1, 1)))
+        for key in sorted((points or {}).keys() - {canonical_json(point) for point in ladder.points}):
+            what = f"the ladder of {ladder.scenario} lacks {shown((points or {})[key], 200)} of the codec's own"
+            findings.fault(MANIFEST_FILE, what)
 
 
 def _check_editions(manifest: Submission, findings: Findings) -> None:

@@ -10,8 +10,8 @@ from lamofcbench.codecs.registry import CODECS
 from lamofcbench.identity import is_shipped
 from lamofcbench.scenarios.base import SCENARIOS
 
-OWN_LADDER = "the codec's own"
-"""How ``run.json`` and a submission call it."""
+OWN_LADDER, NAMED = "the codec's own", "named"
+"""How ``run.json`` and a submission call what rate points were chosen by."""
 
 
 def tracks(edition: str) -> list[str]:

@@ -28,7 +28,7 @@ from harness.results.store import (
 )
 from harness.running.selection import EDITIONS
 from harness.submission.bitstreams import BITSTREAMS_FILE, write_bitstreams
-from harness.submission.declared import OWN_LADDER, own_ladder, tracks
+from harness.submission.declared import NAMED, OWN_LADDER, own_ladder, tracks
 from harness.submission.manifest import (
     MANIFEST_FILE,
     RESULTS_FOLDER,
@@ -44,7 +44,6 @@ from lamofcbench.codecs.knowledge import most
 from lamofcbench.errors import UnknownNameError, one_line
 from lamofcbench.version import __version__
 
-NAMED = "named"
 _ENVIRONMENT = ("python", "platform", "processor", "device", "device_name", "threads", "packages")
 _PRIVATE = ("argv",)
 """What ``run.json`` says of a machine that is nobody else's business: paths on a command line."""

@@ -15,7 +15,7 @@ from harness.results.store import SAMPLES_FILE
 from harness.statistics.distortion import squared_errors
 from harness.submission.agreement import energy_of, same_error
 from harness.submission.recount import sample_of
-from harness.submission.replay import Replay
+from harness.submission.replay import Replay, load_afresh
 from lamofcbench.errors import VerificationError
 from lamofcbench.features import FeatureSet, check_features
 
@@ -35,6 +35,7 @@ def check_encoder(replay: Replay) -> None:
     claim, findings = replay.claim, replay.findings
     other: list[tuple[int, bytes]] = []
     try:
+        load_afresh(replay.decoder, claim, replay.share)  # or else it could give back the bytes that it has decoded
         for index, data in _encoded(replay):
             if data != replay.bitstreams.read(index):
                 other.append((index, data))
@@ -78,6 +79,7 @@ def _tell_others(replay: Replay, other: Sequence[tuple[int, bytes]]) -> str:
         what = f"holds {submitted} bytes of {count} samples, of which its codec makes {found}"
         replay.findings.fault(replay.bitstreams.path, what, sample_of(replay.rows[other[0][0]]))
         return ""
+    load_afresh(replay.decoder, replay.claim, replay.share)  # or else it could remember what it has encoded
     errors = [_errors(replay, index, data) for index, data in other]
     for name in errors[0]:
         stated = math.fsum(replay.rows[index][f"squared_error.{name}"] for index, _ in other)

@@ -63,10 +63,13 @@ class Share:
         """The batches of a result, in their order; all of anchor and floor, on which every retention rests."""
         share = 1.0 if claim.result.codec.name in (ANCHOR, FLOOR) else self.of_batches
         count = min(len(batches), max(1, round(share * len(batches))))
-        ranks = [
-            hashlib.sha256(f"{self.seed} {claim.folder.place} {batch.number}".encode()).digest() for batch in batches
-        ]
+        ranks = [rank(self.seed, claim.folder.place, batch.number) for batch in batches]
         return sorted(batch for _, batch in sorted(zip(ranks, batches, strict=True))[:count])
+
+
+def rank(seed: int, *what: object) -> bytes:
+    """A place in an order that only who knows the seed can tell."""
+    return hashlib.sha256(" ".join(map(str, (seed, *what))).encode()).digest()
 
 
 def load_into(decoder: DecodingProcess, claim: Claim, share: Share) -> str:
@@ -81,6 +84,17 @@ def load_into(decoder: DecodingProcess, claim: Claim, share: Share) -> str:
     with at_hand("the process that decodes does not start"):
         decoder.ready()
     return decoder.load(claim.folder.codec_path, trust_code=share.trust_code, threads=claim.threads)
+
+
+def load_afresh(decoder: DecodingProcess, claim: Claim, share: Share) -> None:
+    """Loads a codec with its own source once more, in a process that knows nothing of what it has coded until now.
+
+    Raises:
+        VerificationError: if the codec does not load there.
+    """
+    if read_config(claim.folder.codec_path)["codec_source"] is not None:
+        decoder.close()
+        load_into(decoder, claim, share)
 
 
 def load(claim: Claim, decoder: DecodingProcess, share: Share, findings: Findings) -> bool:

@@ -11,6 +11,7 @@ result wrong.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import itertools
 import os
@@ -19,17 +20,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from harness.results.result import PROTOCOL_VERSION
 from harness.results.verification import verify_results
-from harness.running.confinement import Limits, unconfined
+from harness.running.confinement import Limits, shares_disk, unconfined
 from harness.running.decoding_process import DecodingProcess
 from harness.running.environment import source_commit
 from harness.running.opened import OpenScenario
 from harness.running.settings import RunSettings
 from harness.submission import recount
 from harness.submission.at_hand import NotAtHandError, OwnScenario
-from harness.submission.claims import Claim, check_claims, read_claims
+from harness.submission.claims import Claim, check_claims, check_own_ladders, rate_points, read_claims
 from harness.submission.findings import Findings
 from harness.submission.fresh import FreshSplit, compare_fresh, fresh_split
 from harness.submission.intake import check_kinds, check_layout
@@ -45,7 +47,7 @@ from harness.submission.manifest import (
 )
 from harness.submission.reencode import check_encoder
 from harness.submission.refit import check_fit
-from harness.submission.replay import Replay, Share, load
+from harness.submission.replay import Replay, Share, load, rank
 from harness.submission.verdict import NOTHING_READ, USUAL, Looked, Verdict
 from lamofcbench.audit import Audit
 from lamofcbench.errors import LaMoFCBenchError, WriteError, first_line, one_line
@@ -201,12 +203,21 @@ def _check_content(
     check_claims(manifest, claims, findings)
     share = Share(1.0 if scrutiny.full else SHARE, seed, scrutiny.decode_seconds, scrutiny.trust_code)
     with contextlib.ExitStack() as stack:
-        running = decoder or stack.enter_context(contextlib.closing(DecodingProcess(scrutiny.limits)))
+        limits = _hiding(scrutiny, folder)
+        running = decoder or stack.enter_context(contextlib.closing(DecodingProcess(limits)))
         checks = _ResultChecks(manifest, scrutiny, share, running, findings, tell)
-        ordered = sorted(claims, key=lambda claim: claim.result.ref)
+        # In an order that nobody knows before: what one result leaves behind serves no other by design.
+        ordered = sorted(claims, key=lambda claim: (rank(seed, claim.result.ref), rank(seed, claim.folder.place)))
         for ref, of_scenario in itertools.groupby(ordered, key=lambda claim: claim.result.ref):
             held = list(of_scenario)
             findings.count_replayed(ref, checks.check_scenario(held), len(held))
+        check_own_ladders(manifest, checks.said, findings)
+
+
+def _hiding(scrutiny: Scrutiny, folder: Path) -> Limits:
+    """The limits of a decoder that sees neither the bytes of other rate points nor the data."""
+    data = [] if scrutiny.data is None else [str(Path(scrutiny.data).absolute())]
+    return dataclasses.replace(scrutiny.limits, hidden=(str(folder), str(folder.parent), *data))
 
 
 def _check_hashes(results: Path, findings: Findings) -> None:
@@ -220,7 +231,11 @@ def _check_hashes(results: Path, findings: Findings) -> None:
 
 @dataclass(frozen=True)
 class _ResultChecks:
-    """The checks of a submission's results, one by one."""
+    """The checks of a submission's results, one by one.
+
+    Attributes:
+        said: by scenario, the rate points that the submitted codec says are its own ladder.
+    """
 
     manifest: Submission
     scrutiny: Scrutiny
@@ -228,6 +243,7 @@ class _ResultChecks:
     decoder: DecodingProcess
     findings: Findings
     tell: Callable[[str], object]
+    said: dict[str, dict[str, dict[str, Any]] | None] = dataclasses.field(default_factory=dict)
 
     def check_scenario(self, claims: Sequence[Claim]) -> int:
         """All results of a scenario, for which data and model are opened once; returns how many were replayed."""
@@ -253,7 +269,7 @@ class _ResultChecks:
                 findings.fault(claim.path, f"cannot be validated: {first_line(error)}")
         return replayed
 
-    def _check_claim(self, claim: Claim, opened: OpenScenario, fresh: FreshSplit | None) -> bool:
+    def _check_claim(self, claim: Claim, opened: OwnScenario, fresh: FreshSplit | None) -> bool:
         """One result, from its table to new samples. What it holds may be anything, and so may be what that raises.
 
         Returns:
@@ -264,6 +280,8 @@ class _ResultChecks:
         counted = recount.recount(claim, opened, findings)
         if counted is None or not load(claim, self.decoder, self.share, findings):
             return False
+        if claim.result.codec.name == self.manifest.codec.id:
+            self.said[claim.result.ref] = rate_points(self.decoder.facts.get("rate_points"))
         rows, bitstreams = counted
         if not bitstreams.are_as_stated(self.manifest.bitstreams):
             shows = f"{len(bitstreams.shown)} of {len(rows)} samples of {claim.folder.place} are here"
@@ -281,7 +299,7 @@ class _ResultChecks:
         return bitstreams.are_whole and bool(again.batches) and not findings.are_about(folder)
 
 
-def _open(claim: Claim, scrutiny: Scrutiny) -> OpenScenario:
+def _open(claim: Claim, scrutiny: Scrutiny) -> OwnScenario:
     own = {scenario.id: scenario for scenario in scrutiny.scenarios}
     name = claim.result.scenario
     if name not in own and name not in SCENARIOS.names():
@@ -304,7 +322,10 @@ def _fresh(opened: OpenScenario, scrutiny: Scrutiny, findings: Findings) -> Fres
 
 
 def _count_confinement(scrutiny: Scrutiny, findings: Findings) -> None:
-    """Whether a stranger's source was cut off from the network; shipped codecs have no use for one."""
+    """Whether a stranger's source was cut off from network and disk; shipped codecs have no use for either."""
     if scrutiny.trust_code:
-        reason = unconfined()
-        findings.count("codecs without a network", 0 if reason else 1, 1, reason)
+        for what, reason in (
+            ("codecs without a network", unconfined()),
+            ("codecs with a disk of their own", shares_disk()),
+        ):
+            findings.count(what, 0 if reason else 1, 1, reason)

@@ -4,9 +4,10 @@ import socket
 
 import pytest
 
-from harness.running.confinement import Limits, unconfined
+from harness.running.confinement import Limits, shares_disk, unconfined
 from harness.running.decoding_process import DecodingProcess
 from lamofcbench.codecs.conformance import SPECS, make_sample
+from lamofcbench.codecs.params import to_plain
 from lamofcbench.codecs.registry import make_codecs
 from lamofcbench.digests import digest
 from lamofcbench.errors import VerificationError
@@ -76,6 +77,51 @@ def test_it_encodes_too(confined, tmp_path):
     sample = make_sample("typical", 5, 1)
     confined.load(codec.save(tmp_path / "codec"), trust_code=False)
     assert confined.encode(sample, seconds=60, most_bytes=2**20) == codec.encode(sample)
-    assert confined.facts == {"trained_on": "nothing", "lossless": True}
+    points = [to_plain(codec.make_params(point)) for point in codec.rate_points]
+    assert confined.facts == {"trained_on": "nothing", "lossless": True, "rate_points": points}
     with pytest.raises(VerificationError, match="bytes of features where there are 3"):
         confined.encode(sample, seconds=60, most_bytes=3)
+
+
+STASHING = """
+import hashlib, subprocess
+
+from lamofcbench.codecs.zstd import ZstdCodec
+
+PLACES = ["/tmp/lamofcbench-stash", "{left}"]
+
+
+class StashingCodec(ZstdCodec):
+    name = "stashing"
+
+    def decode_features(self, payload, shapes):
+        for place in PLACES:
+            subprocess.run(["sh", "-c", f"cat > {{place}}"], input=payload, stderr=subprocess.DEVNULL)
+        return super().decode_features(payload, shapes)
+
+
+class PoorCodec(ZstdCodec):
+    name = "poor"
+
+    def decode_features(self, payload, shapes):
+        found = b"".join(subprocess.run(["cat", place], capture_output=True).stdout for place in PLACES)
+        if not found:
+            raise ValueError("nothing was left")
+        return super().decode_features(found, shapes)
+"""
+
+
+def test_a_codec_finds_nothing_that_another_one_left_on_the_disk(confined, tmp_path):
+    if shares_disk():
+        pytest.skip(shares_disk())
+    file = tmp_path / "stashing.py"
+    file.write_text(STASHING.format(left=tmp_path / "left"))
+    rich, poor = (make_codecs(f"{file}:{name}", SPECS)[0] for name in ("StashingCodec", "PoorCodec"))
+    sample = make_sample("typical", 5, 1)
+    confined.load(rich.save(tmp_path / "rich"), trust_code=True)
+    assert digest(confined.decode(rich.encode(sample), seconds=60, most_bytes=2**20)) == digest(sample)
+    confined.close()
+    confined.load(poor.save(tmp_path / "poor"), trust_code=True)
+    with pytest.raises(VerificationError, match="nothing was left"):
+        confined.decode(poor.encode(sample), seconds=60, most_bytes=2**20)
+    assert not (tmp_path / "left").exists()

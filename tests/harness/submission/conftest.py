@@ -8,6 +8,7 @@ from doctoring import Doctored, edit_json
 from huggingface_hub import HfApi
 from reviewing import REPO
 
+from harness.running.decoding_worker import facts_of
 from harness.running.runner import ScenarioRunner
 from harness.running.settings import RunSettings
 from harness.submission import merged
@@ -108,7 +109,7 @@ class DecodesHere:
             self.codec = load_saved(saved, trust_code=trust_code)
         except CodecError as error:
             raise VerificationError(str(error)) from error
-        self.facts = {"trained_on": self.codec.trained_on, "lossless": self.codec.lossless}
+        self.facts = facts_of(self.codec)
         return self.codec.fingerprint.hex()
 
     def decode(self, data, *, seconds, most_bytes):

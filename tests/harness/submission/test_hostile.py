@@ -87,10 +87,10 @@ def test_a_codec_that_ends_its_process_is_loaded_again_for_the_next_sample(packe
     decoder = type("EndedOnce", (Ended, decodes_here), {})()
     verdict = verdict_on(packed, decoder)
     (fault,) = verdict.faults
-    assert fault.sample == "0 (test-0)" and "does not decode: the process ends by SIGKILL" in fault.fault
+    assert "does not decode: the process ends by SIGKILL" in fault.fault
     assert decoder.loads == 5  # of four results, one of them twice
     decoded = next(check for check in verdict.checked if check.what == "samples decoded anew")
-    assert decoded.of == 88 and decoded.checked == 22 - 1 + 22 + 2 * 4
+    assert decoded.of == 88 and decoded.checked == 2 * 22 + 2 * 4 - 1
 
 
 def test_a_codec_that_ends_its_process_and_loads_no_second_time(packed, decodes_here, verdict_on):

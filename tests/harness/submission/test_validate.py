@@ -8,8 +8,9 @@ from doctoring import Doctored, edit_json
 
 from harness.cli import main
 from harness.results.schema import schema_text
-from harness.running.confinement import unconfined
+from harness.running.confinement import shares_disk, unconfined
 from harness.submission import bitstreams, replay
+from harness.submission import validate as validate_module
 from harness.submission.bitstreams import BITSTREAMS_FILE, Bitstreams
 from harness.submission.manifest import SubmissionError, submission_digest
 from harness.submission.pack import Author, pack
@@ -39,7 +40,7 @@ def test_an_honest_submission_is_verified_to_its_last_bit(packed, verdict_on, de
         "predictions made anew by the tail": 88,
         "samples encoded anew": 88,
         "of these, to the very bytes": 88,
-        "codecs fitted anew": 3,
+        "learned states fitted anew": 3,
         "results decoded, and predicted by the tail, on samples drawn here": 4,
     }
     assert [(one.scenario, one.results, one.of) for one in verdict.replayed] == [("toy-directions@1", 4, 4)]
@@ -52,7 +53,7 @@ def test_by_default_a_seeded_share_of_batches_is_decoded_and_predicted(packed, v
     drawn = found["samples decoded anew"]
     assert 44 + 2 * 2 <= drawn[0] <= 44 + 2 * 4 and drawn[1] == 88  # a batch of each, all of anchor and floor
     assert found["predictions made anew by the tail"] == found["samples decoded anew"]
-    assert found["bitstreams recounted"] == (88, 88) and found["codecs fitted anew"] == (1, 1)
+    assert found["bitstreams recounted"] == (88, 88) and found["learned states fitted anew"] == (1, 3)
 
 
 def test_nobody_knows_beforehand_what_is_looked_at(packed, verdict_on):
@@ -111,7 +112,15 @@ def test_a_strangers_source_runs_only_where_it_is_trusted(own_codec, verdict_on,
     (loaded,) = [check for check in verdict.checked if check.what == "codecs loaded in another process"]
     assert loaded.left_out == "the codec's own source is run with --trust-code alone"
     verdict = verdict_on(own_codec, decoder, trust_code=True)
-    assert verdict.faults == [] and verdict.level == ("consistent" if unconfined() else "verified")
+    assert verdict.faults == [] and verdict.level == ("consistent" if unconfined() or shares_disk() else "verified")
+
+
+def test_without_a_disk_of_its_own_a_strangers_codec_is_consistent_at_most(own_codec, verdict_on, monkeypatch):
+    monkeypatch.setattr(validate_module, "unconfined", lambda: "")
+    monkeypatch.setattr(validate_module, "shares_disk", lambda: "it shares the disk")
+    verdict = verdict_on(own_codec, trust_code=True)
+    assert (verdict.level, verdict.faults) == ("consistent", [])
+    assert [check.what for check in verdict.checked if check.left_out] == ["codecs with a disk of their own"]
 
 
 def test_invented_predictions_of_a_source_that_was_not_run_are_not_said_to_be_replayed(own_codec, verdict_on, toy):
