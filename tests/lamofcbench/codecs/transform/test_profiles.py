@@ -34,7 +34,22 @@ def test_places_repeat_and_samples_of_another_size_share_one_profile():
     ],
 )
 def test_places_are_what_does_not_vary(shapes, ragged, places):
-    assert find_profiles(shapes, ragged).places == places
+    assert find_profiles(shapes, ragged, 16).places == places
+
+
+@pytest.mark.parametrize(
+    ("shapes", "ragged", "width", "places"),
+    [
+        ([(1029,)] * 50, [True], 4096, 1029),
+        ([(2, 3077)] * 50, [False, True], 16384, 0),
+        ([(2, 64)] * 8, [False, False], 40_000, 64),  # of the innermost axes as many as there is room for
+        ([()], [], 10**9, 1),  # no fewer than without places
+        ([(2,)], [False], 10**9, 2),
+        ([(3,)], [False], 10**9, 0),
+    ],
+)
+def test_places_of_wide_rows_have_profiles_only_as_far_as_the_state_has_room(shapes, ragged, width, places):
+    assert find_profiles(shapes, ragged, width).places == places
 
 
 @pytest.mark.parametrize("rows", [6, 4, 0])
