@@ -29,11 +29,13 @@ class Profiles:
 
     Attributes:
         places: over how many rows the pattern of profiles repeats; 0 where their number varies.
-        inner: whether the rows go on from others, so that none of them is the first, nor known to be the last.
+        has_first: whether the first row is the first of its sequence; not where rows go on from others.
+        has_last: whether the last row is known to be the last of its sequence; not where others may follow.
     """
 
     places: int
-    inner: bool = False
+    has_first: bool = True
+    has_last: bool = True
 
     @property
     def count(self) -> int:
@@ -47,16 +49,17 @@ class Profiles:
 
     def fits(self, rows: int) -> bool:
         """Whether a sample of so many rows is made of whole patterns of places."""
-        return not self.inner and self.places > 0 and rows % self.places == 0
+        return self.has_first and self.places > 0 and rows % self.places == 0
 
     def of(self, rows: int) -> NDArray[np.intp]:
         """The profile of each row of a sample, ``[rows]``."""
         if self.fits(rows):
             return np.tile(np.arange(self.places), rows // self.places)
         profiles = np.full(rows, self.common, np.intp)
-        if not self.places and not self.inner and rows:
-            profiles[0] = FIRST
-            profiles[-1] = LAST
+        if not self.places and self.has_first:
+            profiles[:1] = FIRST
+        if not self.places and self.has_last:
+            profiles[-1:] = LAST
         return profiles
 
     def add(self, sums: NDArray[np.float64], rows: NDArray[np.float64], index: NDArray[np.intp]) -> None:

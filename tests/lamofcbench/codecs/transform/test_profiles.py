@@ -14,6 +14,13 @@ def test_rows_of_a_prompt_are_first_middle_or_last():
     assert profiles.of(0).tolist() == []
 
 
+def test_chunks_of_a_stream_have_a_first_row_at_most():
+    first, later = Profiles(0, has_last=False), Profiles(0, has_first=False, has_last=False)
+    assert first.of(3).tolist() == [FIRST, MIDDLE, MIDDLE] and later.of(3).tolist() == [MIDDLE] * 3
+    assert first.of(1).tolist() == [FIRST] and first.of(0).tolist() == later.of(0).tolist() == []
+    assert Profiles(3, has_last=False).fits(6) and not Profiles(3, has_first=False, has_last=False).fits(6)
+
+
 def test_places_repeat_and_samples_of_another_size_share_one_profile():
     profiles = Profiles(3)
     assert profiles.count == 4
