@@ -92,6 +92,8 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
 
     first_position: int = 0
     """Where the first of the tokens to code stands in its sequence; more than 0 in a codec that is `continuing`."""
+    open_ended: bool = False
+    """Whether tokens may follow those to code, and their coding depends on it: so in chunks of some codecs."""
 
     # Not None, so that the mixin neither records the constructor's arguments nor writes a config of its own.
     _hub_mixin_config: Any = {}  # noqa: RUF012
@@ -159,23 +161,26 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         return None
 
     def continuing(self: C, first_position: int) -> C:
-        """This codec for tokens that go on from others, as the chunks of a `lamofcbench.streaming` stream do.
+        """This codec for a chunk of a `lamofcbench.streaming` stream, whose tokens go on from others.
 
         Its bitstreams are read by codecs that continue at the same position only. One whose coding of a row depends on
         where it stands overrides it, and reads `first_position`; here nothing else changes.
 
         Args:
-            first_position: how many tokens of the sequence there are already; 0 gives this very codec.
+            first_position: how many tokens of the sequence there are already; 0 for the first chunk of a stream, which
+                this very codec codes, unless a whole sample would be coded otherwise (`_of_chunks`).
 
         Raises:
             CodecError: if the codec has not been fitted, or a package that it needs is not installed.
         """
-        if first_position == self.first_position:
-            return self
+        return self if first_position == self.first_position else self._of_chunks(first_position)
+
+    def _of_chunks(self: C, first_position: int, *, open_ended: bool = False) -> C:
+        """A copy of this codec for chunks that start at this position."""
         self._require_ready()
         self._prepare()
         codec = copy.copy(self)
-        codec.first_position = first_position
+        codec.first_position, codec.open_ended = first_position, open_ended
         return codec
 
     def check_state(self) -> None:
@@ -311,7 +316,7 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
     @property
     def _signature(self) -> bytes:
         """What bitstreams are checked against: the fingerprint, and the position that they continue at."""
-        if not self.first_position:
+        if not self.first_position and not self.open_ended:
             return self.fingerprint
         return hashlib.sha256(self.fingerprint + self.first_position.to_bytes(8, "little")).digest()
 

@@ -173,10 +173,11 @@ class KltCodec(Codec):
                 raise CodecError(f"codec {self.name!r} has no table for each coefficient")
 
     def continuing(self: K, first_position: int) -> K:
-        """Keys are turned back from where they stand, and no row counts as first or last."""
-        codec = super().continuing(first_position)
-        if codec is not self:
-            codec._blocks = [block.continuing(first_position) for block in self._blocks]
+        """Keys are turned back from where they stand, only that at 0 counts as first, and no row as last."""
+        if self.open_ended and first_position == self.first_position:
+            return self
+        codec = self._of_chunks(first_position, open_ended=True)
+        codec._blocks = [block.continuing(first_position) for block in self._blocks]
         return codec
 
     def _prepare(self) -> None:

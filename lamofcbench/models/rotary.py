@@ -59,6 +59,9 @@ def require_declared_rotary(model: Any, scenario: Scenario) -> None:
 def rotary_base_of(config: Any) -> float | None:
     """The base of a model's rotary angles, as `TensorSpec.rotary_base` has it; None where keys are rotated otherwise.
 
+    None it is for scaled frequencies (rope types llama3, linear and yarn) and partial rotary embeddings: codecs do not
+    turn such keys back, but code them as they are.
+
     Args:
         config: of transformers, whose ``rope_parameters`` say how keys are rotated.
     """

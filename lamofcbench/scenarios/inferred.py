@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lamofcbench.errors import ScenarioError, UnknownNameError
+from pydantic import ValidationError
+
+from lamofcbench.errors import ScenarioError, UnknownNameError, one_line, shown
 from lamofcbench.features import FeatureSet, dtype_name
 from lamofcbench.scenarios.base import Axis, FeatureSpecs, TensorSpec
 
@@ -13,7 +15,11 @@ HEADROOM = 4
 
 
 def infer_specs(
-    samples: Sequence[FeatureSet], *, roles: Mapping[str, str] | None = None, limits: Mapping[str, int] | None = None
+    samples: Sequence[FeatureSet],
+    *,
+    roles: Mapping[str, str] | None = None,
+    limits: Mapping[str, int] | None = None,
+    rotary_base: float | None = None,
 ) -> FeatureSpecs:
     """The specs that samples have in common.
 
@@ -25,9 +31,13 @@ def infer_specs(
         roles: name of a tensor to its role (`TensorSpec.role`). Others are guessed: ``key`` and ``value`` where the
             name begins so, ``pooled`` where there is one axis, and ``hidden`` (``[..., tokens, channels]``).
         limits: name of a ragged axis to its longest size; `HEADROOM` times the longest sample's where absent.
+        rotary_base: by which all tensors of role ``key`` were rotated (`TensorSpec.rotary_base`), so that codecs turn
+            them back; `lamofcbench.models.rotary.rotary_base_of` a config tells it. None for keys that were not, or in
+            another way: they are coded as they are.
 
     Raises:
-        ScenarioError: naming what differs between samples, or a dtype that has no spec.
+        ScenarioError: naming what differs between samples, or a dtype that has no spec; or if there are no keys that a
+            rotary base may be of.
         UnknownNameError: if a role is of no tensor, or a limit of no axis.
 
     Example:
@@ -54,7 +64,7 @@ def infer_specs(
                 raise UnknownNameError(kind, name, known)
     longest = dict(zip(names, (HEADROOM * max(size) for size in ragged), strict=True)) | dict(limits or {})
     axes = {size: Axis(name=name, limit=longest[name]) for size, name in zip(ragged, names, strict=True)}
-    tensors = tuple(
+    tensors = [
         TensorSpec(
             name=name,
             role=(roles or {}).get(name) or _role(name, first[name].dim()),
@@ -62,8 +72,21 @@ def infer_specs(
             dtype=dtype_name(first[name].dtype, f"tensor {name!r}"),
         )
         for name in first
-    )
-    return FeatureSpecs(tensors=tensors, side=tuple(first.side))
+    ]
+    if rotary_base is not None:
+        tensors = _rotated(tensors, rotary_base)
+    return FeatureSpecs(tensors=tuple(tensors), side=tuple(first.side))
+
+
+def _rotated(tensors: Sequence[TensorSpec], base: float) -> list[TensorSpec]:
+    """The same with keys rotated by this base."""
+    if not any(spec.role == "key" for spec in tensors):
+        raise ScenarioError("a rotary base is of keys, and no tensor has that role; give it by roles")
+    try:
+        return [TensorSpec(**{**dict(spec), "rotary_base": base}) if spec.role == "key" else spec for spec in tensors]
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ScenarioError(f"a rotary base of {shown(base)} does not fit: {one_line(reason, 300)}") from error
 
 
 def _role(name: str, rank: int) -> str:

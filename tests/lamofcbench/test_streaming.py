@@ -8,6 +8,7 @@ import torch
 
 from lamofcbench.codecs.registry import CODECS, load_saved
 from lamofcbench.codecs.rotary import with_positions
+from lamofcbench.codecs.sensitivity import SensitivitySums, sensitivity_of
 from lamofcbench.errors import BitstreamError, CodecError, NonFiniteError, ScenarioError
 from lamofcbench.features import FeatureSet, equal_bits
 from lamofcbench.scenarios.base import Axis, FeatureSpecs, TensorSpec
@@ -114,6 +115,35 @@ def test_the_first_of_a_chunk_is_not_the_first_of_a_prompt():
     assert np.mean(alone) < len(codec.encode(tokens_of(features, 5, 6)))
 
 
+@pytest.mark.parametrize("name", ["klt", "klt-task"])
+def test_the_last_of_the_first_chunk_is_not_the_last_of_a_prompt(name):
+    """Last rows of prompts hardly deviate: taken for one, the first chunk's would make it foreign."""
+    axis = Axis(name="tokens", limit=4096)
+    specs = FeatureSpecs(tensors=(TensorSpec(name="h", role="hidden", shape=(axis, 32), dtype="float32"),))
+
+    def prompt(tokens, seed):
+        rows = np.random.default_rng(seed).normal(size=(tokens, 32)).astype(np.float32)
+        rows[-1] *= 0.05
+        return FeatureSet({"h": torch.tensor(rows @ (MIXING[:, :32].T @ MIXING[:, :32] / 10))})
+
+    calibration = [prompt(30 + seed % 7, seed) for seed in range(24)]
+    halves = [SensitivitySums(specs, [0], [np.ones(32, np.float32)]) for _ in range(2)]
+    for number, sample in enumerate(calibration):
+        halves[number % 2].add(prompt(len(sample["h"]), 1000 + number), 1.0)
+    codec = CODECS.get(name)(specs, {"step": 1.0}).fit(calibration, sensitivity_of(halves))
+    parts = split_tokens(prompt(200, 100), specs, 50)
+    sender, receiver = StreamEncoder(codec), StreamDecoder(codec)
+    sent = [sender.append(part) for part in parts[:3]]
+    received = [receiver.append(data) for data in sent]
+    assert len(sent[0]) < 1.2 * len(sent[1])
+    errors = [float((a["h"] - b["h"]).square().sum()) for a, b in zip(parts, received, strict=False)]
+    assert errors[0] < 1.2 * errors[1]
+    with pytest.raises(BitstreamError):  # a whole sample is no first chunk
+        StreamDecoder(codec).append(codec.encode(parts[0]))
+    first = codec.continuing(0)
+    assert first.continuing(0) is first and first.continuing(50).encode(parts[1]) == sent[1]
+
+
 @pytest.mark.parametrize("name", ["uniform", "channel", "klt", "kvtc-entropy", "cachegen"])
 def test_what_does_not_depend_on_the_position_is_worked_out_once(name):
     codec = CODECS.get(name)(SPECS).fit(CALIBRATION[:8])
@@ -186,7 +216,7 @@ def test_what_does_not_grow_with_the_tokens_is_refused():
 def test_a_continuing_codec_is_saved_as_the_codec_that_it_continues(tmp_path):
     codec = CODECS.get("klt")(SPECS, {"step": 0.5}).fit(CALIBRATION[:8])
     continuing = codec.continuing(64)
-    assert continuing.fingerprint == codec.fingerprint and codec.continuing(0) is codec
-    assert continuing.continuing(0).encode(TEST[0]) == codec.encode(TEST[0])
+    assert continuing.fingerprint == codec.fingerprint == codec.continuing(0).fingerprint
+    assert continuing.continuing(0).encode(TEST[0]) == codec.continuing(0).encode(TEST[0])
     loaded = load_saved(continuing.save(tmp_path / "saved"))
     assert loaded.encode(TEST[0]) == codec.encode(TEST[0])

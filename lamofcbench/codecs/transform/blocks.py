@@ -62,10 +62,10 @@ class Block:
         self._usual = None if analysis is None else analysis[: self._familiarity.directions]
 
     def continuing(self, first_position: int) -> Block:
-        """This block for rows the first of which stands at this position, behind others if it is not 0."""
+        """This block for rows of a stream the first of which stands at this position; others may follow."""
         block = copy.copy(self)
         block.group = replace(self.group, first_position=first_position)
-        block.profiles = replace(self.profiles, inner=first_position > 0)
+        block.profiles = replace(self.profiles, has_first=first_position == 0, has_last=False)
         if self._weighted is not None:
             block._weighted = copy.copy(self._weighted)
             block._weighted.profiles = block.profiles

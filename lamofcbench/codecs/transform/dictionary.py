@@ -178,15 +178,19 @@ def find_repetition(group: RowGroup, samples: Sequence[Matrix]) -> Repetition | 
 
 
 def _determined(group: RowGroup, samples: Sequence[Matrix], repetition: Repetition) -> tuple[slice, ...]:
-    rows, names = np.concatenate(samples), np.concatenate(repetition.names)
-    counts = np.bincount(names, minlength=repetition.count)[:, None]
+    counts = np.bincount(np.concatenate(repetition.names), minlength=repetition.count)[:, None]
     found = []
     for columns in group.columns.values():
-        values = rows[:, columns].astype(np.float64)
-        sums = np.zeros((repetition.count, values.shape[1]))
-        np.add.at(sums, names, values)
-        within = np.square(values - (sums / counts)[names]).sum()
-        if within < SAME * np.square(values - values.mean(0)).sum():
+        sums = np.zeros((repetition.count, columns.stop - columns.start))
+        for rows, names in zip(samples, repetition.names, strict=True):
+            np.add.at(sums, names, rows[:, columns].astype(np.float64))
+        means, common = sums / counts, sums.sum(0) / counts.sum()
+        within = whole = 0.0
+        for rows, names in zip(samples, repetition.names, strict=True):
+            values = rows[:, columns].astype(np.float64)
+            within += float(np.square(values - means[names]).sum())
+            whole += float(np.square(values - common).sum())
+        if within < SAME * whole:
             found.append(columns)
     return tuple(found)
 

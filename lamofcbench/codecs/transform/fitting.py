@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,8 +29,9 @@ from lamofcbench.codecs.transform.familiarity import NOTHING, Energies, Familiar
 from lamofcbench.codecs.transform.ingredients import EVERYTHING, Ingredients
 from lamofcbench.codecs.transform.means import Means, profile_means
 from lamofcbench.codecs.transform.numbered import Numbered
-from lamofcbench.codecs.transform.profiles import FIRST, LAST, MIDDLE, Profiles, find_profiles
+from lamofcbench.codecs.transform.profiles import FIRST, LAST, MIDDLE, Profiles, find_profiles, rows_of
 from lamofcbench.codecs.transform.rows import RowGroup
+from lamofcbench.codecs.transform.thinning import Thinning
 from lamofcbench.codecs.transform.weighted import Prepared, weighted
 from lamofcbench.features import FeatureSet, tensor_bytes
 from lamofcbench.scenarios.base import Axis
@@ -94,13 +95,14 @@ def fit_groups(
 
     Args:
         groups: the tensors.
-        calibration: feature sets; iterated as often as there are groups, so that one group is in memory at a time.
+        calibration: feature sets; iterated once more than there are groups, so that one group is in memory at a time.
         rank: of each transform; None for what fits `STATE_VALUES`.
         sensitivity: of the tail, for transforms in its metric; None for transforms of features alone.
         ingredients: what transforms of features alone are made of.
     """
     known = digest_of(sensitivity.groups) if sensitivity else ""
-    key = (tuple(groups), rank, _digest(calibration), known, ingredients)
+    samples = _Samples.of(calibration)
+    key = (tuple(groups), rank, samples.digest, known, ingredients)
     kept = _LAST[0]  # read and replaced as a whole: another thread may fit something else meanwhile
     if kept is not None and kept[0] == key:
         return kept[1]
@@ -108,9 +110,9 @@ def fit_groups(
     squares = sum(group.width**2 for group in groups)
     most = [STATE_VALUES * group.width // max(squares, 1) if rank is None else rank for group in groups]
     if sensitivity is None:
-        fitted = [_fit(group, calibration, bound, ingredients) for group, bound in zip(groups, most, strict=True)]
+        fitted = [_fit(group, samples, bound, ingredients) for group, bound in zip(groups, most, strict=True)]
     else:
-        fitted = _fit_in_metric(groups, calibration, rank, sensitivity)
+        fitted = _fit_in_metric(groups, samples, rank, sensitivity)
     _LAST[0] = key, fitted
     return fitted
 
@@ -168,7 +170,32 @@ def block_state(
     )
 
 
-def _fit(group: RowGroup, calibration: Iterable[FeatureSet], rank: int, ingredients: Ingredients) -> Fitted:
+@dataclass(frozen=True)
+class _Samples:
+    """Calibration samples that were looked through once.
+
+    Attributes:
+        features: of each; read again when they are iterated.
+        shapes: of the tensors of each.
+        digest: sha256 of all.
+    """
+
+    features: Iterable[FeatureSet]
+    shapes: Sequence[Mapping[str, tuple[int, ...]]]
+    digest: bytes
+
+    @classmethod
+    def of(cls, calibration: Iterable[FeatureSet]) -> _Samples:
+        digest, shapes = hashlib.sha256(), []
+        for features in calibration:
+            shapes.append({name: tuple(tensor.shape) for name, tensor in features.tensors.items()})
+            for name, tensor in features.tensors.items():
+                digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+                digest.update(tensor_bytes(tensor))
+        return cls(calibration, shapes, digest.digest())
+
+
+def _fit(group: RowGroup, calibration: _Samples, rank: int, ingredients: Ingredients) -> Fitted:
     fitted, rows = _prepare(group, calibration, ingredients)
     plain_ones = _plain(rows, rank, ingredients)
     return replace(fitted, candidates=plain_ones, energies=_energies(rows, plain_ones[0]))
@@ -189,7 +216,7 @@ def _energies(rows: Prepared, plain: Estimate) -> Energies:
 
 
 def _fit_in_metric(
-    groups: Sequence[RowGroup], calibration: Iterable[FeatureSet], rank: int | None, sensitivity: Sensitivity
+    groups: Sequence[RowGroup], calibration: _Samples, rank: int | None, sensitivity: Sensitivity
 ) -> list[Fitted]:
     """Fits transforms in the tail's metric, with one unit for the coefficients of all groups.
 
@@ -241,22 +268,22 @@ def _in_units(fitted: Fitted, size: float) -> Fitted:
     )
 
 
-def _prepare(
-    group: RowGroup, calibration: Iterable[FeatureSet], ingredients: Ingredients = EVERYTHING
-) -> tuple[Fitted, Prepared]:
+def _prepare(group: RowGroup, calibration: _Samples, ingredients: Ingredients = EVERYTHING) -> tuple[Fitted, Prepared]:
     """What stands before a transform, which is yet to be fitted; and the rows to fit it to."""
-    shapes, samples = [], []
-    for features in calibration:
-        shapes.append(group.row_shape({name: tuple(tensor.shape) for name, tensor in features.tensors.items()}))
-        samples.append(group.gather(features))
-    profiles = find_profiles(shapes, [isinstance(axis, Axis) for axis in group.row_axes])
+    shapes = [group.row_shape(of_sample) for of_sample in calibration.shapes]
+    profiles = find_profiles(shapes, [isinstance(axis, Axis) for axis in group.row_axes], group.width)
+    thinning = Thinning.of([rows_of(shape) for shape in shapes], group.width, profiles.places)
+    samples = thinning.kept(group.gather(features) for features in calibration.features)
     repetition = find_repetition(group, samples) if ingredients.dictionary and not profiles.places else None
     if not ingredients.places:
         profiles = Profiles(0)
     means = profile_means(samples, profiles)
     centred = [_unseen(rows, means) for rows in samples]
-    squares = sum(np.square(rows, dtype=np.float64).sum(0) for rows in centred)
-    deviations = np.sqrt(squares / max(sum(map(len, centred)), 1))
+    weights = [thinning.weights(len(rows)) for rows in centred]
+    squares = sum(
+        (np.square(rows, dtype=np.float64) * of[:, None]).sum(0) for rows, of in zip(centred, weights, strict=True)
+    )
+    deviations = np.sqrt(squares / max(sum(of.sum() for of in weights), 1))
     scale = _scales(group, deviations)
     if repetition is not None and repetition.met_before >= LEAST_MET:
         for columns in repetition.determined:
@@ -344,12 +371,3 @@ def _places_of_their_own(
             by_place[place] += np.square(placed[at]).sum(dtype=np.float64)
             by_entry[place] += np.square(rows[at] - predicted[at]).sum(dtype=np.float64)
     return bool(by_place[FIRST] <= by_entry[FIRST]), bool(by_place[LAST] <= by_entry[LAST])
-
-
-def _digest(calibration: Iterable[FeatureSet]) -> bytes:
-    digest = hashlib.sha256()
-    for features in calibration:
-        for name, tensor in features.tensors.items():
-            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            digest.update(tensor_bytes(tensor))
-    return digest.digest()

@@ -55,6 +55,28 @@ def test_samples_that_tell_no_specs_are_refused(samples, why):
         infer_specs(samples)
 
 
+def test_a_rotary_base_is_of_keys():
+    specs = infer_specs([sample(3), sample(7)], rotary_base=1e4)
+    assert [spec.rotary_base for spec in specs.tensors] == [1e4, None, None, None]
+    named = infer_specs([sample(3), sample(7)], roles={"key.0": "value", "patches": "key"}, rotary_base=5e5)
+    assert [spec.rotary_base for spec in named.tensors] == [None, 5e5, None, None]
+
+
+@pytest.mark.parametrize(
+    ("roles", "base", "why"),
+    [
+        ({}, 1.0, "a rotary base of 1.0 does not fit: Input should be greater than 1"),
+        ({}, float("nan"), "a rotary base of nan does not fit: Input should be"),
+        ({}, "many", "a rotary base of 'many' does not fit: Input should be a valid number"),
+        ({"pooled": "key"}, 1e4, r"does not fit: tensor 'pooled': only keys \[..., T, D\] with an even D"),
+        ({"key.0": "hidden"}, 1e4, "no tensor has that role; give it by roles"),
+    ],
+)
+def test_a_rotary_base_that_no_key_may_have_is_refused(roles, base, why):
+    with pytest.raises(ScenarioError, match=why):
+        infer_specs([sample(3), sample(7)], roles=roles, rotary_base=base)
+
+
 @pytest.mark.parametrize(
     ("named", "message"),
     [

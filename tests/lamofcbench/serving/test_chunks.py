@@ -66,6 +66,15 @@ def test_the_position_travels_with_the_chunk():
     assert torch.equal(codec.decode(codec.encode(chunk(9), 256)), codec.decode(codec.encode(chunk(9))))
 
 
+def test_the_last_row_of_a_chunk_is_none_of_a_prompt_wherever_it_starts():
+    codec = CODECS.get("klt")(SPECS, {"step": 0.5}).fit(caches(12))
+    chunks = ChunkCodec(codec)
+    data = chunks.encode(chunk(9))
+    features = chunks._features(chunk(9))
+    assert torch.equal(chunks.decode(data), chunks.decode(data + bytes(9)))
+    assert codec.continuing(0).encode(features) in data and codec.encode(features) not in data
+
+
 @pytest.mark.parametrize("position", [-1, 2**40 + 1])
 def test_positions_that_no_frame_holds_are_refused(position):
     with pytest.raises(CodecError, match=f"starts at position 0 to .*, not {position}"):

@@ -75,7 +75,7 @@ def test_the_last_row_tells_alone_where_it_used_to_deviate_little():
 
 
 def test_no_row_of_a_chunk_tells_alone():
-    known, inner = Known([sample(seed) for seed in range(30)]), Profiles(0, inner=True)
+    known, inner = Known([sample(seed) for seed in range(30)]), Profiles(0, has_first=False, has_last=False)
     chunk = sample(100, 3.0)  # its last row is one among others, and such vary
     assert known.is_foreign(chunk)
     assert not known.is_foreign(chunk, inner)

@@ -14,6 +14,13 @@ def test_rows_of_a_prompt_are_first_middle_or_last():
     assert profiles.of(0).tolist() == []
 
 
+def test_chunks_of_a_stream_have_a_first_row_at_most():
+    first, later = Profiles(0, has_last=False), Profiles(0, has_first=False, has_last=False)
+    assert first.of(3).tolist() == [FIRST, MIDDLE, MIDDLE] and later.of(3).tolist() == [MIDDLE] * 3
+    assert first.of(1).tolist() == [FIRST] and first.of(0).tolist() == later.of(0).tolist() == []
+    assert Profiles(3, has_last=False).fits(6) and not Profiles(3, has_first=False, has_last=False).fits(6)
+
+
 def test_places_repeat_and_samples_of_another_size_share_one_profile():
     profiles = Profiles(3)
     assert profiles.count == 4
@@ -34,7 +41,22 @@ def test_places_repeat_and_samples_of_another_size_share_one_profile():
     ],
 )
 def test_places_are_what_does_not_vary(shapes, ragged, places):
-    assert find_profiles(shapes, ragged).places == places
+    assert find_profiles(shapes, ragged, 16).places == places
+
+
+@pytest.mark.parametrize(
+    ("shapes", "ragged", "width", "places"),
+    [
+        ([(1029,)] * 50, [True], 4096, 1029),
+        ([(2, 3077)] * 50, [False, True], 16384, 0),
+        ([(2, 64)] * 8, [False, False], 40_000, 64),  # of the innermost axes as many as there is room for
+        ([()], [], 10**9, 1),  # no fewer than without places
+        ([(2,)], [False], 10**9, 2),
+        ([(3,)], [False], 10**9, 0),
+    ],
+)
+def test_places_of_wide_rows_have_profiles_only_as_far_as_the_state_has_room(shapes, ragged, width, places):
+    assert find_profiles(shapes, ragged, width).places == places
 
 
 @pytest.mark.parametrize("rows", [6, 4, 0])
