@@ -262,10 +262,11 @@ def _objection(claim: Claim, row: Record, data: bytes, features: FeatureSet, spe
 
 
 def _check_statistics(rows: Sequence[Record], path: Path, opened: OpenScenario, findings: Findings) -> None:
-    """The metric's statistics are those of prediction and reference."""
-    for row in rows:
+    """The metric's statistics are those of the prediction and the test split's reference."""
+    for index, row in enumerate(rows):
         try:
-            fresh = judge(opened.metric, opened.scenario, row["prediction"], row["reference"])
+            # The reference is ours, so that what a stranger wrote as one is compared and never judged by.
+            fresh = judge(opened.metric, opened.scenario, row["prediction"], opened.test.reference(index))
         except (LaMoFCBenchError, LookupError, ValueError) as error:
             findings.fault(path, f"cannot be scored: {first_line(error)}", sample_of(row))
             continue
