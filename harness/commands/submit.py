@@ -36,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command; prints the folder, or the pull request's address. Status 1: it would be refused."""
-    from harness.submission.manifest import SubmissionError
-    from lamofcbench.hub import signed_in
+    from harness.submission.manifest import DATASET, SubmissionError
+    from lamofcbench.hub import check_repository, hub_errors, signed_in
 
     if args.dry_run:
         folder = _packed(args, args.output or Path("submission"))
@@ -47,11 +47,14 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.repo is None:
         raise SubmissionError("name the results repository with --repo ORG/RESULTS, or try it with --dry-run")
+    check_repository(args.repo)
     if args.output is not None:
         raise SubmissionError("--output says where --dry-run writes to; without it nothing is kept")
     from harness.submission.pull_requests import open_pull_request
 
     api = signed_in()  # before minutes of checking
+    with hub_errors(f"cannot see the results repository {args.repo}"):
+        api.repo_info(args.repo, repo_type=DATASET)
     with tempfile.TemporaryDirectory(prefix="lamofcbench-") as temporary:
         folder = _packed(args, Path(temporary))
         if _is_refused(args, folder):

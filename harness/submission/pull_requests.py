@@ -20,13 +20,13 @@ from harness.submission.manifest import (
     read_manifest,
 )
 from lamofcbench.errors import one_line, shown
-from lamofcbench.hub import HubError, hub_errors
+from lamofcbench.hub import REPOSITORY, HubError, hub_errors
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
     from huggingface_hub.hf_api import RepoFile
 
-_REPO = r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}"
+_REPO = REPOSITORY.pattern
 _ADDRESS = re.compile(rf"(?:https?://[^/\s]+/datasets/({_REPO})/discussions/|({_REPO})#)(\d{{1,9}})", re.ASCII)
 
 

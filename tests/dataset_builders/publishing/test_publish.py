@@ -67,6 +67,12 @@ def test_shards_are_there_before_anything_names_them(folder, hub):
     assert list(first) == shards(first) and f"{SCENARIO}/manifest.json" in others[-1]
 
 
+def test_no_repository_is_made_of_a_name_without_an_owner(tmp_path, hub):
+    with pytest.raises(HubError, match="'features' is no repository; write ORG/NAME"):
+        publish(tmp_path, "features")
+    assert not hub.repositories
+
+
 def test_publishing_the_same_again_sends_nothing(folder, hub):
     first = publish(folder, REPO)
     sent = len(hub.uploads)

@@ -204,6 +204,12 @@ def test_an_answer_that_is_none_is_one_line(mine, hub):
         push(mine, REPO)
 
 
+def test_no_repository_is_made_of_a_name_without_an_owner(mine, hub):
+    with pytest.raises(HubError, match="'noslash' is no repository; write ORG/NAME"):
+        push(mine, "noslash")
+    assert not hub.repositories
+
+
 def test_a_hub_that_refuses_is_one_line(saved, hub, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_nobody")
     with pytest.raises(HubError) as caught:

@@ -158,6 +158,16 @@ def test_without_a_token_or_a_repository_it_says_so_at_once(submit, hub, capsys,
     assert "the Hub does not say whose the token is" in error and "hf_nobody" not in error
 
 
+def test_a_repository_that_is_none_is_told_before_anything_is_packed(submit, hub, capsys, monkeypatch):
+    monkeypatch.setattr("harness.submission.pack.pack", lambda *args, **more: pytest.fail("it was packed"))
+    for repo, said in (
+        ("results", "'results' is no repository; write ORG/NAME"),
+        ("org/resluts", "cannot see the results repository org/resluts: there is no such repository"),
+    ):
+        assert submit("--repo", repo) == 1
+        assert said in capsys.readouterr().err
+
+
 def test_addresses_of_pull_requests():
     expected = PullRequest("org/results", 12)
     for text in ("org/results#12", "https://huggingface.co/datasets/org/results/discussions/12",
