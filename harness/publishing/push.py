@@ -178,7 +178,8 @@ def _table(reached: Reached) -> str:
     if reached.overall is not None:
         mean = text.estimate(reached.overall.ebpfp[str(percent)])
         count = sum(scenario.variant_of is None for scenario in reached.scenarios)
-        words.append(f"EBPFP@{percent} is {mean} over the {count} scenarios that are no variants (geometric mean).")
+        over = "1 scenario that is no variant" if count == 1 else f"the {count} scenarios that are no variants"
+        words.append(f"EBPFP@{percent} is {mean} over {over} (geometric mean).")
     return markdown_table(head, rows, right=range(1, len(head))) + "\n\n" + " ".join(words)
 
 

@@ -111,7 +111,7 @@ def test_it_opens_a_pull_request_and_prints_its_address(submit, hub, capsys):
     assert "submissions/my-uniform/submission.json" in sent and not hub.files(REPO)
     assert len(sent) == 33 and all(path.startswith("submissions/my-uniform/") for path in sent)
     (discussion,) = hub.repositories["dataset", REPO].discussions
-    assert discussion.title == "Mine: 1 scenarios" and "By Us." in discussion.events[0]["data"]["latest"]["raw"]
+    assert discussion.title == "Mine: 1 scenario" and "By Us." in discussion.events[0]["data"]["latest"]["raw"]
     everything = printed.out + printed.err + "".join(str(blob.content) for blob in sent.values())
     assert "hf_owner" not in everything
 
@@ -171,7 +171,8 @@ def test_a_repository_that_is_none_is_told_before_anything_is_packed(submit, hub
 def test_addresses_of_pull_requests():
     expected = PullRequest("org/results", 12)
     for text in ("org/results#12", "https://huggingface.co/datasets/org/results/discussions/12",
-                 "http://127.0.0.1:80/datasets/org/results/discussions/12"):  # fmt: skip
+                 "http://127.0.0.1:80/datasets/org/results/discussions/12",
+                 "https://huggingface.co/datasets/org/results/discussions/12/files"):  # fmt: skip
         assert parse_pull_request(text) == expected
     for text in (
         "submissions/mine",
@@ -181,5 +182,7 @@ def test_addresses_of_pull_requests():
         "org/results#1/..",
         "a/b/c#1",
         "org/results#-1",
+        "org/results#1/files",
+        "https://huggingface.co/datasets/org/results/discussions/12/..",
     ):
         assert parse_pull_request(text) is None
