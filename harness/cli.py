@@ -89,7 +89,9 @@ def _in_flags(message: str, args: argparse.Namespace) -> str:
         '--verify-samples is -1; it may be 0 or more'
     """
     name, space, rest = message.partition(" ")
-    return f"--{name.replace('_', '-')} {rest}" if space and name in vars(args) and rest.startswith("is ") else message
+    given = {str(value) for value in vars(args).values()}  # a folder, say, may have the name of an argument
+    is_argument = space and rest.startswith("is ") and name in vars(args) and name not in given
+    return f"--{name.replace('_', '-')} {rest}" if is_argument else message
 
 
 def _is_utf8(argument: str) -> bool:

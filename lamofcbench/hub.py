@@ -7,11 +7,12 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from lamofcbench.errors import LaMoFCBenchError, one_line
+from lamofcbench.errors import LaMoFCBenchError, one_line, shown
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
+REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 _SECRETS = re.compile(
     r"""(?<=Bearer\ )[^'"]+  # a header that cannot be sent is quoted by whoever was to send it
     | \bhf_(?:[a-z]+_)?[A-Za-z0-9]{20,}
@@ -28,6 +29,12 @@ class HubError(LaMoFCBenchError):
 
 class MovedError(HubError):
     """Somebody else has committed in the meantime."""
+
+
+def check_repository(repo: str) -> None:
+    """Raises HubError for what is no ``org/name``: the client makes ``name`` a repository of whoever is signed in."""
+    if not REPOSITORY.fullmatch(repo):
+        raise HubError(f"{shown(repo)} is no repository; write ORG/NAME")
 
 
 def signed_in() -> HfApi:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ Figures = Mapping[str, Mapping[str, Any]]
 """Of each tensor, in the order of the specs, some figures of its `Spread`; null where there is none."""
 
 _FIGURES = ("minimum", "median", "maximum", "kurtosis", "channel_spread", "token_correlation")
+_HUB_LICENCES = {"Apache-2.0": "apache-2.0", "CC BY 4.0": "cc-by-4.0"}
 _HEADS = ("tensor", "min", "median", "max", "kurtosis", "channel spread", "token correlation")
 WHAT_IT_IS = """Intermediate features of large models at their split points, for codecs to be measured on: a
 configuration a scenario, splits `test` and `calibration`. A row of an index refers to the tensors of one sample, which
@@ -51,6 +53,7 @@ def card(repo: str, manifests: Mapping[str, Manifest], figures: Mapping[str, Fig
     """
     head = {
         "pretty_name": "LaMoFCBench features",
+        **_licence(manifests),
         "tags": ["lamofcbench", "feature-coding", "benchmark", "safetensors"],
         "configs": card_configs(manifests),
     }
@@ -72,6 +75,14 @@ def card(repo: str, manifests: Mapping[str, Manifest], figures: Mapping[str, Fig
     if spreads:
         parts += ["## Spread of the tensors", "Over calibration samples, in the units of the features.", *spreads]
     return "\n\n".join(parts) + "\n"
+
+
+def _licence(manifests: Mapping[str, Manifest]) -> dict[str, str]:
+    """The licence as the Hub names it where the scenarios have one that it knows; the table says what each has."""
+    stated = {SCENARIOS.get(name).licence if name in SCENARIOS.names() else "" for name in manifests}
+    found = {_HUB_LICENCES.get(re.sub(r" \([^()]*\)$", "", licence)) for licence in stated}  # without what it is of
+    one = found.pop() if len(found) == 1 else None
+    return {"license": one} if one else {"license": "other", "license_name": "see-each-scenario"}
 
 
 def _scenario_table(manifests: Mapping[str, Manifest]) -> str:

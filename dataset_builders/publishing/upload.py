@@ -17,7 +17,7 @@ from dataset_builders.publishing.card import card, figures_of
 from dataset_builders.publishing.eval_yaml import eval_yaml
 from lamofcbench.audit import Audit
 from lamofcbench.errors import DataError, first_line
-from lamofcbench.hub import HubError, MovedError, hub_errors, signed_in
+from lamofcbench.hub import HubError, MovedError, check_repository, hub_errors, signed_in
 from lamofcbench.scenarios.base import SCENARIOS
 from lamofcbench.statistics import tensor_statistics
 from lamofcbench.storage import open_split
@@ -72,9 +72,11 @@ def publish(
 
     Raises:
         DataError: if the folder holds no dataset, or something in it is damaged.
-        HubError: if the Hub refuses or the connection breaks; the same call goes on where it stopped.
+        HubError: if the repository's name is none, the Hub refuses or the connection breaks; the same call goes on
+            where it stopped.
         MovedError: if somebody else commits to the repository meanwhile.
     """
+    check_repository(repo)
     manifests = _verified(folder, tell)
     api = signed_in()
     with hub_errors(f"cannot make or see the dataset repository {repo}"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import tempfile
 from pathlib import Path
 
@@ -36,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command; prints the folder, or the pull request's address. Status 1: it would be refused."""
-    from harness.submission.manifest import SubmissionError
-    from lamofcbench.hub import signed_in
+    from harness.submission.manifest import DATASET, SubmissionError
+    from lamofcbench.hub import check_repository, hub_errors, signed_in
 
     if args.dry_run:
         folder = _packed(args, args.output or Path("submission"))
@@ -47,11 +48,14 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.repo is None:
         raise SubmissionError("name the results repository with --repo ORG/RESULTS, or try it with --dry-run")
+    check_repository(args.repo)
     if args.output is not None:
         raise SubmissionError("--output says where --dry-run writes to; without it nothing is kept")
     from harness.submission.pull_requests import open_pull_request
 
     api = signed_in()  # before minutes of checking
+    with hub_errors(f"cannot see the results repository {args.repo}"):
+        api.repo_info(args.repo, repo_type=DATASET)
     with tempfile.TemporaryDirectory(prefix="lamofcbench-") as temporary:
         folder = _packed(args, Path(temporary))
         if _is_refused(args, folder):
@@ -61,8 +65,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _packed(args: argparse.Namespace, output: Path) -> Path:
+    from harness.submission.manifest import SubmissionError
     from harness.submission.pack import Author, pack
+    from lamofcbench.errors import shown
 
+    if args.link is not None and not re.fullmatch(r"https://[\x21-\x7e]{1,492}", args.link):
+        raise SubmissionError(
+            f"--link is {shown(args.link)}; give an address that begins with https:// and has no spaces, of at most "
+            "500 characters"
+        )
+    if args.commit is not None and not re.fullmatch("[0-9a-f]{40}", args.commit):
+        raise SubmissionError(f"--commit is {shown(args.commit)}; give all of its 40 hex digits, lower case")
     author = Author(args.name, args.display_name, args.organisation, args.link, args.commit, args.licence)
     return pack(args.results, output, author, args.codec, sampled=args.sample_bitstreams)
 

@@ -43,11 +43,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _verdict(args: argparse.Namespace) -> tuple[Verdict, Path]:
     """The verdict, and where it belongs."""
-    from harness.submission.manifest import SUBMISSIONS, VERDICTS
+    from harness.submission.manifest import SUBMISSIONS, VERDICTS, SubmissionError
     from harness.submission.pull_requests import changes_of, parse_pull_request
     from harness.submission.review import validate_pull_request
     from harness.submission.review_comment import REPLACES
     from harness.submission.validate import require_submission, validate
+    from lamofcbench.errors import shown
 
     look, tell = _scrutiny.scrutiny(args), _common.teller(args)
     request = parse_pull_request(args.submission)
@@ -59,6 +60,10 @@ def _verdict(args: argparse.Namespace) -> tuple[Verdict, Path]:
         if changes.replaces:
             console.tell(f"{request}: {REPLACES}")
         return verdict, Path(f"{verdict.submission}.verdict.json")
+    if request is None and "://" in args.submission:
+        raise SubmissionError(
+            f"{shown(args.submission, 200)} is the address of no pull request, which ends in /discussions/N"
+        )
     folder = Path(args.submission).absolute()
     require_submission(folder)
     verdict = validate(folder, look, tell=tell)

@@ -17,6 +17,12 @@ _QUOTES = str.maketrans(
 _ZERO_WIDTH_SPACE = "\u200b"  # separates words, unlike all else that is not seen
 _UNSEEN = regex.compile(r"\p{Default_Ignorable_Code_Point}+")
 
+MAX_MARKS = 30
+"""Combining marks in a row that are judged, as many as Unicode's Stream-Safe Text Format has (UAX #15): what puts them
+into their order takes quadratic time."""
+# With the halfwidth voiced sound marks, which are no marks yet and become some.
+_MARKS = regex.compile(rf"([\p{{M}}\uff9e\uff9f]{{{MAX_MARKS}}})[\p{{M}}\uff9e\uff9f]++")
+
 # Han and Hiragana stand for themselves, as in Unicode's default word boundaries (UAX #29): they write no spaces.
 _ALONE = r"\p{Han}\p{Hiragana}"
 _START = rf"[[\p{{L}}\p{{N}}]--[{_ALONE}]]"
@@ -42,16 +48,21 @@ def without_unseen(text: str) -> str:
     return _UNSEEN.sub("", text.replace(_ZERO_WIDTH_SPACE, " "))
 
 
+def with_few_marks(text: str) -> str:
+    """A text without the combining marks that follow on `MAX_MARKS` of them."""
+    return text if text.isascii() else _MARKS.sub(r"\1", text)
+
+
 def seen(text: str) -> str:
     r"""A text in Unicode's compatibility form (NFKC), with typewriter quotes and without what is not seen.
 
-    What is not seen neither parts words nor makes two of them differ.
+    What is not seen neither parts words nor makes two of them differ, nor do combining marks beyond `MAX_MARKS`.
 
     Example:
         >>> seen("\u201cＡ\u201d: it\u2019s co\u00adop")
         '"A": it\'s coop'
     """
-    return unicodedata.normalize("NFKC", without_unseen(text).translate(_QUOTES))
+    return unicodedata.normalize("NFKC", with_few_marks(without_unseen(text).translate(_QUOTES)))
 
 
 def folded(text: str) -> str:

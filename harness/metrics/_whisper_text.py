@@ -14,6 +14,7 @@ from pathlib import Path
 
 import regex
 
+from harness.metrics._text import with_few_marks
 from lamofcbench.errors import DataError, PluginError
 
 PACKAGED = {
@@ -24,7 +25,9 @@ PACKAGED = {
 
 MAX_BYTES = 2**22
 _MARKS = regex.compile(r"<\|.*?\|>")
+_UNCLOSED = str.maketrans("<[", "{{")
 _SPACE_BEFORE_MARK = regex.compile(r"\s+(?=[.,!?;:])")
+_BRACKETED = regex.compile(r"[<\[][^>\]]*[>\]]")
 _HAN = regex.compile(r"(\p{Han})")
 
 
@@ -50,12 +53,30 @@ class WhisperWords:
 
     def __call__(self, text: str) -> list[str]:
         """The words, in their order."""
-        text = " ".join(_MARKS.sub(" ", text).split())
-        text = _SPACE_BEFORE_MARK.sub("", text)
+        text = " ".join(_without_marks(with_few_marks(text)).split())
+        text = _closed(_SPACE_BEFORE_MARK.sub("", text))
         for normaliser in self._normalisers:
             text = normaliser(text)
         words = _HAN.sub(r" \1 ", text).lower().split()
         return [word for word in words if not all(unicodedata.category(letter)[0] == "P" for letter in word)]
+
+
+def _without_marks(text: str) -> str:
+    """Marks such as ``<|en|>`` out; where none ends any more, none is looked for, which would take quadratic time."""
+    ends = (line.rpartition("|>") for line in text.split("\n"))
+    return "\n".join(_MARKS.sub(" ", head + end) + tail for head, end, tail in ends)
+
+
+def _closed(text: str) -> str:
+    """The text with another sign, out of which the normaliser makes a space too, for brackets that never close.
+
+    It would look for the end of each, which takes quadratic time. What stands in square and angle brackets is left out
+    as it does first, because that may hold the end of a round one.
+    """
+    end = max(text.rfind(">"), text.rfind("]")) + 1
+    text = _BRACKETED.sub("", text[:end]) + text[end:].translate(_UNCLOSED)
+    end = text.rfind(")") + 1
+    return text[:end] + text[end:].replace("(", "{")
 
 
 def read_spellings(file: str | None = None) -> dict[str, str]:

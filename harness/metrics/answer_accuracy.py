@@ -25,14 +25,15 @@ def answer_words(text: str) -> list[str]:
     return [word for word in normalised_words(text) if word not in _ARTICLES]
 
 
-def gives_answer(text: str, answer: str) -> bool:
-    """Whether an answer's words stand in a text, one after the other.
+def gives_answer(text: str, *answers: str) -> bool:
+    """Whether the words of one of some answers stand in a text, one after the other.
 
     Example:
         >>> [gives_answer("It lives in the old garden.", a) for a in ("the garden", "old gardens", "in old garden")]
         [True, False, True]
     """
-    return _joined(answer_words(answer)) in _joined(answer_words(text))
+    joined = _joined(answer_words(text))  # once, however many answers there are
+    return any(_joined(answer_words(answer)) in joined for answer in answers)
 
 
 def _joined(words: Sequence[str]) -> str:
@@ -61,7 +62,7 @@ class AnswerAccuracy(ShareCorrect):
 
     def statistics(self, prediction: Any, reference: Any) -> Mapping[str, float | np.ndarray]:
         """``correct``: 1 where the text gives an accepted answer."""
-        return {"correct": float(any(gives_answer(str(prediction), answer) for answer in self._accepted(reference)))}
+        return {"correct": float(gives_answer(str(prediction), *self._accepted(reference)))}
 
     def _accepted(self, reference: Any) -> list[str]:
         accepted = [answer for answer in str(reference).split("|") if answer_words(answer)]

@@ -21,6 +21,9 @@ RULES = ("value", "flexible")
 
 MAX_EXPONENT = 999_999_999
 """Larger exponents are read as this one. Decimal compares such numbers without writing them out."""
+MAX_HEXADECIMAL = 2**14
+"""Digits of a hexadecimal number that is read; a longer one equals no number, because to convert it takes quadratic
+time."""
 
 _AS_TYPED = str.maketrans(
     {
@@ -128,7 +131,8 @@ def _as_typed(text: str) -> str:
 
 def _value(match: regex.Match[str]) -> Decimal:
     if match["hexadecimal"]:
-        return Decimal(int(match["hexadecimal"], 16))
+        digits = match["hexadecimal"].lstrip("0") or "0"
+        return Decimal(int(digits, 16)) if len(digits) <= MAX_HEXADECIMAL else Decimal("NaN")
     whole = (match["whole"] or "0").replace(",", "")
     if match["fraction"]:
         parts = Fraction(unicodedata.numeric(match["fraction"])).limit_denominator(10)
@@ -155,7 +159,8 @@ class ExactMatchNumber(ShareCorrect):
       other dash touches it from the left: ``-7``, ``(-7)``, ``-$7`` and ``$-7``, but not in ``5-3``, ``x - 3`` and
       ``Answer - 3``. Only after an operator or an opening bracket may a space follow it (``= - 3``). Hyphens and the
       en dash count as minus, the em dash does not. Amounts in brackets are positive.
-    - ``e`` and a power of ten are read: ``1.5e3``, ``1.5 x 10^3`` and ``1.5·10³`` are 1500. ``0x1F`` is 31.
+    - ``e`` and a power of ten are read: ``1.5e3``, ``1.5 x 10^3`` and ``1.5·10³`` are 1500. ``0x1F`` is 31; one of more
+      than `MAX_HEXADECIMAL` digits equals no number.
     - Percent and units are left out: ``50%`` is 50. Digits within words count: ``A4`` is 4. Nothing is evaluated:
       ``3/4`` ends in 4.
 
@@ -191,6 +196,6 @@ class ExactMatchNumber(ShareCorrect):
 
     def _expected(self, reference: Any) -> Decimal:
         expected = last_number(str(reference))
-        if expected is None:
+        if expected is None or expected.is_nan():
             raise DataError(f"the reference {shown(reference)} holds no number to match")
         return expected

@@ -3,7 +3,7 @@
 ========  ==================================  =============================================
 type      in memory                           in the cell
 ========  ==================================  =============================================
-text      str                                 string
+text      str                                 string, at most `MAX_TEXT_BYTES` of UTF-8
 label     int                                 int64
 scores    float32 ``[n]``                     list of float32
 logprobs  float32 ``[n]``, in nats            list of float32
@@ -16,7 +16,8 @@ One of a user's own is stored as JSON, in a string (`lamofcbench.prediction_kind
 
 Cells come from files that others may have made, so reading one never runs code, checks what it finds, and allocates no
 more than the limits of `lamofcbench.rasters`. Metrics see what was stored, never the tail's own object, so scoring a
-folder again gives the same figures.
+folder again gives the same figures. A longer text that a tail gives is stored and judged up to that length; one that a
+file holds is refused.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ import pyarrow as pa
 from lamofcbench.errors import DataError, PluginError
 from lamofcbench.prediction_kinds import PredictionKind
 from lamofcbench.rasters import decode_image, decode_map, decode_mask, encode_image, encode_map, encode_mask
+from lamofcbench.references import MAX_TEXT_BYTES, fits_int64, plain, shown
 from lamofcbench.references import decode_reference as decode_reference  # its counterpart for references, from here too
-from lamofcbench.references import fits_int64, plain, shown
 from lamofcbench.scenarios.base import PredictionType
 
 ROUNDING = 1e-4
@@ -67,7 +68,8 @@ def encode_prediction(kind: PredictionType | PredictionKind, prediction: Any) ->
         if kind == "text":
             if not isinstance(prediction, str):
                 raise TypeError("it is not a str")
-            return prediction.encode("utf-8", "replace").decode()  # lone surrogates cannot be stored
+            stored = prediction[:MAX_TEXT_BYTES].encode("utf-8", "replace")  # lone surrogates cannot be stored
+            return stored[:MAX_TEXT_BYTES].decode("utf-8", "ignore")  # nor is a character cut in two
         if kind == "label":
             return _label(prediction)
         if kind == "scores":
@@ -87,11 +89,14 @@ def decode_prediction(kind: PredictionType | PredictionKind, cell: Any) -> Any:
     """What a metric compares.
 
     Raises:
-        DataError: if the cell is damaged or holds something else.
+        DataError: if the cell is damaged or holds something else, or a text that is too long.
     """
     if isinstance(kind, PredictionKind):
         return kind.prediction_of(cell)
     if kind == "text" and isinstance(cell, str):
+        size = len(cell.encode("utf-8", "surrogatepass"))
+        if size > MAX_TEXT_BYTES:
+            raise DataError(f"the prediction takes {size} bytes as UTF-8; at most {MAX_TEXT_BYTES} are judged")
         return cell
     if kind == "label" and isinstance(cell, int):
         return cell

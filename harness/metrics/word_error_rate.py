@@ -22,16 +22,23 @@ def word_edits(prediction: Sequence[str], reference: Sequence[str]) -> int:
         >>> word_edits("a b c d".split(), "a x c".split())
         2
     """
-    prediction, reference = sorted((prediction, reference), key=len)  # the distance has no direction, the loop is short
-    ids = {word: index for index, word in enumerate(dict.fromkeys([*prediction, *reference]))}
-    columns = np.array([ids[word] for word in reference], dtype=np.int64)
-    steps = np.arange(len(reference) + 1)
-    costs = steps.copy()  # from no prediction words to the first j reference words
-    for word in prediction:
-        best = costs + 1  # the prediction's word is one too many
-        best[1:] = np.minimum(best[1:], costs[:-1] + (columns != ids[word]))
-        costs = np.minimum.accumulate(best - steps) + steps  # or reference words are missing
-    return int(costs[-1])
+    # Hyyrö, "A bit-vector algorithm for computing Levenshtein and Damerau edit distances" (2003): a bit of these
+    # integers is a word of the longer list, set where one word more costs one edit more (rises) or less (falls). So the
+    # longest texts that there are take a second.
+    shorter, longer = sorted((prediction, reference), key=len)  # the distance has no direction
+    places = dict.fromkeys(shorter, 0)
+    for index, word in enumerate(longer):
+        if word in places:
+            places[word] |= 1 << index
+    every = (1 << len(longer)) - 1
+    rises, falls = every, 0
+    for word in shorter:
+        here = places[word]
+        level = (((here & rises) + rises) ^ rises) | here
+        up, down = falls | ~(level | rises), rises & level  # from the column before to this one
+        up, down, here = (up << 1) | 1, down << 1, here | falls
+        rises, falls = (down | ~(here | up)) & every, up & here & every
+    return len(shorter) + rises.bit_count() - falls.bit_count()
 
 
 class WordErrorRate(AdditiveMetric):

@@ -102,8 +102,13 @@ def eval_results(
     averaged = {scenario.scenario for scenario in scenarios if scenario.variant_of is None}
     mean = None if overall is None else overall.ebpfp[str(percent)].value
     if mean is not None and averaged == {task for task in tasks if not _is_variant(task)}:
-        count = f"EBPFP@{percent}, geometric mean over {len(averaged)} scenarios; lower is better"
-        entries.append(EvalResultEntry(dataset.repo, OVERALL, mean, dataset.commit, notes=count))
+        rates = [
+            found.retained_at(percent)
+            for scenario in scenarios
+            for found in scenario.codecs
+            if found.codec == codec and scenario.variant_of is None
+        ]
+        entries.append(EvalResultEntry(dataset.repo, OVERALL, mean, dataset.commit, notes=_overall_notes(rates)))
     return yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False, width=120)
 
 
@@ -115,6 +120,18 @@ def _some(names: Sequence[str]) -> str:
     return one_line(", ".join(names[:5]) or "none") + (", ..." if len(names) > 5 else "")
 
 
+_BOUNDS = {"at most": "at most: even the lowest rate point keeps so much", "never": "never kept: counted as 32"}
+
+
 def _notes(rate: RetainedRate) -> str:
-    bounds = {"at most": ", at most: even the lowest rate point keeps so much", "never": ", never kept: counted as 32"}
-    return f"EBPFP@{rate.percent}, lower is better{bounds.get(str(rate.bound), '')}; {text.number(rate.ebpfp.value)}"
+    bound = f", {_BOUNDS[rate.bound]}" if rate.bound is not None else ""
+    return f"EBPFP@{rate.percent}, lower is better{bound}; {text.number(rate.ebpfp.value)}"
+
+
+def _overall_notes(rates: Sequence[RetainedRate]) -> str:
+    """Of the mean over these; those that are bounds are counted."""
+    told = f"EBPFP@{rates[0].percent}, geometric mean over {text.count(len(rates), 'scenario')}; lower is better"
+    for bound, meaning in _BOUNDS.items():
+        number = sum(rate.bound == bound for rate in rates)
+        told += f"; on {number} of them {meaning}" if number else ""
+    return told

@@ -19,7 +19,7 @@ from lamofcbench.codecs.base import Codec
 from lamofcbench.codecs.card import CURVES_FOLDER, EVAL_RESULTS_FILE, LICENCE, REPLACED_FILES, codec_card
 from lamofcbench.codecs.saving import POINTS_FOLDER, copy_folder
 from lamofcbench.errors import LaMoFCBenchError
-from lamofcbench.hub import hub_errors, signed_in
+from lamofcbench.hub import check_repository, hub_errors, signed_in
 from lamofcbench.identity import identity_of
 from lamofcbench.markdown import markdown_table
 from lamofcbench.storage.layout import CARD_FILE
@@ -72,8 +72,9 @@ def push(
 
     Raises:
         LaMoFCBenchError: if the folder has no results of this codec, or they are of other data than the dataset's.
-        HubError: if the Hub refuses or cannot be reached.
+        HubError: if the repository's name is none, or the Hub refuses or cannot be reached.
     """
+    check_repository(repo)
     reached = reached_by(codec, results) if results is not None else None
     api = signed_in()
     with tempfile.TemporaryDirectory(prefix="lamofcbench-push-") as place:
@@ -177,7 +178,8 @@ def _table(reached: Reached) -> str:
     if reached.overall is not None:
         mean = text.estimate(reached.overall.ebpfp[str(percent)])
         count = sum(scenario.variant_of is None for scenario in reached.scenarios)
-        words.append(f"EBPFP@{percent} is {mean} over the {count} scenarios that are no variants (geometric mean).")
+        over = "1 scenario that is no variant" if count == 1 else f"the {count} scenarios that are no variants"
+        words.append(f"EBPFP@{percent} is {mean} over {over} (geometric mean).")
     return markdown_table(head, rows, right=range(1, len(head))) + "\n\n" + " ".join(words)
 
 

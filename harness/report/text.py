@@ -25,6 +25,16 @@ LOW_OVERLAP = 0.75
 """Below this share of common quality range a BD-rate is marked."""
 
 
+def count(number: int, what: str) -> str:
+    """How many there are of something.
+
+    Example:
+        >>> count(1, "scenario"), count(2, "scenario")
+        ('1 scenario', '2 scenarios')
+    """
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def shown(name: str, most: int = MAX_NAME) -> str:
     """A name on one line: control and other unprintable characters replaced, the middle of a long one left out.
 

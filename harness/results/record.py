@@ -9,7 +9,7 @@ import base64
 import contextlib
 import json
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,10 +20,12 @@ import pyarrow.parquet as pq
 
 from harness.metrics.predictions import cell_type
 from harness.results.result import TIMING_COLUMNS
+from harness.results.tables import bounded_batches
 from lamofcbench.atomic import write_errors
-from lamofcbench.errors import ResultsError
+from lamofcbench.errors import ResultsError, first_line
 from lamofcbench.prediction_kinds import PredictionKind
 from lamofcbench.scenarios.base import PredictionType
+from lamofcbench.storage.index import PARQUET_ERRORS
 
 Record = dict[str, Any]
 
@@ -168,33 +170,14 @@ class TableWriter:
         self._rows.clear()
 
 
-def read_table(path: Path, leave_out: Collection[str] = ()) -> pa.Table:
-    """A table of a results folder.
-
-    Args:
-        path: the file.
-        leave_out: columns that are not read.
-
-    Raises:
-        ResultsError: if it is missing or damaged.
-    """
-    try:
-        # Tables are small and many: what `pq.read_table` and threads set up would take longer than the reading.
-        with pq.ParquetFile(path) as file:
-            columns = [name for name in file.schema_arrow.names if name not in leave_out]
-            return file.read(columns=columns, use_threads=False)
-    except (OSError, pa.ArrowException, KeyError) as error:
-        raise ResultsError(f"{path} is missing or damaged: {str(error).splitlines()[0]}") from error
-
-
 def iterate_records(path: Path) -> Iterator[Record]:
-    """The rows of ``samples.parquet`` in order, a row group in memory at a time."""
+    """The rows of ``samples.parquet`` in order, a few in memory at a time."""
     try:
         with pq.ParquetFile(path) as file:
-            for group in range(file.num_row_groups):
-                yield from file.read_row_group(group).to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        raise ResultsError(f"{path} is missing or damaged: {str(error).splitlines()[0]}") from error
+            for batch in bounded_batches(file, path):
+                yield from batch.to_pylist()
+    except PARQUET_ERRORS as error:
+        raise ResultsError(f"{path} is missing or damaged: {first_line(error)}") from error
 
 
 def column(table: pa.Table, name: str) -> np.ndarray:

@@ -20,11 +20,11 @@ from harness.results.record import (
     Record,
     as_statistics,
     column,
-    read_table,
     statistics_of,
     total,
 )
 from harness.results.result import FidelityRecord, RateRecord, TensorRecord
+from harness.results.tables import read_table
 from lamofcbench import provenance, rates
 from lamofcbench.errors import ResultsError, ScenarioError
 from lamofcbench.prediction_kinds import PredictionKind
@@ -101,9 +101,9 @@ def given_bytes_of(table: pa.Table) -> int:
     return int(np.sum(column(table, "given_bytes"))) if "given_bytes" in table.column_names else 0
 
 
-def read_figures(path: Path) -> pa.Table:
-    """``samples.parquet`` without predictions and references, which may be large."""
-    return read_table(path, leave_out=("prediction", "reference"))
+def read_figures(path: Path, rows: int | None = None) -> pa.Table:
+    """``samples.parquet`` without predictions and references, which may be large; see `read_table`."""
+    return read_table(path, rows, leave_out=("prediction", "reference"))
 
 
 def rate_of(table: pa.Table) -> RateRecord:

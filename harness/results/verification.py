@@ -21,7 +21,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file as load_tensors
 
 from harness.results import hashes, store
-from harness.results.record import read_table
 from harness.results.result import TIMING_COLUMNS, Result
 from harness.results.scoring import make_metric, mse_of, rate_of, read_figures, score_table, tensors_of
 from harness.results.store import (
@@ -36,6 +35,7 @@ from harness.results.store import (
     ResultFolder,
     codec_directory,
 )
+from harness.results.tables import bounded_batches, read_table
 from lamofcbench.audit import Audit
 from lamofcbench.bitstream import BitstreamReader
 from lamofcbench.codecs.saved_source import SOURCE_FOLDER, read_source
@@ -46,11 +46,6 @@ from lamofcbench.scenarios.base import SCENARIOS
 from lamofcbench.storage.index import PARQUET_ERRORS
 
 MAX_BITSTREAM_BYTES = 2**31
-MAX_TABLE_BYTES, MAX_EXPANSION = 2**28, 8
-"""A table may take so much memory, and beside that so many times what its file takes."""
-MAX_ROWS = 256
-"""Of a table at a time."""
-NUMBER_BYTES = 8
 _NAMES = {RESULT_FILE, SAMPLES_FILE, TIMINGS_FILE, RUN_FILE, store.CONFIG_FILE}
 _TOLERANCE = 1e-9
 _BITSTREAM = re.compile(r"(0|[1-9]\d{0,11})\.bin")
@@ -209,21 +204,13 @@ class _ResultCheck:
                 self.audit.damaged(path, "does not hold the samples in their order")
 
     def _check_table(self, path: Path, rows: int) -> bool:
-        """Reads a whole table, a few rows in memory at a time, with the checksums of its pages.
-
-        Whoever reads it afterwards has all of it in memory, which a small file may fill: a page says a long value
-        once, and what points to it takes next to nothing.
-        """
+        """Reads a whole table, a few rows in memory at a time, with the checksums of its pages."""
         if not self.audit.is_regular(path):
             return False
         try:
-            allowed_bytes, read_bytes = MAX_TABLE_BYTES + MAX_EXPANSION * path.stat().st_size, 0
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                for batch in _small_batches(file, allowed_bytes):
+                for batch in bounded_batches(file, path):
                     batch.validate(full=True)
-                    read_bytes += batch.nbytes
-                    if read_bytes > allowed_bytes:
-                        raise ValueError(f"it takes more than {allowed_bytes} bytes of memory")
                 if file.metadata.num_rows != rows:
                     raise ValueError(f"it holds {file.metadata.num_rows} samples, {RESULT_FILE} says {rows}")
         except PARQUET_ERRORS as error:
@@ -326,26 +313,6 @@ class _ResultCheck:
                     BitstreamReader(data, self.fingerprint)
                 except BitstreamError as error:
                     self.audit.damaged(path, str(error))
-
-
-def _small_batches(file: pq.ParquetFile, allowed_bytes: int) -> Iterator[pa.RecordBatch]:
-    """The rows of a table, so few at a time that they take little more than is allowed, whatever they repeat.
-
-    Raises:
-        ValueError: if a row alone may take more.
-    """
-    columns = range(file.metadata.num_columns)
-    lists = [column for column in columns if file.schema.column(column).max_repetition_level]
-    if any(file.schema.column(column).physical_type == "BYTE_ARRAY" for column in lists):
-        raise ValueError("it holds lists of texts, which no result does")
-    for number in range(file.num_row_groups):
-        group = file.metadata.row_group(number)
-        size_bytes = sum(group.column(column).total_uncompressed_size for column in columns)
-        numbers = sum(group.column(column).num_values for column in lists)
-        if max(size_bytes, NUMBER_BYTES * numbers) > allowed_bytes:
-            raise ValueError("it claims rows too large to read at once")
-        rows = max(1, min(MAX_ROWS, allowed_bytes // max(1, size_bytes)))  # no value is larger than its column
-        yield from file.iter_batches(batch_size=rows, row_groups=[number], use_threads=False)
 
 
 def agree(stated: Any, found: Any) -> bool:

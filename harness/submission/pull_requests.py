@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.report import text
 from harness.submission.findings import Findings
 from harness.submission.intake import MAX_FILES, MAX_TOTAL_BYTES, objection
 from harness.submission.manifest import (
@@ -20,14 +21,17 @@ from harness.submission.manifest import (
     read_manifest,
 )
 from lamofcbench.errors import one_line, shown
-from lamofcbench.hub import HubError, hub_errors
+from lamofcbench.hub import REPOSITORY, HubError, hub_errors
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
     from huggingface_hub.hf_api import RepoFile
 
-_REPO = r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}"
-_ADDRESS = re.compile(rf"(?:https?://[^/\s]+/datasets/({_REPO})/discussions/|({_REPO})#)(\d{{1,9}})", re.ASCII)
+_REPO = REPOSITORY.pattern
+_NUMBER = r"\d{1,9}"
+_ADDRESS = re.compile(
+    rf"https?://[^/\s]+/datasets/({_REPO})/discussions/({_NUMBER})(?:/|/files/?)?|({_REPO})#({_NUMBER})", re.ASCII
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ def parse_pull_request(text: str) -> PullRequest | None:
         3
     """
     match = _ADDRESS.fullmatch(text)
-    return None if match is None else PullRequest(match[1] or match[2], int(match[3]))
+    return None if match is None else PullRequest(match[1] or match[3], int(match[2] or match[4]))
 
 
 # ------------------------------------------------------------------------------------------------------------- opening
@@ -86,12 +90,12 @@ def open_pull_request(api: HfApi, repo: str, folder: Path, into: int | None = No
     with hub_errors(f"cannot read the results repository {repo}"):
         present = {path for path in _listing(api, repo, revision) if path.startswith(f"{place}/")}
     operations = list(_operations(folder, place, present))
-    codec, edition = manifest.display_name, ", ".join(manifest.editions) or f"{len(manifest.ladders)} scenarios"
+    edition = ", ".join(manifest.editions) or text.count(len(manifest.ladders), "scenario")
     with hub_errors(f"cannot open a pull request on {repo}"):
         done = api.create_commit(
             repo,
             operations,
-            commit_message=f"{codec}: {edition}",
+            commit_message=f"{manifest.display_name}: {edition}",
             commit_description=_description(folder.name, manifest.organisation, manifest.link),
             repo_type=DATASET,
             create_pr=into is None,

@@ -210,6 +210,16 @@ def test_an_estimate_of_disk_is_near_the_truth(run_toy, tmp_path):
         (["encode", "{toy}", "--codec", "uniform", "--output", "x.bin"], "of them: uniform:step=0.05, uniform"),
         (["encode", "{toy}", "--codec", "zstd", "--output", "x.bin", "--index", "99"], "no sample 99"),
         (["decode", "nothing.bin", "--output", "x.safetensors"], "no saved codec"),
+        (["push", "results", "--repo", "me/codec"], "lamofcbench: results is no saved codec"),
+        (
+            ["submit", "r", "--dry-run", "--link", "http://x.org"],
+            "--link is 'http://x.org'; give an address that begins",
+        ),
+        (["submit", "r", "--dry-run", "--commit", "0123abc"], "--commit is '0123abc'; give all of its 40 hex digits"),
+        (
+            ["validate", "https://huggingface.co/datasets/org/results/tree/main"],
+            "is the address of no pull request, which ends in /discussions/N",
+        ),
     ],
 )
 def test_a_mistake_is_one_clear_line_and_a_failure(lamofcbench, toy_file, tmp_path, monkeypatch, arguments, message):

@@ -6,7 +6,7 @@ import pytest
 from huggingface_hub.errors import RevisionResolutionError
 
 from lamofcbench.errors import DataError
-from lamofcbench.hub import HubError, hub_errors, signed_in
+from lamofcbench.hub import HubError, check_repository, hub_errors, signed_in
 
 TOKEN = "hf_" + "Ab3" * 12
 
@@ -59,3 +59,12 @@ def test_a_token_that_no_header_can_hold_is_not_told(hub, monkeypatch):
     with pytest.raises(HubError, match="UnicodeEncodeError") as caught:
         signed_in()
     assert "hf_own" not in str(caught.value)
+
+
+def test_a_repository_has_an_owner_and_a_name():
+    for repo in ("org/name", "O-r.g_1/2name"):
+        check_repository(repo)
+    for repo in ("noslash", "", "/name", "org/", "a/b/c", "org/.name", "org/na me", "org/ñ", "org/name\n"):
+        with pytest.raises(HubError, match=r"is no repository; write ORG/NAME$") as caught:
+            check_repository(repo)
+        assert "\n" not in str(caught.value)

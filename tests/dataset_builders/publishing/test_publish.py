@@ -11,7 +11,7 @@ from huggingface_hub import constants
 from loopback_hub import Blob, cutting, failing
 
 import lamofcbench
-from dataset_builders.publishing.card import SNIPPET
+from dataset_builders.publishing.card import SNIPPET, _licence
 from dataset_builders.publishing.upload import publish
 from harness.cli import main
 from lamofcbench.errors import DataError
@@ -65,6 +65,19 @@ def test_shards_are_there_before_anything_names_them(folder, hub):
     publish(folder, REPO)
     first, *others = [files for files in hub.repositories["dataset", REPO].commits.values() if files]
     assert list(first) == shards(first) and f"{SCENARIO}/manifest.json" in others[-1]
+
+
+def test_the_card_names_the_licence_that_all_scenarios_have():
+    digits = ("mini-cvu-digits", SCENARIO)
+    assert _licence(dict.fromkeys(digits)) == {"license": "cc-by-4.0"}
+    for names in ((*digits, "mini-clu-facts"), ("ctti-coco-canny",), ("a stranger's",)):
+        assert _licence(dict.fromkeys(names)) == {"license": "other", "license_name": "see-each-scenario"}
+
+
+def test_no_repository_is_made_of_a_name_without_an_owner(tmp_path, hub):
+    with pytest.raises(HubError, match="'features' is no repository; write ORG/NAME"):
+        publish(tmp_path, "features")
+    assert not hub.repositories
 
 
 def test_publishing_the_same_again_sends_nothing(folder, hub):

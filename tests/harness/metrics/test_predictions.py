@@ -5,7 +5,7 @@ import torch
 from harness.metrics import predictions
 from lamofcbench import rasters
 from lamofcbench.errors import DataError, PluginError
-from lamofcbench.references import shown
+from lamofcbench.references import MAX_TEXT_BYTES, shown
 
 EXACT = {
     "text": ["", "two\nlines", "ça — 数", "nul \0 inside"],
@@ -41,6 +41,15 @@ def test_a_label_may_come_as_an_array_of_one():
 
 def test_lone_surrogates_do_not_stop_a_run():
     assert predictions.encode_prediction("text", "a\udc80b") == "a?b"
+
+
+def test_a_long_text_of_a_tail_is_cut_and_one_in_a_file_is_refused():
+    text = "a" + "é" * MAX_TEXT_BYTES
+    stored = predictions.encode_prediction("text", text)
+    assert stored == text[: MAX_TEXT_BYTES // 2]  # no half of a character
+    assert predictions.decode_prediction("text", stored) == stored
+    with pytest.raises(DataError, match=r"^the prediction takes 65537 bytes as UTF-8; at most 65536 are judged$"):
+        predictions.decode_prediction("text", "x" * (MAX_TEXT_BYTES + 1))
 
 
 @pytest.mark.parametrize(

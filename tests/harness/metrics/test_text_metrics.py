@@ -6,10 +6,11 @@ from fractions import Fraction
 
 import pytest
 
+from harness.metrics._text import MAX_MARKS
 from harness.metrics.answer_accuracy import gives_answer
 from harness.metrics.base import METRICS
 from harness.metrics.exact_match_letter import answer_letter
-from harness.metrics.exact_match_number import MAX_EXPONENT, last_number
+from harness.metrics.exact_match_number import MAX_EXPONENT, MAX_HEXADECIMAL, last_number
 from harness.metrics.refusal_rate import refuses
 from harness.metrics.word_error_rate import normalised_words, word_edits
 from lamofcbench.errors import DataError
@@ -358,3 +359,28 @@ def test_references_that_nothing_can_match_are_refused_before_there_is_a_predict
     if bad is not None:
         with pytest.raises(DataError, match=r"^the reference "):
             metric.check_reference(bad)
+
+
+# ------------------------------------------------------------------------------------------ what would take too long
+
+
+def test_combining_marks_in_a_row_are_judged_up_to_as_many_as_their_order_takes_no_time_for():
+    for marks in ("\u0301\u0316", "\uff9e\u0316", "\u0301\u034f\u0316"):  # a halfwidth mark; one that is not seen
+        (word,) = normalised_words("a" + marks * 100)
+        assert len(word) <= MAX_MARKS + 1
+    assert normalised_words("a" + "\u0301" * MAX_MARKS) != normalised_words("a" + "\u0301" * (MAX_MARKS - 1))
+
+
+def test_a_hexadecimal_number_that_is_too_long_equals_none():
+    longest = "f" * MAX_HEXADECIMAL
+    assert last_number(f"0x000{longest}") == int(longest, 16)
+    metric = METRICS.get("exact-match-number")()
+    assert metric.statistics(f"-0x{longest}f", "31") == {"correct": 0.0}
+    with pytest.raises(DataError, match="no number to match"):
+        metric.check_reference(f"0x{longest}f")
+
+
+def test_edits_of_lists_that_are_both_long():
+    words = [str(number) for number in range(20_000)]
+    assert word_edits(words, ["x", *words[:9_000], *words[9_001:], "y"]) == 3
+    assert word_edits(words, words[::-1]) == 19_999 + 1

@@ -27,6 +27,9 @@ SPELLINGS = {"colour": "color", "realise": "realize"}
         ("東京 station", "東 京 station"),
         ("... -- !", ""),
         ("", ""),
+        ("a <b [c] d (e <f", "a d e f"),
+        ("a (b <c) d> (e) f (g", "a f g"),
+        ("one <|en|> two <|three\n<|en|> four", "1234"),
     ],
 )
 def test_words(text, words):

@@ -9,8 +9,9 @@ from loopback_hub import Blob, failing
 
 from dataset_builders.publishing.eval_yaml import eval_yaml
 from harness.cli import main
-from harness.publishing.eval_results import DatasetCommit
+from harness.publishing.eval_results import DatasetCommit, _overall_notes
 from harness.publishing.push import push
+from harness.report.summary import Estimate, RetainedRate
 from lamofcbench.codecs.base import Codec
 from lamofcbench.codecs.registry import load_saved, make_codecs
 from lamofcbench.errors import CodecError, LaMoFCBenchError
@@ -202,6 +203,24 @@ def test_an_answer_that_is_none_is_one_line(mine, hub):
     hub.faults.append(failing(99, lambda request: "/preupload/" in request.path, 200))
     with pytest.raises(HubError, match="cannot push to the model repository me/my-codec: ValueError: "):
         push(mine, REPO)
+
+
+def test_the_headline_says_on_how_many_scenarios_the_rate_is_a_bound():
+    never, at_most, found = (
+        RetainedRate(percent=95, ebpfp=Estimate(value=value), bound=bound, compression=32 / value)
+        for value, bound in ((32.0, "never"), (0.5, "at most"), (2.0, None))
+    )
+    assert _overall_notes([found]) == "EBPFP@95, geometric mean over 1 scenario; lower is better"
+    assert _overall_notes([never, found, never, at_most]) == (
+        "EBPFP@95, geometric mean over 4 scenarios; lower is better; on 1 of them at most: even the lowest rate point "
+        "keeps so much; on 2 of them never kept: counted as 32"
+    )
+
+
+def test_no_repository_is_made_of_a_name_without_an_owner(mine, hub):
+    with pytest.raises(HubError, match="'noslash' is no repository; write ORG/NAME"):
+        push(mine, "noslash")
+    assert not hub.repositories
 
 
 def test_a_hub_that_refuses_is_one_line(saved, hub, monkeypatch):

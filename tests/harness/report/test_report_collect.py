@@ -26,6 +26,13 @@ def _drop_row(folder):
     pq.write_table(table.slice(1), folder / "samples.parquet")
 
 
+def _same_sample(folder):
+    table = pq.read_table(folder / "samples.parquet")
+    index = pa.array([0, *range(len(table) - 1)], pa.int64())
+    at = table.column_names.index("index")
+    pq.write_table(table.set_column(at, "index", index), folder / "samples.parquet")
+
+
 def _negative_time(folder):
     table = pq.read_table(folder / "timings.parquet")
     values = pa.array([-1.0] * len(table))
@@ -47,7 +54,8 @@ BREAK = {
     "path in a name": (lambda f: _edit(f, scenario="../../etc"), "no scenario name"),
     "no samples": (lambda f: (f / "samples.parquet").unlink(), "missing or damaged"),
     "damaged samples": (lambda f: (f / "samples.parquet").write_bytes(b"PAR1" + bytes(50)), "missing or damaged"),
-    "truncated samples": (_drop_row, "59 rows"),
+    "truncated samples": (_drop_row, "59 rows where its result counts 60"),
+    "a sample twice": (_same_sample, "holds a sample twice"),
     "other bytes": (_other_bytes, "disagree on the coded bytes"),
     "damaged timings": (lambda f: (f / "timings.parquet").write_bytes(b"junk"), "damaged"),
     "negative time": (_negative_time, "negative seconds"),

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness.results import hashes, verification
+from harness.results import hashes, tables
 from harness.results.rescoring import rescore
 from harness.results.store import ResultFolder
 from harness.results.verification import is_results, verify_results
@@ -223,7 +223,7 @@ def test_hostile_files_end_in_lines(folder, name, content):
     ],
 )
 def test_a_small_table_that_would_fill_the_memory_is_not_read_to_its_end(folder, monkeypatch, values, what):
-    monkeypatch.setattr(verification, "MAX_TABLE_BYTES", 2**22)
+    monkeypatch.setattr(tables, "MAX_TABLE_BYTES", 2**22)
     path = folder / "samples.parquet"
     table = pq.read_table(path)
     pq.write_table(table.append_column("bonus", pa.array(values(len(table)))), path, compression="zstd")

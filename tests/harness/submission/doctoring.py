@@ -12,10 +12,11 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from harness.results import hashes
-from harness.results.record import STATISTIC, read_table
+from harness.results.record import STATISTIC
 from harness.results.result import Result
 from harness.results.scoring import figures_of, judge, make_metric
 from harness.results.store import config_hash
+from harness.results.tables import read_table
 from harness.submission.bitstreams import BITSTREAMS_FILE, Bitstreams
 from lamofcbench.atomic import write_json
 

@@ -111,7 +111,7 @@ def test_it_opens_a_pull_request_and_prints_its_address(submit, hub, capsys):
     assert "submissions/my-uniform/submission.json" in sent and not hub.files(REPO)
     assert len(sent) == 33 and all(path.startswith("submissions/my-uniform/") for path in sent)
     (discussion,) = hub.repositories["dataset", REPO].discussions
-    assert discussion.title == "Mine: 1 scenarios" and "By Us." in discussion.events[0]["data"]["latest"]["raw"]
+    assert discussion.title == "Mine: 1 scenario" and "By Us." in discussion.events[0]["data"]["latest"]["raw"]
     everything = printed.out + printed.err + "".join(str(blob.content) for blob in sent.values())
     assert "hf_owner" not in everything
 
@@ -158,10 +158,21 @@ def test_without_a_token_or_a_repository_it_says_so_at_once(submit, hub, capsys,
     assert "the Hub does not say whose the token is" in error and "hf_nobody" not in error
 
 
+def test_a_repository_that_is_none_is_told_before_anything_is_packed(submit, hub, capsys, monkeypatch):
+    monkeypatch.setattr("harness.submission.pack.pack", lambda *args, **more: pytest.fail("it was packed"))
+    for repo, said in (
+        ("results", "'results' is no repository; write ORG/NAME"),
+        ("org/resluts", "cannot see the results repository org/resluts: there is no such repository"),
+    ):
+        assert submit("--repo", repo) == 1
+        assert said in capsys.readouterr().err
+
+
 def test_addresses_of_pull_requests():
     expected = PullRequest("org/results", 12)
     for text in ("org/results#12", "https://huggingface.co/datasets/org/results/discussions/12",
-                 "http://127.0.0.1:80/datasets/org/results/discussions/12"):  # fmt: skip
+                 "http://127.0.0.1:80/datasets/org/results/discussions/12",
+                 "https://huggingface.co/datasets/org/results/discussions/12/files"):  # fmt: skip
         assert parse_pull_request(text) == expected
     for text in (
         "submissions/mine",
@@ -171,5 +182,7 @@ def test_addresses_of_pull_requests():
         "org/results#1/..",
         "a/b/c#1",
         "org/results#-1",
+        "org/results#1/files",
+        "https://huggingface.co/datasets/org/results/discussions/12/..",
     ):
         assert parse_pull_request(text) is None
