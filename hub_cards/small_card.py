@@ -16,9 +16,10 @@ from typing import Any
 from edition_card import figure, measure, scenarios_of, spread_table
 
 from harness.results import store
-from harness.results.record import column, read_table, statistics_of
+from harness.results.record import column, statistics_of
 from harness.results.result import ANCHOR
 from harness.results.scoring import make_metric
+from harness.results.tables import read_table
 from lamofcbench.atomic import write_text
 from lamofcbench.markdown import markdown_table
 from lamofcbench.scenarios.base import SCENARIOS, Axis, Scenario

@@ -124,7 +124,7 @@ _BOUNDS = {"at most": "at most: even the lowest rate point keeps so much", "neve
 
 
 def _notes(rate: RetainedRate) -> str:
-    bound = f", {_BOUNDS[rate.bound]}" if rate.bound is not None else ""
+    bound = f", {_BOUNDS[rate.bound]}" if rate.bound in _BOUNDS else ""
     return f"EBPFP@{rate.percent}, lower is better{bound}; {text.number(rate.ebpfp.value)}"
 
 

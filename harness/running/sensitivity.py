@@ -56,8 +56,8 @@ SHARDS = 8
 PLAN_SAMPLES = 32
 """So many samples, spread over the split, choose steps and the typical length of a gradient."""
 SHARES = (0.3, 0.05, 0.01)
-"""Of the divergence of means alone: a step of the draft is the coarsest whose features diverge by no more. Gradients
-where features are coarse say what matters to low rates, and those of finer ones keep them from being of nothing else."""
+"""Of the divergence of means alone: a step of the draft is the coarsest whose features diverge by no more. Gradients at
+coarse features say what matters to low rates; those at finer ones keep them from saying nothing else."""
 STEPS = tuple(2.0 ** (k / 2) for k in range(12, -11, -1))
 LARGEST_STEP = 2.0**20
 """At which nothing but means is left."""

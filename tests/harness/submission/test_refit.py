@@ -6,6 +6,7 @@ import pytest
 from doctoring import Doctored, edit_json
 
 from harness.running import sensitivity
+from harness.submission import refit
 from harness.submission.pack import Author, pack
 from harness.submission.refit import WHAT
 from lamofcbench.builders import BUILDERS
@@ -89,10 +90,21 @@ def test_what_a_codecs_own_source_has_learned_leaves_it_consistent(run_results, 
     assert states(verdict) == (1, 2, "what a codec's own source has learned is not learned anew")
 
 
-def test_other_data_cannot_be_learned_from_anew(submission, toy, verdict_on):
+def of_other_data(submission, toy):
     for number in range(2):
         Doctored(submission, toy, number=number).result(lambda result: result["codec"].update(trained_on="other data"))
     edit_json(submission / "submission.json", lambda manifest: manifest.update(knowledge="other data"))
+
+
+def test_what_comes_out_the_same_is_fitted_anew_whatever_else_it_is_said_to_know(submission, toy, verdict_on):
+    of_other_data(submission, toy)
+    verdict = verdict_on(submission, full=True)
+    assert (verdict.level, verdict.faults) == ("verified", []) and states(verdict) == (3, 3, "")
+
+
+def test_other_data_cannot_be_learned_from_anew(submission, toy, verdict_on, monkeypatch):
+    of_other_data(submission, toy)
+    monkeypatch.setattr(refit, "_same_state", lambda learned, path: "/mean/" in path.as_posix())
     verdict = verdict_on(submission, full=True)
     assert (verdict.level, verdict.faults) == ("consistent", [])
     assert states(verdict) == (1, 3, "what was learned from other data cannot be learned anew")

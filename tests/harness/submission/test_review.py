@@ -46,7 +46,7 @@ def test_each_pull_request_gets_its_verdict_and_a_second_review_changes_nothing(
     assert {number: one.outcome for number, one in found.items()} == {1: "verified", 2: "refused", 3: "no submission"}
     assert found[1].verdict.digest == submission_digest(slight)
     assert [one.title for one in discussions] == [
-        "[verified] My uniform: 1 scenarios", "[refused] Renamed: 1 scenarios", "Better words"
+        "[verified] My uniform: 1 scenario", "[refused] Renamed: 1 scenario", "Better words"
     ]  # fmt: skip
     assert [one.status for one in discussions] == ["open"] * 3 and not hub.files(REPO)  # none is merged
     (_, good), (_, bad) = comments(discussions[0]), comments(discussions[1])
@@ -64,7 +64,7 @@ def test_a_new_commit_is_judged_anew_in_the_same_comment(api, reviewed, slight, 
     open_pull_request(api, REPO, slight, into=1)
     assert reviewed()[1].outcome == "verified"
     (discussion,) = discussions
-    assert discussion.title == "[verified] Renamed: 1 scenarios"
+    assert discussion.title == "[verified] Renamed: 1 scenario"
     _, comment = comments(discussion)
     assert "**verified**" in comment and "**refused**" not in comment
 
