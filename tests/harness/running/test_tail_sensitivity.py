@@ -63,7 +63,7 @@ def test_it_is_computed_once_for_scenario_data_and_code(tail, monkeypatch):
     assert values(tail().computed()) == values(first)
     monkeypatch.undo()
     other = tail()
-    monkeypatch.setattr(sensitivity, "REVISION", 2)
+    monkeypatch.setattr(sensitivity, "REVISION", sensitivity.REVISION + 1)
     assert tail().origin != other.origin
 
 
