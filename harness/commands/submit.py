@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import tempfile
 from pathlib import Path
 
@@ -65,16 +64,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _packed(args: argparse.Namespace, output: Path) -> Path:
-    from harness.submission.manifest import SubmissionError
+    from harness.submission.manifest import LINK, MAX_LINK, SubmissionError
     from harness.submission.pack import Author, pack
     from lamofcbench.errors import shown
+    from lamofcbench.pins import COMMIT
 
-    if args.link is not None and not re.fullmatch(r"https://[\x21-\x7e]{1,492}", args.link):
+    if args.link is not None and (len(args.link) > MAX_LINK or not LINK.fullmatch(args.link)):
         raise SubmissionError(
             f"--link is {shown(args.link)}; give an address that begins with https:// and has no spaces, of at most "
-            "500 characters"
+            f"{MAX_LINK} characters"
         )
-    if args.commit is not None and not re.fullmatch("[0-9a-f]{40}", args.commit):
+    if args.commit is not None and not COMMIT.fullmatch(args.commit):
         raise SubmissionError(f"--commit is {shown(args.commit)}; give all of its 40 hex digits, lower case")
     author = Author(args.name, args.display_name, args.organisation, args.link, args.commit, args.licence)
     return pack(args.results, output, author, args.codec, sampled=args.sample_bitstreams)

@@ -159,7 +159,7 @@ def lay_out(
             codec=codec_class.name,
             codec_identity=identity_of(codec_class),
             parameter=grid.name,
-            identity=dict(identity),
+            identity=dict(sorted(identity.items())),  # as in the file, over which the digest goes
             points=list(points),
             open_ends=list(ends),
             seen=seen,
@@ -346,7 +346,7 @@ def calibrated(directory: Path, scenario: Scenario, codec_class: type[Codec]) ->
         return None
     ladder = read_ladder(path)
     code = {"scenario_digest": scenario.digest, **code_of(scenario, make_metric(scenario))}
-    other = any(ladder.identity.get(name, value) != value for name, value in code.items())
+    other = any(ladder.identity.get(name) != value for name, value in code.items())
     if other or ladder.codec_identity != identity_of(codec_class):
         raise DataError(f"{path} is of other code or another declaration; run `lamofcbench ladder` again")
     if not ladder.complete:

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from harness.results.result import Parameters
 from lamofcbench.codecs.knowledge import Knowledge
 from lamofcbench.errors import LaMoFCBenchError, one_line
+from lamofcbench.pins import COMMIT
 from lamofcbench.storage.integrity import file_sha256
 
 FORMAT_VERSION: Literal[1] = 1
@@ -22,6 +23,7 @@ SUBMISSIONS, VERDICTS = "submissions", "verdicts"
 MANIFEST_FILE = "submission.json"
 RESULTS_FOLDER = "results"
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,95}")
+LINK, MAX_LINK = re.compile(r"https://[\x21-\x7e]+"), 500
 MAX_MANIFEST_BYTES = 2**22
 MAX_POINTS = 100
 """Of a ladder."""
@@ -74,9 +76,9 @@ class Submission(Strict):
     display_name: Line = Field(min_length=1, max_length=80)
     organisation: Line = Field(default="", max_length=80)
     link: str | None = Field(
-        default=None, max_length=500, pattern=r"^https://[\x21-\x7e]+$", description="where the codec's code is"
+        default=None, max_length=MAX_LINK, pattern=f"^{LINK.pattern}$", description="where the codec's code is"
     )
-    commit: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$", description="of that code")
+    commit: str | None = Field(default=None, pattern=f"^{COMMIT.pattern}$", description="of that code")
     licence: Line = Field(min_length=1, max_length=80, description="of the codec, such as an SPDX identifier")
     knowledge: Knowledge = Field(description="what the codec has learned from, see lamofcbench.codecs.knowledge")
     codec: CodecIdentity

@@ -46,16 +46,8 @@ def infer_specs(
         >>> specs["hidden"].shape
         (Axis(name='tokens', limit=20), 16)
     """
-    if not samples:
-        raise ScenarioError("specs are told from one sample at least")
+    sizes = _sizes(samples)
     first = samples[0]
-    for sample in samples:
-        if list(sample) != list(first) or set(sample.side) != set(first.side):
-            raise ScenarioError(f"samples hold the same tensors and side information; {first} and {sample} do not")
-    sizes = {name: list(zip(*(tuple(sample[name].shape) for sample in samples), strict=False)) for name in first}
-    for name in first:
-        if len({(sample[name].dim(), sample[name].dtype) for sample in samples}) != 1:
-            raise ScenarioError(f"tensor {name!r} has another dtype or number of axes in other samples")
     ragged = list(dict.fromkeys(size for of in sizes.values() for size in of if len(set(size)) > 1))
     names = ["tokens"] if len(ragged) == 1 else [f"axis{index}" for index in range(len(ragged))]
     for kind, given, known in (("tensor", roles, list(first)), ("ragged axis", limits, names)):
@@ -76,6 +68,20 @@ def infer_specs(
     if rotary_base is not None:
         tensors = _rotated(tensors, rotary_base)
     return FeatureSpecs(tensors=tuple(tensors), side=tuple(first.side))
+
+
+def _sizes(samples: Sequence[FeatureSet]) -> dict[str, list[tuple[int, ...]]]:
+    """Of each axis of each tensor, its size in each of some samples, which are alike but for these."""
+    if not samples:
+        raise ScenarioError("specs are told from one sample at least")
+    first = samples[0]
+    for sample in samples:
+        if list(sample) != list(first) or set(sample.side) != set(first.side):
+            raise ScenarioError(f"samples hold the same tensors and side information; {first} and {sample} do not")
+    for name in first:
+        if len({(sample[name].dim(), sample[name].dtype) for sample in samples}) != 1:
+            raise ScenarioError(f"tensor {name!r} has another dtype or number of axes in other samples")
+    return {name: list(zip(*(tuple(sample[name].shape) for sample in samples), strict=True)) for name in first}
 
 
 def _rotated(tensors: Sequence[TensorSpec], base: float) -> list[TensorSpec]:

@@ -34,10 +34,31 @@ def toy(toy_file):
 
 
 @pytest.fixture(scope="session")
-def toy_data(toy, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("toy-data")
-    BUILDERS.get(toy.builder, relative_to=toy.origin)().build(toy, folder, progress=False)
-    return folder
+def build(tmp_path_factory):
+    """Builds the data of a scenario into a folder of its own."""
+
+    def built(scenario) -> Path:
+        folder = tmp_path_factory.mktemp(scenario.id)
+        BUILDERS.get(scenario.builder, relative_to=scenario.origin)().build(scenario, folder, progress=False)
+        return folder
+
+    return built
+
+
+@pytest.fixture(scope="session")
+def toy_data(toy, build) -> Path:
+    return build(toy)
+
+
+@pytest.fixture(scope="session")
+def responding(repository):
+    """The toy scenario with a model that shows responses."""
+    return SCENARIOS.get(f"{repository / 'tests' / 'data' / 'responding_scenario.py'}:RESPONDING")
+
+
+@pytest.fixture(scope="session")
+def responding_data(responding, build) -> Path:
+    return build(responding)
 
 
 @pytest.fixture(scope="session")

@@ -21,8 +21,8 @@ MODERATE = 1.0
 def cheapest(candidates: Sequence[Estimate], step: float) -> Estimate:
     """The candidate of the lowest rate and distortion together at a step of the quantiser.
 
-    At a coarse step one that codes next to nothing may cost little, and answers to it are as good as none. So what is
-    cheapest at a moderate step is chosen there, too, if it comes first.
+    At a coarse step, one that codes next to nothing costs little, and leaves nothing to answer from. So a later
+    candidate takes the place of an earlier one only where it is cheaper at a moderate step, too.
     """
     cheapest_ones = {_cheapest(candidates, each) for each in (step, min(step, MODERATE))}
     return candidates[min(cheapest_ones)]

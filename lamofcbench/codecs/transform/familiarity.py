@@ -135,7 +135,7 @@ class Familiarity:
         return _surprise(np.maximum(own, 0.0), rows, self.expected.astype(np.float64))
 
 
-def beyond(rows: Matrix, coefficients: Matrix) -> Wide:
+def energies_beyond(rows: Matrix, coefficients: Matrix) -> Wide:
     """The energy of each row, ``[rows, C]``, but for that of its coefficients, ``[rows, directions]``.
 
     In single precision, which takes a third of the time; not a number where rows are too large for that.

@@ -26,10 +26,8 @@ def given(repository):
 
 
 @pytest.fixture(scope="module")
-def given_data(given, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("given")
-    BUILDERS.get(given.builder, relative_to=given.origin)().build(given, folder, progress=False)
-    return folder
+def given_data(given, build):
+    return build(given)
 
 
 @pytest.fixture(scope="module")

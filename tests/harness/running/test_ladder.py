@@ -10,6 +10,7 @@ import pytest
 
 from harness.cli import main, make_parser
 from harness.commands import ladder as ladder_command
+from harness.results.scoring import code_of, make_metric
 from harness.running import calibration_scores, ladder, selection
 from harness.running.calibration_scores import CalibrationScore, CalibrationScores
 from harness.running.ladder import Grid, lay_out, rate_parameter
@@ -29,6 +30,11 @@ def by_step(knee):
         return CalibrationScore(max(8 - math.log2(codec.params.step), 0.01), kept, kept)
 
     return score
+
+
+def identity_on(scenario):
+    """Of ladders that are made of such scores: the scenario's declaration, and the code of metric and split model."""
+    return {"scenario_digest": scenario.digest, **code_of(scenario, make_metric(scenario))}
 
 
 class TestGrid:
@@ -220,7 +226,7 @@ class TestCommand:
 
     def test_results_say_which_ladder_chose_their_rate_point(self, toy, tmp_path, make_runner):
         path = ladder.ladder_path(tmp_path / "ladders", toy, "uniform")
-        made = lay_out(STEPS, toy, by_step(2.0), {"scenario_digest": toy.digest})
+        made = lay_out(STEPS, toy, by_step(2.0), identity_on(toy))
         ladder.write_ladder(path, made)
         runner = make_runner(ladders=tmp_path / "ladders", verify_samples=0)
         step = made.points[0].params["step"]
@@ -232,7 +238,7 @@ class TestCommand:
             assert run["ladder"] == told
 
     def test_a_finished_result_is_of_the_ladder_that_asks_for_it_last(self, toy, tmp_path, make_runner):
-        made = lay_out(STEPS, toy, by_step(2.0), {"scenario_digest": toy.digest})
+        made = lay_out(STEPS, toy, by_step(2.0), identity_on(toy))
         ladder.write_ladder(ladder.ladder_path(tmp_path / "ladders", toy, "uniform"), made)
         (codec,) = selection.select_codecs([f"uniform:step={made.points[0].params['step']}"], toy)
         told = []
@@ -244,7 +250,7 @@ class TestCommand:
     @pytest.mark.parametrize("other", ["scenario_digest", "metric_identity", "adapter_identity"])
     def test_a_ladder_of_another_declaration_or_other_code_or_damaged_is_refused(self, toy, tmp_path, other):
         path = ladder.ladder_path(tmp_path, toy, "uniform")
-        identity = {"scenario_digest": toy.digest, other: "other"}
+        identity = identity_on(toy) | {other: "other"}
         ladder.write_ladder(path, lay_out(STEPS, toy, by_step(2.0), identity))
         with pytest.raises(DataError, match="lamofcbench ladder"):
             selection.select_codecs(["uniform"], toy, ladders=tmp_path)

@@ -11,30 +11,18 @@ from harness.running import sensitivity
 from harness.running.launch import Team
 from harness.running.selection import select_codecs
 from harness.running.sensitivity import TailSensitivity
-from lamofcbench.builders import BUILDERS
 from lamofcbench.codecs.klt_task import KltTaskCodec
 from lamofcbench.codecs.transform.profiles import MIDDLE
 from lamofcbench.errors import ScenarioError
 from lamofcbench.models.loading import load_model
-from lamofcbench.scenarios.base import SCENARIOS
 from lamofcbench.storage import reader
 
 
-@pytest.fixture(scope="module")
-def responding(repository):
-    return SCENARIOS.get(f"{repository / 'tests' / 'data' / 'responding_scenario.py'}:RESPONDING")
-
-
-@pytest.fixture(scope="module")
-def data(responding, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("responding-data")
-    BUILDERS.get(responding.builder, relative_to=responding.origin)().build(responding, folder, progress=False)
-    return folder
-
-
 @pytest.fixture
-def tail(responding, data, tmp_path):
-    return lambda name="one": TailSensitivity(responding, data, lambda: load_model(responding), tmp_path / name)
+def tail(responding, responding_data, tmp_path):
+    return lambda name="one": TailSensitivity(
+        responding, responding_data, lambda: load_model(responding), tmp_path / name
+    )
 
 
 class Rank(Team):
@@ -116,8 +104,8 @@ def test_no_test_split_is_opened(tail, monkeypatch):
     assert set(opened) == {"calibration"}
 
 
-def test_a_run_hands_it_to_codecs_that_ask_and_says_so(make_runner, responding, data):
-    runner = make_runner(responding, data=data)
+def test_a_run_hands_it_to_codecs_that_ask_and_says_so(make_runner, responding, responding_data):
+    runner = make_runner(responding, data=responding_data)
     codec = KltTaskCodec(responding.specs, {"step": 1.0})
     finished = runner.run_codec(codec)
     assert finished.result.codec.name == "klt-task"
@@ -125,7 +113,7 @@ def test_a_run_hands_it_to_codecs_that_ask_and_says_so(make_runner, responding, 
     assert record["sensitivity"] == runner._tail_sensitivity.origin
     plain = runner.run_codec(*select_codecs(["klt:step=1"], responding))
     assert "sensitivity" not in json.loads((plain.folder / "codec" / "fit.json").read_text())
-    again = make_runner(responding, data=data)
+    again = make_runner(responding, data=responding_data)
     assert again.fitted(codec)[0].fingerprint.hex() == finished.result.codec.fingerprint
 
 

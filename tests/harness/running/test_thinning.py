@@ -2,6 +2,7 @@
 
 import pytest
 
+from harness.results.scoring import code_of, make_metric
 from harness.running import ladder
 from harness.running.ladder import Ladder, LadderPoint, ladder_path, write_ladder
 from harness.running.selection import select_codecs
@@ -34,7 +35,7 @@ def test_a_run_thins_by_what_its_ladder_file_has_measured(toy, tmp_path):
         LadderPoint(params={"step": 2.0**at / 16}, ebpfp=rate, score=kept, retention=kept)
         for at, (rate, kept) in enumerate(zip(RATES, RETENTIONS, strict=True))
     ]
-    identity = {"scenario_digest": toy.digest}
+    identity = {"scenario_digest": toy.digest, **code_of(toy, make_metric(toy))}
     found = Ladder(
         codec="uniform", codec_identity=identity_of(codec_class), parameter="step", identity=identity, points=points,
         open_ends=[],

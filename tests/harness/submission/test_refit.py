@@ -9,23 +9,9 @@ from harness.running import sensitivity
 from harness.submission import refit
 from harness.submission.pack import Author, pack
 from harness.submission.refit import WHAT
-from lamofcbench.builders import BUILDERS
 from lamofcbench.codecs.klt_task import KltTaskCodec
 from lamofcbench.codecs.registry import make_codecs
-from lamofcbench.scenarios.base import SCENARIOS
 from lamofcbench.storage import calibration, open_split
-
-
-@pytest.fixture(scope="module")
-def responding(repository):
-    return SCENARIOS.get(f"{repository / 'tests' / 'data' / 'responding_scenario.py'}:RESPONDING")
-
-
-@pytest.fixture(scope="module")
-def responding_data(responding, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("responding-data")
-    BUILDERS.get(responding.builder, relative_to=responding.origin)().build(responding, folder, progress=False)
-    return folder
 
 
 @pytest.fixture

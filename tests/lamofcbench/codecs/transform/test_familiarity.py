@@ -9,7 +9,7 @@ from lamofcbench.codecs.transform.familiarity import (
     MARGIN_OF_ONE,
     Energies,
     Familiarity,
-    beyond,
+    energies_beyond,
     most_familiar,
     together,
 )
@@ -35,7 +35,7 @@ class Known:
         self.most = most_familiar(self.surprises)
 
     def is_foreign(self, rows, profiles=None):
-        outside = beyond(rows, rows[:, : self.familiarity.directions])
+        outside = energies_beyond(rows, rows[:, : self.familiarity.directions])
         return self.familiarity.surprise(outside, profiles or self.profiles) > self.most
 
 
@@ -122,4 +122,4 @@ def test_values_without_bound_are_foreign_and_no_error():
 
 
 def test_rows_too_large_to_be_measured_warn_of_nothing():
-    assert np.isnan(beyond(np.full((2, 4), 1e30, np.float32), np.full((2, 4), 1e30, np.float32))).all()
+    assert np.isnan(energies_beyond(np.full((2, 4), 1e30, np.float32), np.full((2, 4), 1e30, np.float32))).all()
