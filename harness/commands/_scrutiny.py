@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scenarios", nargs="+", default=[], metavar="FILE:NAME", help="scenarios of your own that results are of"
     )
     _common.add_data_argument(parser)
-    parser.add_argument("--full", action="store_true", help="decode and predict every sample, fit shipped codecs anew")
+    parser.add_argument("--full", action="store_true", help="decode and predict every sample, fit codecs anew")
     parser.add_argument(
         "--fresh", type=int, metavar="SEED", help="also code new samples of the mini edition's generators"
     )
@@ -29,6 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--decode-seconds", type=float, default=300.0, metavar="S", help="for one sample (default: 300)"
+    )
+    parser.add_argument(
+        "--fit-seconds",
+        type=float,
+        default=3600.0,
+        metavar="S",
+        help="for a codec's source to learn (default: 3600)",
     )
     parser.add_argument(
         "--memory-gib", type=float, default=8.0, metavar="N", help="for the process that decodes (default: 8)"
@@ -53,7 +60,7 @@ def scrutiny(args: argparse.Namespace) -> Scrutiny:
         value = getattr(args, name)
         if value is not None and not 0 <= value < 2**63:
             raise LaMoFCBenchError(f"--{name} is {value}; it may be 0 to 2**63 - 1")
-    for name in ("decode_seconds", "memory_gib"):
+    for name in ("decode_seconds", "fit_seconds", "memory_gib"):
         if not 0 < getattr(args, name) < 1e6:
             raise LaMoFCBenchError(f"--{name.replace('_', '-')} is {getattr(args, name):g}; it must be more than 0")
     return Scrutiny(
@@ -64,6 +71,7 @@ def scrutiny(args: argparse.Namespace) -> Scrutiny:
         seed=args.seed,
         fresh=args.fresh,
         decode_seconds=args.decode_seconds,
+        fit_seconds=args.fit_seconds,
         device=args.device,
         limits=Limits(memory_bytes=int(args.memory_gib * 2**30)),
     )

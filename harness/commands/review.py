@@ -15,15 +15,18 @@ HELP = "validate a results repository's open pull requests: a comment and a titl
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     parser.add_argument("--repo", required=True, metavar="ORG/RESULTS", help="the results repository")
-    parser.add_argument("--pull-request", type=int, nargs="+", metavar="N", help="these alone (default: all open ones)")
+    parser.add_argument(
+        "--pull-request", type=_number_and_commit, nargs="+", metavar="N[@COMMIT]",
+        help="these alone (default: all open ones); --trust-code runs the source of those that are as you read them",
+    )  # fmt: skip
     parser.add_argument("--again", action="store_true", help="also those whose verdict looked as closely")
     parser.add_argument(
         "--merged", action="store_true",
         help="then write verdicts/NAME.json for merged submissions that have none on their content",
     )  # fmt: skip
     parser.add_argument(
-        "--submission", metavar="NAME",
-        help="with --merged: this one alone, and no pull requests; --trust-code then runs its source",
+        "--submission", metavar="NAME[@COMMIT]",
+        help="with --merged: this one alone, and no pull requests; --trust-code runs its source as you read it",
     )  # fmt: skip
     parser.add_argument("--output", type=Path, metavar="DIR", help="keep verdicts on pull requests as pr-N-NAME.json")
     _scrutiny.add_arguments(parser)
@@ -42,11 +45,12 @@ def run(args: argparse.Namespace) -> int:
     if args.trust_code and args.submission is None and (args.merged or not args.pull_request):
         raise LaMoFCBenchError(
             "--trust-code runs what strangers wrote: read the source, then name its pull request with --pull-request "
-            "N, without --merged, or what was merged with --merged --submission NAME"
+            "N@COMMIT, without --merged, or what was merged with --merged --submission NAME@COMMIT"
         )
     api, look, say = signed_in(), _scrutiny.scrutiny(args), _common.teller(args)
     failed = False
-    numbers = args.pull_request if args.submission is None else ()
+    numbers = None if args.pull_request is None else dict(args.pull_request)
+    numbers = numbers if args.submission is None else {}
     for one in review(api, args.repo, look, numbers=numbers, again=args.again, tell=say):
         print(one_line(f"{one.request} {one.outcome}", MAX_LINE), flush=True)
         if one.outcome == "failed":
@@ -57,7 +61,17 @@ def run(args: argparse.Namespace) -> int:
         if one.verdict is not None and args.output is not None:
             write_verdict(args.output / f"pr-{one.request.num}-{one.verdict.submission}.json", one.verdict)
     if args.merged:
-        known = {"only": args.submission, "again": args.again}
+        only, _, read = (args.submission or "").partition("@")
+        known = {"only": only or None, "read": read or None, "again": args.again}
         for verdict in update_verdicts(api, args.repo, look, **known, tell=say, warn=tell):
             print(f"{verdict.submission} {verdict.level}", flush=True)
     return 1 if failed else 0
+
+
+def _number_and_commit(text: str) -> tuple[int, str | None]:
+    from harness.submission.pull_requests import parse_pull_request
+
+    request = parse_pull_request(f"any/results#{text}")
+    if request is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number, alone or with @ and a commit of 40 hex digits")
+    return request.num, request.commit

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     parser.add_argument(
         "submission", metavar="PATH|PR",
-        help="a submission's folder, or its pull request: an address, or ORG/RESULTS#N",
+        help="a submission's folder, or its pull request: an address, or ORG/RESULTS#N, with @COMMIT for what you read",
     )  # fmt: skip
     parser.add_argument(
         "--output", type=Path, metavar="FILE",

@@ -1,4 +1,4 @@
-"""The process that decodes apart from the encoder, as this process sees it: started early, asked, and ended.
+"""The process that runs a codec apart, as this process sees it: started early, asked to decode, and ended.
 
 It gets a copy of a saved folder and bytes, and a folder of its own for everything else: home, temporary files, caches.
 Its environment is made from scratch, and what it answers is not believed to be well formed.
@@ -17,16 +17,21 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
+from safetensors import SafetensorError
+
 from harness.running.decoding_worker import SEED, Message, features_message, features_of, receive, send
 from harness.running.launch import DEBUG
+from lamofcbench.atomic import replacing, write_bytes
 from lamofcbench.errors import CodecError, VerificationError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from harness.running.confinement import Limits
     from lamofcbench.features import FeatureSet
 
@@ -98,7 +103,8 @@ class DecodingProcess:
 
     Attributes:
         refused: what isolation kept from the codec during the last request.
-        facts: what the codec that was loaded last says of itself: ``trained_on``, ``lossless``, ``rate_points``.
+        facts: what the codec that was loaded last says of itself, see `harness.running.decoding_worker.facts_of`; it
+            may be anything, and lack anything.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
@@ -147,7 +153,9 @@ class DecodingProcess:
                 self._running.end()
             self._running = None
 
-    def load(self, saved: Path, *, trust_code: bool, threads: int = 1, since: float | None = None) -> str:
+    def load(
+        self, saved: Path, *, trust_code: bool, threads: int = 1, since: float | None = None, learned: bool = True
+    ) -> str:
         """Loads a copy of a saved folder, whose codec then decodes; returns its fingerprint, in hex.
 
         Args:
@@ -156,6 +164,7 @@ class DecodingProcess:
             threads: of torch.
             since: when encoding began, in seconds since the epoch, where that was before this process started: files
                 that were changed later are not read.
+            learned: with what the codec has learned; else as it was before.
 
         Raises:
             VerificationError: if the codec does not load there, or not in time.
@@ -170,7 +179,7 @@ class DecodingProcess:
             if not saved.is_dir():
                 raise VerificationError(f"there is no saved codec {saved}")
             try:
-                copy_folder(saved, copy)  # and nothing that an encoder has put beside it
+                copy_folder(saved, copy, learned=learned)  # and nothing that an encoder has put beside it
             except CodecError as error:
                 raise VerificationError(str(error)) from error
             request = {"load": str(copy), "trust_code": trust_code, "threads": threads, "since": since}
@@ -178,7 +187,7 @@ class DecodingProcess:
                 answer, _ = self._ask(request, b"", START_SECONDS, 0)
             except VerificationError as error:
                 raise VerificationError(str(error).replace(str(copy), str(saved))) from error
-            self.facts = {name: answer.get(name) for name in ("trained_on", "lossless", "rate_points")}
+            self.facts = {name: value for name, value in answer.items() if name not in ("fingerprint", "refused")}
             return str(answer.get("fingerprint"))
 
     def decode(self, data: bytes, *, seconds: float, most_bytes: int) -> FeatureSet:
@@ -228,6 +237,57 @@ class DecodingProcess:
         with self._lock:
             answer, content = self._ask({"quantise": seconds, **message}, payload, seconds, most_bytes)
             return None if answer.get("tensors") is None else self._features(answer, content)
+
+    def fit(
+        self,
+        saved: Path,
+        calibration: Iterable[FeatureSet],
+        sensitivity: Path | None,
+        *,
+        trust_code: bool,
+        threads: int,
+        seed: int,
+        seconds: float,
+        most_bytes: int,
+    ) -> dict[str, Tensor]:
+        """What a saved codec learns, in a process of its own that knows nothing of what the saved one has learned.
+
+        Args:
+            saved: its folder.
+            calibration: samples, of which the process gets copies.
+            sensitivity: a file of the tail's; None for a codec that does not ask for it.
+            trust_code: as for `load`.
+            threads: of torch.
+            seed: of every generator.
+            seconds: how long it may take.
+            most_bytes: how large what it learns may be.
+
+        Raises:
+            VerificationError: if fitting fails there, ends the process, takes longer or gives more.
+            WriteError: if the copies cannot be made.
+        """
+        from safetensors.torch import load
+
+        with self._lock:
+            self.close()
+            self.ready()
+            assert self._running is not None
+            folder = self._running.folder / "calibration"  # filled before a stranger's code could lead it elsewhere
+            file = None if sensitivity is None else folder / "sensitivity"
+            with replacing(folder / "samples") as samples, samples.open("wb") as stream:
+                for features in calibration:
+                    send(stream, *features_message(features))
+            if file is not None and sensitivity is not None:
+                write_bytes(file, sensitivity.read_bytes())
+            try:
+                self.load(saved, trust_code=trust_code, threads=threads, learned=False)
+                given = {"samples": str(folder / "samples"), "sensitivity": file and str(file)}
+                _, content = self._ask({"fit": seconds, "seed": seed, **given}, b"", seconds, most_bytes)
+                return load(bytes(content))
+            except SafetensorError as error:
+                raise VerificationError(f"it answers with what is no state ({error})") from error
+            finally:
+                self.close()
 
     def _ask(self, request: Message, data: bytes, seconds: float, most_bytes: int) -> tuple[Message, bytearray]:
         running = self._running

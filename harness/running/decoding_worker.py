@@ -1,4 +1,4 @@
-"""Program that decodes for another process, from a saved folder and bytes alone; `decoding_process` starts it.
+"""Program that runs a codec for another process, from a saved folder and what it is sent; `decoding_process` starts it.
 
 Usage: ``python -I decoding_worker.py``, in a folder of its own. Messages come on standard input and go to standard
 output, and nothing else does: before any codec is loaded, both are moved where codecs do not write. A message is its
@@ -8,12 +8,15 @@ lengths, a JSON object and raw bytes, because neither side may have to believe w
      "limits": {...} or null, "enclosure": {...} or null}  -> {}, once all is imported, isolated and limited
     {"load": folder, "trust_code": b, "threads": n,
      "since": s or null}                                   -> {"fingerprint": hex, "trained_on": class, "lossless": b,
+                                                               "needs_calibration": b, "needs_sensitivity": b,
                                                                "rate_points": [{...}...] or null}
     {"decode": seconds} and the bitstream                  -> {"tensors": [[name, dtype, shape]...], "side": {...}} and
                                                               the tensors' bytes one after the other
     {"encode": seconds, "seeds": [...] or null,
      "tensors": ..., "side": ...} and the tensors' bytes    -> {} and the bitstream
     {"quantise": seconds, ...} likewise                    -> as for decode; {"tensors": null} where it cannot tell
+    {"fit": seconds, "seed": n, "samples": file of such
+     messages, "sensitivity": file or null}                -> {} and what the codec has learned, as safetensors
 
 Where one fails the answer is ``{"error": text}``. Every answer has ``refused``, what isolation kept from the codec. The
 program ends with its input, in the middle of a decode too, and removes its folder.
@@ -28,6 +31,7 @@ import shutil
 import struct
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, TYPE_CHECKING, Any
@@ -212,7 +216,13 @@ def facts_of(codec: Any) -> Message:
     points = None
     with contextlib.suppress(Exception):
         points = [to_plain(codec.make_params(point)) for point in codec.rate_points]
-    return {"trained_on": str(codec.trained_on), "lossless": bool(codec.lossless), "rate_points": points}
+    return {
+        "trained_on": str(codec.trained_on),
+        "lossless": bool(codec.lossless),
+        "needs_calibration": bool(codec.needs_calibration),
+        "needs_sensitivity": bool(codec.needs_sensitivity),
+        "rate_points": points,
+    }
 
 
 def _decode(codec: Any, request: Message, data: bytearray) -> tuple[Message, bytes]:
@@ -231,7 +241,29 @@ def _quantise(codec: Any, request: Message, data: bytearray) -> tuple[Message, b
     return ({"tensors": None}, b"") if quantised is None else features_message(quantised)
 
 
-_STAGES = {"decode": _decode, "encode": _encode, "quantise": _quantise}
+def _fit(codec: Any, request: Message, data: bytearray) -> tuple[Message, bytes]:
+    from safetensors.torch import save
+
+    from lamofcbench.codecs.sensitivity import Sensitivity
+
+    known = request["sensitivity"] and Sensitivity.load(Path(request["sensitivity"]), codec.specs)
+    _prepare(codec, [request["seed"]])
+    return {}, save(dict(codec.fit(_Samples(request["samples"]), known).state))
+
+
+class _Samples:
+    """The feature sets of a file of messages, read anew at each pass."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+
+    def __iter__(self) -> Iterator[FeatureSet]:
+        with Path(self._file).open("rb") as file, contextlib.suppress(EOFError):
+            while True:
+                yield features_of(*receive(file))
+
+
+_STAGES = {"decode": _decode, "encode": _encode, "quantise": _quantise, "fit": _fit}
 
 
 def _prepare(codec: Any, seeds: list[int] | None) -> None:

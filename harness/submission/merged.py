@@ -22,7 +22,7 @@ from harness.submission.manifest import (
     SubmissionError,
     submission_digest,
 )
-from harness.submission.pull_requests import fetch, listing
+from harness.submission.pull_requests import fetch, is_unchanged, listing, unread
 from harness.submission.standing import LACKS_TRUST, Standing
 from harness.submission.validate import Scrutiny, validate, verdict_of
 from harness.submission.verdict import MAX_VERDICT_BYTES, NOTHING_READ, Verdict, read_verdict
@@ -40,6 +40,7 @@ def update_verdicts(
     scrutiny: Scrutiny,
     *,
     only: str | None = None,
+    read: str | None = None,
     again: bool = False,
     tell: Callable[[str], object] = lambda what: None,
     warn: Callable[[str], object] = lambda what: None,
@@ -55,6 +56,7 @@ def update_verdicts(
         repo: the results repository.
         scrutiny: how closely to look.
         only: the name of the one submission that is looked at; None for all.
+        read: the commit at which somebody read it, without which a codec's own source is not run.
         again: also those that have one.
         tell: called with what is looked at next.
         warn: called with why a verdict is kept, where a closer look was asked for or it looked more closely.
@@ -64,8 +66,8 @@ def update_verdicts(
 
     Raises:
         HubError: if the Hub does not say what the repository holds.
-        SubmissionError: if there is none of the name; after all others, if some could not be fetched or validated, or
-            their verdicts not committed.
+        SubmissionError: if there is none of the name, or it is not what was read; after all others, if some could not
+            be fetched or validated, or their verdicts not committed.
     """
     with hub_errors(f"cannot read the results repository {repo}"):
         commit = api.repo_info(repo, repo_type=DATASET).sha or ""
@@ -75,6 +77,10 @@ def update_verdicts(
         if only not in names:
             raise SubmissionError(f"{one_line(repo)} holds no merged submission {shown(only)}")
         names = [only]
+        if scrutiny.trust_code and read is None:
+            raise unread(f"{SUBMISSIONS}/{only} of {repo}", commit)
+        if read is not None and not is_unchanged(api, repo, only, read, commit):
+            raise SubmissionError(f"{SUBMISSIONS}/{only} of {one_line(repo)} has changed since {read}; read it again")
     failed = []
     for name in filter(NAME.fullmatch, names):
         try:

@@ -22,6 +22,7 @@ from harness.submission.manifest import (
 )
 from lamofcbench.errors import one_line, shown
 from lamofcbench.hub import REPOSITORY, HubError, hub_errors
+from lamofcbench.pins import COMMIT
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 _REPO = REPOSITORY.pattern
 _NUMBER = r"\d{1,9}"
 _ADDRESS = re.compile(
-    rf"https?://[^/\s]+/datasets/({_REPO})/discussions/({_NUMBER})(?:/|/files/?)?|({_REPO})#({_NUMBER})", re.ASCII
+    rf"(?:https?://[^/\s]+/datasets/({_REPO})/discussions/({_NUMBER})(?:/|/files/?)?|({_REPO})#({_NUMBER}))"
+    rf"(?:@({COMMIT.pattern}))?",
+    re.ASCII,
 )
 
 
@@ -41,10 +44,12 @@ class PullRequest:
     Attributes:
         repo: ``org/name``.
         num: its number.
+        commit: the newest one when somebody read it, 40 hex digits; None where nobody says so.
     """
 
     repo: str
     num: int
+    commit: str | None = None
 
     @property
     def revision(self) -> str:
@@ -56,16 +61,16 @@ class PullRequest:
 
 
 def parse_pull_request(text: str) -> PullRequest | None:
-    """The pull request of an address or ``org/name#number``; None for other text, such as a path.
+    """The pull request of an address or ``org/name#number``, with ``@commit`` or without; None for a path, say.
 
     Example:
         >>> parse_pull_request("org/results#3")
-        PullRequest(repo='org/results', num=3)
+        PullRequest(repo='org/results', num=3, commit=None)
         >>> parse_pull_request("https://huggingface.co/datasets/org/results/discussions/3").num
         3
     """
     match = _ADDRESS.fullmatch(text)
-    return None if match is None else PullRequest(match[1] or match[3], int(match[2] or match[4]))
+    return None if match is None else PullRequest(match[1] or match[3], int(match[2] or match[4]), match[5])
 
 
 # ------------------------------------------------------------------------------------------------------------- opening
@@ -178,21 +183,25 @@ def changes_of(api: HfApi, request: PullRequest) -> Changes:
 
     Raises:
         HubError: if the Hub cannot tell.
+        SubmissionError: if it has another newest commit than the one that was read.
     """
     with hub_errors(f"cannot read pull request {request}"):
         ours = [commit.commit_id for commit in api.list_repo_commits(request.repo, repo_type=DATASET)]  # newest first
         theirs = api.list_repo_commits(request.repo, repo_type=DATASET, revision=request.revision)
     if not theirs:
         raise HubError(f"pull request {request} has no commits")
+    newest = theirs[0].commit_id
+    if request.commit not in (None, newest):
+        raise SubmissionError(f"{request} is at {newest} today, no more at {request.commit}; read what has changed")
     shared = set(ours)
     base = next((commit.commit_id for commit in theirs if commit.commit_id in shared), None)
     with hub_errors(f"cannot read pull request {request}"):
         before = {} if base is None else _listing(api, request.repo, base)
-        after = _listing(api, request.repo, theirs[0].commit_id)
+        after = _listing(api, request.repo, newest)
         now = before if base == ours[0] else _listing(api, request.repo, ours[0])
     sizes = {path: file.size for path, file in after.items() if path not in before or _id(before[path]) != _id(file)}
     removed = tuple(sorted(before.keys() - after.keys()))
-    return Changes(theirs[0].commit_id, sizes, removed, _submissions(now), _submissions(after))
+    return Changes(newest, sizes, removed, _submissions(now), _submissions(after))
 
 
 def _submissions(paths: Iterable[str]) -> frozenset[str]:
@@ -203,6 +212,32 @@ def _submissions(paths: Iterable[str]) -> frozenset[str]:
 def listing(api: HfApi, repo: str, revision: str) -> dict[str, int]:
     """The sizes of the files of a revision, in bytes, by path."""
     return {path: file.size for path, file in _listing(api, repo, revision).items()}
+
+
+def unread(place: str, commit: str) -> SubmissionError:
+    """Says that a codec's own source does not run whose content may be another by the time that it does.
+
+    Args:
+        place: of the submission.
+        commit: that is the newest one today.
+    """
+    return SubmissionError(
+        f"--trust-code runs what a stranger wrote, at one commit only: read {one_line(place)} as it is today, then "
+        f"name it with @{commit} behind"
+    )
+
+
+def is_unchanged(api: HfApi, repo: str, name: str, before: str, now: str) -> bool:
+    """Whether a submission has the same files at both commits of a repository.
+
+    Raises:
+        HubError: if the Hub cannot tell.
+    """
+    place = f"{SUBMISSIONS}/{name}/"
+    with hub_errors(f"cannot read {repo} at {before}"):
+        listings = [_listing(api, repo, commit) for commit in (before, now)]
+    first, second = ({path: _id(file) for path, file in each.items() if path.startswith(place)} for each in listings)
+    return first == second
 
 
 def _listing(api: HfApi, repo: str, revision: str) -> dict[str, RepoFile]:

@@ -1,11 +1,17 @@
-"""Fitting again: whether a shipped codec's state is what its calibration split gives, and no other."""
+"""Fitting again: whether a codec's state is what its calibration split gives, and no other.
+
+Shipped codecs learn here, a codec with its own source in a process apart, from copies of the calibration samples.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor
 
 from harness.results.result import FLOOR
@@ -13,44 +19,65 @@ from harness.running import environment, fitting
 from harness.submission.at_hand import OwnScenario
 from harness.submission.claims import Claim
 from harness.submission.findings import Findings
-from harness.submission.replay import is_elsewhere
-from lamofcbench.codecs.base import Codec
+from harness.submission.replay import Share, is_elsewhere, load_into
 from lamofcbench.codecs.registry import CODECS
 from lamofcbench.codecs.saving import STATE_FILE, read_config
 from lamofcbench.errors import LaMoFCBenchError
 
+if TYPE_CHECKING:
+    from harness.running.decoding_process import DecodingProcess
+
 WHAT = "learned states fitted anew"
+NOT_THE_SAME_TWICE = "what a codec learns is not the same twice, from the same samples, seed and threads"
 OTHER_DATA = "what was learned from other data cannot be learned anew"
+MORE_BYTES = 2**26
+"""That a state which is learned apart may take beyond the saved one, so that another one is seen to be one."""
 TOLERANCE = 1e-3
 """Relative to a tensor's largest value: sums are rounded otherwise elsewhere."""
 
 
-def check_fit(claim: Claim, opened: OwnScenario, findings: Findings, *, every: bool) -> None:
+def check_fit(
+    claim: Claim, opened: OwnScenario, findings: Findings, decoder: DecodingProcess, share: Share, *, every: bool
+) -> None:
     """Fits the codec of a result anew and compares the states; counts the states of which that was not done.
 
     Args:
-        claim: the result, of a codec that loads.
+        claim: the result, of a codec that `decoder` has loaded.
         opened: of the scenario.
         findings: takes what is wrong.
-        every: all shipped codecs that learn from this scenario's calibration samples; else the floor alone, on whose
-            score the retention of all others rests.
+        decoder: where a codec with its own source learns; it has the saved codec loaded afterwards too.
+        share: says whether to run that, and for how long.
+        every: all codecs that learn from this scenario's calibration samples; else the floor alone, on whose score the
+            retention of all others rests.
     """
     name, folder = claim.result.codec.name, claim.folder.codec_path
     if name != FLOOR and not _has_learned(folder / STATE_FILE):
         return
-    reason = _why_never(claim)
-    if reason or not (every or name == FLOOR):
-        findings.count(WHAT, 0, 1, reason)
+    from_elsewhere = name != FLOOR and decoder.facts.get("needs_calibration") is not True
+    if from_elsewhere or not (every or name == FLOOR):
+        findings.count(WHAT, 0, 1, OTHER_DATA if from_elsewhere else "")
         return
     path = folder / STATE_FILE
+    own_source = read_config(folder)["codec_source"] is not None
+
+    def fitted() -> Mapping[str, Tensor]:
+        return _fitted_apart(claim, opened, decoder, share) if own_source else _fitted(claim, opened)
+
     try:
-        fitted = _fitted(claim, opened)
+        learned = fitted()
+        same = _same_state(learned, load_file(path))
+        steady = same or not own_source or _same_state(learned, fitted())
     except LaMoFCBenchError as error:
         findings.count(WHAT, 0, 1, f"{name} cannot be fitted here: {error}")
         return
-    same = _same_state(fitted.state, path)
+    finally:
+        if own_source:
+            load_into(decoder, claim, share)
     if not same and name != FLOOR and claim.result.codec.trained_on == "other data":
         findings.count(WHAT, 0, 1, OTHER_DATA)
+        return
+    if not steady:
+        findings.count(WHAT, 0, 1, NOT_THE_SAME_TWICE)
         return
     rounding = "" if same or name == FLOOR or not is_elsewhere(claim, opened) else (
         "some states come out otherwise on another processor than the author's"
@@ -61,33 +88,34 @@ def check_fit(claim: Claim, opened: OwnScenario, findings: Findings, *, every: b
 
 
 def _has_learned(state: Path) -> bool:
-    from safetensors import safe_open
-
     with safe_open(state, framework="pt") as content:
         return bool(content.keys())
 
 
-def _why_never(claim: Claim) -> str:
-    """Why a state cannot be fitted anew, however closely one looks; empty where it can."""
-    name = claim.result.codec.name
-    if read_config(claim.folder.codec_path)["codec_source"] is not None or name not in CODECS.names():
-        return "what a codec's own source has learned is not learned anew"
-    return OTHER_DATA if name != FLOOR and not CODECS.get(name).needs_calibration else ""
-
-
-def _fitted(claim: Claim, opened: OwnScenario) -> Codec:
-    """The codec as it comes from this machine's calibration samples, and the sensitivity of its own tail."""
+def _fitted(claim: Claim, opened: OwnScenario) -> Mapping[str, Tensor]:
+    """What a shipped codec learns from this machine's calibration samples, and the sensitivity of its own tail."""
     codec_class, seed = CODECS.get(claim.result.codec.name), claim.result.seed
     unfitted = codec_class(opened.scenario.specs, codec_class.make_params(claim.result.codec.params))
     with environment.pinned_threads(claim.threads):
         tail = opened.sensitivity(seed) if unfitted.needs_sensitivity else None
-        return fitting.fit(unfitted, opened.calibration, seed, tail)
+        return fitting.fit(unfitted, opened.calibration, seed, tail).state
 
 
-def _same_state(learned: Mapping[str, Tensor], path: Path) -> bool:
-    from safetensors.torch import load_file
+def _fitted_apart(claim: Claim, opened: OwnScenario, decoder: DecodingProcess, share: Share) -> Mapping[str, Tensor]:
+    """The same of a codec with its own source, in a process of its own."""
+    folder, seed, sensitivity = claim.folder.codec_path, claim.result.seed, None
+    if decoder.facts.get("needs_sensitivity") is True:
+        tail = opened.sensitivity(seed)
+        with environment.pinned_threads(claim.threads):
+            tail.computed()
+        sensitivity = tail.file
+    return decoder.fit(
+        folder, opened.calibration, sensitivity, trust_code=share.trust_code, threads=claim.threads, seed=seed,
+        seconds=share.fit_seconds, most_bytes=(folder / STATE_FILE).stat().st_size + MORE_BYTES,
+    )  # fmt: skip
 
-    saved: dict[str, Tensor] = load_file(path)
+
+def _same_state(learned: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> bool:
     if saved.keys() != learned.keys():
         return False
     for name, tensor in learned.items():

@@ -51,12 +51,14 @@ class Share:
         of_batches: between 0 and 1; one batch at least.
         seed: draws them, unknown to who submits.
         decode_seconds: for one sample.
+        fit_seconds: for learning one state.
         trust_code: run a codec's own source.
     """
 
     of_batches: float
     seed: int
     decode_seconds: float = 300.0
+    fit_seconds: float = 3600.0
     trust_code: bool = False
 
     def drawn(self, claim: Claim, batches: Sequence[Batch]) -> list[Batch]:

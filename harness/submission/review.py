@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from harness.submission.findings import Findings
 from harness.submission.manifest import DATASET, NAME
-from harness.submission.pull_requests import Changes, PullRequest, changes_of, check_changes, fetch
+from harness.submission.pull_requests import Changes, PullRequest, changes_of, check_changes, fetch, unread
 from harness.submission.refusals import Refusal, Refusals
 from harness.submission.review_comment import (
     MARK,
@@ -66,7 +66,7 @@ def review(
     repo: str,
     scrutiny: Scrutiny,
     *,
-    numbers: Iterable[int] | None = None,
+    numbers: Mapping[int, str | None] | None = None,
     again: bool = False,
     tell: Callable[[str], object] = lambda what: None,
 ) -> Iterator[Reviewed]:
@@ -76,7 +76,9 @@ def review(
         api: the client, signed in.
         repo: the results repository.
         scrutiny: how closely to look.
-        numbers: of the pull requests; None for all that are open. One that is not open is a failure.
+        numbers: of the pull requests, each with the commit at which somebody read it, without which a codec's own
+            source is not run, or None; None for all that are open. One that is not open, or has another newest commit,
+            is a failure.
         again: also those whose comment is about their newest commit already, and looked as closely.
         tell: called with what is looked at next.
 
@@ -90,8 +92,8 @@ def review(
         )
         opened = {discussion.num for discussion in found}
     refusals = Refusals(api, repo, me)
-    for number in sorted(opened if numbers is None else set(numbers)):
-        request = PullRequest(repo, number)
+    for number, read in sorted((dict.fromkeys(opened) if numbers is None else numbers).items()):
+        request = PullRequest(repo, number, read)
         if number not in opened:
             yield Reviewed(request, "failed", reason="it is not open")
             continue
@@ -160,7 +162,13 @@ def validate_pull_request(
     scrutiny: Scrutiny,
     tell: Callable[[str], object] = lambda what: None,
 ) -> Verdict:
-    """What the submission of a pull request comes to; nothing is fetched that could be none."""
+    """What the submission of a pull request comes to; nothing is fetched that could be none.
+
+    Raises:
+        SubmissionError: if a codec's own source is to run that nobody says to have read at this commit.
+    """
+    if scrutiny.trust_code and request.commit is None:
+        raise unread(str(request), changes.commit)
     with tempfile.TemporaryDirectory(prefix="lamofcbench-") as temporary:
         findings = Findings(Path(temporary))
         if not check_changes(changes, findings):

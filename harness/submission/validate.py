@@ -66,10 +66,11 @@ class Scrutiny:
         data: a dataset folder or repository; None for the cache's.
         scenarios: of users' own files, beside the registered ones.
         trust_code: run the submitter's own source, in the other process.
-        full: decode and predict every sample, and fit shipped codecs anew.
+        full: decode and predict every sample, and fit codecs anew.
         seed: draws what is looked at; None for one that nobody can know before.
         fresh: draws new samples; None for none.
         decode_seconds: for one sample.
+        fit_seconds: for what a codec with its own source learns.
         device: a torch device; None for CUDA where there is one, else the CPU.
         limits: on the process that decodes.
     """
@@ -81,6 +82,7 @@ class Scrutiny:
     seed: int | None = None
     fresh: int | None = None
     decode_seconds: float = 300.0
+    fit_seconds: float = 3600.0
     device: str | None = None
     limits: Limits = Limits()  # noqa: RUF009  # frozen
 
@@ -201,7 +203,9 @@ def _check_content(
     _check_hashes(folder / RESULTS_FOLDER, findings)
     claims = read_claims(folder, findings)
     check_claims(manifest, claims, findings)
-    share = Share(1.0 if scrutiny.full else SHARE, seed, scrutiny.decode_seconds, scrutiny.trust_code)
+    share = Share(
+        1.0 if scrutiny.full else SHARE, seed, scrutiny.decode_seconds, scrutiny.fit_seconds, scrutiny.trust_code
+    )
     with contextlib.ExitStack() as stack:
         limits = _hiding(scrutiny, folder)
         running = decoder or stack.enter_context(contextlib.closing(DecodingProcess(limits)))
@@ -293,7 +297,7 @@ class _ResultChecks:
         if not findings.are_about(folder):
             check_encoder(again)
         if not findings.are_about(folder):
-            check_fit(claim, opened, findings, every=self.scrutiny.full)
+            check_fit(claim, opened, findings, self.decoder, self.share, every=self.scrutiny.full)
         if fresh is not None and not findings.are_about(folder):
             compare_fresh(claim, rows, fresh, opened, self.decoder, self.share, findings)
         return bitstreams.are_whole and bool(again.batches) and not findings.are_about(folder)

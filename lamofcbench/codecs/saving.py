@@ -37,7 +37,9 @@ STATE_FILE = "model.safetensors"
 POINTS_FOLDER = "points"
 MAX_CONFIG_BYTES = 2**24
 """Far more than the config of thousands of tensors takes."""
-_KEYS = ("codec", "codec_class", "codec_identity", "codec_source", "codec_params", "feature_specs", "fingerprint")
+_DECISIVE = ("codec", "codec_identity", "codec_source", "codec_params", "feature_specs")
+"""What `config_of` gives."""
+_KEYS = (*_DECISIVE, "codec_class", "fingerprint")
 
 
 class SavableCodec(Protocol):
@@ -105,7 +107,7 @@ def write_folder(codec: SavableCodec, directory: Path) -> None:
     write_text(directory / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
 
 
-def copy_folder(directory: Path, target: Path) -> None:
+def copy_folder(directory: Path, target: Path, *, learned: bool = True) -> None:
     """Copies what a saved codec consists of, and nothing else that lies in its folder or stands in its files.
 
     No code of the codec runs.
@@ -113,6 +115,7 @@ def copy_folder(directory: Path, target: Path) -> None:
     Args:
         directory: the saved folder.
         target: a folder that is not there yet.
+        learned: with what the codec has learned; else the copy is of the same codec before it learned anything.
 
     Raises:
         CodecError: if the folder is no saved codec or is damaged.
@@ -121,9 +124,11 @@ def copy_folder(directory: Path, target: Path) -> None:
     config = read_config(directory)
     source = config["codec_source"]
     tree = None if source is None else read_source(directory, source)
-    write_bytes(target / STATE_FILE, safetensors_bytes(_stored_state(directory)))
+    write_bytes(target / STATE_FILE, safetensors_bytes(_stored_state(directory) if learned else {}))
     write_source(tree, target, CONFIG_FILE)
     kept = {key: config[key] for key in _KEYS} | {"codec_source": source_record(tree)}
+    if not learned:
+        kept["fingerprint"] = fingerprint_of({key: kept[key] for key in _DECISIVE}, {}).hex()
     write_text(target / CONFIG_FILE, json.dumps(kept, indent=2) + "\n")
 
 

@@ -59,6 +59,65 @@ def test_a_codec_with_source_needs_trust(decoder, tmp_path):
     assert decoder.load(folder, trust_code=True)
 
 
+CURIOUS = """
+from pathlib import Path
+import torch
+from safetensors.torch import load_file
+from lamofcbench.codecs.zstd import ZstdCodec
+
+class Curious(ZstdCodec):
+    needs_calibration = True
+
+    def learn(self, calibration):
+        saved = load_file(Path(__file__).parents[1] / "model.safetensors")
+        sets = [list(calibration), list(calibration)]
+        return {
+            "seen": torch.tensor([len(saved), *(len(each) for each in sets)]),
+            "names": torch.tensor(list(",".join(sets[0][0]).encode()), dtype=torch.uint8),
+            "side": torch.tensor([value for one in sets[1] for value in one.side.values()]),
+            "drawn": torch.rand(3),
+        }
+"""
+
+
+@pytest.fixture
+def curious(tmp_path):
+    """A saved codec that wants to know what it has learned before, and the samples of which it learned that."""
+    (tmp_path / "curious.py").write_text(CURIOUS)
+    samples = [make_sample("typical", size, size) for size in (3, 1)]
+    codec = make_codecs(f"{tmp_path / 'curious.py'}:Curious", SPECS)[0]
+    state = {"before": torch.zeros(3)}
+    return type(codec)(SPECS, codec.params, state).save(tmp_path / "codec"), samples
+
+
+def fit(process, saved, samples, **options):
+    usual = {"trust_code": True, "threads": 1, "seed": 5, "seconds": 60, "most_bytes": 10**6}
+    return process.fit(saved, samples, None, **(usual | options))
+
+
+def test_it_learns_anew_from_samples_alone(curious):
+    saved, samples = curious
+    with DecodingProcess() as process:
+        learned = fit(process, saved, samples)
+        assert learned["seen"].tolist() == [0, 2, 2]  # tensors of the saved state, and samples in either pass
+        assert bytes(learned["names"].tolist()).decode() == ",".join(samples[0])
+        assert learned["side"].tolist() == [value for one in samples for value in one.side.values()]
+        again, other = fit(process, saved, samples), fit(process, saved, samples, seed=6)
+        assert torch.equal(learned["drawn"], again["drawn"]) and not torch.equal(learned["drawn"], other["drawn"])
+        assert not process.is_running  # nothing of it is left to decode
+
+
+def test_what_it_learns_has_a_limit_and_so_has_its_time(curious):
+    saved, samples = curious
+    with DecodingProcess() as process:
+        with pytest.raises(VerificationError, match=r"bytes of features where there are 100$"):
+            fit(process, saved, samples, most_bytes=100)
+        with pytest.raises(VerificationError, match="--trust-code"):
+            fit(process, saved, samples, trust_code=False)
+        with pytest.raises(VerificationError, match="there are none"):
+            fit(process, saved, [])
+
+
 def test_it_answers_no_more_than_is_asked(saved):
     with DecodingProcess() as process:
         folder, data, _ = saved

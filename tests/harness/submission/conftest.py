@@ -9,6 +9,7 @@ from huggingface_hub import HfApi
 from reviewing import REPO
 
 from harness.running.decoding_worker import facts_of
+from harness.running.environment import seed_everything
 from harness.running.runner import ScenarioRunner
 from harness.running.settings import RunSettings
 from harness.submission import merged
@@ -20,6 +21,7 @@ from harness.submission.pack import Author, pack
 from harness.submission.review import review
 from harness.submission.validate import Scrutiny, validate, verdict_of
 from lamofcbench.codecs.registry import load_saved, make_codecs
+from lamofcbench.codecs.sensitivity import Sensitivity
 from lamofcbench.errors import CodecError, VerificationError
 
 SEED = 7
@@ -120,6 +122,12 @@ class DecodesHere:
 
     def quantised(self, features, *, seconds, most_bytes):
         return self.codec.quantised(features)
+
+    def fit(self, saved, calibration, sensitivity, *, trust_code, threads, seed, seconds, most_bytes):
+        codec = load_saved(saved, trust_code=trust_code)
+        seed_everything(seed)
+        known = sensitivity and Sensitivity.load(sensitivity, codec.specs)
+        return type(codec)(codec.specs, codec.params).fit(calibration, known).state
 
     def close(self):
         pass

@@ -7,10 +7,12 @@ from doctoring import Doctored, edit_json
 
 from harness.running import sensitivity
 from harness.submission import refit
+from harness.submission import validate as validate_module
 from harness.submission.pack import Author, pack
 from harness.submission.refit import WHAT
 from lamofcbench.codecs.klt_task import KltTaskCodec
 from lamofcbench.codecs.registry import make_codecs
+from lamofcbench.errors import VerificationError
 from lamofcbench.storage import calibration, open_split
 
 
@@ -53,6 +55,8 @@ def test_a_state_that_the_test_split_gave_is_found(packed_task, verdict_on_task,
     assert any("is not what klt-task learns from the calibration split" in fault.fault for fault in verdict.faults)
 
 
+# ------------------------------------------------------------------------------------------- a codec's own source
+
 LEARNING = """
 import torch
 
@@ -63,17 +67,87 @@ class Learning(ZstdCodec):
     needs_calibration = True
 
     def learn(self, calibration):
-        return {"count": torch.tensor(float(len(list(calibration))))}
+        total = sum(tensor.double().sum() for one in calibration for tensor in one.tensors.values())
+        return {"sum": total.float(), "drawn": torch.rand(4)}
 """
+UNSTEADY = LEARNING.replace("torch.rand(4)", "torch.tensor(list(__import__('os').urandom(8)))")
+FROM_THE_TAIL = LEARNING.replace("needs_calibration = True", "needs_calibration = needs_sensitivity = True").replace(
+    "torch.rand(4)", "torch.tensor(calibration.sensitivity.mean_weight)"
+)
 
 
-def test_what_a_codecs_own_source_has_learned_leaves_it_consistent(run_results, toy, make_runner, verdict_on, tmp_path):
-    (tmp_path / "learning.py").write_text(LEARNING)
-    results = shutil.copytree(run_results, tmp_path / "results")
-    make_runner(results=results).run_codec(*make_codecs(f"{tmp_path / 'learning.py'}:Learning", toy.specs))
-    verdict = verdict_on(pack(results, tmp_path / "packed", Author(), "learning"), trust_code=True)
+@pytest.fixture
+def packed_learning(run_results, toy, make_runner, tmp_path):
+    """Makes the submission of a codec with its own source, which learns."""
+
+    def made(source=LEARNING):
+        file = tmp_path / "learning.py"
+        file.write_text(source)
+        results = shutil.copytree(run_results, tmp_path / "results")
+        make_runner(results=results).run_codec(*make_codecs(f"{file}:Learning", toy.specs))
+        return pack(results, tmp_path / "packed", Author(), "learning")
+
+    return made
+
+
+@pytest.fixture
+def _confined(monkeypatch):
+    """Whatever this machine lets nobody have, it is not what these tests are about."""
+    for what in ("unconfined", "shares_disk"):
+        monkeypatch.setattr(validate_module, what, lambda: "")
+
+
+@pytest.mark.usefixtures("_confined")
+def test_what_a_codecs_own_source_has_learned_is_learned_anew_apart(packed_learning, verdict_on, decoder):
+    folder = packed_learning()
+    verdict = verdict_on(folder, decoder, trust_code=True, full=True)
+    assert (verdict.level, verdict.faults, states(verdict)) == ("verified", [], (2, 2, ""))
+    assert states(verdict_on(folder, trust_code=True)) == (1, 2, "")
+
+
+@pytest.mark.usefixtures("_confined")
+def test_a_state_that_an_own_source_did_not_learn_is_found(packed_learning, verdict_on, monkeypatch):
+    with monkeypatch.context() as cheating:
+        cheating.setattr(calibration, "open_split", lambda scenario, _, data=None: open_split(scenario, "test", data))
+        folder = packed_learning()
+    assert verdict_on(folder, trust_code=True).level == "verified"  # which looks at no state but the floor's
+    verdict = verdict_on(folder, trust_code=True, full=True)
+    assert verdict.level == "refused"
+    assert any("is not what learning learns from the calibration split" in fault.fault for fault in verdict.faults)
+
+
+@pytest.mark.usefixtures("_confined")
+def test_what_comes_out_otherwise_each_time_leaves_an_own_source_consistent(packed_learning, verdict_on):
+    verdict = verdict_on(packed_learning(UNSTEADY), trust_code=True, full=True)
     assert (verdict.level, verdict.faults) == ("consistent", [])
-    assert states(verdict) == (1, 2, "what a codec's own source has learned is not learned anew")
+    assert states(verdict) == (1, 2, refit.NOT_THE_SAME_TWICE)
+
+
+@pytest.mark.usefixtures("_confined")
+def test_an_own_source_that_cannot_learn_here_is_consistent_and_says_why(packed_learning, verdict_on, monkeypatch):
+    def fails(*arguments, **options):
+        raise VerificationError("it has not answered after 1 s")
+
+    monkeypatch.setattr(validate_module.DecodingProcess, "fit", fails)
+    verdict = verdict_on(packed_learning(), trust_code=True, full=True)
+    assert (verdict.level, verdict.faults) == ("consistent", [])
+    assert states(verdict) == (1, 2, "learning cannot be fitted here: it has not answered after 1 s")
+
+
+@pytest.mark.usefixtures("_confined")
+def test_an_own_source_gets_the_sensitivity_of_this_machines_tail(
+    make_runner, responding, responding_data, verdict_on_task, decoder, tmp_path
+):
+    file = tmp_path / "learning.py"
+    file.write_text(FROM_THE_TAIL)
+    runner = make_runner(responding, data=responding_data)
+    runner.run(make_codecs(f"{file}:Learning", responding.specs))
+    folder = pack(runner.settings.results, tmp_path / "packed", Author(), "learning")
+    verdict = verdict_on_task(folder, decoder=decoder, trust_code=True, full=True)
+    assert (verdict.level, verdict.faults, states(verdict)) == ("verified", [], (2, 2, ""))
+
+
+# ------------------------------------------------------------------------------------------------------- other data
 
 
 def of_other_data(submission, toy):
@@ -90,7 +164,7 @@ def test_what_comes_out_the_same_is_fitted_anew_whatever_else_it_is_said_to_know
 
 def test_other_data_cannot_be_learned_from_anew(submission, toy, verdict_on, monkeypatch):
     of_other_data(submission, toy)
-    monkeypatch.setattr(refit, "_same_state", lambda learned, path: "/mean/" in path.as_posix())
+    monkeypatch.setattr(refit, "_same_state", lambda learned, saved: "steps" not in saved)
     verdict = verdict_on(submission, full=True)
     assert (verdict.level, verdict.faults) == ("consistent", [])
     assert states(verdict) == (1, 3, "what was learned from other data cannot be learned anew")

@@ -174,12 +174,15 @@ def test_addresses_of_pull_requests():
                  "http://127.0.0.1:80/datasets/org/results/discussions/12",
                  "https://huggingface.co/datasets/org/results/discussions/12/files"):  # fmt: skip
         assert parse_pull_request(text) == expected
+        assert parse_pull_request(f"{text}@{'a1' * 20}") == PullRequest("org/results", 12, "a1" * 20)
     for text in (
         "submissions/mine",
         "org/results#",
         "org#1",
         "../x#1",
         "org/results#1/..",
+        "org/results#1@main",
+        f"org/results#1@{'a1' * 20}0",
         "a/b/c#1",
         "org/results#-1",
         "org/results#1/files",

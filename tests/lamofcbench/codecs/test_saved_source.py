@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+import torch
 
 from lamofcbench.codecs import conformance, saving
 from lamofcbench.codecs.base import Codec
@@ -300,6 +301,10 @@ def test_a_copy_of_a_saved_codec_holds_the_codec_alone(make, tmp_path):
     assert files == {path.relative_to(saved) for path in saved.rglob("*") if path.is_file()} - {Path("beside.bin")}
     assert json.loads((tmp_path / "copy" / CONFIG_FILE).read_text()) == config
     assert load_saved(tmp_path / "copy", trust_code=True).fingerprint == make().fingerprint
+    learned = type(make())(make().specs, make().params, {"learned": torch.zeros(3)}).save(tmp_path / "learned")
+    saving.copy_folder(learned, tmp_path / "unlearned", learned=False)
+    assert load_saved(learned, trust_code=True).fingerprint != make().fingerprint
+    assert load_saved(tmp_path / "unlearned", trust_code=True).fingerprint == make().fingerprint
     (saved / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(CodecError, match=f"^saved codec in {saved} is damaged: "):
         saving.copy_folder(saved, tmp_path / "another")
