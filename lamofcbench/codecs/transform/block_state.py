@@ -40,6 +40,8 @@ class BlockState:
         units: of the entries' columns, float32 ``[C]``.
         levels: of the entries, int8 ``[N]``.
         entry_frequencies: of the tokens of entry numbers, int32.
+        farthest: how far a row may be from the entry that names it, as a share of its square, float32 ``[1]``;
+            0 where any distance will do.
         analyses, gains, syntheses, lifts, back, units_of_steps: with a transform in the tail's metric, what a
             `Weighting` holds; its analysis over places is in ``rows``.
         foreign_tables, foreign_residual_tables, foreign_analysis, foreign_rows: what stands in place of the transform
@@ -63,6 +65,7 @@ class BlockState:
     units: Tensor | None = None
     levels: Tensor | None = None
     entry_frequencies: Tensor | None = None
+    farthest: Tensor | None = None
     analyses: Tensor | None = None
     gains: Tensor | None = None
     syntheses: Tensor | None = None
@@ -129,9 +132,10 @@ class BlockState:
         """The dictionary; None where there is none."""
         if self.entries is None or self.units is None or self.levels is None or self.entry_frequencies is None:
             return None
-        assert self.named is not None
+        assert self.named is not None and self.farthest is not None
         named, frequencies = slice(*self.named.tolist()), self.entry_frequencies.to(torch.int32)
-        return Dictionary(named, *(t.numpy() for t in (self.entries, self.units, self.levels, frequencies)))
+        arrays = (t.numpy() for t in (self.entries, self.units, self.levels, frequencies))
+        return Dictionary(named, *arrays, float(self.farthest))
 
     def of_foreign(self) -> BlockState:
         """With the transform of foreign samples in place of that in the tail's metric."""
@@ -212,6 +216,7 @@ class BlockState:
             and slice(*named.tolist()) in group.columns.values()
             and self.by_place is not None
             and self.by_place.shape == (2,)
+            and dictionary.farthest >= 0
             and dictionary.table is not None
         )
 
@@ -220,7 +225,7 @@ _ALWAYS = (
     *("places", "scale", "mean", "limits", "tables", "residual_tables"),
     *("energies", "usual", "level_frequencies"),
 )
-_OF_DICTIONARY = ("by_place", "named", "entries", "units", "levels", "entry_frequencies")
+_OF_DICTIONARY = ("by_place", "named", "entries", "units", "levels", "entry_frequencies", "farthest")
 _OF_WEIGHTING = (
     *("analyses", "gains", "syntheses", "lifts", "units_of_steps"),
     *("foreign_tables", "foreign_residual_tables"),

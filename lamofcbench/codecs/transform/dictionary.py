@@ -5,6 +5,9 @@ else, so that their rows come again bit by bit. Where a tensor's rows do, they n
 rows of that name predicts the next one, every tensor of the group included. The number of the entry travels with the
 row, at about the entropy of a word; rows of no entry are coded without.
 
+Where only some rows come again, as the tokens of a template do around recorded speech, entries are made of those that
+several samples have, and a row has one if it is all but the same: most rows are near some entry by chance alone.
+
 Entries are taken from features alone. No tokenizer, embedding or weight of the model is needed, or known.
 """
 
@@ -29,6 +32,8 @@ MAX_VALUES = 6 * 2**20
 MAX_ENTRIES = 2**15
 LEAST_ROWS_AN_ENTRY = 2.0
 """Rows of a tensor come again if there are at least so many for each distinct one."""
+LEAST_SHARED = 0.1
+"""Some do if so large a share of all is in other samples as well."""
 MOST_DISTANCES = 2**24
 """Distances of rows from entries that are held at a time."""
 SHRINKAGE = 0.25
@@ -54,6 +59,8 @@ class Dictionary:
         units: float32 ``[C]``.
         levels: of each entry, index into `LEVELS`, int8 ``[N]``.
         frequencies: of the tokens of entry numbers, int32 ``[integers.ALPHABET]``; 0 is `NONE`.
+        farthest: how far rows may be from the entry that names them, as a share of their square in that tensor;
+            0 where any distance will do.
     """
 
     columns: slice
@@ -61,6 +68,7 @@ class Dictionary:
     units: Matrix
     levels: NDArray[np.int8]
     frequencies: NDArray[np.int32]
+    farthest: float = 0.0
 
     @functools.cached_property
     def table(self) -> FrequencyTable:
@@ -118,13 +126,17 @@ class Dictionary:
         return np.where(gain > 0, index, NONE)
 
     def _nearest(self, deviations: Matrix) -> Index:
-        """The entry that is nearest in the tensor that names it."""
+        """The entry that is nearest in the tensor that names it, if it is near enough."""
         known, squares = self._names
         named = np.ascontiguousarray(deviations[:, self.columns])
         distances: Matrix = (torch.from_numpy(named) @ torch.from_numpy(known).T).numpy()
         distances *= -2.0
         distances += squares
-        return distances.argmin(1)
+        nearest = distances.argmin(1)
+        if not self.farthest:
+            return nearest
+        own = np.square(named).sum(1)
+        return np.where(distances.min(1) + own <= self.farthest * own, nearest, NONE)
 
 
 FIRST_LEVEL = 3
@@ -150,19 +162,24 @@ class Repetition:
         names: of the rows of each sample, ``[rows]``, numbered from 0.
         count: of names.
         determined: columns of the tensors whose rows are the same wherever their names are, but for rounding.
+        mostly: whether most rows come again; else names that one sample alone has make no entries.
     """
 
     columns: slice
     names: list[Index]
     count: int
     determined: tuple[slice, ...] = ()
+    mostly: bool = True
+
+    @functools.cached_property
+    def shared(self) -> NDArray[np.bool_]:
+        """Which names more than one sample has, bool ``[count]``."""
+        return np.bincount(np.concatenate([np.unique(names) for names in self.names]), minlength=self.count) > 1
 
     @property
     def met_before(self) -> float:
         """The share of all rows whose names other samples have, too."""
-        counts = np.bincount(np.concatenate(self.names), minlength=self.count)
-        met = [counts[names] > np.bincount(names, minlength=self.count)[names] for names in self.names]
-        return float(np.concatenate(met).mean())
+        return float(self.shared[np.concatenate(self.names)].mean())
 
 
 def find_repetition(group: RowGroup, samples: Sequence[Matrix]) -> Repetition | None:
@@ -172,8 +189,12 @@ def find_repetition(group: RowGroup, samples: Sequence[Matrix]) -> Repetition | 
     for columns in group.columns.values():
         numbers: dict[bytes, int] = {}
         names = [_numbered(np.ascontiguousarray(rows[:, columns]), numbers) for rows in samples]
-        if 1 < len(numbers) <= total / LEAST_ROWS_AN_ENTRY and (best is None or len(numbers) < best.count):
-            best = Repetition(columns, names, len(numbers))
+        mostly = len(numbers) <= total / LEAST_ROWS_AN_ENTRY
+        found = Repetition(columns, names, len(numbers), mostly=mostly)
+        if not 1 < len(numbers) < (total + 1 if best is None else best.count):
+            continue
+        if mostly or found.met_before >= LEAST_SHARED:
+            best = found
     return None if best is None else replace(best, determined=_determined(group, samples, best))
 
 
@@ -239,8 +260,9 @@ class EntryMeans:
     def order(self) -> Index:
         """The names that become entries, by falling number of rows, as many as `MAX_VALUES` allows."""
         most = min(MAX_ENTRIES, MAX_VALUES // max(self._sums.shape[1], 1))
-        order = np.argsort(-self.counts, kind="stable")[:most]
-        return order[self.counts[order] > 0]
+        known = self.counts if self._repetition.mostly else self.counts * self._repetition.shared
+        order = np.argsort(-known, kind="stable")[:most]
+        return order[known[order] > 0]
 
     def dictionary(self, uses: NDArray[np.int64]) -> Dictionary:
         """The entries.
@@ -261,6 +283,7 @@ class EntryMeans:
             units.astype(np.float32),
             level_of(self.counts[order]),
             frequencies_from_weights(counts),
+            0.0 if self._repetition.mostly else SAME,
         )
 
 

@@ -167,6 +167,7 @@ def block_state(
         units=torch.from_numpy(known.units),
         levels=torch.from_numpy(known.levels),
         entry_frequencies=torch.from_numpy(known.frequencies),
+        farthest=torch.tensor([known.farthest], dtype=torch.float32),
     )
 
 
@@ -297,7 +298,8 @@ def _prepare(group: RowGroup, calibration: _Samples, ingredients: Ingredients = 
         count = FIRST_LEVEL + len(LEVELS)
         for rows in samples:
             rows -= mean[MIDDLE]
-        by_place = _places_of_their_own(samples, centred, index, repetition)
+        if repetition.mostly:
+            by_place = _places_of_their_own(samples, centred, index, repetition)
         dictionary = _predict(samples, repetition, by_place, centred, index)
     fitted = Fitted(profiles, scale, deviations / scale, mean, dictionary, by_place)
     return fitted, Prepared(group, centred, index, count, profiles, scale)
