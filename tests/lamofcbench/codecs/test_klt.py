@@ -121,6 +121,28 @@ def test_tensors_that_share_rows_are_cheaper_together():
     assert together[0] < 0.7 * apart[0] and together[1] < 1.2 * apart[1]  # bits a value
 
 
+def test_rows_of_a_template_about_others_cost_next_to_nothing():
+    template = np.random.default_rng(7).normal(size=(6, 12)) * 3
+
+    def samples(count, seed, spoken=template[:0]):
+        draw = np.random.default_rng(seed)
+        made = (draw.normal(size=(int(draw.integers(10, 16)), 12)) for _ in range(count))
+        return [np.concatenate((spoken[:3], rows, spoken[3:])) for rows in made]
+
+    def coded(spoken):
+        calibration, test = ([feature_set(r, 8, 4) for r in samples(*of, spoken)] for of in ((32, 1), (16, 2)))
+        codec = KltCodec(specs(8, 4), {"step": 1.0}).fit(calibration)
+        return sum(len(codec.encode(sample)) for sample in test), codec, test
+
+    alone, _, _ = coded(template[:0])
+    among, codec, test = coded(template)
+    assert len(codec.state["0.entries"]) >= 4  # the first and the last row have profiles of their own
+    assert among < 1.25 * alone  # for half as many rows again
+    decoded = codec.decode(codec.encode(test[0]))
+    for rows in (slice(0, 3), slice(-3, None)):
+        assert torch.allclose(decoded["x0"][rows], test[0]["x0"][rows], atol=0.1)
+
+
 def test_a_value_that_calibration_never_saw_the_like_of_comes_back_exactly():
     samples = [feature_set(rows, 8) for rows in gaussian(np.eye(8), 12, 0)]
     codec = KltCodec(specs(8), {"step": 1.0}).fit(samples)
@@ -307,6 +329,9 @@ def test_more_huge_values_than_are_sent_as_they_are_are_refused(monkeypatch):
         ("0.by_place", lambda t: t[:1]),
         ("0.entry_frequencies", lambda t: t * 0),
         ("0.entry_frequencies", None),
+        ("0.farthest", lambda t: t - 1),
+        ("0.farthest", lambda t: t.expand(2)),
+        ("0.farthest", None),
         ("0.scale", None),
         ("0.energies", lambda t: t * 0),
         ("0.energies", lambda t: t[1:]),

@@ -53,6 +53,26 @@ def test_rows_that_never_come_again_make_no_dictionary():
     assert find_repetition(GROUP, [np.zeros((9, 8))] * 4) is None  # one row for all is a mean
 
 
+def templated(count=20, seed=0, spoken=12):
+    """Six rows of a template, the same in all samples, about rows that never come again."""
+    template, draw = np.random.default_rng(98).normal(size=(6, 8)), np.random.default_rng(seed)
+    made = [np.concatenate((template[:3], draw.normal(size=(spoken, 8)), template[3:])) for _ in range(count)]
+    return [rows.astype(np.float32) for rows in made]
+
+
+def test_of_rows_some_of_which_come_again_those_that_several_samples_have_are_entries():
+    rows = templated()
+    dictionary, repetition, _ = made(rows)
+    assert not repetition.mostly and repetition.met_before == pytest.approx(1 / 3)
+    assert len(dictionary.entries) == 6
+    unseen = templated(1, seed=5)[0]
+    index = dictionary.find(unseen)
+    assert (index[:3] != NONE).all() and (index[-3:] != NONE).all() and (index[3:-3] == NONE).all()
+    unseen[1] *= 1.2  # near an entry, as any row is near some entry, but another one
+    assert dictionary.find(unseen)[1] == NONE
+    assert find_repetition(GROUP, templated(spoken=55)) is None  # fewer than a tenth
+
+
 def test_an_entry_predicts_the_whole_row():
     dictionary, _, _ = made(samples())
     rows = samples(1, seed=5)[0]
