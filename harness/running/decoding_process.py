@@ -207,7 +207,7 @@ class DecodingProcess:
     def _features(self, answer: Message, content: bytearray) -> FeatureSet:
         try:
             return features_of(answer, content)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             self.close()
             raise VerificationError(f"it answers with what are no features ({error})") from error
 

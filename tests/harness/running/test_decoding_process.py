@@ -179,6 +179,7 @@ def test_a_message_comes_back_as_it_was_sent():
         ((2).to_bytes(8, "little") + bytes(8) + b"{[", ValueError),
         ((2).to_bytes(8, "little") + bytes(8) + b"\xff\xff", ValueError),
         ((200_000).to_bytes(8, "little") + bytes(8) + b"[" * 200_000, ValueError),
+        ((205).to_bytes(8, "little") + bytes(8) + b'{"":' + b"[" * 100 + b"]" * 100 + b"}", ValueError),
     ],
 )
 def test_what_is_no_message_is_refused_before_it_is_read(message, error):
@@ -201,11 +202,14 @@ def test_what_is_no_message_is_refused_before_it_is_read(message, error):
         {"tensors": [["hidden", "float32", [2]]], "side": []},
         {"tensors": [["hidden", "float32", [2]]], "side": {"seed": None}},
         {"tensors": [["hidden", ["float32"], [2]]], "side": {}},
+        {"tensors": [["hidden", "float32", [0, 2**62, 2**62]], ["other", "float32", [2]]], "side": {}},
+        {"tensors": [["hidden", "float32", [2**70]]], "side": {}},
+        {"tensors": [["hidden", "float32", [float("inf")]]], "side": {}},
     ],
 )
 def test_answers_that_are_no_features_are_refused(answer):
-    with pytest.raises((KeyError, TypeError, ValueError, AttributeError)):
-        features_of(answer, bytearray(8))
+    with pytest.raises(VerificationError, match="it answers with what are no features"):
+        DecodingProcess()._features(answer, bytearray(8))
 
 
 def test_features_are_made_of_an_answers_bytes():
