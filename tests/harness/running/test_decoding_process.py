@@ -1,6 +1,7 @@
 """The process that decodes apart: what it is given, and how it ends."""
 
 import io
+import json
 import os
 import signal
 import sys
@@ -116,6 +117,15 @@ def test_what_it_learns_has_a_limit_and_so_has_its_time(curious):
             fit(process, saved, samples, trust_code=False)
         with pytest.raises(VerificationError, match="there are none"):
             fit(process, saved, [])
+
+
+def test_what_it_learns_is_a_state_that_can_be_held():
+    shape, nothing = [0, 2**62, 2**62], {"dtype": "F32", "data_offsets": [0, 0]}
+    for header in ({"a": {"dtype": "F4", "shape": [2], "data_offsets": [0, 1]}}, {"a": nothing | {"shape": shape}}):
+        text = json.dumps(header).encode()
+        content = len(text).to_bytes(8, "little") + text + bytes(header["a"]["data_offsets"][1])
+        with pytest.raises(VerificationError, match="it answers with what is no state"):
+            decoding_process._state_of(bytearray(content))
 
 
 def test_it_answers_no_more_than_is_asked(saved):
