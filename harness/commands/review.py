@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="then write verdicts/NAME.json for merged submissions that have none on their content",
     )  # fmt: skip
     parser.add_argument(
-        "--submission", metavar="NAME[@COMMIT]",
+        "--submission", type=_name_and_commit, metavar="NAME[@COMMIT]",
         help="with --merged: this one alone, and no pull requests; --trust-code runs its source as you read it",
     )  # fmt: skip
     parser.add_argument("--output", type=Path, metavar="DIR", help="keep verdicts on pull requests as pr-N-NAME.json")
@@ -61,8 +61,8 @@ def run(args: argparse.Namespace) -> int:
         if one.verdict is not None and args.output is not None:
             write_verdict(args.output / f"pr-{one.request.num}-{one.verdict.submission}.json", one.verdict)
     if args.merged:
-        only, _, read = (args.submission or "").partition("@")
-        known = {"only": only or None, "read": read or None, "again": args.again}
+        only, read = args.submission or (None, None)
+        known = {"only": only, "read": read, "again": args.again}
         for verdict in update_verdicts(api, args.repo, look, **known, tell=say, warn=tell):
             print(f"{verdict.submission} {verdict.level}", flush=True)
     return 1 if failed else 0
@@ -75,3 +75,12 @@ def _number_and_commit(text: str) -> tuple[int, str | None]:
     if request is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no number, alone or with @ and a commit of 40 hex digits")
     return request.num, request.commit
+
+
+def _name_and_commit(text: str) -> tuple[str, str | None]:
+    from lamofcbench.pins import COMMIT
+
+    name, at, commit = text.partition("@")
+    if not name or (at and not COMMIT.fullmatch(commit)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name, alone or with @ and a commit of 40 hex digits")
+    return name, commit or None

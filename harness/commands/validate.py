@@ -60,9 +60,11 @@ def _verdict(args: argparse.Namespace) -> tuple[Verdict, Path]:
         if changes.replaces:
             console.tell(f"{request}: {REPLACES}")
         return verdict, Path(f"{verdict.submission}.verdict.json")
-    if request is None and "://" in args.submission:
+    is_meant = "://" in args.submission or ("#" in args.submission and not Path(args.submission).exists())
+    if request is None and is_meant:
         raise SubmissionError(
-            f"{shown(args.submission, 200)} is the address of no pull request, which ends in /discussions/N"
+            f"{shown(args.submission, 200)} is the address of no pull request, which ends in /discussions/N or is "
+            "ORG/RESULTS#N, alone or with @ and a commit of 40 hex digits behind"
         )
     folder = Path(args.submission).absolute()
     require_submission(folder)

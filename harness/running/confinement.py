@@ -29,12 +29,18 @@ DISK = (*NETWORK, *enclosure.NAMESPACES)
 
 _STASHES = ("/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/run", "/var/crash", "/var/spool")
 """Where anybody may leave something, or some process does."""
+_TERMINALS = "/dev/pts"
+"""Of whoever validates: what they type there can be read, and what they see be written."""
 _FILLED = (
     "HOME", "XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "HF_DATASETS_CACHE", "TORCH_HOME", "LAMOFCBENCH_CACHE",
     "LAMOFCBENCH_SOURCES",
 )  # fmt: skip
 """Variables that name a folder which others fill, with test samples too; a decoder has folders of its own."""
 _PROGRAMS = ("PATH", "LD_LIBRARY_PATH", "IMAGEIO_FFMPEG_EXE")
+_ROOT = Path(__file__).parents[2]
+_SHIPPED = tuple(str(_ROOT / "dataset_builders" / edition) for edition in ("mini", "small"))
+"""What makes the test splits that come with the package: raw samples, and weights of the models whose features they
+are of."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +70,10 @@ class Limits:
         if shares_disk():
             return None
         filled = [os.environ.get(name, "") for name in _FILLED]
-        hidden = [*_STASHES, tempfile.gettempdir(), *filled, *self.hidden]
+        hidden = [*_STASHES, _TERMINALS, tempfile.gettempdir(), *filled, *_SHIPPED, *self.hidden]
         programs = [entry for name in _PROGRAMS for entry in os.environ.get(name, "").split(os.pathsep)]
         prefixes = [sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.realpath(sys.executable)]
-        visible = [*prefixes, str(Path(__file__).parents[2]), *import_path, *programs]
+        visible = [*prefixes, str(_ROOT), *import_path, *programs]
         compiling.prepare()  # here, where it is kept: the process would compile whenever it starts
         return {
             "visible": [path for path in visible if Path(path).is_absolute()],

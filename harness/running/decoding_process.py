@@ -27,7 +27,7 @@ from safetensors import SafetensorError
 from harness.running.decoding_worker import SEED, Message, features_message, features_of, receive, send
 from harness.running.launch import DEBUG
 from lamofcbench.atomic import replacing, write_bytes
-from lamofcbench.errors import CodecError, VerificationError
+from lamofcbench.errors import CodecError, VerificationError, first_line
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -207,7 +207,7 @@ class DecodingProcess:
     def _features(self, answer: Message, content: bytearray) -> FeatureSet:
         try:
             return features_of(answer, content)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             self.close()
             raise VerificationError(f"it answers with what are no features ({error})") from error
 
@@ -266,8 +266,6 @@ class DecodingProcess:
             VerificationError: if fitting fails there, ends the process, takes longer or gives more.
             WriteError: if the copies cannot be made.
         """
-        from safetensors.torch import load
-
         with self._lock:
             self.close()
             self.ready()
@@ -283,9 +281,7 @@ class DecodingProcess:
                 self.load(saved, trust_code=trust_code, threads=threads, learned=False)
                 given = {"samples": str(folder / "samples"), "sensitivity": file and str(file)}
                 _, content = self._ask({"fit": seconds, "seed": seed, **given}, b"", seconds, most_bytes)
-                return load(bytes(content))
-            except SafetensorError as error:
-                raise VerificationError(f"it answers with what is no state ({error})") from error
+                return _state_of(content)
             finally:
                 self.close()
 
@@ -383,6 +379,20 @@ class _Running:
                 return f" by {signal.Signals(-code).name}"
             return f" with status {code}"
         return ""
+
+
+def _state_of(content: bytearray) -> dict[str, Tensor]:
+    """The named tensors of a safetensors answer.
+
+    Raises:
+        VerificationError: if it is none, or of dtypes and shapes that torch has no tensors of.
+    """
+    from safetensors.torch import load
+
+    try:
+        return load(bytes(content))
+    except (SafetensorError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise VerificationError(f"it answers with what is no state ({first_line(error)})") from error
 
 
 def _end(process: subprocess.Popen[bytes], folder: Path, owner: int) -> None:

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 _LENGTHS = struct.Struct("<QQ")
 MAX_MESSAGE_BYTES = 2**22
+MAX_NESTING = 50
+"""Of lists and objects in a message; parameters may hold objects of objects."""
 MAX_ERROR = 2000
 GRACE_SECONDS = 30.0
 """How long after its time has run out a decode ends by itself, should nobody be left to end it."""
@@ -75,7 +77,7 @@ def receive(file: IO[bytes], most_bytes: int | None = None) -> tuple[Message, by
 
     Raises:
         EOFError: at the end of the stream.
-        ValueError: if it is no such message, before anything large is read.
+        ValueError: if it is no such message, or nested deeper than one is, before anything large is read.
     """
     text_bytes, data_bytes = _LENGTHS.unpack(_exactly(file, _LENGTHS.size))
     if text_bytes > MAX_MESSAGE_BYTES:
@@ -88,7 +90,20 @@ def receive(file: IO[bytes], most_bytes: int | None = None) -> tuple[Message, by
         raise ValueError("a message that is nested too deep") from error
     if not isinstance(message, dict):
         raise ValueError(f"a message that is a {type(message).__name__}")
+    if _is_nested_beyond(message, MAX_NESTING):
+        raise ValueError("a message that is nested too deep")  # to be compared, or written, where the stack is higher
     return message, _exactly(file, data_bytes)
+
+
+def _is_nested_beyond(value: Any, levels: int) -> bool:
+    """Whether more lists and objects lie within each other."""
+    held = [value]
+    for _ in range(levels):
+        inner = (one.values() if isinstance(one, dict) else one for one in held if isinstance(one, (dict, list)))
+        held = [each for one in inner for each in one if isinstance(each, (dict, list))]
+        if not held:
+            return False
+    return True
 
 
 def _exactly(file: IO[bytes], count: int) -> bytearray:
@@ -292,7 +307,7 @@ def features_of(message: Message, content: bytearray) -> FeatureSet:
     """The feature set of a message.
 
     Raises:
-        ValueError, KeyError, TypeError, AttributeError: if it is none.
+        ValueError, KeyError, TypeError, AttributeError, OverflowError: if it is none.
     """
     import math
 
@@ -308,6 +323,8 @@ def features_of(message: Message, content: bytearray) -> FeatureSet:
         count = math.prod(sizes)
         if count:
             tensors[str(name)] = torch.frombuffer(content, dtype=dtype, count=count, offset=at).reshape(sizes)
+        elif math.prod(max(size, 1) for size in sizes) >= 2**63:  # of which torch has no tensor, though it is empty
+            raise ValueError(f"a shape of {sizes}")
         else:
             tensors[str(name)] = torch.empty(sizes, dtype=dtype)
         at += count * dtype.itemsize

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.running.opened import OpenScenario
 from harness.running.sensitivity import TailSensitivity
-from lamofcbench.errors import LaMoFCBenchError
+from lamofcbench.errors import LaMoFCBenchError, first_line
 from lamofcbench.features import FeatureSet
 
 if TYPE_CHECKING:
@@ -34,6 +34,21 @@ def at_hand(what: str) -> Iterator[None]:
         yield
     except (LaMoFCBenchError, OSError) as error:
         raise NotAtHandError(f"{what}: {error}") from error
+
+
+def require_memory(error: BaseException) -> None:
+    """Tells a tail that does not fit into this machine, by the cause of its error, from one that a submission broke.
+
+    What a tail takes follows from the shapes of features, which are those of the test split.
+
+    Raises:
+        NotAtHandError: if the cause is a lack of memory.
+    """
+    import torch
+
+    cause = error.__cause__
+    if isinstance(cause, (MemoryError, torch.OutOfMemoryError)) or "DefaultCPUAllocator" in str(cause):
+        raise NotAtHandError(f"{first_line(error)}; validate where there is more memory, or with --device") from error
 
 
 class OwnScenario(OpenScenario):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from harness.submission.findings import Findings
 from harness.submission.manifest import MANIFEST_FILE, RESULTS_FOLDER, DeclaredLadder, Submission
 from lamofcbench.codecs.knowledge import CLASSES, Knowledge, most
 from lamofcbench.codecs.registry import CODECS
-from lamofcbench.errors import LaMoFCBenchError, shown
+from lamofcbench.codecs.saved_source import read_source
+from lamofcbench.codecs.saving import CONFIG_FILE, read_config
+from lamofcbench.errors import CodecError, LaMoFCBenchError, shown
 from lamofcbench.identity import identity_of
 
 MAX_THREADS = 64
@@ -97,9 +100,26 @@ def _check_codec(manifest: Submission, claims: Sequence[Claim], findings: Findin
             findings.fault(claim.path, f"is of {claim.result.codec.identity}; submitted is {manifest.codec.identity}")
         if claim.result.codec.fitted_on is not None:
             findings.fault(claim.path, f"is of a codec fitted on {claim.result.codec.fitted_on}, which is not ranked")
+    _check_sources(own, findings)
     known = most(claim.result.codec.trained_on for claim in own) if own else manifest.knowledge
     if CLASSES.index(manifest.knowledge) < CLASSES.index(known):
         findings.fault(MANIFEST_FILE, f"states knowledge {manifest.knowledge!r}; its results state {known!r}")
+
+
+def _check_sources(own: Sequence[Claim], findings: Findings) -> None:
+    """Every result brings the same source, so that who has read one copy has read all that runs.
+
+    That they have one identity does not tell: until a source runs, it is but what a config states.
+    """
+    found: list[tuple[Path, str]] = []
+    for claim in own:
+        folder = claim.folder.codec_path
+        with contextlib.suppress(CodecError):  # a damaged one is a fault already, and does not run
+            record = read_config(folder)["codec_source"]
+            found.append((folder / CONFIG_FILE, "" if record is None else read_source(folder, record).digest))
+    if len({source for _, source in found}) > 1:
+        for path, _ in found:
+            findings.fault(path, "has another source than other results of this codec; none of them is run")
 
 
 def _check_ends(claims: Sequence[Claim], findings: Findings) -> None:

@@ -21,6 +21,7 @@ from harness.running.opened import OpenScenario
 from harness.running.pipeline import Pipeline
 from harness.running.plan import batch_plan
 from harness.statistics.bootstrap import bootstrap_ratio, draw_counts, resample_indices
+from harness.submission.at_hand import require_memory
 from harness.submission.claims import Claim
 from harness.submission.findings import Findings
 from harness.submission.given import GivenBytes, GivenFeatures
@@ -149,6 +150,7 @@ def compare_fresh(
             batches = batch_plan(len(split), opened.scenario.batch_size)
             records = [record for batch in batches for record in pipeline.run(batch).records]
     except LaMoFCBenchError as error:
+        require_memory(error)
         findings.fault(claim.path, f"its codec fails on new samples: {error}")
         return
     _compare_rates(claim, rows, records, findings)

@@ -117,7 +117,7 @@ def _check_codec(claim: Claim, opened: OpenScenario, findings: Findings) -> None
     try:
         config = read_config(folder)
         specs = FeatureSpecs.model_validate(config["feature_specs"])
-        state_bytes = _state_bytes(folder / STATE_FILE)
+        has_state, state_bytes = _size_of_state(folder / STATE_FILE)
     except (CodecError, ValidationError, RecursionError, OSError, ValueError, LookupError, TypeError) as error:
         findings.fault(folder / CONFIG_FILE, first_line(error))
         return
@@ -129,9 +129,9 @@ def _check_codec(claim: Claim, opened: OpenScenario, findings: Findings) -> None
         findings.fault(folder / CONFIG_FILE, f"brings source of its own, and states that it is {result.codec.identity}")
     if state_bytes != result.codec.state_bytes:
         findings.fault(claim.path, f"states {result.codec.state_bytes} bytes of state; saved are {state_bytes}")
-    if state_bytes and result.codec.trained_on == "nothing":
-        findings.fault(claim.path, f"states that nothing was learned; saved are {state_bytes} bytes of state")
-    elif state_bytes and result.codec.trained_on != "other data" and not _was_fitted_here(claim):
+    if has_state and result.codec.trained_on == "nothing":
+        findings.fault(claim.path, f"states that nothing was learned; saved is a state of {state_bytes} bytes")
+    elif has_state and result.codec.trained_on != "other data" and not _was_fitted_here(claim):
         findings.fault(folder / FIT_FILE, "does not say that the state was learned on this scenario's data")
 
 
@@ -147,19 +147,20 @@ def _was_fitted_here(claim: Claim) -> bool:
         return False
 
 
-def _state_bytes(path: Path) -> int:
-    """The size of the tensors of a safetensors file."""
+def _size_of_state(path: Path) -> tuple[bool, int]:
+    """Whether a safetensors file holds tensors, whose names and shapes tell something too, and their bytes."""
     from safetensors import SafetensorError, safe_open
 
     total = 0
     try:
         with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118  # it is no mapping
+            names = list(file.keys())
+            for name in names:
                 tensor = file.get_tensor(name)
                 total += tensor.numel() * tensor.element_size()
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged: {first_line(error)}") from error
-    return total
+    return bool(names), total
 
 
 # ------------------------------------------------------------------------------------------------------------- samples

@@ -20,7 +20,7 @@ from harness.running.pipeline import Pipeline
 from harness.running.plan import Batch, batch_plan
 from harness.statistics.distortion import squared_errors
 from harness.submission.agreement import RESPONSES, energy_of, gains, same_cell, same_error, same_response
-from harness.submission.at_hand import at_hand
+from harness.submission.at_hand import at_hand, require_memory
 from harness.submission.bitstreams import Bitstreams
 from harness.submission.claims import Claim
 from harness.submission.findings import Findings
@@ -222,6 +222,7 @@ class Replay:
                 try:
                     found = self._pipeline(indices, decoded).run(batch).records
                 except LaMoFCBenchError as error:
+                    require_memory(error)
                     self.findings.fault(path, f"cannot be predicted: {error}", f"{batch.start} to {batch.stop - 1}")
                     continue
                 for index, record in zip(indices, found, strict=True):

@@ -134,6 +134,8 @@ def _read_points(path: Path) -> NDArray[np.float32]:
 
 def _read_json(path: Path) -> Any:
     try:
+        if path.exists() and not path.is_file():  # a device may never end, and a pipe wait for ever
+            raise CodecError(f"{path} is no file of k-means tables")
         if path.stat().st_size > MAX_FILE_BYTES:
             raise CodecError(f"{path} is larger than any k-means table file")
         return json.loads(path.read_text(encoding="utf-8"))

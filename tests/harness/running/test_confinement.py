@@ -1,9 +1,15 @@
 """A stranger's codec gets so much memory, and no network."""
 
+import os
+import pty
+import re
+import select
 import socket
+from pathlib import Path
 
 import pytest
 
+from dataset_builders import mini, small
 from harness.running.confinement import Limits, shares_disk, unconfined
 from harness.running.decoding_process import DecodingProcess
 from lamofcbench.codecs.conformance import SPECS, make_sample
@@ -125,3 +131,46 @@ def test_a_codec_finds_nothing_that_another_one_left_on_the_disk(confined, tmp_p
     with pytest.raises(VerificationError, match="nothing was left"):
         confined.decode(poor.encode(sample), seconds=60, most_bytes=2**20)
     assert not (tmp_path / "left").exists()
+
+
+def test_a_codec_reaches_no_terminal(confined, tmp_path):
+    if shares_disk():
+        pytest.skip(shares_disk())
+    keyboard, terminal = pty.openpty()
+    (tmp_path / "stashing.py").write_text(STASHING.format(left=os.ttyname(terminal)))
+    (codec,) = make_codecs(f"{tmp_path / 'stashing.py'}:StashingCodec", SPECS)
+    sample = make_sample("typical", 5, 1)
+    confined.close()
+    confined.load(codec.save(tmp_path / "codec"), trust_code=True)
+    confined.decode(codec.encode(sample), seconds=60, most_bytes=2**20)
+    assert not select.select([keyboard], [], [], 1.0)[0]
+    os.close(terminal)
+    os.close(keyboard)
+
+
+CURIOUS = """
+import subprocess
+
+from lamofcbench.codecs.zstd import ZstdCodec
+
+
+class CuriousCodec(ZstdCodec):
+    name = "curious"
+
+    def decode_features(self, payload, shapes):
+        found = subprocess.run(["ls", "-A", *{folders}], capture_output=True, text=True)
+        raise ValueError(" ".join(found.stdout.split()) or "nothing")
+"""
+
+
+def test_a_codec_does_not_see_what_makes_the_test_splits_that_are_shipped(confined, tmp_path):
+    if shares_disk():
+        pytest.skip(shares_disk())
+    folders = [str(Path(next(iter(package.__path__)))) for package in (mini, small)]
+    (tmp_path / "curious.py").write_text(CURIOUS.format(folders=folders))
+    (codec,) = make_codecs(f"{tmp_path / 'curious.py'}:CuriousCodec", SPECS)
+    confined.close()
+    confined.load(codec.save(tmp_path / "codec"), trust_code=True)
+    listed = " ".join(f"{folder}:" for folder in folders)
+    with pytest.raises(VerificationError, match=f"ValueError: {re.escape(listed)} "):
+        confined.decode(codec.encode(make_sample("typical", 5, 1)), seconds=60, most_bytes=2**20)

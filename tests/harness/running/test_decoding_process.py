@@ -1,6 +1,7 @@
 """The process that decodes apart: what it is given, and how it ends."""
 
 import io
+import json
 import os
 import signal
 import sys
@@ -118,6 +119,15 @@ def test_what_it_learns_has_a_limit_and_so_has_its_time(curious):
             fit(process, saved, [])
 
 
+def test_what_it_learns_is_a_state_that_can_be_held():
+    shape, nothing = [0, 2**62, 2**62], {"dtype": "F32", "data_offsets": [0, 0]}
+    for header in ({"a": {"dtype": "F4", "shape": [2], "data_offsets": [0, 1]}}, {"a": nothing | {"shape": shape}}):
+        text = json.dumps(header).encode()
+        content = len(text).to_bytes(8, "little") + text + bytes(header["a"]["data_offsets"][1])
+        with pytest.raises(VerificationError, match="it answers with what is no state"):
+            decoding_process._state_of(bytearray(content))
+
+
 def test_it_answers_no_more_than_is_asked(saved):
     with DecodingProcess() as process:
         folder, data, _ = saved
@@ -179,6 +189,7 @@ def test_a_message_comes_back_as_it_was_sent():
         ((2).to_bytes(8, "little") + bytes(8) + b"{[", ValueError),
         ((2).to_bytes(8, "little") + bytes(8) + b"\xff\xff", ValueError),
         ((200_000).to_bytes(8, "little") + bytes(8) + b"[" * 200_000, ValueError),
+        ((205).to_bytes(8, "little") + bytes(8) + b'{"":' + b"[" * 100 + b"]" * 100 + b"}", ValueError),
     ],
 )
 def test_what_is_no_message_is_refused_before_it_is_read(message, error):
@@ -201,11 +212,14 @@ def test_what_is_no_message_is_refused_before_it_is_read(message, error):
         {"tensors": [["hidden", "float32", [2]]], "side": []},
         {"tensors": [["hidden", "float32", [2]]], "side": {"seed": None}},
         {"tensors": [["hidden", ["float32"], [2]]], "side": {}},
+        {"tensors": [["hidden", "float32", [0, 2**62, 2**62]], ["other", "float32", [2]]], "side": {}},
+        {"tensors": [["hidden", "float32", [2**70]]], "side": {}},
+        {"tensors": [["hidden", "float32", [float("inf")]]], "side": {}},
     ],
 )
 def test_answers_that_are_no_features_are_refused(answer):
-    with pytest.raises((KeyError, TypeError, ValueError, AttributeError)):
-        features_of(answer, bytearray(8))
+    with pytest.raises(VerificationError, match="it answers with what are no features"):
+        DecodingProcess()._features(answer, bytearray(8))
 
 
 def test_features_are_made_of_an_answers_bytes():

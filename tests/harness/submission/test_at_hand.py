@@ -1,7 +1,9 @@
 """What fails on the validator's own side is no fault of a submission."""
 
 import pytest
+import torch
 
+from harness.running.fidelity import Fidelity
 from harness.submission.at_hand import OwnScenario
 from harness.submission.manifest import SubmissionError
 from lamofcbench.errors import DataError, VerificationError, WriteError
@@ -41,3 +43,11 @@ def test_a_full_disk_ends_validation(packed, decodes_here, verdict_on):
     decoder.load = raising(WriteError("/somewhere/codec", "no space left on device"))
     with pytest.raises(SubmissionError, match=r"cannot be validated here: .*no space left"):
         verdict_on(packed, decoder)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+def test_a_tail_that_does_not_fit_into_this_machine_ends_validation(packed, verdict_on, monkeypatch, error):
+    monkeypatch.setattr(Fidelity, "tail", raising(error))
+    monkeypatch.setattr(OwnScenario, "fidelity", Fidelity(None))
+    with pytest.raises(SubmissionError, match=r"cannot be validated here: the tail of .* more memory"):
+        verdict_on(packed)

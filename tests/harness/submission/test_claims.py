@@ -1,15 +1,19 @@
-"""A codec's own ladder is whole, or it is said that nobody here knows."""
+"""A codec's own ladder is whole, or it is said that nobody here knows; and all of its points are of one source."""
 
+import hashlib
+import json
 import shutil
 
 import pytest
-from doctoring import edit_json
+from doctoring import Doctored, edit_json
+from safetensors.torch import load_file
 
 from harness.running.runner import ScenarioRunner
 from harness.running.settings import RunSettings
 from harness.submission.claims import rate_points
 from harness.submission.pack import Author, pack
 from lamofcbench.codecs.registry import make_codecs
+from lamofcbench.codecs.saving import fingerprint_of
 
 WHAT = "ladders known to be whole"
 OWN = """
@@ -88,3 +92,21 @@ def test_a_ladder_that_is_said_to_follow_from_a_rule_is_taken_for_what_the_manif
 @pytest.mark.parametrize("said", [None, 3, [3], "text", [{"step": float("nan")}], [["a", "b"]]])
 def test_what_is_no_ladder_is_none(said):
     assert rate_points(said) is None
+
+
+def test_a_point_that_brings_another_source_than_the_others_is_found_before_any_runs(laddered, toy, verdict_on):
+    spoilt = Doctored(laddered, toy, "laddered")
+    folder = spoilt.path / "codec"
+    (source,) = folder.rglob("laddered.py")
+    source.write_text(source.read_text() + "raise SystemExit('it runs')\n")
+    config = json.loads((folder / "config.json").read_text())
+    config["codec_source"]["files"]["laddered.py"] = hashlib.sha256(source.read_bytes()).hexdigest()
+    identifying = {name: value for name, value in config.items() if name not in ("codec_class", "fingerprint")}
+    config["fingerprint"] = fingerprint_of(identifying, load_file(folder / "model.safetensors")).hex()
+    (folder / "config.json").write_text(json.dumps(config))
+    spoilt.configuration(codec={"fingerprint": config["fingerprint"]})
+    verdict = verdict_on(laddered, trust_code=True)
+    told = [fault.file for fault in verdict.faults if "has another source than other results" in fault.fault]
+    assert len(set(told)) == 2 and all("/laddered/" in file and file.endswith("codec/config.json") for file in told)
+    loaded = next(check for check in verdict.checked if check.what == "codecs loaded in another process")
+    assert loaded.of == 2  # uncoded features and the calibration mean

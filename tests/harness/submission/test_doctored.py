@@ -347,6 +347,18 @@ def test_knowledge_that_was_left_unsaid(doctored, refused):
     refused("result.json", "states that nothing was learned")
 
 
+def test_a_state_that_tells_by_names_alone(own_codec, toy, verdict_on):
+    spoilt = Doctored(own_codec, toy, "own")
+    save_file({"anything": torch.zeros(0)}, spoilt.path / "codec" / "model.safetensors")
+    config = json.loads((spoilt.path / "codec" / "config.json").read_text())
+    decisive = {key: value for key, value in config.items() if key not in ("fingerprint", "codec_class")}
+    fingerprint = fingerprint_of(decisive, {"anything": torch.zeros(0)}).hex()
+    edit_json(spoilt.path / "codec" / "config.json", lambda config: config.update(fingerprint=fingerprint))
+    spoilt.configuration(codec={"fingerprint": fingerprint})
+    told = [fault.fault for fault in verdict_on(own_codec).faults if fault.file.endswith("result.json")]
+    assert any("states that nothing was learned; saved is a state of 0 bytes" in fault for fault in told)
+
+
 def test_a_state_that_came_from_elsewhere(doctored, refused):
     edit_json(doctored.path / "codec" / "fit.json", lambda record: record.update(data_revision="0" * 64))
     doctored.seal()

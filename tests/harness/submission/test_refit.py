@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+import torch
 from doctoring import Doctored, edit_json
 
 from harness.running import sensitivity
@@ -117,6 +118,17 @@ def test_a_state_that_an_own_source_did_not_learn_is_found(packed_learning, verd
 
 
 @pytest.mark.usefixtures("_confined")
+def test_a_large_value_lets_no_other_of_its_tensor_be_anything(packed_learning, verdict_on, monkeypatch):
+    source = LEARNING.replace("total.float()", "torch.tensor([1e30, total])")
+    with monkeypatch.context() as cheating:
+        cheating.setattr(calibration, "open_split", lambda scenario, _, data=None: open_split(scenario, "test", data))
+        folder = packed_learning(source)
+    verdict = verdict_on(folder, trust_code=True, full=True)
+    assert verdict.level == "refused"
+    assert any("is not what learning learns from the calibration split" in fault.fault for fault in verdict.faults)
+
+
+@pytest.mark.usefixtures("_confined")
 def test_what_comes_out_otherwise_each_time_leaves_an_own_source_consistent(packed_learning, verdict_on):
     verdict = verdict_on(packed_learning(UNSTEADY), trust_code=True, full=True)
     assert (verdict.level, verdict.faults) == ("consistent", [])
@@ -145,6 +157,43 @@ def test_an_own_source_gets_the_sensitivity_of_this_machines_tail(
     folder = pack(runner.settings.results, tmp_path / "packed", Author(), "learning")
     verdict = verdict_on_task(folder, decoder=decoder, trust_code=True, full=True)
     assert (verdict.level, verdict.faults, states(verdict)) == ("verified", [], (2, 2, ""))
+
+
+# ------------------------------------------------------------------------------------------- when states are the same
+
+
+def test_states_that_differ_by_rounding_leave_a_submission_consistent(packed, verdict_on, monkeypatch):
+    fitted = refit._fitted
+
+    def rounded(*arguments):
+        return {name: tensor * (1 + 1e-5) for name, tensor in fitted(*arguments).items()}
+
+    monkeypatch.setattr(refit, "_fitted", rounded)
+    verdict = verdict_on(packed)
+    assert (verdict.level, verdict.faults, states(verdict)) == ("consistent", [], (1, 3, refit.ROUNDED))
+
+
+NAN, INFINITE = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("learned", "saved", "same"),
+    [
+        ([1.0, 2.0, 0.0], [1.0, 2.0001, 0.0], True),
+        ([1.0, 2.0, 0.0], [1.0, 2.0, 0.1], False),
+        ([1e30, 1.0, 2.0], [1e30, 2.0, 1.0], False),
+        ([NAN, 1.0], [NAN, 1.0], True),
+        ([NAN, 1.0], [NAN, 2.0], False),
+        ([INFINITE, 1.0, 1.0], [INFINITE, 2.0, 1.0], False),
+        ([1 + 2j], [1 + 5j], False),
+        ([2**62, 1], [2**62, 2], False),
+        ([True], [False], False),
+        ([], [], True),
+    ],
+)
+def test_no_value_makes_others_the_same(learned, saved, same, monkeypatch):
+    monkeypatch.setattr(refit, "PIECE", 2)
+    assert refit._same_state({"a": torch.tensor(learned)}, {"a": torch.tensor(saved)}) is same
 
 
 # ------------------------------------------------------------------------------------------------------- other data

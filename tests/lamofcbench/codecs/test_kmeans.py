@@ -1,5 +1,7 @@
 import hashlib
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -214,6 +216,13 @@ def test_no_other_tensors_table_is_taken_for_a_misspelt_one(tmp_path):
     mapping = numbered_tables(tmp_path, ["text_encoder_2-item1.clip_pooled", "text_encoder-item3.clip_pooled"])
     with pytest.raises(CodecError, match="no table"):
         read_published_tables(mapping, "b", ["clip_g.pooled.negative"])
+
+
+def test_what_is_no_file_of_tables_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(CodecError, match="is no file of k-means tables"):
+            read_published_tables(place, "qwen", ["hidden"])
 
 
 def test_codec_with_published_tables_runs_from_a_spec(mapping):
