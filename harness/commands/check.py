@@ -22,7 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the command; exit status 1 where a case does not hold."""
     points = [point for spec in args.codecs for point in _points(spec)]
-    broken = [label for label, codec_class, params in points if not _holds(label, codec_class, params)]
+    shown: set[str] = set()
+    broken = [label for label, codec_class, params in points if not _holds(label, codec_class, params, shown)]
     print(f"{', '.join(broken)}: does not hold" if broken else "holds", flush=True)
     return 1 if broken else 0
 
@@ -48,8 +49,11 @@ def _label(spec: str, params) -> str:  # type: ignore[no-untyped-def]
     return ":".join(filter(None, (spec, ",".join(f"{key}={as_text(value)}" for key, value in params.items()))))
 
 
-def _holds(label: str, codec_class, params) -> bool:  # type: ignore[no-untyped-def]
-    """Runs all cases of a point, each on a line of its own; those behind one that fails are run too."""
+def _holds(label: str, codec_class, params, shown: set[str]) -> bool:  # type: ignore[no-untyped-def]
+    """Runs all cases of a point, each on a line of its own; those behind one that fails are run too.
+
+    One mistake fails many cases, so a traceback that was `shown` is not shown again.
+    """
     from lamofcbench.codecs.conformance import cases
 
     print(label, flush=True)
@@ -61,7 +65,12 @@ def _holds(label: str, codec_class, params) -> bool:  # type: ignore[no-untyped-
         except Exception as error:  # whatever an author's code raises
             holds = False
             print(f"  FAILS  {case.title}\n         {error}", flush=True)
-            for line in _author_traceback(error):
+            lines = _author_traceback(error)
+            place = "\n".join(lines[:-1])  # the last line says what was raised, as the error's own does
+            if place and place in shown:
+                lines = ["(the same lines of the codec as above)"]
+            shown.add(place)
+            for line in lines:
                 print(f"         {line}", flush=True)
         else:
             print(f"  holds  {case.title} ({time.perf_counter() - start:.1f} s)", flush=True)

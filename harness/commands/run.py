@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--codecs", nargs="+", required=True, metavar="SPEC",
-        help="ID[:key=value,...]; ID is a name, path/to/file.py:Class, a saved folder or org/name; "
+        help="ID[:key=value,...]; ID is a name, path/to/file.py:Class, a saved folder or org/name[@commit]; "
         "without parameters the ladder of rate points runs; all: every registered codec",
     )  # fmt: skip
     parser.add_argument(

@@ -77,7 +77,7 @@ def _packed(args: argparse.Namespace, output: Path) -> Path:
     if args.commit is not None and not COMMIT.fullmatch(args.commit):
         raise SubmissionError(f"--commit is {shown(args.commit)}; give all of its 40 hex digits, lower case")
     author = Author(args.name, args.display_name, args.organisation, args.link, args.commit, args.licence)
-    return pack(args.results, output, author, args.codec, sampled=args.sample_bitstreams)
+    return pack(args.results, output, author, args.codec, sampled=args.sample_bitstreams, tell=_common.teller(args))
 
 
 def _is_refused(args: argparse.Namespace, folder: Path) -> bool:

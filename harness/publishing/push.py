@@ -23,6 +23,7 @@ from lamofcbench.hub import check_repository, hub_errors, signed_in
 from lamofcbench.identity import identity_of
 from lamofcbench.markdown import markdown_table
 from lamofcbench.storage.layout import CARD_FILE
+from lamofcbench.user_files.modules import tree_of
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,10 @@ def _points(codec: Codec, reached: Reached) -> str:
         if point.fingerprint == codec.fingerprint.hex()
     ]
     found = f"`{POINTS_FOLDER}/` holds the saved codecs of all {count} rate points, fitted for the scenario that they "
-    found += "are named after; `lamofcbench run --codecs` with the name of this repository runs those of a scenario."
+    how = "with the name of this repository"
+    if tree_of(type(codec)) is not None:
+        how += ", `@` and the commit whose source you have read, and `--trust-code`"
+    found += f"are named after; `lamofcbench run --codecs` {how} runs those of a scenario."
     return " ".join([found, *own[:1]])
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from pydantic import ValidationError
 
+from harness.report import text
 from harness.report.run_facts import shared_facts
 from harness.results import hashes
 from harness.results.result import ANCHOR, FLOOR, PROTOCOL_VERSION, SCHEMA_VERSION, Result
@@ -42,6 +43,7 @@ from harness.submission.manifest import (
 from lamofcbench.atomic import replacing, write_json
 from lamofcbench.codecs.knowledge import most
 from lamofcbench.errors import UnknownNameError, one_line
+from lamofcbench.identity import family_of
 from lamofcbench.version import __version__
 
 _ENVIRONMENT = ("python", "platform", "processor", "device", "device_name", "threads", "packages")
@@ -79,7 +81,15 @@ class _Packed:
     run: Mapping[str, Any]
 
 
-def pack(results: Path, output: Path, author: Author, codec: str | None = None, *, sampled: bool = False) -> Path:
+def pack(
+    results: Path,
+    output: Path,
+    author: Author,
+    codec: str | None = None,
+    *,
+    sampled: bool = False,
+    tell: Callable[[str], object] = lambda what: None,
+) -> Path:
     """Writes ``output/submissions/<name>/``, whole or not at all.
 
     Args:
@@ -88,6 +98,7 @@ def pack(results: Path, output: Path, author: Author, codec: str | None = None, 
         author: who submits what.
         codec: whose results; None where the folder holds those of one codec beside anchor and floor.
         sampled: leave out most bitstreams, but for their hashes.
+        tell: called with what is left out.
 
     Returns:
         The submission's folder.
@@ -97,7 +108,7 @@ def pack(results: Path, output: Path, author: Author, codec: str | None = None, 
     """
     every = _newest(results)
     codec = _chosen(codec, every)
-    own = [one for one in every if one.result.codec.name == codec]
+    own = _of_newest_code([one for one in every if one.result.codec.name == codec], tell)
     references = {one.result.ref for one in own}
     beside = [one for one in every if one.result.codec.name in (ANCHOR, FLOOR) and one.result.ref in references]
     _require_fit(own, beside)
@@ -148,6 +159,18 @@ def _chosen(codec: str | None, every: Sequence[_Packed]) -> str:
         listed = one_line(", ".join(others)) or "none"
         raise SubmissionError(f"these results are of {len(others)} codecs ({listed}); name one with --codec")
     return others[0]
+
+
+def _of_newest_code(own: Sequence[_Packed], tell: Callable[[str], object]) -> list[_Packed]:
+    """The results of a codec without those that older code left in the folder, which a report leaves out as well."""
+    newest: dict[str, str] = {}
+    for one in sorted(own, key=lambda one: str(one.run.get(ASKED, ""))):
+        newest[family_of(one.result.codec.identity)] = one.result.codec.identity
+    kept = [one for one in own if one.result.codec.identity in newest.values()]
+    if len(kept) < len(own):
+        what = text.count(len(own) - len(kept), "result")
+        tell(f"left out {what} of older code; the newest is {one_line(', '.join(sorted(newest.values())), 300)}")
+    return kept
 
 
 def _require_fit(own: Sequence[_Packed], beside: Sequence[_Packed]) -> None:

@@ -63,6 +63,8 @@ def test_a_broken_one_is_told_with_its_own_traceback_and_the_other_cases_run_all
     assert lines[-1] == f"{file}:Forgetful: does not hold"
     reasons = [reason for line, reason in itertools.pairwise(lines) if line.startswith("  FAILS")]
     assert len(reasons) >= 4 and all("features of" in reason or "tensors of" in reason for reason in reasons)
+    assert out.count("in remember") == 1  # one mistake has one traceback, however many cases it fails
+    assert "the same lines of the codec as above" in out
 
 
 def test_the_ends_and_the_middle_of_a_ladder_stand_for_a_codec_without_parameters(file, capsys, monkeypatch):

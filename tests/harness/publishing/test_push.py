@@ -10,7 +10,7 @@ from loopback_hub import Blob, failing
 from dataset_builders.publishing.eval_yaml import eval_yaml
 from harness.cli import main
 from harness.publishing.eval_results import DatasetCommit, _overall_notes
-from harness.publishing.push import push
+from harness.publishing.push import push, reached_by, write_repository
 from harness.report.summary import Estimate, RetainedRate
 from lamofcbench.codecs.base import Codec
 from lamofcbench.codecs.registry import load_saved, make_codecs
@@ -112,6 +112,13 @@ def test_the_repository_runs_the_whole_curve_of_a_scenario(saved, results, hub):
     assert other.fingerprint == load_saved(saved).fingerprint
     card = files(hub)["README.md"].decode()
     assert "all 2 rate points" in card and f"is one of them: `{SCENARIO}` at" in card
+    assert "with the name of this repository runs those" in card and "--trust-code" not in card
+
+
+def test_the_card_of_a_codec_with_its_own_source_says_how_its_points_run(saved, results, mine, tmp_path):
+    write_repository(mine, REPO, tmp_path / "repository", reached_by(load_saved(saved), results), None, "mit")
+    card = (tmp_path / "repository" / "README.md").read_text()
+    assert "`@` and the commit whose source you have read, and `--trust-code` runs those of a scenario" in card
 
 
 def test_what_a_codec_reached_goes_when_another_takes_its_place(saved, results, hub, mine, dataset):

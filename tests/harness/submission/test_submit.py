@@ -61,6 +61,23 @@ def test_the_same_results_make_the_same_submission(packed, run_results, author, 
     assert submission_digest(again) == submission_digest(packed)
 
 
+def test_what_older_code_left_in_the_folder_is_left_out_and_told(packed, run_results, author, tmp_path):
+    results = shutil.copytree(run_results, tmp_path / "results")
+    point = next(results.glob("*/uniform/*"))
+    older = shutil.copytree(point, point.with_name("0" * 16))
+
+    def by_older_code(result):
+        codec = result["codec"] | {"identity": "lamofcbench:uniform@1", "params": {"step": 4.0}}
+        return result | {"config_hash": older.name, "codec": codec}
+
+    edit_json(older / "result.json", by_older_code)
+    edit_json(older / "run.json", lambda run: run | {"asked": "2001-01-01T00:00:00"})
+    told = []
+    again = pack(results, tmp_path / "packed", author, tell=told.append)
+    assert submission_digest(again) == submission_digest(packed)
+    assert told == ["left out 1 result of older code; the newest is lamofcbench:uniform@2"]
+
+
 def test_what_is_not_fit_to_be_submitted_is_refused_before_anything_is_written(run_results, tmp_path, make_runner, toy):
     cases = []
     short = shutil.copytree(run_results, tmp_path / "short")
