@@ -11,11 +11,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from harness.commands import _run_table
 from harness.commands._run_table import GAP, LEAST_NAME, CurvePoint
-from harness.console import fitting
+from harness.console import fitting, tell
 from harness.report import text
 from harness.report.summary import Estimate
 from harness.results.result import ANCHOR, FLOOR, Result
@@ -127,6 +127,14 @@ class RunDisplay(Progress):
             number = min(self._done + 1, self._total)
             self._run_bar.set_description_str(f"point {number} of {self._total}")
 
+    def consult_tail(self, scenario: Scenario) -> None:
+        """Says on stderr why nothing moves for a while."""
+        if self._lines:
+            with self._without_bars(sys.stderr):
+                tell(
+                    f"{scenario.id}: computing how its tail responds to calibration samples, once for all codecs that ask"
+                )
+
     def batches(self, batches: Sequence[Batch]) -> Iterator[Batch]:
         """A bar of the point's own, which moves that of the run too."""
         if self._run_bar is None:
@@ -203,11 +211,13 @@ class RunDisplay(Progress):
         return GAP.join([*names, *figures])
 
     def _write(self, line: str) -> None:
-        without_bars: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
-        if self._run_bar is not None:
-            without_bars = self._run_bar.external_write_mode(file=sys.stdout)
-        with without_bars:
+        with self._without_bars(sys.stdout):
             print(fitting(line, sys.stdout), flush=True)  # before the bars come back, or they share a line
+
+    def _without_bars(self, file: TextIO) -> contextlib.AbstractContextManager[None]:
+        if self._run_bar is None:
+            return contextlib.nullcontext()
+        return self._run_bar.external_write_mode(file=file)
 
     # ----------------------------------------------------------------------------------------------------- the end
 

@@ -40,6 +40,9 @@ class Progress:
     def begin(self, scenario: Scenario, codec: Codec) -> None:
         """A rate point begins, by fitting its codec or by finding that it is there."""
 
+    def consult_tail(self, scenario: Scenario) -> None:
+        """The sensitivity of a scenario's tail is computed, for this point and all that ask for it later."""
+
     def batches(self, batches: Sequence[Batch]) -> Iterable[Batch]:
         """Yields the batches of the rate point that this process computes, in their order."""
         return batches

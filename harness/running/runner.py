@@ -145,6 +145,8 @@ class ScenarioRunner(OpenScenario):
         self._progress.begin(self.scenario, codec)
         tail = self.tail_of(codec)
         if tail is not None and self.team.from_leader(lambda: self._is_yet_to_be_fitted(codec)):
+            if tail.read() is None:
+                self._progress.consult_tail(self.scenario)
             tail.computed(self.team)  # by all processes; fitting, in the leading one, finds it
         with contextlib.ExitStack() as turn:
             prepared = self.team.from_leader(lambda: self._prepare(codec, turn))

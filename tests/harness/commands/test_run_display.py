@@ -66,6 +66,14 @@ def test_in_a_pipe_each_point_is_one_line_with_its_spec_in_full(plans, capsys):
     assert [point["retention"] for point in display.as_plain()] == [1.0, 0.0, 0.97, 0.97]
 
 
+@pytest.mark.parametrize("lines", [True, False])
+def test_what_keeps_a_run_waiting_is_told_beside_its_lines(plans, capsys, lines):
+    with RunDisplay(plans, lines=lines, bars=False) as display:
+        display.consult_tail(SCENARIO)
+    said = capsys.readouterr()
+    assert said.out == "" and ("mini-cvu-digits: computing how its tail responds" in said.err) == lines
+
+
 def test_without_lines_the_table_stands_alone(plans, capsys):
     with RunDisplay(plans, lines=False, bars=False) as display:
         _run(display)

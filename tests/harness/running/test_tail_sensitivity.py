@@ -9,8 +9,11 @@ import torch
 
 from harness.running import sensitivity
 from harness.running.launch import Team
+from harness.running.progress import Progress
+from harness.running.runner import ScenarioRunner
 from harness.running.selection import select_codecs
 from harness.running.sensitivity import TailSensitivity
+from harness.running.settings import RunSettings
 from lamofcbench.codecs.klt_task import KltTaskCodec
 from lamofcbench.codecs.transform.profiles import MIDDLE
 from lamofcbench.errors import ScenarioError
@@ -115,6 +118,20 @@ def test_a_run_hands_it_to_codecs_that_ask_and_says_so(make_runner, responding, 
     assert "sensitivity" not in json.loads((plain.folder / "codec" / "fit.json").read_text())
     again = make_runner(responding, data=responding_data)
     assert again.fitted(codec)[0].fingerprint.hex() == finished.result.codec.fingerprint
+
+
+def test_a_run_tells_when_it_is_computed_and_not_when_it_is_there(responding, responding_data, tmp_path):
+    class Told(Progress):
+        consulted = 0
+
+        def consult_tail(self, scenario):
+            self.consulted += scenario is responding
+
+    told = Told()
+    for step in (1.0, 2.0):
+        settings = RunSettings(results=tmp_path / "results", data=responding_data)
+        ScenarioRunner(responding, settings, progress=told).run_codec(KltTaskCodec(responding.specs, {"step": step}))
+    assert told.consulted == 1
 
 
 def test_a_tail_without_responses_is_one_clear_error(make_runner, toy):
