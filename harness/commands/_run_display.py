@@ -131,9 +131,7 @@ class RunDisplay(Progress):
         """Says on stderr why nothing moves for a while."""
         if self._lines:
             with self._without_bars(sys.stderr):
-                tell(
-                    f"{scenario.id}: computing how its tail responds to calibration samples, once for all codecs that ask"
-                )
+                tell(f"{scenario.id}: computing how its tail responds to calibration samples, once for all codecs")
 
     def batches(self, batches: Sequence[Batch]) -> Iterator[Batch]:
         """A bar of the point's own, which moves that of the run too."""

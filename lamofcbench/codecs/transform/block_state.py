@@ -133,9 +133,14 @@ class BlockState:
         if self.entries is None or self.units is None or self.levels is None or self.entry_frequencies is None:
             return None
         assert self.named is not None and self.farthest is not None
-        named, frequencies = slice(*self.named.tolist()), self.entry_frequencies.to(torch.int32)
-        arrays = (t.numpy() for t in (self.entries, self.units, self.levels, frequencies))
-        return Dictionary(named, *arrays, float(self.farthest))
+        return Dictionary(
+            slice(*self.named.tolist()),
+            self.entries.numpy(),
+            self.units.numpy(),
+            self.levels.numpy(),
+            self.entry_frequencies.to(torch.int32).numpy(),
+            float(self.farthest),
+        )
 
     def of_foreign(self) -> BlockState:
         """With the transform of foreign samples in place of that in the tail's metric."""
