@@ -221,10 +221,6 @@ def test_an_estimate_of_disk_is_near_the_truth(run_toy, tmp_path):
             "is the address of no pull request, which ends in /discussions/N",
         ),
         (["validate", "org/results#3@0123abc"], "alone or with @ and a commit of 40 hex digits"),
-        (
-            ["review", "--repo", "org/results", "--merged", "--submission", "mine@main", "--trust-code"],
-            "'mine@main' is no name, alone or with @ and a commit of 40 hex digits",
-        ),
     ],
 )
 def test_a_mistake_is_one_clear_line_and_a_failure(lamofcbench, toy_file, tmp_path, monkeypatch, arguments, message):

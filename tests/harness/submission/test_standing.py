@@ -142,6 +142,9 @@ def test_a_source_runs_as_it_was_read_and_not_as_it_has_become(api, slight, rena
     with pytest.raises(SystemExit):
         reviewed("--pull-request", "1@abcdef")
     assert "no number, alone or with @ and a commit" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        reviewed("--merged", "--submission", "my-uniform@main")
+    assert "no name, alone or with @ and a commit" in capsys.readouterr().err and own_source == ["trusted"]
 
 
 @pytest.mark.parametrize("named", [[], ["--pull-request", "1"]])
