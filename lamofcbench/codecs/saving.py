@@ -39,7 +39,7 @@ MAX_CONFIG_BYTES = 2**24
 """Far more than the config of thousands of tensors takes."""
 _DECISIVE = ("codec", "codec_identity", "codec_source", "codec_params", "feature_specs")
 """What `config_of` gives."""
-_KEYS = (*_DECISIVE, "codec_class", "fingerprint")
+_KEYS = ("codec", "codec_class", *_DECISIVE[1:], "fingerprint")
 
 
 class SavableCodec(Protocol):

@@ -84,7 +84,8 @@ def test_it_encodes_too(confined, tmp_path):
     confined.load(codec.save(tmp_path / "codec"), trust_code=False)
     assert confined.encode(sample, seconds=60, most_bytes=2**20) == codec.encode(sample)
     points = [to_plain(codec.make_params(point)) for point in codec.rate_points]
-    assert confined.facts == {"trained_on": "nothing", "lossless": True, "rate_points": points}
+    learns = {"needs_calibration": False, "needs_sensitivity": False}
+    assert confined.facts == {"trained_on": "nothing", "lossless": True, "rate_points": points, **learns}
     with pytest.raises(VerificationError, match="bytes of features where there are 3"):
         confined.encode(sample, seconds=60, most_bytes=3)
 
