@@ -49,8 +49,7 @@ def run(args: argparse.Namespace) -> int:
         )
     api, look, say = signed_in(), _scrutiny.scrutiny(args), _common.teller(args)
     failed = False
-    numbers = None if args.pull_request is None else dict(args.pull_request)
-    numbers = numbers if args.submission is None else {}
+    numbers = {} if args.submission is not None else args.pull_request and dict(args.pull_request)
     for one in review(api, args.repo, look, numbers=numbers, again=args.again, tell=say):
         print(one_line(f"{one.request} {one.outcome}", MAX_LINE), flush=True)
         if one.outcome == "failed":

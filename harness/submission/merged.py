@@ -76,11 +76,8 @@ def update_verdicts(
     if only is not None:
         if only not in names:
             raise SubmissionError(f"{one_line(repo)} holds no merged submission {shown(only)}")
+        _require_as_read(api, repo, only, commit, read, needed=scrutiny.trust_code)
         names = [only]
-        if scrutiny.trust_code and read is None:
-            raise unread(f"{SUBMISSIONS}/{only} of {repo}", commit)
-        if read is not None and not is_unchanged(api, repo, only, read, commit):
-            raise SubmissionError(f"{SUBMISSIONS}/{only} of {one_line(repo)} has changed since {read}; read it again")
     failed = []
     for name in filter(NAME.fullmatch, names):
         try:
@@ -96,6 +93,15 @@ def update_verdicts(
             yield verdict
     if failed:
         raise SubmissionError(f"{len(failed)} submissions could not be validated: {'; '.join(failed)}")
+
+
+def _require_as_read(api: HfApi, repo: str, name: str, commit: str, read: str | None, *, needed: bool) -> None:
+    """Refuses a submission that is not what somebody read, or that nobody has read where somebody needs to have."""
+    place = f"{SUBMISSIONS}/{name} of {one_line(repo)}"
+    if read is None and needed:
+        raise unread(place, commit)
+    if read is not None and not is_unchanged(api, repo, name, read, commit):
+        raise SubmissionError(f"{place} has changed since {read}; read it again")
 
 
 def _verdict(

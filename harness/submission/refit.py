@@ -72,14 +72,15 @@ def check_fit(
     try:
         learned, saved = fitted(), load_file(path)
         same = _same_state(learned, saved)
-        steady = same or not own_source or _same_state(learned, fitted())
+        of_other_data = not same and name != FLOOR and claim.result.codec.trained_on == "other data"
+        steady = same or of_other_data or not own_source or _same_state(learned, fitted())
     except LaMoFCBenchError as error:
         findings.count(WHAT, 0, 1, f"{name} cannot be fitted here: {error}")
         return
     finally:
         if own_source:
             load_into(decoder, claim, share)
-    if not same and name != FLOOR and claim.result.codec.trained_on == "other data":
+    if of_other_data:
         findings.count(WHAT, 0, 1, OTHER_DATA)
         return
     if not steady:

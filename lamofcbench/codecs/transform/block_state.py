@@ -162,7 +162,7 @@ class BlockState:
         count = profiles.count if self.entries is None else FIRST_LEVEL + len(LEVELS)
         may_be_floats = (
             *(self.scale, self.mean, self.limits, self.energies),
-            *(self.gains, self.lifts, self.units_of_steps),
+            *(self.gains, self.lifts, self.units_of_steps, self.farthest),
         )
         may_be_halves = (self.analysis, self.rows, self.analyses, self.syntheses, self.back)
         floats, halves = ([t for t in tensors if t is not None] for tensors in (may_be_floats, may_be_halves))

@@ -183,7 +183,7 @@ class Repetition:
 
 
 def find_repetition(group: RowGroup, samples: Sequence[Matrix]) -> Repetition | None:
-    """The tensor of a group with the fewest different rows, if its rows come again; None where no tensor's do."""
+    """The tensor of a group with the fewest different rows, if most or some of them come again; else None."""
     total = sum(map(len, samples))
     best = None
     for columns in group.columns.values():

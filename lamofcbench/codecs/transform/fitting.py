@@ -298,7 +298,7 @@ def _prepare(group: RowGroup, calibration: _Samples, ingredients: Ingredients = 
         count = FIRST_LEVEL + len(LEVELS)
         for rows in samples:
             rows -= mean[MIDDLE]
-        if repetition.mostly:
+        if repetition.mostly:  # else a first or last row of no entry would be taken for any other
             by_place = _places_of_their_own(samples, centred, index, repetition)
         dictionary = _predict(samples, repetition, by_place, centred, index)
     fitted = Fitted(profiles, scale, deviations / scale, mean, dictionary, by_place)

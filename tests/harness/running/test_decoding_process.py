@@ -4,7 +4,6 @@ import io
 import json
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -136,34 +135,6 @@ def test_it_answers_no_more_than_is_asked(saved):
             process.decode(data, seconds=60, most_bytes=100)
         with pytest.raises(VerificationError, match="no codec any more"):
             process.decode(data, seconds=60, most_bytes=10**6)
-
-
-# ----------------------------------------------------------------------------------------------- what it is given
-
-
-def test_it_inherits_what_decides_numbers_and_finds_programs_and_nothing_else():
-    variables = {
-        "PATH": "/usr/bin", "LD_LIBRARY_PATH": "/opt/lib", "OMP_NUM_THREADS": "3", "OPENBLAS_CORETYPE": "Haswell",
-        "CUDA_VISIBLE_DEVICES": "1", "LC_ALL": "C.UTF-8",
-    }  # fmt: skip
-    others = {
-        "HOME": "/users/me", "PYTHONPATH": "/users/me/project", "HF_TOKEN": "secret", "LAMOFCBENCH_CACHE": "/data",
-        "CUDA_HOME": "/users/me/cuda", "CUDA_CACHE_PATH": "/users/me/cache", "DATA": "/data", "PYTHONHASHSEED": "0",
-    }  # fmt: skip
-    assert decoding_process.inherited({**variables, **others}) == variables
-
-
-def test_it_imports_what_is_installed_or_named_but_not_from_the_users_folder(tmp_path, monkeypatch):
-    named, distributions, script = (tmp_path / name for name in ("named", "distributions", "script"))
-    for folder in (named, distributions, script):
-        folder.mkdir()
-    (distributions / "plugin-1.0.dist-info").mkdir()
-    monkeypatch.setattr(sys, "path", ["", str(script), str(named), str(distributions), *sys.path])
-    monkeypatch.setenv("PYTHONPATH", str(named))
-    path = decoding_process.import_path()
-    assert str(named) in path and str(distributions) in path
-    assert str(script) not in path and "" not in path
-    assert [entry for entry in path if "site-packages" in entry]
 
 
 # ------------------------------------------------------------------------------------------- what it may not answer
