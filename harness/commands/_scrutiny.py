@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=3600.0,
         metavar="S",
-        help="for a codec's source to learn (default: 3600)",
+        help="for one codec to learn (default: 3600)",
     )
     parser.add_argument(
         "--memory-gib", type=float, default=8.0, metavar="N", help="for the process that decodes (default: 8)"

@@ -195,8 +195,9 @@ class DecodingProcess:
         seed: int,
         seconds: float,
         most_bytes: int,
+        afresh: bool = True,
     ) -> dict[str, Tensor]:
-        """What a saved codec learns, in a process of its own that knows nothing of what the saved one has learned.
+        """What a saved codec learns that knows nothing of what it has learned before; after that it is loaded anew.
 
         Args:
             saved: its folder.
@@ -207,13 +208,15 @@ class DecodingProcess:
             seed: of every generator.
             seconds: how long it may take.
             most_bytes: how large what it learns may be.
+            afresh: in a process of its own, which knows nothing of what was loaded before and leads no file elsewhere.
 
         Raises:
             VerificationError: if fitting fails there, ends the process, takes longer or gives more.
             WriteError: if the copies cannot be made.
         """
         with self._lock:
-            self.close()
+            if afresh:
+                self.close()
             self.ready()
             assert self._running is not None
             folder = self._running.folder / "calibration"  # filled before a stranger's code could lead it elsewhere
@@ -229,7 +232,9 @@ class DecodingProcess:
                 _, content = self._ask({"fit": seconds, "seed": seed, **given}, b"", seconds, most_bytes)
                 return _state_of(content)
             finally:
-                self.close()
+                if afresh:
+                    self.close()
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _ask(self, request: Message, data: bytes, seconds: float, most_bytes: int) -> tuple[Message, bytearray]:
         running = self._running

@@ -59,7 +59,8 @@ def update_verdicts(
         read: the commit at which somebody read it, without which a codec's own source is not run.
         again: also those that have one.
         tell: called with what is looked at next.
-        warn: called with why a verdict is kept, where a closer look was asked for or it looked more closely.
+        warn: called with why a verdict is kept, where a closer look was asked for or it looked more closely, and
+            with what cannot have one.
 
     Yields:
         What was committed; nothing where every submission had its verdict.
@@ -74,12 +75,15 @@ def update_verdicts(
         files = listing(api, repo, commit)
     names = sorted({path.split("/")[1] for path in files if path.startswith(f"{SUBMISSIONS}/") and path.count("/") > 1})
     if only is not None:
-        if only not in names:
+        if only not in names or not NAME.fullmatch(only):
             raise SubmissionError(f"{one_line(repo)} holds no merged submission {shown(only)}")
         _require_as_read(api, repo, only, commit, read, needed=scrutiny.trust_code)
         names = [only]
     failed = []
-    for name in filter(NAME.fullmatch, names):
+    for name in names:
+        if not NAME.fullmatch(name):
+            warn(f"{SUBMISSIONS}/{shown(name)} is no name of a submission; it gets no verdict")
+            continue
         try:
             verdict = _verdict(repo, commit, files, name, scrutiny, again, tell, warn)
             if verdict is not None:

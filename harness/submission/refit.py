@@ -1,6 +1,7 @@
 """Fitting again: whether a codec's state is what its calibration split gives, and no other.
 
-Shipped codecs learn here, a codec with its own source in a process apart, from copies of the calibration samples.
+Every codec learns in the process that decodes, from copies of the calibration samples: what a shipped one reads, and
+how long and how much memory it takes, follows from parameters that a stranger wrote.
 """
 
 from __future__ import annotations
@@ -15,12 +16,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from harness.results.result import FLOOR
-from harness.running import environment, fitting
+from harness.running import environment
 from harness.submission.at_hand import OwnScenario
 from harness.submission.claims import Claim
 from harness.submission.findings import Findings
 from harness.submission.replay import Share, is_elsewhere, load_into
-from lamofcbench.codecs.registry import CODECS
 from lamofcbench.codecs.returned import STATE_DTYPES
 from lamofcbench.codecs.saving import STATE_FILE, read_config
 from lamofcbench.errors import LaMoFCBenchError
@@ -51,8 +51,8 @@ def check_fit(
         claim: the result, of a codec that `decoder` has loaded.
         opened: of the scenario.
         findings: takes what is wrong.
-        decoder: where a codec with its own source learns; it has the saved codec loaded afterwards too.
-        share: says whether to run that, and for how long.
+        decoder: where codecs learn; it has the saved one loaded afterwards too.
+        share: says whether to run that, and for how long any may learn.
         every: all codecs that learn from this scenario's calibration samples; else the floor alone, on whose score the
             retention of all others rests.
     """
@@ -67,7 +67,7 @@ def check_fit(
     own_source = read_config(folder)["codec_source"] is not None
 
     def fitted() -> Mapping[str, Tensor]:
-        return _fitted_apart(claim, opened, decoder, share) if own_source else _fitted(claim, opened)
+        return _fitted(claim, opened, decoder, share, afresh=own_source)
 
     try:
         learned, saved = fitted(), load_file(path)
@@ -78,8 +78,7 @@ def check_fit(
         findings.count(WHAT, 0, 1, f"{name} cannot be fitted here: {error}")
         return
     finally:
-        if own_source:
-            load_into(decoder, claim, share)
+        load_into(decoder, claim, share)
     if of_other_data:
         findings.count(WHAT, 0, 1, OTHER_DATA)
         return
@@ -99,17 +98,10 @@ def _has_learned(state: Path) -> bool:
         return bool(content.keys())
 
 
-def _fitted(claim: Claim, opened: OwnScenario) -> Mapping[str, Tensor]:
-    """What a shipped codec learns from this machine's calibration samples, and the sensitivity of its own tail."""
-    codec_class, seed = CODECS.get(claim.result.codec.name), claim.result.seed
-    unfitted = codec_class(opened.scenario.specs, codec_class.make_params(claim.result.codec.params))
-    with environment.pinned_threads(claim.threads):
-        tail = opened.sensitivity(seed) if unfitted.needs_sensitivity else None
-        return fitting.fit(unfitted, opened.calibration, seed, tail).state
-
-
-def _fitted_apart(claim: Claim, opened: OwnScenario, decoder: DecodingProcess, share: Share) -> Mapping[str, Tensor]:
-    """The same of a codec with its own source, in a process of its own."""
+def _fitted(
+    claim: Claim, opened: OwnScenario, decoder: DecodingProcess, share: Share, *, afresh: bool
+) -> Mapping[str, Tensor]:
+    """What a codec learns from this machine's calibration samples, and the sensitivity of its own tail."""
     folder, seed, sensitivity = claim.folder.codec_path, claim.result.seed, None
     if decoder.facts.get("needs_sensitivity") is True:
         tail = opened.sensitivity(seed)
@@ -118,7 +110,7 @@ def _fitted_apart(claim: Claim, opened: OwnScenario, decoder: DecodingProcess, s
         sensitivity = tail.file
     return decoder.fit(
         folder, opened.calibration, sensitivity, trust_code=share.trust_code, threads=claim.threads, seed=seed,
-        seconds=share.fit_seconds, most_bytes=(folder / STATE_FILE).stat().st_size + MORE_BYTES,
+        seconds=share.fit_seconds, most_bytes=(folder / STATE_FILE).stat().st_size + MORE_BYTES, afresh=afresh,
     )  # fmt: skip
 
 

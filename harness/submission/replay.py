@@ -51,7 +51,7 @@ class Share:
         of_batches: between 0 and 1; one batch at least.
         seed: draws them, unknown to who submits.
         decode_seconds: for one sample.
-        fit_seconds: for learning one state.
+        fit_seconds: for what one codec learns.
         trust_code: run a codec's own source.
     """
 

@@ -70,7 +70,7 @@ class Scrutiny:
         seed: draws what is looked at; None for one that nobody can know before.
         fresh: draws new samples; None for none.
         decode_seconds: for one sample.
-        fit_seconds: for what a codec with its own source learns.
+        fit_seconds: for what one codec learns.
         device: a torch device; None for CUDA where there is one, else the CPU.
         limits: on the process that decodes.
     """

@@ -198,10 +198,26 @@ def rate_points_of(found: FoundFolder, scenario: str) -> list[FoundFolder]:
     Args:
         found: by `find_folder` with the same scenario.
         scenario: ``id@version``.
+
+    Raises:
+        CodecError: if one of them brings a source that is not the folder's own.
     """
     place = found.folder / POINTS_FOLDER / scenario
     folders = sorted(path for path in place.iterdir() if path.is_dir()) if place.is_dir() else []
+    for folder in folders:
+        source = _digest_of_source(folder)
+        if source and source != _digest_of_source(found.folder):  # who has read the one has not read the other
+            at = folder.relative_to(found.folder).as_posix()
+            raise CodecError(
+                f"{found.hub_id or _place(found.folder)} holds two sources, {SOURCE_FOLDER} and another one in "
+                f"{one_line(at, MAX_PLACE)}; nothing of it runs"
+            )
     return [replace(found, folder=folder) for folder in folders]
+
+
+def _digest_of_source(directory: Path) -> str:
+    record = read_config(directory)["codec_source"]
+    return "" if record is None else read_source(directory, record).digest
 
 
 def load_found(found: FoundFolder, codecs: Registry[type[C]], *, trust_code: bool) -> C:

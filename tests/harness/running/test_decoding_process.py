@@ -107,6 +107,20 @@ def test_it_learns_anew_from_samples_alone(curious):
         assert not process.is_running  # nothing of it is left to decode
 
 
+def test_a_shipped_codec_learns_in_the_process_that_is_there(tmp_path):
+    samples = [make_sample("typical", size, size) for size in (3, 1)]
+    learned = make_codecs("kmeans:points=4", SPECS)[0].fit(samples)
+    saved = learned.save(tmp_path / "codec")
+    with DecodingProcess() as process:
+        process.load(saved, trust_code=False)
+        there = process._running
+        again = fit(process, saved, samples, trust_code=False, afresh=False)
+        assert process._running is there and not (there.folder / "calibration").exists()
+        assert again.keys() == learned.state.keys()
+        assert all(torch.equal(tensor, learned.state[name]) for name, tensor in again.items())
+        assert process.load(saved, trust_code=False) == learned.fingerprint.hex()
+
+
 def test_what_it_learns_has_a_limit_and_so_has_its_time(curious):
     saved, samples = curious
     with DecodingProcess() as process:

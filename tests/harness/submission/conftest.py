@@ -123,7 +123,7 @@ class DecodesHere:
     def quantised(self, features, *, seconds, most_bytes):
         return self.codec.quantised(features)
 
-    def fit(self, saved, calibration, sensitivity, *, trust_code, threads, seed, seconds, most_bytes):
+    def fit(self, saved, calibration, sensitivity, *, trust_code, threads, seed, seconds, most_bytes, afresh=True):
         codec = load_saved(saved, trust_code=trust_code)
         seed_everything(seed)
         known = sensitivity and Sensitivity.load(sensitivity, codec.specs)

@@ -56,6 +56,16 @@ def test_a_state_that_the_test_split_gave_is_found(packed_task, verdict_on_task,
     assert any("is not what klt-task learns from the calibration split" in fault.fault for fault in verdict.faults)
 
 
+def test_a_shipped_codec_learns_where_what_its_parameters_ask_for_has_limits(packed, verdict_on, decodes_here):
+    class Grown(decodes_here):
+        def fit(self, *arguments, **options):
+            raise VerificationError("MemoryError: no room for a table of 2**60 entries")
+
+    verdict = verdict_on(packed, Grown(), full=True)
+    assert (verdict.level, verdict.faults) == ("consistent", [])
+    assert states(verdict)[:2] == (0, 3) and "no room for a table" in states(verdict)[2]
+
+
 # ------------------------------------------------------------------------------------------- a codec's own source
 
 LEARNING = """
@@ -137,8 +147,12 @@ def test_what_comes_out_otherwise_each_time_leaves_an_own_source_consistent(pack
 
 @pytest.mark.usefixtures("_confined")
 def test_an_own_source_that_cannot_learn_here_is_consistent_and_says_why(packed_learning, verdict_on, monkeypatch):
-    def fails(*arguments, **options):
-        raise VerificationError("it has not answered after 1 s")
+    fit = validate_module.DecodingProcess.fit
+
+    def fails(*arguments, afresh, **options):
+        if afresh:
+            raise VerificationError("it has not answered after 1 s")
+        return fit(*arguments, afresh=afresh, **options)
 
     monkeypatch.setattr(validate_module.DecodingProcess, "fit", fails)
     verdict = verdict_on(packed_learning(), trust_code=True, full=True)
@@ -165,8 +179,8 @@ def test_an_own_source_gets_the_sensitivity_of_this_machines_tail(
 def test_states_that_differ_by_rounding_leave_a_submission_consistent(packed, verdict_on, monkeypatch):
     fitted = refit._fitted
 
-    def rounded(*arguments):
-        return {name: tensor * (1 + 1e-5) for name, tensor in fitted(*arguments).items()}
+    def rounded(*arguments, **options):
+        return {name: tensor * (1 + 1e-5) for name, tensor in fitted(*arguments, **options).items()}
 
     monkeypatch.setattr(refit, "_fitted", rounded)
     verdict = verdict_on(packed)

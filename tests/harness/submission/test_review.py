@@ -250,6 +250,15 @@ def test_each_verdict_is_committed_once_it_is_made_whoever_commits_meanwhile(api
     assert {"verdicts/one.json", "verdicts/two.json", "README.md"} <= set(hub.files(REPO))
 
 
+def test_what_is_merged_under_no_name_of_a_submission_is_told(api, scrutiny, hub):
+    hub.repository(REPO).commit("main", {f"submissions/{name}/evil.pkl": Blob(b"cos") for name in ("two", "o n e")})
+    told = []
+    assert [verdict.submission for verdict in update_verdicts(api, REPO, scrutiny, warn=told.append)] == ["two"]
+    assert told == ["submissions/'o n e' is no name of a submission; it gets no verdict"]
+    with pytest.raises(SubmissionError, match="holds no merged submission 'o n e'"):
+        next(update_verdicts(api, REPO, scrutiny, only="o n e"))
+
+
 @pytest.mark.parametrize("named", [[], ["--pull-request", "1", "--merged"], ["--merged"]])
 def test_a_strangers_source_runs_only_where_its_pull_request_is_named(api, slight, capsys, discussions, named):
     open_pull_request(api, REPO, slight)

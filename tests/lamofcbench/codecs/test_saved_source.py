@@ -165,6 +165,17 @@ def test_what_is_downloaded_covers_the_source(saved, monkeypatch):
     assert wanted == [True, False]
 
 
+def test_rate_points_bring_the_source_of_the_folder_and_no_other(saved, make, folder):
+    point = shutil.copytree(saved, saved / "points" / "toy@1" / "1")
+    found = saving.find_folder(str(saved), "toy@1")
+    assert [one.folder for one in saving.rate_points_of(found, "toy@1")] == [point]
+    (folder / "my_codec.py").write_text((folder / "my_codec.py").read_text() + "# which nobody reads\n")
+    shutil.rmtree(point)
+    make().save(point)
+    with pytest.raises(CodecError, match="holds two sources, source and another one in points/toy@1/1; nothing of it"):
+        saving.rate_points_of(found, "toy@1")
+
+
 @pytest.mark.parametrize(
     ("called", "download", "pinned"),
     [
