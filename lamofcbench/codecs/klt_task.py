@@ -17,7 +17,7 @@ class KltTaskCodec(KltCodec):
     The transform takes rows apart in the metric of the averaged outer product of the response's gradients
     (`lamofcbench.codecs.sensitivity`), so that one step for all coefficients spends bits where the tail looks; what is
     not coded is predicted from what is. All else is as in `klt`. A group of tensors for which held-out halves of the
-    calibration samples show no gain from weights is transformed as there. Without a stated rank, transforms have 8 MiB
+    calibration samples show no gain from weights is transformed as there. Without a stated rank, transforms have 32 MiB
     together. Foreign samples (`lamofcbench.codecs.transform.familiarity`) are transformed as in `klt`: the metric knows
     nothing of their tail.
 
@@ -26,6 +26,7 @@ class KltTaskCodec(KltCodec):
     """
 
     name = "klt-task"
+    revision = 6
     rate_points = tuple({"step": step} for step in (0.1, 0.35, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.3, 16.0))
     needs_sensitivity = True
 

@@ -32,15 +32,13 @@ from lamofcbench.codecs.transform.numbered import Numbered
 from lamofcbench.codecs.transform.profiles import FIRST, LAST, MIDDLE, Profiles, find_profiles, rows_of
 from lamofcbench.codecs.transform.rows import RowGroup
 from lamofcbench.codecs.transform.thinning import Thinning
-from lamofcbench.codecs.transform.weighted import Prepared, weighted
+from lamofcbench.codecs.transform.weighted import Prepared, transforms_of, weighted
 from lamofcbench.features import FeatureSet, tensor_bytes
 from lamofcbench.scenarios.base import Axis
 
 STATE_VALUES = 2**24
-"""Values that the transforms of a codec have together where no rank is stated; two bytes each."""
-
-METRIC_VALUES = 2**22
-"""The same of transforms in the tail's metric, of which each kind of rows has two; two bytes each."""
+"""Values that the transforms of a codec have together where no rank is stated, those for each kind of rows and of
+foreign samples included; two bytes each."""
 NAMES_WEIGHT = 3.0
 """How much larger tensors are made whose rows an entry of the dictionary knows: they say which token a row is of.
 
@@ -224,13 +222,13 @@ def _fit_in_metric(
     The unit is such that all coefficients have as much energy as without a metric, so that steps mean about the same.
     A group for which no weights do better gets a transform of features alone, as large as the group matters.
     """
-    values = sum((2 * known.kinds + 1) * known.group.width**2 for known in sensitivity.groups)
+    values = sum((2 * transforms_of(known) + 1) * known.group.width**2 for known in sensitivity.groups)
     floor = LEAST_WEIGHT * sensitivity.mean_weight or 1.0  # of a tail that answers to nothing, all is worth the same
     made: list[tuple[Fitted, Estimate | None, float]] = []
     plain = in_metric = 0.0
     for group, known in zip(groups, sensitivity.groups, strict=True):
         fitted, rows = _prepare(group, calibration)
-        bound = METRIC_VALUES * group.width // max(values, 1) if rank is None else rank
+        bound = STATE_VALUES * group.width // max(values, 1) if rank is None else rank
         found, weight = weighted(rows, known, bound, floor)
         energy = _energy(rows.centred)
         plain += energy

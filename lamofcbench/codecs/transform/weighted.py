@@ -70,6 +70,11 @@ class Prepared:
     scale: Matrix
 
 
+def transforms_of(sensitivity: RowSensitivity) -> int:
+    """How many kinds of rows have a transform of their own, at most; wide ones share theirs."""
+    return 1 if sensitivity.is_factored else sensitivity.kinds
+
+
 def weighted(rows: Prepared, sensitivity: RowSensitivity, rank: int, floor: float) -> tuple[Estimate | None, float]:
     """Fits a transform in the tail's metric.
 

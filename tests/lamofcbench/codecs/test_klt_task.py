@@ -10,6 +10,7 @@ from lamofcbench.codecs import conformance, sensitivity
 from lamofcbench.codecs.klt import KltCodec
 from lamofcbench.codecs.klt_task import KltTaskCodec
 from lamofcbench.codecs.sensitivity import SensitivitySums, sensitivity_of
+from lamofcbench.codecs.transform import fitting
 from lamofcbench.errors import BitstreamError, CodecError
 from lamofcbench.features import FeatureSet
 from lamofcbench.scenarios.base import Axis, FeatureSpecs, TensorSpec
@@ -125,6 +126,16 @@ def test_rank_bounds_the_state():
     codec = KltTaskCodec(RAGGED, {"step": 0.01, "rank": 5}).fit(calibration, known(calibration))
     assert codec.state["0.analyses"].shape == codec.state["0.syntheses"].shape == (3, 5, WIDTH)
     assert codec.state["0.analyses"].dtype is torch.float16
+
+
+@pytest.mark.parametrize(("widest", "transforms"), [(sensitivity.MAX_MATRIX_WIDTH, 3), (8, 1)], ids=["exact", "wide"])
+def test_without_a_rank_transforms_take_the_room_there_is_for_all_of_them(widest, transforms, monkeypatch):
+    monkeypatch.setattr(sensitivity, "MAX_MATRIX_WIDTH", widest)
+    calibration, rank = features(30, 0), 10
+    monkeypatch.setattr(fitting, "STATE_VALUES", (2 * transforms + 1) * WIDTH * rank)
+    state = KltTaskCodec(RAGGED, {"step": 0.001}).fit(calibration, known(calibration)).state
+    assert state["0.analyses"].shape == state["0.syntheses"].shape == (transforms, rank, WIDTH)
+    assert len(state.get("0.foreign_analysis", ())) <= rank
 
 
 def test_samples_of_other_lengths_than_the_sensitivity_saw_are_fitted_on():
