@@ -2,8 +2,9 @@
 
     python hub_cards/small_findings.py [results/bench-small]
 
-``small/findings.json`` holds what the tables show; the mini edition's figures are those of its leaderboard. The text
-around the tables is written by hand, in the page itself, and a test holds the tables to the figures.
+``small/findings.json`` holds what the tables show; the mini edition's figures are those of its leaderboard. Codecs that
+the results lack keep their rows, and the protocol by which they were measured. The text around the tables is written by
+hand, in the page itself, and a test holds the tables to the figures.
 """
 
 from __future__ import annotations
@@ -34,14 +35,22 @@ PERCENT = 95
 CACHES = "qwen3-decoder"
 """Mini scenarios of this split model have the same kinds of tensors as those of the small edition."""
 
+EARLIER = " †"
+"""Marks codecs that were measured by an earlier protocol than others."""
+
 Findings = dict[str, Any]
 
 
-def findings(results: Path) -> Findings:
+def findings(results: Path, before: Findings | None = None) -> Findings:
     """What a report says of each codec on each small scenario, as plain JSON values.
 
+    Args:
+        results: of the bench.
+        before: what was found earlier, of which other codecs' rows stay.
+
     Raises:
-        LaMoFCBenchError: if there is no report, or it does not cover whole test splits.
+        LaMoFCBenchError: if there is no report, it does not cover whole test splits, or other codecs were measured on
+            other data.
     """
     report = results / "report" / "summary.json"
     if not report.is_file():
@@ -52,12 +61,20 @@ def findings(results: Path) -> Findings:
     if partial or not scenarios:
         raise LaMoFCBenchError(f"{report} has no results on the whole test split of {', '.join(partial) or 'any'}")
     names = [codec.codec for codec in scenarios[0].codecs if codec.role == "codec"]
+    data = {
+        part.scenario: {"version": part.version, "data_revision": part.data_revision, "samples": part.samples}
+        for part in scenarios
+    }
+    kept = [] if before is None else [name for name in before["codecs"] if name not in names]
+    if before is not None and kept and before["scenarios"] != data:
+        raise LaMoFCBenchError(f"{', '.join(kept)} were measured on other data; run them again, or remove {FINDINGS}")
+    earlier: Findings = {"codecs": {}, "protocols": {}} if before is None else before
     return {
-        "scenarios": {
-            part.scenario: {"version": part.version, "data_revision": part.data_revision, "samples": part.samples}
-            for part in scenarios
-        },
-        "codecs": {
+        "scenarios": data,
+        "protocols": {name: earlier["protocols"][name] for name in kept}
+        | dict.fromkeys(names, scenarios[0].protocol_version),
+        "codecs": {name: earlier["codecs"][name] for name in kept}
+        | {
             name: {
                 part.scenario: {"faithful": _rate(codec.faithful), "retained": _rate(codec.retained_at(PERCENT))}
                 for part in scenarios
@@ -83,12 +100,18 @@ class Rates:
 
     def __init__(self, found: Findings, board: Mapping[str, Any]) -> None:
         self.scenarios = list(found["scenarios"])
+        self._protocols = found["protocols"]
         self._small, self._mini = found["codecs"], board["retained"]
         adapters = {scenario.id: scenario.backbone.adapter for scenario in SCENARIOS}
         tracks = list(board["scenarios"]) if "scenarios" in board else []
         self._tracks = tracks
         self._caches = [track for track in tracks if adapters.get(track) == CACHES]
         self.codecs = sorted(self._small, key=self.faithful)
+
+    def label(self, codec: str) -> str:
+        """A codec's name, marked where an earlier protocol than that of others measured it."""
+        is_earlier = self._protocols[codec] < max(self._protocols.values())
+        return f"`{codec}`{EARLIER if is_earlier else ''}"
 
     def faithful(self, codec: str) -> float:
         """Geometric mean of EBPFP@nats over the small scenarios."""
@@ -141,7 +164,7 @@ def rates_table(rates: Rates) -> str:
         one, mini = rates.faithful(codec), rates.mini_caches(codec)
         rows.append(
             (
-                f"`{codec}`",
+                rates.label(codec),
                 *(shown(rates.faithful_on(codec, scenario)) for scenario in rates.scenarios),
                 _number(one),
                 _factor(rates.faithful("uniform"), one),
@@ -242,7 +265,8 @@ def main() -> None:
     parser.add_argument("results", type=Path, nargs="?", help="of `make bench-small`; absent: only the page anew")
     results = parser.parse_args().results
     if results is not None:
-        write_json(FINDINGS, findings(results))
+        before = json.loads(FINDINGS.read_text(encoding="utf-8")) if FINDINGS.is_file() else None
+        write_json(FINDINGS, findings(results, before))
         write_json(OUTLIERS, outliers(results, measured()))
     write_text(PAGE, page(PAGE.read_text(encoding="utf-8")))
 

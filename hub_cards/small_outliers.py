@@ -120,7 +120,8 @@ def outliers(results: Path, before: dict[str, Any] | None = None) -> dict[str, A
 
     Args:
         results: of the bench.
-        before: what was measured earlier; figures of the same results on the same data stay.
+        before: what was measured earlier; figures of the same results on the same data stay, and those of codecs that
+            the results lack.
 
     Raises:
         LaMoFCBenchError: if there is no report of the scenario.
@@ -149,7 +150,7 @@ def outliers(results: Path, before: dict[str, Any] | None = None) -> dict[str, A
         "largest": float(hidden.max()),
         "median": float(hidden.median()),
         "channels": probe.channels.tolist(),
-        "codecs": found,
+        "codecs": kept | found,
     }
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import small_findings
@@ -9,6 +10,7 @@ import torch
 from small_findings import FINDINGS, PAGE, Rates, outliers_table, page, ranks_table, rates_table
 from small_outliers import massive_channels, with_channels, with_first_token
 
+from lamofcbench.errors import LaMoFCBenchError
 from lamofcbench.features import FeatureSet
 
 SMALL = ("small-clu-a", "small-clu-b")
@@ -23,6 +25,7 @@ def rates(monkeypatch):
     """Three codecs whose order on mini is another than on small; `c` has no mini figures."""
     found = {
         "scenarios": {name: {} for name in SMALL},
+        "protocols": {"uniform": 3, "a": 3, "c": 2},
         "codecs": {
             "uniform": {SMALL[0]: {"faithful": rate(4.0), "retained": rate(2.0)},
                         SMALL[1]: {"faithful": rate(1.0), "retained": rate(2.0)}},
@@ -59,7 +62,39 @@ def test_means_are_geometric_and_need_every_scenario(rates):
 def test_rates_are_shown_with_their_bounds_and_beside_uniform(rates):
     found = cells(rates_table(rates))
     assert found["a"] == ["≤ 1", "1", "1", "2.00", "1.73", "2", "0.50"]
-    assert found["c"] == ["never 32", "-", "-", "-", "32", "-", "-"]
+    assert found["c` †"] == ["never 32", "-", "-", "-", "32", "-", "-"]
+
+
+@pytest.fixture
+def measured_anew(tmp_path, monkeypatch):
+    """The findings of a folder of results that has one codec alone."""
+    codec = SimpleNamespace(codec="b", role="codec", faithful=None, retained_at=lambda percent: None)
+    part = SimpleNamespace(
+        scenario=SMALL[0], samples=9, test_samples=9, version=1, data_revision="r", protocol_version=3, codecs=[codec]
+    )
+    summary = SimpleNamespace(model_validate_json=lambda text: SimpleNamespace(scenarios=[part]))
+    monkeypatch.setattr(small_findings, "Summary", summary)
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "summary.json").touch()
+    return lambda before: small_findings.findings(tmp_path, before)
+
+
+def test_codecs_that_were_not_measured_anew_keep_row_and_protocol(measured_anew):
+    before = {
+        "scenarios": {SMALL[0]: {"version": 1, "data_revision": "r", "samples": 9}},
+        "protocols": {"a": 2, "b": 2},
+        "codecs": {"a": {SMALL[0]: {"faithful": rate(1.0), "retained": None}}, "b": {}},
+    }
+    found = measured_anew(before)
+    assert found["protocols"] == {"a": 2, "b": 3} and found["codecs"]["a"] == before["codecs"]["a"]
+    assert found["codecs"]["b"] == {SMALL[0]: {"faithful": None, "retained": None}}
+    assert measured_anew(None)["codecs"].keys() == {"b"}
+
+
+def test_nobody_keeps_a_row_on_other_data(measured_anew):
+    before = {"scenarios": {SMALL[0]: {"version": 1, "data_revision": "q", "samples": 9}}, "codecs": {"a": {}}}
+    with pytest.raises(LaMoFCBenchError, match="a were measured on other data; run them again"):
+        measured_anew(before)
 
 
 def test_ranks_are_of_those_codecs_that_have_all_figures(rates):
