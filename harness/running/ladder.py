@@ -18,9 +18,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.results.scoring import code_of, make_metric
+from harness.results.store import NAMED, OWN_LADDER, canonical_json
 from harness.running.calibration_scores import CalibrationScore
 from lamofcbench.atomic import write_json
 from lamofcbench.codecs.base import Codec
+from lamofcbench.codecs.params import to_plain
 from lamofcbench.errors import CodecError, DataError
 from lamofcbench.identity import identity_of
 from lamofcbench.scenarios.base import Scenario
@@ -320,7 +322,12 @@ def chosen_by(codec: Codec, scenario: Scenario, directory: Path | None) -> str:
         return ladder
     codec_class = type(codec)
     own = any(codec_class.make_params(point) == codec.params for point in codec_class.rate_points)
-    return "the codec's own" if own else "named"
+    return OWN_LADDER if own else NAMED
+
+
+def own_points(codec_class: type[Codec]) -> int:
+    """How many rate points a codec's own ladder has."""
+    return len({canonical_json(to_plain(codec_class.make_params(point))) for point in codec_class.rate_points})
 
 
 def ladder_of(codec: Codec, scenario: Scenario, directory: Path | None) -> str | None:

@@ -271,6 +271,8 @@ class ScenarioRunner(OpenScenario):
             store.LADDER: ladder.chosen_by(codec, self.scenario, self.settings.ladders),
             store.ASKED: _now("microseconds"),
         }
+        if run[store.LADDER] == store.OWN_LADDER:
+            run[store.LADDER_POINTS] = ladder.own_points(type(codec))
         if pins := pins_of(self.scenario):
             run["pins"] = pins
         if fitting.is_anonymous(codec):

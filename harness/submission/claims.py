@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.results.result import ANCHOR, FLOOR, PROTOCOL_VERSION, Result
-from harness.results.store import RESULT_FILE, ResultFolder, canonical_json
-from harness.submission.declared import OWN_LADDER, own_ladder, tracks
+from harness.results.store import OWN_LADDER, RESULT_FILE, ResultFolder, canonical_json
+from harness.submission.declared import own_ladder, tracks
 from harness.submission.findings import Findings
 from harness.submission.manifest import MANIFEST_FILE, RESULTS_FOLDER, DeclaredLadder, Submission
 from lamofcbench.codecs.knowledge import CLASSES, Knowledge, most

@@ -10,9 +10,6 @@ from lamofcbench.codecs.registry import CODECS
 from lamofcbench.identity import is_shipped
 from lamofcbench.scenarios.base import SCENARIOS
 
-OWN_LADDER, NAMED = "the codec's own", "named"
-"""How ``run.json`` and a submission call what rate points were chosen by."""
-
 
 def tracks(edition: str) -> list[str]:
     """The ids of an edition's scenarios but for variants."""

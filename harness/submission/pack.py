@@ -19,6 +19,9 @@ from harness.results.store import (
     ASKED,
     CODEC_DIRECTORY,
     LADDER,
+    LADDER_POINTS,
+    NAMED,
+    OWN_LADDER,
     RESULT_FILE,
     RUN_FILE,
     SAMPLES_FILE,
@@ -29,7 +32,7 @@ from harness.results.store import (
 )
 from harness.running.selection import EDITIONS
 from harness.submission.bitstreams import BITSTREAMS_FILE, write_bitstreams
-from harness.submission.declared import NAMED, OWN_LADDER, own_ladder, tracks
+from harness.submission.declared import own_ladder, tracks
 from harness.submission.manifest import (
     MANIFEST_FILE,
     RESULTS_FOLDER,
@@ -249,9 +252,19 @@ def _chosen_by(points: Sequence[_Packed]) -> str:
     chosen = {one_line(str(one.run.get(LADDER, NAMED)), 200) for one in points}
     if chosen == {OWN_LADDER}:
         codec = points[0].result.codec
-        wanted = own_ladder(codec.name, codec.identity) or {}
-        return OWN_LADDER if set(wanted) <= {canonical_json(one.result.codec.params) for one in points} else NAMED
+        held = {canonical_json(one.result.codec.params) for one in points}
+        wanted = own_ladder(codec.name, codec.identity)
+        if wanted is not None:
+            return OWN_LADDER if set(wanted) <= held else NAMED
+        # A codec with its own source said how many there are when it ran; an older version did not write that down.
+        return OWN_LADDER if len(held) >= max(_own_points(one.run) for one in points) else NAMED
     return chosen.pop() if len(chosen) == 1 else NAMED
+
+
+def _own_points(run: Mapping[str, Any]) -> int:
+    """How many rate points ``run.json`` says that the codec's own ladder has; 0 where it does not say."""
+    count = run.get(LADDER_POINTS)
+    return count if isinstance(count, int) else 0
 
 
 def _covers(edition: str, scenarios: set[str]) -> bool:

@@ -77,6 +77,19 @@ def test_a_point_that_was_left_out_of_a_codecs_own_ladder_is_found_where_its_sou
     assert fault.file == "submission.json" and "lacks {'level': 4} of the codec's own" in fault.fault
 
 
+def test_a_part_of_a_codecs_own_ladder_is_packed_as_points_that_were_named(
+    run_results, toy, toy_data, decoder, verdict_on, tmp_path
+):
+    (tmp_path / "laddered.py").write_text(OWN)
+    results = shutil.copytree(run_results, tmp_path / "results")
+    runner = ScenarioRunner(toy, RunSettings(results=results, data=toy_data, progress=False), decoder=decoder)
+    runner.run(make_codecs(f"{tmp_path / 'laddered.py'}:Laddered:level=4", toy.specs))
+    folder = pack(results, tmp_path / "packed", Author(), "laddered")
+    (ladder,) = json.loads((folder / "submission.json").read_text())["ladders"]
+    assert ladder["chosen_by"] == "named"
+    assert verdict_on(folder, trust_code=True).faults == []
+
+
 def test_where_its_source_does_not_run_nobody_knows_and_that_is_said(laddered, verdict_on):
     verdict = verdict_on(laddered)
     ((checked, of, reason),) = whole(verdict)
