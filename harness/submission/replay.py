@@ -182,7 +182,8 @@ class Replay:
                 decoded[index] = features
         identical = sum(self.rows[index][DIGEST] == digest(features) for index, features in decoded.items())
         self.findings.count("samples decoded anew", len(decoded), len(self.rows), self._not_whole)
-        self.findings.count("of these, decoded to the very bits that were scored", identical, len(decoded))
+        rounded = "" if identical == len(decoded) else "some decode to other bits than those that were scored"
+        self.findings.count("of these, decoded to the very bits that were scored", identical, len(decoded), rounded)
         if not self.findings.are_about(self.claim.folder.path):
             self._predict(decoded)
 

@@ -170,6 +170,15 @@ def test_on_another_processor_some_predictions_may_come_out_otherwise(submission
     assert (verdict.level, verdict.faults) == ("consistent", [])
 
 
+def test_bits_that_are_not_those_that_were_scored_are_no_verified_ones(doctored, verdict_on):
+    """Distortions and predictions agree; the decoded bits are others than the author's."""
+    doctored.table(judged=False, decoded_sha256=lambda digests: ["0" * 64, *digests[1:]])
+    verdict = verdict_on(doctored.submission, full=True)
+    assert (verdict.level, verdict.faults) == ("consistent", [])
+    (check,) = [check for check in verdict.checked if check.what.startswith("of these, decoded to the very bits")]
+    assert check.of - check.checked == 1 and "other bits" in check.left_out
+
+
 def test_what_is_no_submission_is_one_clear_error(tmp_path, verdict_on):
     with pytest.raises(SubmissionError, match="there is no folder"):
         verdict_on(tmp_path / "absent")
