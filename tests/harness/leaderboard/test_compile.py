@@ -12,6 +12,7 @@ from harness.cli import main
 from harness.leaderboard.board import Board
 from harness.leaderboard.compile import compile_board
 from harness.leaderboard.exports import to_csv, to_json
+from harness.leaderboard.page import render
 from harness.report.compile import compile_summary
 from lamofcbench.errors import LaMoFCBenchError
 from lamofcbench.scenarios.base import SCENARIOS
@@ -95,6 +96,13 @@ def test_categories_and_kinds_are_means_over_their_scenarios(made):
 
 def test_rows_of_a_plain_folder_are_not_verified(made):
     assert {(row.level, row.submission, row.link) for row in made.editions[0].rows} == {("not verified", "", None)}
+
+
+def test_the_page_says_that_rows_of_a_plain_folder_are_ranked_all_the_same(made):
+    assert [row.overall.rank for row in made.editions[0].rows if row.overall is not None][:1] == [1]
+    words = " ".join(render(made).split())
+    assert "What is not replayed or not verified has no rank" not in words
+    assert "Results from folders of whoever made this page are ranked" in words
 
 
 def test_a_codec_that_lacks_a_scenario_stands_last_without_a_mean(results, tmp_path):
