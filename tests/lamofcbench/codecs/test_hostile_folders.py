@@ -171,6 +171,14 @@ def test_a_place_that_can_be_none_is_refused(place):
     assert "no saved codec" in refusal(place)
 
 
+def test_what_the_hub_lacks_is_named(hub):
+    with pytest.raises(CodecError, match="from the Hub: there is no such repository, or the token may not see it"):
+        make_codecs("org/absent", conformance.SPECS)
+    hub.repository("org/codec", "model")
+    with pytest.raises(CodecError, match="from the Hub: it has no revision 'abcdef12'; a commit has 40 hex digits"):
+        make_codecs("org/codec@abcdef12", conformance.SPECS)
+
+
 @pytest.mark.parametrize("id", ["no-such/repository", "a" * 500 + "/b", "a--b/c", "a/b..c"])
 def test_a_hub_repository_that_is_not_there_is_one_line(id, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
