@@ -261,7 +261,9 @@ class _SplitWriter:
             self.rows = []
 
     def _flush_shard(self) -> None:
-        save_file(self.tensors, self._shard(len(self.shard_samples) - 1))
+        shard = self._shard(len(self.shard_samples) - 1)
+        save_file(self.tensors, shard)
+        shutil.copymode(self.provisional, shard)  # safetensors lets nobody but the owner read what it writes
         self.tensors, self.tensor_bytes = {}, 0
         self.shard_samples.append(0)
 

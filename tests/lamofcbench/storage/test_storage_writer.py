@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
+import stat
 import subprocess
 import sys
 
@@ -137,6 +138,17 @@ def test_shards_close_at_their_limit_and_never_split_a_sample(tmp_path):
     sizes = [len(load_file(tmp_path / "user-mixed" / name)) // 3 for name in names]
     assert sizes == [2, 2, 2, 1]
     assert [shard.samples for shard in open_split(scenario, "test", tmp_path).manifest.splits["test"].shards] == sizes
+
+
+def test_every_file_gets_the_permissions_that_the_user_wants(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write(tmp_path, scenario_of(), [features_of(scenario_of(), 3)])
+    finally:
+        os.umask(before)
+    files = [path for path in (tmp_path / "user-mixed").iterdir() if path.is_file()]
+    assert {path.suffix for path in files} == {".json", ".parquet", ".safetensors"}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o640}
 
 
 def test_the_index_is_plain_parquet_with_relative_paths(words_folder):
