@@ -174,9 +174,14 @@ class Replay:
             self._not_whole = "bitstreams are sampled"
 
     def run(self) -> None:
-        """Decodes, then runs the tail on what decoded well."""
+        """Decodes, then runs the tail on what decoded well.
+
+        Samples are decoded in an order that the seed draws: each bitstream is to decode alone, and a decoder that keeps
+        what it has decoded, to add the next one to it, would do as well in the order of a run.
+        """
         decoded: dict[int, FeatureSet] = {}
-        for index in self.samples:
+        place = self.claim.folder.place
+        for index in sorted(self.samples, key=lambda index: rank(self.share.seed, place, "sample", index)):
             features = self._decoded(self.rows[index])
             if features is not None:
                 decoded[index] = features

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from doctoring import Doctored, edit_json
@@ -16,6 +18,7 @@ from harness.submission.manifest import SubmissionError, submission_digest
 from harness.submission.pack import Author, pack
 from harness.submission.schema import SCHEMAS
 from harness.submission.verdict import write_verdict
+from lamofcbench.codecs.registry import make_codecs
 
 AUTHOR = Author(name="sampled", display_name="Sampled")
 
@@ -177,6 +180,20 @@ def test_bits_that_are_not_those_that_were_scored_are_no_verified_ones(doctored,
     assert (verdict.level, verdict.faults) == ("consistent", [])
     (check,) = [check for check in verdict.checked if check.what.startswith("of these, decoded to the very bits")]
     assert check.of - check.checked == 1 and "other bits" in check.left_out
+
+
+def test_bytes_that_decode_only_after_those_of_the_sample_before_are_found(
+    run_results, make_runner, toy, verdict_on, decoder, tmp_path
+):
+    """Nothing in the process that decodes knows what is decoded next: a chain of samples breaks."""
+    results = shutil.copytree(run_results, tmp_path / "results", dirs_exist_ok=True)
+    codec = make_codecs(f"{Path(__file__).parent / 'chaining.py'}:ChainingCodec", toy.specs)[0]
+    decoder.close()  # whose module of this name has counted nothing yet
+    make_runner(results=results, verify_samples=0).run_codec(codec)
+    folder = pack(results, tmp_path / "packed", Author(), "chaining")
+    verdict = verdict_on(folder, decoder, trust_code=True, full=True)
+    assert verdict.level == "refused"
+    assert any("/chaining/" in fault.file and "decodes to squared error" in fault.fault for fault in verdict.faults)
 
 
 def test_what_is_no_submission_is_one_clear_error(tmp_path, verdict_on):
