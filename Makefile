@@ -81,6 +81,7 @@ bench: venv ## every codec on every mini scenario, all samples, rate points by c
 	$(MAKE) --jobs $(JOBS) $(addprefix bench-,$(TRACKS) $(VARIANTS))
 	$(BIN)/lamofcbench report --results results/bench
 	$(BIN)/python hub_cards/edition_leaderboard.py results/bench
+	$(BIN)/python hub_cards/edition_variants.py results/bench
 	$(BIN)/python hub_cards/klt_figures.py
 	$(BIN)/python tests/readme_tables.py
 

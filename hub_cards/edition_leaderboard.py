@@ -55,7 +55,7 @@ def leaderboard(results: Path, before: Board | None = None) -> Board:
         LaMoFCBenchError: if there is no report, a result does not cover its whole test split or is of another protocol,
             or the other rows are of other scenarios.
     """
-    summary = _summary(results)
+    summary = summary_of(results)
     parts = [scenario.scenario for scenario in summary.scenarios if scenario.samples != scenario.test_samples]
     if parts:
         raise LaMoFCBenchError(f"{results} has results on a part of the test split of {', '.join(parts)}")
@@ -122,13 +122,18 @@ def edition_of(results: Path) -> str:
     Raises:
         LaMoFCBenchError: if there is no report, or there are scenarios of several.
     """
-    editions = sorted({scenario.edition for scenario in _summary(results).scenarios})
+    editions = sorted({scenario.edition for scenario in summary_of(results).scenarios})
     if len(editions) > 1:
         raise LaMoFCBenchError(f"{results} has results of the editions {' and '.join(editions)}; keep them apart")
     return editions[0]
 
 
-def _summary(results: Path) -> Summary:
+def summary_of(results: Path) -> Summary:
+    """What a folder's report says.
+
+    Raises:
+        LaMoFCBenchError: if there is none.
+    """
     report = results / "report" / "summary.json"
     if not report.is_file():
         raise LaMoFCBenchError(f"there is no {report}; `lamofcbench report --results {results}` writes it")

@@ -30,6 +30,7 @@ PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 FACTS = ROOT / "hub_cards" / "mini" / "facts.json"
 LEADERBOARD = ROOT / "hub_cards" / "mini" / "leaderboard.json"
 SMALL_LEADERBOARD = ROOT / "hub_cards" / "small" / "leaderboard.json"
+VARIANTS = ROOT / "hub_cards" / "mini" / "variants.json"
 
 
 def real_table() -> str:
@@ -238,6 +239,20 @@ def rate_cells(figures: Mapping[str, Sequence[float]]) -> dict[str, list[str]]:
     }
 
 
+def variants_table() -> str:
+    """A row a codec, the best first: its EBPFP@95 on each variant, and their geometric mean."""
+    found = json.loads(VARIANTS.read_text()) if VARIANTS.is_file() else {}
+    figures: dict[str, list[float]] = {}
+    for codec in dict.fromkeys(name for part in found.values() for name in part["codecs"]):
+        known = [part["codecs"].get(codec) for part in found.values()]
+        rates = [math.nan if one is None else one["ebpfp"]["value"] or math.nan for one in known]
+        figures[codec] = [*rates, math.nan if any(map(math.isnan, rates)) else float(geometric_mean(rates))]
+    order = sorted(figures, key=lambda codec: (math.isnan(figures[codec][-1]), figures[codec][-1]))
+    cells = rate_cells({codec: figures[codec] for codec in order}) if figures else {}
+    head = ("codec", *(f"`{name}`" for name in found), "all")
+    return markdown_table(head, [(f"`{codec}`", *own) for codec, own in cells.items()], right=range(1, len(head)))
+
+
 def findings() -> str:
     """What the report says of these results, and what they cost."""
     board = json.loads(LEADERBOARD.read_text())
@@ -262,6 +277,7 @@ TABLES = {
     "codecs": codec_table,
     "checkpoints": checkpoint_table,
     "leaderboard": leaderboard_table,
+    "variants": variants_table,
     "findings": findings,
     "sizes": sizes_table,
 }

@@ -204,6 +204,17 @@ def changes_of(api: HfApi, request: PullRequest) -> Changes:
     return Changes(newest, sizes, removed, _submissions(now), _submissions(after))
 
 
+def is_newest(api: HfApi, request: PullRequest, commit: str) -> bool:
+    """Whether a commit is still the newest one of a pull request.
+
+    Raises:
+        HubError: if the Hub cannot tell.
+    """
+    with hub_errors(f"cannot read pull request {request}"):
+        commits = api.list_repo_commits(request.repo, repo_type=DATASET, revision=request.revision)
+    return bool(commits) and commits[0].commit_id == commit
+
+
 def _submissions(paths: Iterable[str]) -> frozenset[str]:
     """The submissions that files belong to."""
     return frozenset(path.split("/")[1] for path in paths if path.startswith(f"{SUBMISSIONS}/"))
@@ -261,7 +272,10 @@ def check_changes(changes: Changes, findings: Findings) -> bool:
     """
     name = changes.submission
     if name is None or not NAME.fullmatch(name):
-        findings.fault(MANIFEST_FILE, "a pull request holds one submission, in submissions/<name>/")
+        findings.fault(
+            MANIFEST_FILE,
+            "a pull request holds one submission, in submissions/<name>/, named by lower-case letters, digits and ._-",
+        )
         return False
     place = f"{SUBMISSIONS}/{name}/"
     for path in (*changes.sizes, *changes.removed):

@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Literal
 
 from harness.submission.findings import Findings
 from harness.submission.manifest import DATASET, NAME
-from harness.submission.pull_requests import Changes, PullRequest, changes_of, check_changes, fetch, unread
+from harness.submission.pull_requests import (
+    Changes,
+    PullRequest,
+    changes_of,
+    check_changes,
+    fetch,
+    is_newest,
+    unread,
+)
 from harness.submission.refusals import Refusal, Refusals
 from harness.submission.review_comment import (
     MARK,
@@ -148,9 +156,12 @@ def _reviewed(
             api.comment_discussion(request.repo, request.num, text, repo_type=DATASET)
         elif comment.content != text:
             api.edit_discussion_comment(request.repo, request.num, comment.id, text, repo_type=DATASET)
-    _rename(api, request, details.title, level)
     if level == "refused":
         refusals.add(Refusal(request.num, details.author, changes.submission))
+    if not is_newest(api, request, changes.commit):  # its title would be about what nobody has looked at
+        _rename(api, request, details.title, None)
+        return Reviewed(request, "failed", reason="it has changed while it was validated; the next review looks at it")
+    _rename(api, request, details.title, level)
     if outlasted:
         return Reviewed(request, "unchanged", reason=LACKS_TRUST)
     return Reviewed(request, verdict.level, verdict)
@@ -182,19 +193,20 @@ def validate_pull_request(
 # ------------------------------------------------------------------------------------------------------------- the Hub
 
 
-def _rename(api: HfApi, request: PullRequest, title: str, level: str) -> None:
-    """Puts the verdict in front of a title, in place of what stands there."""
+def _rename(api: HfApi, request: PullRequest, title: str, level: str | None) -> None:
+    """Puts the verdict in front of a title, in place of what stands there; None for no verdict."""
     wanted = titled(title, level)
     if wanted != title:
         with hub_errors(f"cannot rename pull request {request}"):
             api.rename_discussion(request.repo, request.num, wanted, repo_type=DATASET)
 
 
-def titled(title: str, level: str) -> str:
-    """A title with the verdict in front.
+def titled(title: str, level: str | None) -> str:
+    """A title with the verdict in front, or with none.
 
     Example:
-        >>> titled("[refused] [verified] My codec", "consistent")
-        '[consistent] My codec'
+        >>> titled("[refused] [verified] My codec", "consistent"), titled("[verified] My codec", None)
+        ('[consistent] My codec', 'My codec')
     """
-    return f"[{level}] {_PREFIX.sub('', title.strip(), count=1)}"[:MAX_TITLE]
+    plain = _PREFIX.sub("", title.strip(), count=1)
+    return (plain if level is None else f"[{level}] {plain}")[:MAX_TITLE]

@@ -70,6 +70,25 @@ def test_a_new_commit_is_judged_anew_in_the_same_comment(api, reviewed, slight, 
 
 
 @pytest.mark.usefixtures("judged")
+def test_no_title_is_about_a_commit_that_came_while_another_was_validated(
+    api, reviewed, slight, renamed, discussions, monkeypatch
+):
+    judge = review_module.validate
+
+    def meanwhile(folder, scrutiny, tell):
+        open_pull_request(api, REPO, renamed, into=1)
+        return judge(folder, scrutiny, tell)
+
+    open_pull_request(api, REPO, slight)
+    with monkeypatch.context() as pushed:
+        pushed.setattr(review_module, "validate", meanwhile)
+        found = reviewed()[1]
+    assert found.outcome == "failed" and "has changed while it was validated" in found.reason
+    assert discussions[0].title == "My uniform: 1 scenario"
+    assert reviewed()[1].outcome == "refused" and discussions[0].title.startswith("[refused] ")
+
+
+@pytest.mark.usefixtures("judged")
 def test_who_was_refused_gets_no_other_draw(api, reviewed, slight, renamed, discussions, monkeypatch):
     full, judge = [], review_module.validate
     monkeypatch.setattr(
