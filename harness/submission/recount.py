@@ -19,7 +19,7 @@ from harness.results.record import DIGEST, STATISTIC, Record
 from harness.results.rescoring import same_statistics
 from harness.results.result import HASHED_FIELDS
 from harness.results.scoring import figures_of, judge
-from harness.results.store import FIT_FILE, SAMPLES_FILE, TIMINGS_FILE, config_hash
+from harness.results.store import FIT_FILE, RUN_FILE, SAMPLES_FILE, TIMINGS_FILE, config_hash
 from harness.results.tables import read_table
 from harness.results.verification import agree
 from harness.running.opened import OpenScenario
@@ -97,6 +97,13 @@ def _check_identity(claim: Claim, opened: OpenScenario, findings: Findings) -> N
             findings.fault(path, f"states {name} {shown(stated)}; here it is {shown(here)}")
     if config_hash(result.config) != result.config_hash:
         findings.fault(path, "states another config hash than its configuration has")
+    run = _read_run(claim.folder.path / RUN_FILE)
+    for name, ran, stated in (
+        ("seed", run.get("seed", result.seed), result.seed),
+        ("device", str(run.get("device", result.device_type)).partition(":")[0], result.device_type),
+    ):
+        if ran != stated:
+            findings.fault(claim.folder.path / RUN_FILE, f"states {name} {shown(ran)}; the result states {stated}")
     for name in ("metric", "direction"):
         if getattr(result, name) != getattr(opened.scenario, name):
             findings.fault(path, f"states {name} {shown(getattr(result, name))}, not the scenario's")
@@ -140,8 +147,10 @@ def _was_fitted_here(claim: Claim) -> bool:
     try:
         record = json.loads((claim.folder.codec_path / FIT_FILE).read_bytes())
         origin = (record["scenario"], record["data_revision"])
-        return origin == (claim.result.ref, claim.result.data_revision) and (
-            record["unfitted_fingerprint"] != claim.result.codec.fingerprint
+        return (
+            origin == (claim.result.ref, claim.result.data_revision)
+            and record["seed"] == claim.result.seed
+            and record["unfitted_fingerprint"] != claim.result.codec.fingerprint
         )
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return False
@@ -296,8 +305,14 @@ def _plain(value: Any) -> Any:
 
 def processor_of(path: Path) -> str:
     """The processor that a ``run.json`` names; empty where it names none."""
+    run = _read_run(path)
+    return str(run.get("device_name") or run.get("processor") or "")
+
+
+def _read_run(path: Path) -> Mapping[str, Any]:
+    """What a ``run.json`` says; nothing where it is none."""
     try:
         run = json.loads(path.read_bytes())
-        return str(run.get("device_name") or run.get("processor") or "")
-    except (OSError, ValueError, AttributeError, RecursionError):
-        return ""
+        return run if isinstance(run, dict) else {}
+    except (OSError, ValueError, RecursionError):
+        return {}

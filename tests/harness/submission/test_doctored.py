@@ -418,6 +418,18 @@ def test_a_configuration_under_the_hash_of_another(doctored, refused):
     refused("result.json", "another config hash")
 
 
+@pytest.mark.parametrize(("field", "value", "said"), [("seed", 5, "seed 0"), ("device_type", "cuda", "device 'cpu'")])
+def test_a_run_of_another_seed_or_device_than_its_result(doctored, refused, field, value, said):
+    doctored.configuration(**{field: value})
+    refused("run.json", f"states {said}; the result states {value}")
+
+
+def test_a_codec_that_was_fitted_with_another_seed(doctored, refused):
+    edit_json(doctored.path / "codec" / "fit.json", lambda record: record.update(seed=99))
+    doctored.seal()
+    refused("fit.json", "does not say that the state was learned on this scenario's data")
+
+
 def test_a_rate_point_that_is_missing(doctored, refused):
     shutil.rmtree(doctored.path)
     refused("submission.json", "has no result")
