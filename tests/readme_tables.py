@@ -249,6 +249,10 @@ def variants_table() -> str:
         figures[codec] = [*rates, math.nan if any(map(math.isnan, rates)) else float(geometric_mean(rates))]
     order = sorted(figures, key=lambda codec: (math.isnan(figures[codec][-1]), figures[codec][-1]))
     cells = rate_cells({codec: figures[codec] for codec in order}) if figures else {}
+    signs = {"at most": "≤ ", "never": "never "}
+    for codec, own in cells.items():
+        for at, part in enumerate(found.values()):
+            own[at] = signs.get(part["codecs"].get(codec, {}).get("bound"), "") + own[at]
     head = ("codec", *(f"`{name}`" for name in found), "all")
     return markdown_table(head, [(f"`{codec}`", *own) for codec, own in cells.items()], right=range(1, len(head)))
 
