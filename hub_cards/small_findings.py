@@ -1,6 +1,6 @@
 """What real features say and those of small models do not: `docs/real-features.md`, from ``make bench-small``.
 
-    python hub_cards/small_findings.py [results/bench-small]
+    python hub_cards/small_findings.py [results/bench-small [--rates-only]]
 
 ``small/findings.json`` holds what the tables show; the mini edition's figures are those of its leaderboard. Codecs that
 the results lack keep their rows, and the protocol by which they were measured. The text around the tables is written by
@@ -60,7 +60,8 @@ def findings(results: Path, before: Findings | None = None) -> Findings:
     partial = [part.scenario for part in scenarios if part.samples != part.test_samples]
     if partial or not scenarios:
         raise LaMoFCBenchError(f"{report} has no results on the whole test split of {', '.join(partial) or 'any'}")
-    names = [codec.codec for codec in scenarios[0].codecs if codec.role == "codec"]
+    everywhere = [{codec.codec for codec in part.codecs if codec.role == "codec"} for part in scenarios]
+    names = sorted(set.intersection(*everywhere))  # of others there is no mean, and no rank
     data = {
         part.scenario: {"version": part.version, "data_revision": part.data_revision, "samples": part.samples}
         for part in scenarios
@@ -263,11 +264,14 @@ def main() -> None:
     """Measures, and writes figures and page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, nargs="?", help="of `make bench-small`; absent: only the page anew")
-    results = parser.parse_args().results
+    parser.add_argument("--rates-only", action="store_true", help="leave outliers as they were measured before")
+    args = parser.parse_args()
+    results = args.results
     if results is not None:
         before = json.loads(FINDINGS.read_text(encoding="utf-8")) if FINDINGS.is_file() else None
         write_json(FINDINGS, findings(results, before))
-        write_json(OUTLIERS, outliers(results, measured()))
+        if not args.rates_only:
+            write_json(OUTLIERS, outliers(results, measured()))
     write_text(PAGE, page(PAGE.read_text(encoding="utf-8")))
 
 
