@@ -93,14 +93,14 @@ bench-mini-%: venv
 	$(BENCH) --scenarios mini-$* --codecs $(SLOWEST) --points 3
 
 # Five points a codec, from close to lossless to where a language model falters; zstd has one.
-SMALL_POINTS := $(addprefix uniform:step=,0.2 0.35 0.7 1 2) $(addprefix channel:step=,0.35 0.7 1 1.4 2) \
+SMALL_POINTS := $(addprefix uniform:step=,0.2 0.35 0.7 1 2) $(addprefix channel:step=,0.35 0.7 1 1.4 2.8) \
 	$(addprefix kmeans:points=,256 32 8 4 2) $(foreach codec,kivi kivi-entropy,$(addprefix $(codec):bits=,8 4 3 3,group=128 2)) \
 	$(addprefix quarot-entropy:bits=,8 4 3 3,symmetric=true 2) $(addprefix sz3:tolerance=,0.1 0.2 0.4 0.7 1.6) \
 	$(addprefix zfp:tolerance=,0.5 1 2 4 8) $(addprefix hevc:qp=,8 18 23 27 36) $(addprefix jpeg2000:psnr=,55 47 42 38 32) \
 	$(addprefix hyperprior:lmbda=,0.001 0.004 0.007 0.01 0.02) $(addprefix kvtc-entropy:ratio=,4 8 16 32 64) \
-	$(addprefix klt:step=,0.2 0.35 0.7 1 1.4) $(addprefix klt-task:step=,0.35 0.7 1 1.4 2) zstd
+	$(addprefix klt:step=,0.2 0.5 1 1.4 2.8) $(addprefix klt-task:step=,0.35 0.7 1 1.4 2) zstd
 
-bench-small: small-data ## fifteen codecs at five rates on the small edition, all samples: four hours on two cores; resumes; docs/real-features.md
+bench-small: small-data ## fifteen codecs at five rates on the small edition, all samples: more than four hours on two cores; resumes; docs/real-features.md
 	$(BIN)/lamofcbench run --scenarios small --codecs $(SMALL_POINTS) --num-processes 2 --results results/bench-small
 	$(BIN)/lamofcbench report --results results/bench-small
 	$(BIN)/python hub_cards/edition_leaderboard.py results/bench-small

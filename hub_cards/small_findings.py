@@ -17,10 +17,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edition_leaderboard import summary_of
 from scipy import stats
 from small_outliers import OUTLIERS, measured, outliers
 
-from harness.report.summary import FaithfulRate, RetainedRate, Summary
+from harness.report.summary import FaithfulRate, RetainedRate
 from harness.statistics.curves import geometric_mean
 from lamofcbench.atomic import write_json, write_text
 from lamofcbench.errors import LaMoFCBenchError
@@ -35,8 +36,8 @@ PERCENT = 95
 CACHES = "qwen3-decoder"
 """Mini scenarios of this split model have the same kinds of tensors as those of the small edition."""
 
-EARLIER = " †"
-"""Marks codecs that were measured by an earlier protocol than others."""
+EARLIER = "†"
+"""Marks what was measured by an earlier protocol than the rest, or on earlier data."""
 
 Findings = dict[str, Any]
 
@@ -52,14 +53,10 @@ def findings(results: Path, before: Findings | None = None) -> Findings:
         LaMoFCBenchError: if there is no report, it does not cover whole test splits, or other codecs were measured on
             other data.
     """
-    report = results / "report" / "summary.json"
-    if not report.is_file():
-        raise LaMoFCBenchError(f"there is no {report}; `make bench-small` writes it")
-    summary = Summary.model_validate_json(report.read_text(encoding="utf-8"))
-    scenarios = [part for part in summary.scenarios if part.scenario.startswith("small-")]
+    scenarios = [part for part in summary_of(results).scenarios if part.scenario.startswith("small-")]
     partial = [part.scenario for part in scenarios if part.samples != part.test_samples]
     if partial or not scenarios:
-        raise LaMoFCBenchError(f"{report} has no results on the whole test split of {', '.join(partial) or 'any'}")
+        raise LaMoFCBenchError(f"{results} has no results on the whole test split of {', '.join(partial) or 'any'}")
     everywhere = [{codec.codec for codec in part.codecs if codec.role == "codec"} for part in scenarios]
     names = sorted(set.intersection(*everywhere))  # of others there is no mean, and no rank
     data = {
@@ -112,7 +109,7 @@ class Rates:
     def label(self, codec: str) -> str:
         """A codec's name, marked where an earlier protocol than that of others measured it."""
         is_earlier = self._protocols[codec] < max(self._protocols.values())
-        return f"`{codec}`{EARLIER if is_earlier else ''}"
+        return f"`{codec}` {EARLIER}" if is_earlier else f"`{codec}`"
 
     def faithful(self, codec: str) -> float:
         """Geometric mean of EBPFP@nats over the small scenarios."""

@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from edition_leaderboard import summary_of
 from torch import Tensor
 from tqdm import tqdm
 
-from harness.report.summary import CodecSummary, RatePoint, ScenarioSummary, Summary
+from harness.report.summary import CodecSummary, RatePoint, ScenarioSummary
 from harness.results.store import CODEC_DIRECTORY
 from harness.running.fidelity import Fidelity
 from lamofcbench.atomic import write_json
@@ -126,13 +127,9 @@ def outliers(results: Path, before: dict[str, Any] | None = None) -> dict[str, A
     Raises:
         LaMoFCBenchError: if there is no report of the scenario.
     """
-    report = results / "report" / "summary.json"
-    if not report.is_file():
-        raise LaMoFCBenchError(f"there is no {report}; `make bench-small` writes it")
-    summary = Summary.model_validate_json(report.read_text(encoding="utf-8"))
-    scenario = next((part for part in summary.scenarios if part.scenario == SCENARIO), None)
+    scenario = next((part for part in summary_of(results).scenarios if part.scenario == SCENARIO), None)
     if scenario is None:
-        raise LaMoFCBenchError(f"{report} has no results of {SCENARIO}")
+        raise LaMoFCBenchError(f"{results} has no results of {SCENARIO}")
     probe = Probe()
     hidden = torch.cat([features["hidden"].float().abs() for features in probe.uncoded])
     kept = before["codecs"] if before is not None and before["data_revision"] == scenario.data_revision else {}

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "hub_cards"))
 
 from full_sizes import table as sizes_table  # noqa: E402
-from small_findings import FINDINGS, Rates  # noqa: E402  # found once the path is set
+from small_findings import EARLIER, FINDINGS, Rates  # noqa: E402  # found once the path is set
 from small_findings import shown as shown_rate  # noqa: E402
 
 README = ROOT / "README.md"
@@ -44,7 +44,7 @@ def real_table() -> str:
         if own > uniform:
             continue
         cells = [shown_rate(rates.faithful_on(codec, name)) for name in rates.scenarios]
-        rows.append((f"`{codec}`", *cells, f"{own:.3g}", f"{uniform / own:.2f}"))
+        rows.append((rates.label(codec), *cells, f"{own:.3g}", f"{uniform / own:.2f}"))
     return markdown_table(head, rows, right=range(1, len(head)))
 
 
@@ -127,8 +127,6 @@ KINDS = {
     "text and image": "sd3-controlnet",
 }
 """Columns of the leaderboard: what is coded, by the split model that makes it."""
-EARLIER = "†"
-"""Marks rows on earlier data than today's."""
 
 
 def leaderboard_table() -> str:

@@ -179,11 +179,19 @@ class ResultFolder:
                 noted = run | {ASKED: when} | ({} if ladder is None else {LADDER: ladder})
                 write_json(self.path / RUN_FILE, noted if hashes is None else sealed(noted, hashes))
 
+    def run_record(self) -> dict[str, Any]:
+        """What ``run.json`` says; nothing where it is none."""
+        try:
+            run = json.loads((self.path / RUN_FILE).read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return run if isinstance(run, dict) else {}
+
     def threads(self) -> int:
         """How many threads torch had in the run, as far as ``run.json`` says so."""
         try:
-            return max(1, int(json.loads((self.path / RUN_FILE).read_bytes())["threads"]))
-        except (OSError, ValueError, OverflowError, KeyError, TypeError, RecursionError):  # 1e999 is JSON's infinity
+            return max(1, int(self.run_record()["threads"]))
+        except (ValueError, OverflowError, KeyError, TypeError):  # 1e999 is JSON's infinity
             return 1
 
     def discard(self) -> None:

@@ -325,9 +325,10 @@ def chosen_by(codec: Codec, scenario: Scenario, directory: Path | None) -> str:
     return OWN_LADDER if own else NAMED
 
 
-def own_points(codec_class: type[Codec]) -> int:
-    """How many rate points a codec's own ladder has."""
-    return len({canonical_json(to_plain(codec_class.make_params(point))) for point in codec_class.rate_points})
+def own_points(codec_class: type[Codec]) -> dict[str, dict[str, Any]]:
+    """The rate points of a codec's own ladder, by all parameters as text."""
+    points = [to_plain(codec_class.make_params(point)) for point in codec_class.rate_points]
+    return {canonical_json(point): point for point in points}
 
 
 def ladder_of(codec: Codec, scenario: Scenario, directory: Path | None) -> str | None:

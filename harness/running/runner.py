@@ -272,7 +272,7 @@ class ScenarioRunner(OpenScenario):
             store.ASKED: _now("microseconds"),
         }
         if run[store.LADDER] == store.OWN_LADDER:
-            run[store.LADDER_POINTS] = ladder.own_points(type(codec))
+            run[store.LADDER_POINTS] = len(ladder.own_points(type(codec)))
         if pins := pins_of(self.scenario):
             run["pins"] = pins
         if fitting.is_anonymous(codec):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.results.store import canonical_json
-from lamofcbench.codecs.params import to_plain
+from harness.running.ladder import own_points
 from lamofcbench.codecs.registry import CODECS
 from lamofcbench.identity import is_shipped
 from lamofcbench.scenarios.base import SCENARIOS
@@ -25,6 +24,4 @@ def own_ladder(codec: str, identity: str) -> dict[str, dict[str, Any]] | None:
     """
     if not is_shipped(identity) or codec not in CODECS.names():
         return None
-    codec_class = CODECS.get(codec)
-    points = [to_plain(codec_class.make_params(point)) for point in codec_class.rate_points]
-    return {canonical_json(point): point for point in points}
+    return own_points(CODECS.get(codec))

@@ -88,9 +88,7 @@ def update_verdicts(
             verdict = _verdict(repo, commit, files, name, scrutiny, again, tell, warn)
             if verdict is not None:
                 _commit(api, repo, verdict)
-        except (
-            Exception
-        ) as error:  # neither a Hub that refuses one nor what nobody has thought of is to stop the others
+        except Exception as error:  # neither a Hub that refuses nor what nobody has thought of is to stop the others
             failed.append(f"{name} ({type(error).__name__}: {first_line(error)})")
             continue
         if verdict is not None:

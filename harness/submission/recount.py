@@ -19,7 +19,7 @@ from harness.results.record import DIGEST, STATISTIC, Record
 from harness.results.rescoring import same_statistics
 from harness.results.result import HASHED_FIELDS
 from harness.results.scoring import figures_of, judge
-from harness.results.store import FIT_FILE, RUN_FILE, SAMPLES_FILE, TIMINGS_FILE, config_hash
+from harness.results.store import FIT_FILE, RUN_FILE, SAMPLES_FILE, TIMINGS_FILE, ResultFolder, config_hash
 from harness.results.tables import read_table
 from harness.results.verification import agree
 from harness.running.opened import OpenScenario
@@ -97,7 +97,7 @@ def _check_identity(claim: Claim, opened: OpenScenario, findings: Findings) -> N
             findings.fault(path, f"states {name} {shown(stated)}; here it is {shown(here)}")
     if config_hash(result.config) != result.config_hash:
         findings.fault(path, "states another config hash than its configuration has")
-    run = _read_run(claim.folder.path / RUN_FILE)
+    run = claim.folder.run_record()
     for name, ran, stated in (
         ("seed", run.get("seed", result.seed), result.seed),
         ("device", str(run.get("device", result.device_type)).partition(":")[0], result.device_type),
@@ -303,16 +303,7 @@ def _plain(value: Any) -> Any:
     return value.model_dump() if isinstance(value, BaseModel) else value
 
 
-def processor_of(path: Path) -> str:
-    """The processor that a ``run.json`` names; empty where it names none."""
-    run = _read_run(path)
+def processor_of(folder: ResultFolder) -> str:
+    """The processor that a result's ``run.json`` names; empty where it names none."""
+    run = folder.run_record()
     return str(run.get("device_name") or run.get("processor") or "")
-
-
-def _read_run(path: Path) -> Mapping[str, Any]:
-    """What a ``run.json`` says; nothing where it is none."""
-    try:
-        run = json.loads(path.read_bytes())
-        return run if isinstance(run, dict) else {}
-    except (OSError, ValueError, RecursionError):
-        return {}

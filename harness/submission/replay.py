@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from harness.results.record import DIGEST, Record, stack_statistics
 from harness.results.result import ANCHOR, FLOOR
-from harness.results.store import RUN_FILE, SAMPLES_FILE
+from harness.results.store import SAMPLES_FILE
 from harness.running import environment
 from harness.running.opened import OpenScenario
 from harness.running.pipeline import Pipeline
@@ -297,6 +297,6 @@ class Replay:
 
 def is_elsewhere(claim: Claim, opened: OpenScenario) -> bool:
     """Whether a result was made on another kind of device or processor than this machine's."""
-    there = processor_of(claim.folder.path / RUN_FILE)
+    there = processor_of(claim.folder)
     kind = opened.device.partition(":")[0]
     return claim.result.device_type != kind or there != environment.device_name(opened.device)

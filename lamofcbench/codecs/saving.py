@@ -213,9 +213,10 @@ def rate_points_of(found: FoundFolder, scenario: str) -> list[FoundFolder]:
     """
     place = found.folder / POINTS_FOLDER / scenario
     folders = sorted(path for path in place.iterdir() if path.is_dir()) if place.is_dir() else []
-    for folder in folders:
-        source = _digest_of_source(folder)
-        if source and source != _digest_of_source(found.folder):  # who has read the one has not read the other
+    sources = {folder: _digest_of_source(folder) for folder in folders}
+    own = _digest_of_source(found.folder) if any(sources.values()) else ""
+    for folder, source in sources.items():
+        if source not in ("", own):  # who has read the one has not read the other
             at = folder.relative_to(found.folder).as_posix()
             raise CodecError(
                 f"{found.hub_id or _place(found.folder)} holds two sources, {SOURCE_FOLDER} and another one in "

@@ -252,7 +252,7 @@ def test_on_other_code_paths_values_differ_by_a_few_roundings_of_their_row(tmp_p
     places = [str(tmp_path / name) for name in ("codec", "data", "decoded")]
     subprocess.run([sys.executable, "-c", PLAIN_PATHS, *places], env=environment, check=True)
     here, there = codec.decode(data)["x0"].double(), torch.load(places[-1])["x0"].double()
-    # As many roundings as a sum of 256 products has in the mean square: 8 on an AMD processor, 10 on an Intel one.
+    # As many roundings as a sum of 256 products has in the mean square; AMD stays within 8 of them, Intel within 10.
     assert (here - there).abs().amax(1).le(16 * 2.0**-24 * here.norm(dim=1)).all()
 
 
