@@ -80,6 +80,8 @@ def hub_errors(what: str) -> Iterator[None]:
         raise HubError(f"{what}: the Hub's client is offline; unset HF_HUB_OFFLINE") from error
     except errors.RepositoryNotFoundError as error:
         raise HubError(f"{what}: there is no such repository, or the token may not see it") from error
+    except errors.RevisionNotFoundError as error:
+        raise HubError(f"{what}: it has no such branch or commit; a commit has 40 hex digits") from error
     except errors.HfHubHTTPError as error:  # its cause says the same
         if error.response is not None and error.response.status_code == 412:
             raise MovedError(f"{what}: somebody else has committed in the meantime") from error

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
-from huggingface_hub import errors, snapshot_download
+from huggingface_hub import snapshot_download
 from pydantic import ValidationError
 from safetensors.torch import load_file as load_tensors
 from safetensors.torch import save as safetensors_bytes
@@ -26,6 +26,7 @@ from lamofcbench.codecs import params, returned
 from lamofcbench.codecs.saved_source import MAX_PLACE, SOURCE_FOLDER, read_source, source_record, write_source
 from lamofcbench.errors import CodecError, first_line, one_line, shown
 from lamofcbench.features import tensor_bytes
+from lamofcbench.hub import HubError, hub_errors
 from lamofcbench.identity import identity_of, plugin_of
 from lamofcbench.pins import COMMIT
 from lamofcbench.registry import Registry, is_file_reference
@@ -183,22 +184,13 @@ def find_folder(model_id: str, scenario: str | None = None, **download: Any) -> 
     try:
         patterns = [CONFIG_FILE, STATE_FILE, f"{SOURCE_FOLDER}/*"]
         patterns += [] if scenario is None else [f"{POINTS_FOLDER}/{scenario}/*"]
-        place = Path(snapshot_download(hub_id, allow_patterns=patterns, **download))
-    except (OSError, ValueError) as error:  # which the Hub's own errors are
-        reason = _refusal(error, download.get("revision"))
-        raise CodecError(f"{shown(model_id)} is no folder, nor can it be had from the Hub: {reason}") from error
+        with hub_errors(f"{shown(model_id)} is no folder, nor can it be had from the Hub"):
+            place = Path(snapshot_download(hub_id, allow_patterns=patterns, **download))
+    except HubError as error:
+        raise CodecError(str(error)) from error
     # In its cache the client names the folder so; a local_dir has whatever name and older files its owner gave it.
     commit = place.name if download.get("local_dir") is None and COMMIT.fullmatch(place.name) else ""
     return FoundFolder(place, hub_id, commit, bool(commit) and download.get("revision") == commit)
-
-
-def _refusal(error: Exception, revision: object) -> str:
-    """Why the Hub gives no repository; the first line of its own errors is a status and the id of a request."""
-    if isinstance(error, errors.RepositoryNotFoundError):
-        return "there is no such repository, or the token may not see it"
-    if isinstance(error, errors.RevisionNotFoundError):
-        return f"it has no revision {shown(revision)}; a commit has 40 hex digits"
-    return first_line(error)
 
 
 def rate_points_of(found: FoundFolder, scenario: str) -> list[FoundFolder]:

@@ -175,7 +175,7 @@ def test_what_the_hub_lacks_is_named(hub):
     with pytest.raises(CodecError, match="from the Hub: there is no such repository, or the token may not see it"):
         make_codecs("org/absent", conformance.SPECS)
     hub.repository("org/codec", "model")
-    with pytest.raises(CodecError, match="from the Hub: it has no revision 'abcdef12'; a commit has 40 hex digits"):
+    with pytest.raises(CodecError, match="from the Hub: it has no such branch or commit; a commit has 40 hex digits"):
         make_codecs("org/codec@abcdef12", conformance.SPECS)
 
 
