@@ -50,13 +50,15 @@ def run(args: argparse.Namespace) -> int:
     check_repository(args.repo)
     if args.output is not None:
         raise SubmissionError("--output says where --dry-run writes to; without it nothing is kept")
-    from harness.submission.pull_requests import open_pull_request
+    from harness.submission.pull_requests import open_pull_request, require_first
 
     api = signed_in()  # before minutes of checking
     with hub_errors(f"cannot see the results repository {args.repo}"):
         api.repo_info(args.repo, repo_type=DATASET)
     with tempfile.TemporaryDirectory(prefix="lamofcbench-") as temporary:
         folder = _packed(args, Path(temporary))
+        if args.pull_request is None:
+            require_first(api, args.repo, folder.name)
         if _is_refused(args, folder):
             return 1
         print(open_pull_request(api, args.repo, folder, args.pull_request))

@@ -112,6 +112,31 @@ def open_pull_request(api: HfApi, repo: str, folder: Path, into: int | None = No
     return f"{api.endpoint}/datasets/{repo}/discussions/{number}"
 
 
+def require_first(api: HfApi, repo: str, name: str) -> None:
+    """Refuses a second pull request for what the same account proposes in one that is open still.
+
+    Args:
+        api: the client, signed in.
+        repo: the results repository.
+        name: of the submission.
+
+    Raises:
+        HubError: if the Hub cannot tell.
+        SubmissionError: if there is one; it says how that one is brought up to date.
+    """
+    with hub_errors(f"cannot read the pull requests of {repo}"):
+        me = str(api.whoami()["name"])
+        listed = api.get_repo_discussions(
+            repo, author=me, repo_type=DATASET, discussion_type="pull_request", discussion_status="open"
+        )
+        numbers = [one.num for one in listed if one.author == me]
+    for number in numbers:
+        if changes_of(api, PullRequest(repo, number)).submission == name:
+            raise SubmissionError(
+                f"{repo}#{number} proposes {name} already and is open; --pull-request {number} brings it up to date"
+            )
+
+
 def _operations(folder: Path, place: str, present: set[str]) -> Iterator[CommitOperationAdd | CommitOperationDelete]:
     """Every file of a submission, and away with those that an earlier one left in its place."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete

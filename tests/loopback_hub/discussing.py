@@ -33,7 +33,9 @@ def discussions(hub: HubState, request: Request, kind: str, name: str) -> Answer
         {"num": one.num, "title": one.title, "status": one.status, "isPullRequest": one.is_pull_request,
          "author": {"name": one.author}, "createdAt": WHEN, "repo": {"name": name, "type": kind}}
         for one in reversed(repository.discussions)
-        if one.is_pull_request in wanted and (statuses is None or one.status in statuses)
+        if one.is_pull_request in wanted
+        and (statuses is None or one.status in statuses)
+        and request.query.get("author", one.author) == one.author
     ]  # fmt: skip
     page, size = int(request.query.get("p", 0)), 10
     return json_answer({"count": len(found), "start": page * size, "discussions": found[page * size :][:size]})

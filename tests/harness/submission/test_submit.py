@@ -145,6 +145,21 @@ def test_a_pull_request_is_brought_up_to_date_without_what_it_had_before(submit,
     assert capsys.readouterr().out.splitlines()[1].endswith("/discussions/1")
 
 
+def test_what_is_proposed_and_open_is_not_proposed_twice(submit, hub, capsys):
+    hub.repository(REPO)
+    assert submit("--repo", REPO) == 0
+    capsys.readouterr()
+    assert submit("--repo", REPO) != 0
+    told = capsys.readouterr()
+    assert told.out == "" and "org/results#1 proposes my-uniform already and is open; --pull-request 1" in told.err
+    (discussion,) = hub.repositories["dataset", REPO].discussions
+    discussion.author = "somebody-else"  # whose name for it may be the same
+    assert submit("--repo", REPO) == 0 and capsys.readouterr().out.endswith("/discussions/2\n")
+    discussion.author, discussion.status = "owner", "closed"
+    hub.repositories["dataset", REPO].discussions[1].status = "closed"
+    assert submit("--repo", REPO) == 0 and capsys.readouterr().out.endswith("/discussions/3\n")
+
+
 def test_what_the_repository_holds_already_is_not_proposed_again(packed, hub):
     hub.repository(REPO)
     api = HfApi()
