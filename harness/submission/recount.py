@@ -37,6 +37,8 @@ from lamofcbench.scenarios.base import FeatureSpecs
 
 _MADE_ELSEWHERE = ("device_type", "seed", "builder_identity")
 """Fields of a result that its author may choose, or whose effect on the data the data revision tells."""
+MAX_PARAMS_BYTES = 2**12
+"""Of a codec's parameters as JSON. A table among them would be a state whose size stands nowhere."""
 _PAYLOAD = "payload_bytes."
 _COLUMNS = ("index", "sample_id", "coded_bytes", "elements", "raw_bits", DIGEST, "prediction", "reference")
 
@@ -124,6 +126,7 @@ def _check_codec(claim: Claim, opened: OpenScenario, findings: Findings) -> None
     try:
         config = read_config(folder)
         specs = FeatureSpecs.model_validate(config["feature_specs"])
+        params_bytes = len(json.dumps(config["codec_params"]))
         has_state, state_bytes = _size_of_state(folder / STATE_FILE)
     except (CodecError, ValidationError, RecursionError, OSError, ValueError, LookupError, TypeError) as error:
         findings.fault(folder / CONFIG_FILE, first_line(error))
@@ -134,6 +137,12 @@ def _check_codec(claim: Claim, opened: OpenScenario, findings: Findings) -> None
         findings.fault(claim.path, f"states codec {result.codec.identity}; saved is {shown(config['codec_identity'])}")
     if config["codec_source"] is not None and is_shipped(result.codec.identity):
         findings.fault(folder / CONFIG_FILE, f"brings source of its own, and states that it is {result.codec.identity}")
+    if params_bytes > MAX_PARAMS_BYTES:
+        findings.fault(
+            folder / CONFIG_FILE,
+            f"has parameters of {params_bytes} bytes, of which {MAX_PARAMS_BYTES} are possible; what a codec has "
+            "learned is its state",
+        )
     if state_bytes != result.codec.state_bytes:
         findings.fault(claim.path, f"states {result.codec.state_bytes} bytes of state; saved are {state_bytes}")
     if has_state and result.codec.trained_on == "nothing":

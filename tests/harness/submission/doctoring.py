@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors import safe_open
 from safetensors.numpy import save_file
+from safetensors.torch import load_file
 
 from harness.results import hashes
 from harness.results.record import STATISTIC
@@ -19,6 +20,7 @@ from harness.results.store import config_hash
 from harness.results.tables import read_table
 from harness.submission.bitstreams import BITSTREAMS_FILE, Bitstreams
 from lamofcbench.atomic import write_json
+from lamofcbench.codecs.saving import fingerprint_of
 
 
 def edit_json(path: Path, change) -> None:
@@ -101,6 +103,15 @@ class Doctored:
             prints[self.place] = result.codec.fingerprint
 
         self.manifest(renamed)
+
+    def saved(self, **changes) -> None:
+        """Other fields in the saved codec's config; the fingerprint of these and of the state that is there now."""
+        folder = self.path / "codec"
+        config = json.loads((folder / "config.json").read_text()) | changes
+        decisive = {key: value for key, value in config.items() if key not in ("fingerprint", "codec_class")}
+        fingerprint = fingerprint_of(decisive, load_file(folder / "model.safetensors")).hex()
+        write_json(folder / "config.json", config | {"fingerprint": fingerprint})
+        self.configuration(codec={"fingerprint": fingerprint, "params": config["codec_params"]})
 
     def contents(self) -> list[bytes]:
         """The bytes of all samples."""

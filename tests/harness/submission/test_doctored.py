@@ -17,7 +17,6 @@ from harness.results.store import ResultFolder
 from harness.statistics.distortion import squared_errors
 from harness.submission.bitstreams import BITSTREAMS_FILE, drawn, write_bitstreams
 from lamofcbench.codecs.registry import load_saved, make_codecs
-from lamofcbench.codecs.saving import fingerprint_of
 from lamofcbench.digests import digest
 from lamofcbench.storage import open_split
 
@@ -119,13 +118,13 @@ def test_source_of_its_own_under_a_shipped_identity(submission, own_codec, toy, 
     floor, own = Doctored(submission, toy, codec="mean"), Doctored(own_codec, toy, codec="own")
     folder = floor.path / "codec"
     shutil.copytree(own.path / "codec" / "source", folder / "source")
-    config = json.loads((folder / "config.json").read_text())
-    config["codec_source"] = json.loads((own.path / "codec" / "config.json").read_text())["codec_source"]
-    identifying = {name: value for name, value in config.items() if name not in ("codec_class", "fingerprint")}
-    config["fingerprint"] = fingerprint_of(identifying, load_file(folder / "model.safetensors")).hex()
-    (folder / "config.json").write_text(json.dumps(config))
-    floor.configuration(codec={"fingerprint": config["fingerprint"]})
+    floor.saved(codec_source=json.loads((own.path / "codec" / "config.json").read_text())["codec_source"])
     refused("config.json", "brings source of its own, and states that it is lamofcbench:mean@1")
+
+
+def test_a_table_among_the_parameters_that_counts_as_no_state(submission, toy, refused):
+    Doctored(submission, toy, codec="mean").saved(codec_params={"table": [0.5] * 1000})
+    refused("config.json", "has parameters of 5011 bytes, of which 4096 are possible")
 
 
 @pytest.mark.parametrize(
@@ -350,11 +349,7 @@ def test_knowledge_that_was_left_unsaid(doctored, refused):
 def test_a_state_that_tells_by_names_alone(own_codec, toy, verdict_on):
     spoilt = Doctored(own_codec, toy, "own")
     save_file({"anything": torch.zeros(0)}, spoilt.path / "codec" / "model.safetensors")
-    config = json.loads((spoilt.path / "codec" / "config.json").read_text())
-    decisive = {key: value for key, value in config.items() if key not in ("fingerprint", "codec_class")}
-    fingerprint = fingerprint_of(decisive, {"anything": torch.zeros(0)}).hex()
-    edit_json(spoilt.path / "codec" / "config.json", lambda config: config.update(fingerprint=fingerprint))
-    spoilt.configuration(codec={"fingerprint": fingerprint})
+    spoilt.saved()
     told = [fault.fault for fault in verdict_on(own_codec).faults if fault.file.endswith("result.json")]
     assert any("states that nothing was learned; saved is a state of 0 bytes" in fault for fault in told)
 
