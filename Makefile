@@ -8,7 +8,7 @@ export HF_HUB_DISABLE_TELEMETRY ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo small small-data test test-slow check ablation bench bench-small bench-speed bench-hostile readme wheel-check card train-mini clean
+.PHONY: help venv demo small small-data test test-slow check ablation bench bench-verdicts bench-small bench-speed bench-hostile readme wheel-check card train-mini clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -91,6 +91,10 @@ bench-mini-%: venv
 	$(BENCH) --scenarios mini-$* --codecs $(WHOLE)
 	$(BENCH) --scenarios mini-$* --codecs $(FAST) $(SLOW) --points 5
 	$(BENCH) --scenarios mini-$* --codecs $(SLOWEST) --points 3
+
+bench-verdicts: venv ## validate every row of `make bench` in full, each in a process of its own: hours; resumes; the board's verdicts
+	OMP_NUM_THREADS=1 $(BIN)/python hub_cards/edition_verdicts.py results/bench --jobs $(JOBS)
+	$(BIN)/python tests/readme_tables.py
 
 # Five points a codec, from close to lossless to where a language model falters; zstd has one.
 SMALL_POINTS := $(addprefix uniform:step=,0.2 0.35 0.7 1 2) $(addprefix channel:step=,0.35 0.7 1 1.4 2.8) \

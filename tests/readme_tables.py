@@ -31,6 +31,7 @@ FACTS = ROOT / "hub_cards" / "mini" / "facts.json"
 LEADERBOARD = ROOT / "hub_cards" / "mini" / "leaderboard.json"
 SMALL_LEADERBOARD = ROOT / "hub_cards" / "small" / "leaderboard.json"
 VARIANTS = ROOT / "hub_cards" / "mini" / "variants.json"
+VERDICTS = ROOT / "hub_cards" / "mini" / "verdicts.json"
 
 
 def real_table() -> str:
@@ -255,6 +256,28 @@ def variants_table() -> str:
     return markdown_table(head, [(f"`{codec}`", *own) for codec, own in cells.items()], right=range(1, len(head)))
 
 
+def verdicts_table() -> str:
+    """A row a codec of the board that was validated: the verdict, and of how much it is."""
+    found = json.loads(VERDICTS.read_text()) if VERDICTS.is_file() else {}
+    board = {row["codec"]: row["identity"] for row in json.loads(LEADERBOARD.read_text())["codecs"]}
+    rows = []
+    for codec, identity in board.items():
+        own = found.get(codec)
+        if own is not None and own["identity"] == identity:
+            cells = [_part_of(own.get(name)) for name in ("results", "decoded", "predicted", "encoded", "fitted")]
+            rows.append((f"`{codec}`", own["level"], *cells))
+    head = ("codec", "verdict", "results", "decoded", "predicted", "encoded to the same bytes", "states learned anew")
+    return markdown_table(head, rows, right=range(2, len(head)))
+
+
+def _part_of(counted: Mapping[str, int] | None) -> str:
+    """How many of how many, or all."""
+    if counted is None:
+        return "-"
+    checked, of = (f"{counted[name]:,}" for name in ("checked", "of"))
+    return checked if checked == of else f"{checked} of {of}"
+
+
 def findings() -> str:
     """What the report says of these results, and what they cost."""
     board = json.loads(LEADERBOARD.read_text())
@@ -280,6 +303,7 @@ TABLES = {
     "checkpoints": checkpoint_table,
     "leaderboard": leaderboard_table,
     "variants": variants_table,
+    "verdicts": verdicts_table,
     "findings": findings,
     "sizes": sizes_table,
 }

@@ -1,0 +1,148 @@
+"""What the rows of an edition's board come to for somebody who believes nothing of them.
+
+    python hub_cards/edition_verdicts.py [results/bench] [--codecs klt uniform]
+
+packs the results of each codec as a submission, as `lamofcbench submit --dry-run` would, and lets `lamofcbench validate
+--full` look at it in a process of its own. Submissions and verdicts stand in ``validated/`` beside the results, in the
+layout of a results repository: `lamofcbench leaderboard --results results/validated` shows them. A codec whose very
+files have a verdict already is not validated again, so that one may stop and go on. ``<edition>/verdicts.json`` keeps
+what the board's page shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from harness.results.result import ANCHOR, FLOOR
+from harness.results.store import find_results
+from harness.submission.manifest import SUBMISSIONS, VERDICTS, read_manifest, submission_digest
+from harness.submission.pack import Author, pack
+from harness.submission.refit import WHAT as FITTED
+from harness.submission.verdict import Verdict, read_verdict
+from lamofcbench.atomic import write_json
+from lamofcbench.errors import LaMoFCBenchError
+from lamofcbench.locks import LOCKS_DIRECTORY, locked
+from lamofcbench.scenarios.base import SCENARIOS
+
+VERDICTS_FILE = "verdicts.json"
+COUNTED = {
+    "results": "results with all figures computed anew",
+    "decoded": "samples decoded anew",
+    "predicted": "predictions made anew by the tail",
+    "encoded": "of these, to the very bytes",
+    "fitted": FITTED,
+}
+"""What a page shows of the checks of a verdict, by the name it has there."""
+
+
+def codecs_of(results: Path) -> list[str]:
+    """The codecs that a folder has results of, but for anchor and floor.
+
+    Raises:
+        LaMoFCBenchError: if there are no results.
+    """
+    return sorted({folder.path.parent.name for folder in find_results(results)} - {ANCHOR, FLOOR})
+
+
+def validated(results: Path, codec: str, output: Path) -> Verdict:
+    """The verdict on a codec's results, by another process if there is none yet of these very files.
+
+    Raises:
+        LaMoFCBenchError: if the results are not fit to be submitted, or there is no verdict in the end.
+    """
+    folder = pack(results, output, Author(name=codec, organisation="LaMoFCBench"), codec)
+    path = output / VERDICTS / f"{codec}.json"
+    digest = submission_digest(folder)
+    known = read_verdict(path)
+    if known is None or known.digest != digest or not known.looked.full:
+        command = [sys.executable, "-m", "harness.cli", "validate", str(folder), "--full", "--output", str(path)]
+        done = subprocess.run([*command, "--quiet"], capture_output=True, text=True)
+        known = read_verdict(path)
+        if known is None or known.digest != digest:
+            raise LaMoFCBenchError(f"no verdict on {codec}: {done.stderr.strip() or f'status {done.returncode}'}")
+    return known
+
+
+def row(verdict: Verdict, identity: str) -> dict[str, Any]:
+    """What a page shows of a verdict, as plain JSON values."""
+    checks = {check.what: check for check in verdict.checked}
+    counts = {
+        name: {"checked": checks[what].checked, "of": checks[what].of}
+        for name, what in COUNTED.items()
+        if what in checks
+    }
+    return {
+        "identity": identity,
+        "level": verdict.level,
+        "why": sorted({check.left_out for check in verdict.checked if check.left_out}),
+        "faults": len(verdict.faults),
+        "scenarios": len(verdict.replayed),
+        "digest": verdict.digest,
+        "date": verdict.date,
+        **counts,
+    }
+
+
+def main() -> None:
+    """Validates, and writes what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, nargs="?", default=Path("results/bench"), help="of make bench")
+    parser.add_argument("--codecs", nargs="+", metavar="NAME", help="which, in this order (default: all)")
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="codecs at a time (default: 2)")
+    args = parser.parse_args()
+    try:
+        refused = validate_all(args.results, args.codecs or codecs_of(args.results), args.jobs)
+    except LaMoFCBenchError as error:
+        sys.exit(f"{VERDICTS_FILE}: {error}")
+    sys.exit(1 if refused else 0)
+
+
+def validate_all(results: Path, codecs: Sequence[str], jobs: int, cards: Path = Path(__file__).parent) -> list[str]:
+    """Validates codecs and adds their rows to the edition's file, each as soon as it is known.
+
+    Args:
+        results: of whole test splits, with bitstreams.
+        codecs: whose.
+        jobs: how many at a time.
+        cards: holds a folder an edition.
+
+    Returns:
+        Those that are refused.
+
+    Raises:
+        LaMoFCBenchError: as `validated`, once the others are done.
+    """
+    output, refused, failed = results.parent / "validated", [], list[LaMoFCBenchError]()
+
+    def one(codec: str) -> None:
+        try:
+            verdict = validated(results, codec, output)
+        except LaMoFCBenchError as error:
+            failed.append(error)
+            return
+        manifest = read_manifest(output / SUBMISSIONS / codec)
+        edition = SCENARIOS.get(manifest.ladders[0].scenario.partition("@")[0]).edition
+        path = cards / edition / VERDICTS_FILE
+        with locked(cards / edition / LOCKS_DIRECTORY / "verdicts.lock", f"writing {path}"):
+            rows = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+            write_json(path, dict(sorted((rows | {codec: row(verdict, manifest.codec.identity)}).items())))
+        print(f"{codec}: {verdict.level}", *verdict.faults, sep="\n  ", flush=True)
+        if verdict.level == "refused":
+            refused.append(codec)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(one, codecs))
+    if failed:
+        raise failed[0]
+    return refused
+
+
+if __name__ == "__main__":
+    main()
