@@ -23,7 +23,7 @@ from harness.report.findings import findings
 from harness.report.kind_findings import Rates, kind_findings
 from harness.report.origins import Origin, labels_of
 from harness.report.overall import ranked
-from harness.report.summary import OverallRow, Summary
+from harness.report.summary import FaithfulRate, OverallRow, RetainedRate, Summary
 from harness.results import store
 from harness.results.result import ANCHOR, FLOOR
 from harness.statistics.curves import ReachedRate
@@ -196,11 +196,16 @@ def winner(board: Board, scenario: str) -> str | None:
 def _retained(summary: Summary, name: str) -> dict[str, Any]:
     """A codec's EBPFP@95 on each scenario."""
     return {
-        scenario.scenario: codec.retained_at(PERCENT).model_dump(include={"ebpfp", "bound"})
+        scenario.scenario: bounded(codec.retained_at(PERCENT))
         for scenario in tracks(summary.scenarios)
         for codec in scenario.codecs
         if codec.codec == name
     }
+
+
+def bounded(reached: RetainedRate | FaithfulRate) -> dict[str, Any]:
+    """A rate with its interval and what bounds it, as plain JSON values."""
+    return reached.model_dump(mode="json", include={"ebpfp", "bound"})
 
 
 def _runs(results: Path, summary: Summary) -> dict[str, Any]:

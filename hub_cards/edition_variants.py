@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edition_leaderboard import PERCENT, edition_of, summary_of
+from edition_leaderboard import PERCENT, bounded, edition_of, summary_of
 
 from harness.report.summary import ScenarioSummary
 from lamofcbench.atomic import write_json
@@ -54,8 +54,8 @@ def _of_variant(part: ScenarioSummary) -> Variants:
     codecs = {}
     for codec in part.codecs:
         if codec.role == "codec":
-            reached = codec.retained_at(PERCENT).model_dump(mode="json", include={"ebpfp", "bound"})
-            codecs[codec.codec] = reached | {"identity": codec.identity, "protocol": part.protocol_version}
+            measured = {"identity": codec.identity, "protocol": part.protocol_version}
+            codecs[codec.codec] = bounded(codec.retained_at(PERCENT)) | measured
     return {
         "variant_of": part.variant_of,
         "data": {"version": part.version, "data_revision": part.data_revision},

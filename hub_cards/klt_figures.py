@@ -16,6 +16,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from edition_leaderboard import bounded
+
 from harness.report.compile import compile_summary
 from harness.report.editions import tracks
 from harness.report.summary import Transfer
@@ -52,9 +54,7 @@ def variants(results: Path) -> dict[str, Any]:
         known = {codec.name: codec.retained_at(95) for codec in part.codecs if codec.role == "codec"}
         if all(name in known and known[name].ebpfp.value is not None for name in VARIANTS):
             found["samples"][part.scenario] = part.samples
-            found["ebpfp"][part.scenario] = {
-                name: known[name].model_dump(include={"ebpfp", "bound"}) for name in VARIANTS
-            }
+            found["ebpfp"][part.scenario] = {name: bounded(known[name]) for name in VARIANTS}
     if not found["samples"]:
         raise LaMoFCBenchError(f"{results} has no scenario with results of {', '.join(VARIANTS)}")
     return found

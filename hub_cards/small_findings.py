@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edition_leaderboard import summary_of
+from edition_leaderboard import bounded, summary_of
 from scipy import stats
 from small_outliers import OUTLIERS, measured, outliers
 
@@ -85,7 +85,7 @@ def findings(results: Path, before: Findings | None = None) -> Findings:
 
 
 def _rate(reached: FaithfulRate | RetainedRate | None) -> dict[str, Any] | None:
-    return None if reached is None else reached.model_dump(mode="json", include={"ebpfp", "bound"})
+    return None if reached is None else bounded(reached)
 
 
 class Rates:
