@@ -77,7 +77,7 @@ SLOWEST := elic hyperprior vvc
 JOBS ?= 2
 BENCH = $(BIN)/lamofcbench run --ladders results/ladders --results results/bench
 
-bench: venv ## every codec on every mini scenario, all samples, rate points by calibration: many hours; resumes; the board's table
+bench: venv ## every codec on every mini scenario, all samples, rate points by calibration: about three hours on two cores; resumes; the board's table
 	OMP_NUM_THREADS=1 $(MAKE) --jobs $(JOBS) $(addprefix bench-,$(TRACKS) $(VARIANTS))
 	$(BIN)/lamofcbench report --results results/bench
 	$(BIN)/python hub_cards/edition_leaderboard.py results/bench

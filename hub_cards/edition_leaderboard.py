@@ -13,7 +13,7 @@ import argparse
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -55,14 +55,11 @@ def leaderboard(results: Path, before: Board | None = None) -> Board:
         LaMoFCBenchError: if there is no report, a result does not cover its whole test split or is of another protocol,
             or the other rows are of other scenarios.
     """
-    summary = summary_of(results)
-    parts = [scenario.scenario for scenario in summary.scenarios if scenario.samples != scenario.test_samples]
-    if parts:
-        raise LaMoFCBenchError(f"{results} has results on a part of the test split of {', '.join(parts)}")
+    summary = whole_summary_of(results)
     foreign = [scenario.scenario for scenario in summary.scenarios if not scenario.current]
     if foreign:
         raise LaMoFCBenchError(f"{results} has results of another protocol of {', '.join(foreign)}; run them again")
-    board = {
+    board: Board = {
         "edition": edition_of(results),
         "lamofcbench": summary.lamofcbench_version,
         "protocol": summary.scenarios[0].protocol_version,
@@ -78,20 +75,7 @@ def leaderboard(results: Path, before: Board | None = None) -> Board:
     }
     rows = summary.overall
     if before is not None:
-        different = [name for name in SAME if before.get(name) != board[name]]
-        if before.get("scenarios", {}).keys() != board["scenarios"].keys():
-            different.append("scenarios")
-        if different:
-            raise LaMoFCBenchError(
-                f"the rows before were measured with other {', '.join(different)}; run all codecs, or remove them"
-            )
-        new = {_origin(row) for row in rows}
-        kept = [row for row in map(OverallRow.model_validate, before["codecs"]) if _origin(row) not in new]
-        labels = labels_of([*new, *map(_origin, kept)])
-        for name in ("retained", "runs"):
-            board[name] = _parts(before[name], kept, labels) | _parts(board[name], rows, labels)
-        board["earlier_data"] = _earlier_data(before, board["scenarios"], kept, labels)
-        rows = [row.model_copy(update={"codec": labels[_origin(row)]}) for row in (*rows, *kept)]
+        board, rows = _beside(before, board, rows)
     rows = ranked(rows, PERCENT)
     winners = [winner(board, scenario) for scenario in board["scenarios"]]
     return board | {
@@ -101,6 +85,29 @@ def leaderboard(results: Path, before: Board | None = None) -> Board:
             *kind_findings(tracks(summary.scenarios), _rates(board), PERCENT),
         ],
     }
+
+
+def _beside(before: Board, board: Board, rows: Sequence[OverallRow]) -> tuple[Board, list[OverallRow]]:
+    """A board with the rows of one before that stay, and all rows, each with its label.
+
+    Raises:
+        LaMoFCBenchError: if the two are not of the same scenarios, protocol or reference.
+    """
+    different = [name for name in SAME if before.get(name) != board[name]]
+    if before.get("scenarios", {}).keys() != board["scenarios"].keys():
+        different.append("scenarios")
+    if different:
+        raise LaMoFCBenchError(
+            f"the rows before were measured with other {', '.join(different)}; run all codecs, or remove them"
+        )
+    new = {_origin(row) for row in rows}
+    kept = [row for row in map(OverallRow.model_validate, before["codecs"]) if _origin(row) not in new]
+    labels = labels_of([*new, *map(_origin, kept)])
+    joined = {
+        name: _parts(before[name], kept, labels) | _parts(board[name], rows, labels) for name in ("retained", "runs")
+    }
+    joined["earlier_data"] = _earlier_data(before, board["scenarios"], kept, labels)
+    return board | joined, [row.model_copy(update={"codec": labels[_origin(row)]}) for row in (*rows, *kept)]
 
 
 def _rates(board: Board) -> Rates:
@@ -138,6 +145,19 @@ def summary_of(results: Path) -> Summary:
     if not report.is_file():
         raise LaMoFCBenchError(f"there is no {report}; `lamofcbench report --results {results}` writes it")
     return Summary.model_validate_json(report.read_text(encoding="utf-8"))
+
+
+def whole_summary_of(results: Path) -> Summary:
+    """What a folder's report says, all of it of whole test splits.
+
+    Raises:
+        LaMoFCBenchError: if there is none, or it has results on a part of a test split.
+    """
+    summary = summary_of(results)
+    parts = [part.scenario for part in summary.scenarios if part.samples != part.test_samples]
+    if parts:
+        raise LaMoFCBenchError(f"{results} has results on a part of the test split of {', '.join(parts)}")
+    return summary
 
 
 def replaced_rows(before: Board, board: Board) -> list[str]:

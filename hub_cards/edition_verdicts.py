@@ -22,7 +22,7 @@ from typing import Any
 
 from harness.results.result import ANCHOR, FLOOR
 from harness.results.store import find_results
-from harness.submission.manifest import SUBMISSIONS, VERDICTS, read_manifest, submission_digest
+from harness.submission.manifest import VERDICTS, read_manifest, submission_digest
 from harness.submission.pack import Author, pack
 from harness.submission.refit import WHAT as FITTED
 from harness.submission.verdict import Verdict, read_verdict
@@ -51,22 +51,20 @@ def codecs_of(results: Path) -> list[str]:
     return sorted({folder.path.parent.name for folder in find_results(results)} - {ANCHOR, FLOOR})
 
 
-def validated(results: Path, codec: str, output: Path) -> Verdict:
-    """The verdict on a codec's results, by another process if there is none yet of these very files.
+def verdict_on(folder: Path) -> Verdict:
+    """The verdict on a packed submission, by another process if there is none yet of these very files.
 
     Raises:
-        LaMoFCBenchError: if the results are not fit to be submitted, or there is no verdict in the end.
+        LaMoFCBenchError: if there is none in the end.
     """
-    folder = pack(results, output, Author(name=codec, organisation="LaMoFCBench"), codec)
-    path = output / VERDICTS / f"{codec}.json"
-    digest = submission_digest(folder)
+    path, digest = folder.parent.with_name(VERDICTS) / f"{folder.name}.json", submission_digest(folder)
     known = read_verdict(path)
     if known is None or known.digest != digest or not known.looked.full:
         command = [sys.executable, "-m", "harness.cli", "validate", str(folder), "--full", "--output", str(path)]
         done = subprocess.run([*command, "--quiet"], capture_output=True, text=True)
         known = read_verdict(path)
         if known is None or known.digest != digest:
-            raise LaMoFCBenchError(f"no verdict on {codec}: {done.stderr.strip() or f'status {done.returncode}'}")
+            raise LaMoFCBenchError(f"no verdict on {folder}: {done.stderr.strip() or f'status {done.returncode}'}")
     return known
 
 
@@ -97,6 +95,8 @@ def main() -> None:
     parser.add_argument("--codecs", nargs="+", metavar="NAME", help="which, in this order (default: all)")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="codecs at a time (default: 2)")
     args = parser.parse_args()
+    if args.jobs < 1:
+        parser.error(f"--jobs is {args.jobs}; it must be 1 or more")
     try:
         refused = validate_all(args.results, args.codecs or codecs_of(args.results), args.jobs)
     except LaMoFCBenchError as error:
@@ -117,17 +117,18 @@ def validate_all(results: Path, codecs: Sequence[str], jobs: int, cards: Path = 
         Those that are refused.
 
     Raises:
-        LaMoFCBenchError: as `validated`, once the others are done.
+        LaMoFCBenchError: if results are not fit to be submitted, or got no verdict; once the others are done.
     """
     output, refused, failed = results.parent / "validated", [], list[LaMoFCBenchError]()
 
     def one(codec: str) -> None:
         try:
-            verdict = validated(results, codec, output)
+            folder = pack(results, output, Author(organisation="LaMoFCBench"), codec)
+            verdict = verdict_on(folder)
         except LaMoFCBenchError as error:
             failed.append(error)
             return
-        manifest = read_manifest(output / SUBMISSIONS / codec)
+        manifest = read_manifest(folder)
         edition = SCENARIOS.get(manifest.ladders[0].scenario.partition("@")[0]).edition
         path = cards / edition / VERDICTS_FILE
         with locked(cards / edition / LOCKS_DIRECTORY / "verdicts.lock", f"writing {path}"):

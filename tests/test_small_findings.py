@@ -72,7 +72,7 @@ def measured_anew(tmp_path, monkeypatch):
     part = SimpleNamespace(
         scenario=SMALL[0], samples=9, test_samples=9, version=1, data_revision="r", protocol_version=3, codecs=[codec]
     )
-    monkeypatch.setattr(small_findings, "summary_of", lambda results: SimpleNamespace(scenarios=[part]))
+    monkeypatch.setattr(small_findings, "whole_summary_of", lambda results: SimpleNamespace(scenarios=[part]))
     return lambda before: small_findings.findings(tmp_path, before)
 
 

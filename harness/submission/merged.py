@@ -7,7 +7,7 @@ another content of the same name than what was merged. One on the very content t
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,14 +73,13 @@ def update_verdicts(
     with hub_errors(f"cannot read the results repository {repo}"):
         commit = api.repo_info(repo, repo_type=DATASET).sha or ""
         files = listing(api, repo, commit)
-    names = sorted({path.split("/")[1] for path in files if path.startswith(f"{SUBMISSIONS}/") and path.count("/") > 1})
+    names = _merged(files)
     if only is not None:
         if only not in names or not NAME.fullmatch(only):
             raise SubmissionError(f"{one_line(repo)} holds no merged submission {shown(only)}")
         _require_as_read(api, repo, only, commit, read, needed=scrutiny.trust_code)
-        names = [only]
     failed = []
-    for name in names:
+    for name in names if only is None else [only]:
         if not NAME.fullmatch(name):
             warn(f"{SUBMISSIONS}/{shown(name)} is no name of a submission; it gets no verdict")
             continue
@@ -95,6 +94,11 @@ def update_verdicts(
             yield verdict
     if failed:
         raise SubmissionError(f"{len(failed)} submissions could not be validated: {'; '.join(failed)}")
+
+
+def _merged(files: Iterable[str]) -> list[str]:
+    """What stands below ``submissions/``, names or none."""
+    return sorted({path.split("/")[1] for path in files if path.startswith(f"{SUBMISSIONS}/") and path.count("/") > 1})
 
 
 def _require_as_read(api: HfApi, repo: str, name: str, commit: str, read: str | None, *, needed: bool) -> None:

@@ -131,7 +131,8 @@ def require_first(api: HfApi, repo: str, name: str) -> None:
         )
         numbers = [one.num for one in listed if one.author == me]
     for number in numbers:
-        if changes_of(api, PullRequest(repo, number)).submission == name:
+        changes = changes_of(api, PullRequest(repo, number))
+        if changes.submission == name and not changes.is_withdrawal:
             raise SubmissionError(
                 f"{repo}#{number} proposes {name} already and is open; --pull-request {number} brings it up to date"
             )

@@ -6,17 +6,14 @@ import shutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 from doctoring import Doctored, edit_json
 from safetensors import safe_open
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
-from safetensors.torch import load_file, save_file
 
-from harness.results.store import ResultFolder
 from harness.statistics.distortion import squared_errors
-from harness.submission.bitstreams import BITSTREAMS_FILE, drawn, write_bitstreams
-from lamofcbench.codecs.registry import load_saved, make_codecs
+from harness.submission.bitstreams import BITSTREAMS_FILE, drawn
+from lamofcbench.codecs.registry import load_saved
 from lamofcbench.digests import digest
 from lamofcbench.storage import open_split
 
@@ -92,39 +89,6 @@ def test_a_response_that_was_written_down_closer(submission, toy, refused):
     result.count()
     result.seal()
     refused("samples.parquet", "states response_divergence_nats 0.0; the tail gives None")
-
-
-def test_a_floor_that_states_more_knowledge_than_it_has(submission, toy, refused):
-    floor = Doctored(submission, toy, codec="mean")
-    floor.configuration(codec={"trained_on": "other data"})
-    refused("result.json", "states that mean knows 'other data', not 'calibration'")
-
-
-def test_a_floor_of_another_class(submission, toy, refused):
-    floor = Doctored(submission, toy, codec="mean")
-    floor.configuration(codec={"identity": "file:floor.py:Mean#00c2a50d3fc0e4a5"})
-    refused("result.json", "every retention rests on lamofcbench:mean@")
-
-
-def test_a_second_floor(submission, toy, refused):
-    floor = Doctored(submission, toy, codec="mean")
-    shutil.copytree(floor.path, floor.path.with_name("0" * 16))
-    floor.path = floor.path.with_name("0" * 16)
-    floor.configuration(seed=99)
-    refused("result.json", "is a second result of mean on toy-directions@1")
-
-
-def test_source_of_its_own_under_a_shipped_identity(submission, own_codec, toy, refused):
-    floor, own = Doctored(submission, toy, codec="mean"), Doctored(own_codec, toy, codec="own")
-    folder = floor.path / "codec"
-    shutil.copytree(own.path / "codec" / "source", folder / "source")
-    floor.saved(codec_source=json.loads((own.path / "codec" / "config.json").read_text())["codec_source"])
-    refused("config.json", "brings source of its own, and states that it is lamofcbench:mean@1")
-
-
-def test_a_table_among_the_parameters_that_counts_as_no_state(submission, toy, refused):
-    Doctored(submission, toy, codec="mean").saved(codec_params={"table": [0.5] * 1000})
-    refused("config.json", "has parameters of 5011 bytes, of which 4096 are possible")
 
 
 @pytest.mark.parametrize(
@@ -296,92 +260,6 @@ def test_bitstreams_of_which_fewer_are_here_than_the_manifest_says(submission, d
     arrays = load_arrays(doctored.path / BITSTREAMS_FILE)
     save_arrays({name: arrays[name] for name in shown}, doctored.path / BITSTREAMS_FILE, metadata)
     refused("submission.json", f"states whole bitstreams; those of 3 of 22 samples of {doctored.place} are here")
-
-
-# --------------------------------------------------------------------------------------------------------------- codec
-
-
-def test_a_fingerprint_that_is_not_the_codecs(doctored, refused):
-    doctored.configuration(codec={"fingerprint": "f" * 64})
-    refused("result.json", "is of another codec than codec/ holds")
-
-
-def test_a_codec_whose_state_was_edited(doctored, refused):
-    path = doctored.path / "codec" / "model.safetensors"
-    state = load_file(path)
-    save_file({name: tensor + 0.5 for name, tensor in state.items()}, path)
-    doctored.seal()
-    refused("codec/config.json", "do not add up to the fingerprint")
-
-
-def test_a_codec_whose_parameters_were_edited(doctored, refused):
-    edit_json(doctored.path / "codec" / "config.json", lambda config: config["codec_params"].update(step=99.0))
-    doctored.seal()
-    refused("codec/config.json", "do not add up to the fingerprint")
-
-
-def test_a_state_that_another_split_gave(doctored, refused, toy, toy_data, make_runner, decoder):
-    """A codec that was fitted on the test split, with bitstreams, figures and hashes to fit."""
-    test = open_split(toy, "test", toy_data)
-    unfitted = make_codecs("uniform:step=0.25", toy.specs)[0]
-    fitted = unfitted.fit([test.features(index) for index in range(len(test))])
-    runner = make_runner(results=doctored.submission.parent / "cheat")
-    result = runner.run_codec(fitted)
-    held = ResultFolder(result.folder)
-    edit_json(result.folder / "codec" / "fit.json",
-              lambda record: record.update(unfitted_fingerprint=unfitted.fingerprint.hex()))  # fmt: skip
-    contents = [held.bitstream(index).read_bytes() for index in range(22)]
-    shutil.rmtree(result.folder / "bitstreams")
-    replaced = Doctored(doctored.submission, toy)
-    if json.loads((replaced.path / "result.json").read_text())["codec"]["params"]["step"] != 0.25:
-        replaced = Doctored(doctored.submission, toy, number=1)
-    replaced.as_another(result.folder)
-    write_bitstreams(replaced.path / BITSTREAMS_FILE, contents, sampled=False)
-    replaced.configuration(codec={"trained_on": "calibration"})
-    refused("model.safetensors", "is not what uniform learns from the calibration split", full=True)
-
-
-def test_knowledge_that_was_left_unsaid(doctored, refused):
-    doctored.result(lambda result: result["codec"].update(trained_on="nothing"))
-    refused("result.json", "states that nothing was learned")
-
-
-def test_a_state_that_tells_by_names_alone(own_codec, toy, verdict_on):
-    spoilt = Doctored(own_codec, toy, "own")
-    save_file({"anything": torch.zeros(0)}, spoilt.path / "codec" / "model.safetensors")
-    spoilt.saved()
-    told = [fault.fault for fault in verdict_on(own_codec).faults if fault.file.endswith("result.json")]
-    assert any("states that nothing was learned; saved is a state of 0 bytes" in fault for fault in told)
-
-
-def test_a_state_that_came_from_elsewhere(doctored, refused):
-    edit_json(doctored.path / "codec" / "fit.json", lambda record: record.update(data_revision="0" * 64))
-    doctored.seal()
-    refused("codec/fit.json", "does not say that the state was learned on this scenario's data")
-
-
-def test_a_state_that_says_nothing_of_where_it_came_from(doctored, refused):
-    (doctored.path / "codec" / "fit.json").unlink()
-    doctored.seal()
-    refused("codec/fit.json", "does not say that the state was learned on this scenario's data")
-
-
-def test_more_verified_samples_than_there_are(doctored, refused):
-    doctored.result(lambda result: result["verification"].update(samples=1000))
-    refused("result.json", "more samples were verified than there are")
-
-
-def test_a_class_of_knowledge_below_that_of_the_results(doctored, refused):
-    doctored.manifest(lambda manifest: manifest.update(knowledge="nothing"))
-    refused("submission.json", "states knowledge 'nothing'")
-
-
-def test_a_floor_that_was_lowered(submission, toy, refused):
-    floor = Doctored(submission, toy, codec="mean")
-    path = floor.path / "codec" / "model.safetensors"
-    save_file({name: torch.zeros_like(tensor) for name, tensor in load_file(path).items()}, path)
-    floor.seal()
-    refused("codec/config.json", "do not add up to the fingerprint")
 
 
 # -------------------------------------------------------------------------------------- data, versions, rate points

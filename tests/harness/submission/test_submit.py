@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 from doctoring import edit_json
-from huggingface_hub import HfApi
+from huggingface_hub import CommitOperationDelete, HfApi
+from loopback_hub import Blob
 
 from harness.cli import main
 from harness.results.hashes import recorded
@@ -158,6 +159,15 @@ def test_what_is_proposed_and_open_is_not_proposed_twice(submit, hub, capsys):
     discussion.author, discussion.status = "owner", "closed"
     hub.repositories["dataset", REPO].discussions[1].status = "closed"
     assert submit("--repo", REPO) == 0 and capsys.readouterr().out.endswith("/discussions/3\n")
+
+
+def test_a_withdrawal_that_is_open_keeps_nobody_from_submitting(submit, hub, capsys):
+    place = "submissions/my-uniform/submission.json"
+    hub.repository(REPO).commit("main", {place: Blob(b"{}")})
+    HfApi().create_commit(
+        REPO, [CommitOperationDelete(place)], commit_message="Away", repo_type="dataset", create_pr=True
+    )
+    assert submit("--repo", REPO) == 0 and capsys.readouterr().out.endswith("/discussions/2\n")
 
 
 def test_what_the_repository_holds_already_is_not_proposed_again(packed, hub):
