@@ -6,7 +6,7 @@ packs the results of each codec as a submission, as `lamofcbench submit --dry-ru
 --full` look at it in a process of its own. Submissions and verdicts stand in ``validated/`` beside the results, in the
 layout of a results repository: `lamofcbench leaderboard --results results/validated` shows them. A codec whose very
 files have a verdict already is not validated again, so that one may stop and go on. ``<edition>/verdicts.json`` keeps
-what the board's page shows.
+what the board's page shows, of codecs with results on all tracks of the edition.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from harness.submission.verdict import Verdict, read_verdict
 from lamofcbench.atomic import write_json
 from lamofcbench.errors import LaMoFCBenchError
 from lamofcbench.locks import LOCKS_DIRECTORY, locked
-from lamofcbench.scenarios.base import SCENARIOS
 
 VERDICTS_FILE = "verdicts.json"
 COUNTED = {
@@ -105,7 +104,7 @@ def main() -> None:
 
 
 def validate_all(results: Path, codecs: Sequence[str], jobs: int, cards: Path = Path(__file__).parent) -> list[str]:
-    """Validates codecs and adds their rows to the edition's file, each as soon as it is known.
+    """Validates codecs and adds their rows to the files of the editions that they cover, each as soon as it is known.
 
     Args:
         results: of whole test splits, with bitstreams.
@@ -129,11 +128,11 @@ def validate_all(results: Path, codecs: Sequence[str], jobs: int, cards: Path = 
             failed.append(error)
             return
         manifest = read_manifest(folder)
-        edition = SCENARIOS.get(manifest.ladders[0].scenario.partition("@")[0]).edition
-        path = cards / edition / VERDICTS_FILE
-        with locked(cards / edition / LOCKS_DIRECTORY / "verdicts.lock", f"writing {path}"):
-            rows = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-            write_json(path, dict(sorted((rows | {codec: row(verdict, manifest.codec.identity)}).items())))
+        for edition in manifest.editions:
+            path = cards / edition / VERDICTS_FILE
+            with locked(cards / edition / LOCKS_DIRECTORY / "verdicts.lock", f"writing {path}"):
+                rows = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+                write_json(path, dict(sorted((rows | {codec: row(verdict, manifest.codec.identity)}).items())))
         print(f"{codec}: {verdict.level}", *verdict.faults, sep="\n  ", flush=True)
         if verdict.level == "refused":
             refused.append(codec)

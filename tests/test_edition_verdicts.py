@@ -6,6 +6,7 @@ import edition_verdicts
 import pytest
 
 from harness.cli import main
+from harness.submission.manifest import read_manifest
 from harness.submission.verdict import read_verdict
 from lamofcbench.errors import LaMoFCBenchError
 from lamofcbench.scenarios.base import SCENARIOS
@@ -22,10 +23,20 @@ def results(tmp_path):
     return folder
 
 
-def test_a_row_is_verified_once_and_says_what_was_looked_at(results, tmp_path, capfd):
+def test_a_submission_is_validated_once_and_its_row_says_what_was_looked_at(results, tmp_path, capfd, monkeypatch):
     assert edition_verdicts.codecs_of(results) == ["uniform"]
     assert edition_verdicts.validate_all(results, ["uniform"], 1, cards=tmp_path) == []
-    verdict = read_verdict(tmp_path / "validated" / "verdicts" / "uniform.json")
+    assert "uniform: verified" in capfd.readouterr().out
+    assert not (tmp_path / "mini").exists()  # of one scenario no board has a row
+    path = tmp_path / "validated" / "verdicts" / "uniform.json"
+    verdict, before = read_verdict(path), path.stat().st_mtime_ns
+
+    def of_a_whole_edition(folder):
+        return read_manifest(folder).model_copy(update={"editions": ["mini"]})
+
+    monkeypatch.setattr(edition_verdicts, "read_manifest", of_a_whole_edition)
+    assert edition_verdicts.validate_all(results, ["uniform"], 1, cards=tmp_path) == []
+    assert path.stat().st_mtime_ns == before
     [(codec, row)] = json.loads((tmp_path / "mini" / "verdicts.json").read_text()).items()
     assert (codec, row["level"], row["faults"], row["why"], row["scenarios"]) == ("uniform", "verified", 0, [], 1)
     assert row["digest"] == verdict.digest and verdict.looked.full
@@ -33,12 +44,6 @@ def test_a_row_is_verified_once_and_says_what_was_looked_at(results, tmp_path, c
     samples = {"checked": every, "of": every}
     assert row["decoded"] == row["predicted"] == samples and row["results"] == {"checked": 3, "of": 3}
     assert row["fitted"] == {"checked": 2, "of": 2}  # what floor and codec have learned
-    assert "uniform: verified" in capfd.readouterr().out
-
-    path = tmp_path / "validated" / "verdicts" / "uniform.json"
-    before = path.stat().st_mtime_ns
-    assert edition_verdicts.validate_all(results, ["uniform"], 1, cards=tmp_path) == []
-    assert path.stat().st_mtime_ns == before
 
 
 def test_what_is_no_submission_says_so_and_has_no_row(results, tmp_path):
