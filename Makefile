@@ -92,7 +92,7 @@ bench-mini-%: venv
 	$(BENCH) --scenarios mini-$* --codecs $(FAST) $(SLOW) --points 5
 	$(BENCH) --scenarios mini-$* --codecs $(SLOWEST) --points 3
 
-bench-verdicts: venv ## validate every row of `make bench` in full, each in a process of its own: hours; resumes; the board's verdicts
+bench-verdicts: venv ## validate every row of `make bench` in full, in other processes: hours; resumes; the board's verdicts
 	OMP_NUM_THREADS=1 $(BIN)/python hub_cards/edition_verdicts.py results/bench --jobs $(JOBS)
 	$(BIN)/python tests/readme_tables.py
 

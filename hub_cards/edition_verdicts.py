@@ -2,30 +2,34 @@
 
     python hub_cards/edition_verdicts.py [results/bench] [--codecs klt uniform]
 
-packs the results of each codec as a submission, as `lamofcbench submit --dry-run` would, and lets `lamofcbench validate
---full` look at it in a process of its own. Submissions and verdicts stand in ``validated/`` beside the results, in the
-layout of a results repository: `lamofcbench leaderboard --results results/validated` shows them. A codec whose very
-files have a verdict already is not validated again, so that one may stop and go on. ``<edition>/verdicts.json`` keeps
-what the board's page shows, of codecs with results on all tracks of the edition.
+packs the results of each codec as a submission, as `lamofcbench submit --dry-run` would, and looks at it as
+`lamofcbench validate --full` does, in processes that have made none of it; only the anchor and the floor of a scenario,
+which are the same files in all of these submissions, are looked at once a process. Submissions and verdicts stand in
+``validated/`` beside the results, in the layout of a results repository: `lamofcbench leaderboard --results
+results/validated` shows them. A codec whose very files have a verdict already is not validated again, so that one may
+stop and go on. ``<edition>/verdicts.json`` keeps what the board's page shows, of codecs with results on all tracks of
+the edition.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
+import multiprocessing
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 from harness.results.result import ANCHOR, FLOOR
 from harness.results.store import find_results
-from harness.submission.manifest import VERDICTS, read_manifest, submission_digest
+from harness.submission.manifest import VERDICTS, Submission, read_manifest, submission_digest
 from harness.submission.pack import Author, pack
 from harness.submission.refit import WHAT as FITTED
-from harness.submission.verdict import Verdict, read_verdict
+from harness.submission.settled import Settled
+from harness.submission.validate import Scrutiny, validate
+from harness.submission.verdict import Verdict, read_verdict, write_verdict
 from lamofcbench.atomic import write_json
 from lamofcbench.errors import LaMoFCBenchError
 from lamofcbench.locks import LOCKS_DIRECTORY, locked
@@ -50,21 +54,23 @@ def codecs_of(results: Path) -> list[str]:
     return sorted({folder.path.parent.name for folder in find_results(results)} - {ANCHOR, FLOOR})
 
 
+_SETTLED = Settled()
+"""Of this process."""
+
+
 def verdict_on(folder: Path) -> Verdict:
-    """The verdict on a packed submission, by another process if there is none yet of these very files.
+    """The verdict on a packed submission, anew unless there is one of these very files.
 
     Raises:
-        LaMoFCBenchError: if there is none in the end.
+        LaMoFCBenchError: if what is needed for one fails here.
     """
-    path, digest = folder.parent.with_name(VERDICTS) / f"{folder.name}.json", submission_digest(folder)
+    path = folder.parent.with_name(VERDICTS) / f"{folder.name}.json"
     known = read_verdict(path)
-    if known is None or known.digest != digest or not known.looked.full:
-        command = [sys.executable, "-m", "harness.cli", "validate", str(folder), "--full", "--output", str(path)]
-        done = subprocess.run([*command, "--quiet"], capture_output=True, text=True)
-        known = read_verdict(path)
-        if known is None or known.digest != digest:
-            raise LaMoFCBenchError(f"no verdict on {folder}: {done.stderr.strip() or f'status {done.returncode}'}")
-    return known
+    if known is not None and known.looked.full and known.digest == submission_digest(folder):
+        return known
+    verdict = validate(folder, Scrutiny(full=True), settled=_SETTLED)
+    write_verdict(path, verdict)
+    return verdict
 
 
 def row(verdict: Verdict, identity: str) -> dict[str, Any]:
@@ -119,29 +125,38 @@ def validate_all(results: Path, codecs: Sequence[str], jobs: int, cards: Path = 
         LaMoFCBenchError: if results are not fit to be submitted, or got no verdict; once the others are done.
     """
     output, refused, failed = results.parent / "validated", [], list[LaMoFCBenchError]()
-
-    def one(codec: str) -> None:
-        try:
-            folder = pack(results, output, Author(organisation="LaMoFCBench"), codec)
-            verdict = verdict_on(folder)
-        except LaMoFCBenchError as error:
-            failed.append(error)
-            return
-        manifest = read_manifest(folder)
-        for edition in manifest.editions:
-            path = cards / edition / VERDICTS_FILE
-            with locked(cards / edition / LOCKS_DIRECTORY / "verdicts.lock", f"writing {path}"):
-                rows = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-                write_json(path, dict(sorted((rows | {codec: row(verdict, manifest.codec.identity)}).items())))
-        print(f"{codec}: {verdict.level}", *verdict.faults, sep="\n  ", flush=True)
-        if verdict.level == "refused":
-            refused.append(codec)
-
-    with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(one, codecs))
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        begun = dict[Future[Verdict], tuple[str, Path]]()
+        for codec in codecs:
+            try:
+                folder = pack(results, output, Author(organisation="LaMoFCBench"), codec)
+            except LaMoFCBenchError as error:
+                failed.append(error)
+                continue
+            begun[pool.submit(verdict_on, folder)] = codec, folder
+        for done in as_completed(begun):
+            codec, folder = begun[done]
+            try:
+                verdict = done.result()
+            except LaMoFCBenchError as error:
+                failed.append(error)
+                continue
+            _keep(verdict, read_manifest(folder), codec, cards)
+            if verdict.level == "refused":
+                refused.append(codec)
     if failed:
         raise failed[0]
     return refused
+
+
+def _keep(verdict: Verdict, manifest: Submission, codec: str, cards: Path) -> None:
+    """Adds a verdict's row to the files of the editions that it covers, and says what it is."""
+    for edition in manifest.editions:
+        path = cards / edition / VERDICTS_FILE
+        with locked(cards / edition / LOCKS_DIRECTORY / "verdicts.lock", f"writing {path}"):
+            rows = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+            write_json(path, dict(sorted((rows | {codec: row(verdict, manifest.codec.identity)}).items())))
+    print(f"{codec}: {verdict.level}", *verdict.faults, sep="\n  ", flush=True)
 
 
 if __name__ == "__main__":

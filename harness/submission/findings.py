@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from harness.submission.verdict import MAX_FAULTS, Check, Fault, Level, Replayed
@@ -30,6 +32,7 @@ class Findings:
         self._files: Counter[str] = Counter()
         self._counts: dict[str, list[int]] = {}
         self._left_out: dict[str, list[str]] = {}
+        self._noted: list[Check] | None = None
 
     def fault(self, path: Path | str, what: str, sample: str | None = None) -> None:
         """Adds a fault.
@@ -65,6 +68,18 @@ class Findings:
         reasons = self._left_out.setdefault(what, [])
         if left_out and left_out not in reasons:
             reasons.append(left_out)
+        if self._noted is not None:
+            self._noted.append(Check(what=what, checked=checked, of=of, left_out=left_out))
+
+    @contextlib.contextmanager
+    def noted(self) -> Iterator[list[Check]]:
+        """What is counted meanwhile, one by one."""
+        counts: list[Check] = []
+        self._noted = counts
+        try:
+            yield counts
+        finally:
+            self._noted = None
 
     def count_replayed(self, scenario: str, results: int, of: int) -> None:
         """Adds how many results of a scenario were replayed.

@@ -48,6 +48,7 @@ from harness.submission.manifest import (
 from harness.submission.reencode import check_encoder
 from harness.submission.refit import check_fit
 from harness.submission.replay import Replay, Share, load, rank
+from harness.submission.settled import Settled
 from harness.submission.verdict import NOTHING_READ, USUAL, Looked, Verdict
 from lamofcbench.audit import Audit
 from lamofcbench.errors import LaMoFCBenchError, WriteError, first_line, one_line
@@ -97,6 +98,7 @@ def validate(
     scrutiny: Scrutiny = Scrutiny(),  # frozen
     decoder: DecodingProcess | None = None,
     tell: Callable[[str], object] = lambda what: None,
+    settled: Settled | None = None,
 ) -> Verdict:
     """What a submission comes to.
 
@@ -105,6 +107,7 @@ def validate(
         scrutiny: how closely to look.
         decoder: the process that decodes; None for one of its own, with the limits.
         tell: called with what is looked at next.
+        settled: anchors and floors of submissions that were validated before in this process, on the same scenarios.
 
     Raises:
         SubmissionError: if there is no folder, it holds submissions and is none, its name is none of a submission, or
@@ -119,7 +122,7 @@ def validate(
         digest = submission_digest(folder)
         if check_layout(folder, findings):
             try:
-                _check_content(folder, scrutiny, seed, decoder, findings, tell)
+                _check_content(folder, scrutiny, seed, decoder, findings, tell, settled or Settled())
             except NotAtHandError as error:
                 raise SubmissionError(f"{folder.name} cannot be validated here: {error}") from error
         if submission_digest(folder) != digest:
@@ -193,6 +196,7 @@ def _check_content(
     decoder: DecodingProcess | None,
     findings: Findings,
     tell: Callable[[str], object],
+    settled: Settled,
 ) -> None:
     try:
         manifest = read_manifest(folder)
@@ -209,7 +213,7 @@ def _check_content(
     with contextlib.ExitStack() as stack:
         limits = _hiding(scrutiny, folder)
         running = decoder or stack.enter_context(contextlib.closing(DecodingProcess(limits)))
-        checks = _ResultChecks(manifest, scrutiny, share, running, findings, tell)
+        checks = _ResultChecks(manifest, scrutiny, share, running, findings, tell, settled)
         # In an order that nobody knows before: what one result leaves behind serves no other by design.
         ordered = sorted(claims, key=lambda claim: (rank(seed, claim.result.ref), rank(seed, claim.folder.place)))
         for ref, of_scenario in itertools.groupby(ordered, key=lambda claim: claim.result.ref):
@@ -247,6 +251,7 @@ class _ResultChecks:
     decoder: DecodingProcess
     findings: Findings
     tell: Callable[[str], object]
+    settled: Settled
     said: dict[str, dict[str, dict[str, Any]] | None] = dataclasses.field(default_factory=dict)
 
     def check_scenario(self, claims: Sequence[Claim]) -> int:
@@ -266,12 +271,29 @@ class _ResultChecks:
                 continue
             self.tell(claim.folder.place)
             try:
-                replayed += self._check_claim(claim, opened, fresh)
+                replayed += self._check_or_recall(claim, opened, fresh)
             except WriteError as error:
                 raise NotAtHandError(str(error)) from error
             except (LaMoFCBenchError, LookupError, TypeError, ValueError, ArithmeticError) as error:
                 findings.fault(claim.path, f"cannot be validated: {first_line(error)}")
         return replayed
+
+    def _check_or_recall(self, claim: Claim, opened: OwnScenario, fresh: FreshSplit | None) -> bool:
+        """As `_check_claim`, but for an anchor or a floor whose very files were looked at before."""
+        look = self.scrutiny
+        key = self.settled.key(claim, look.looked, str(look.data), look.device)
+        if key is None:
+            return self._check_claim(claim, opened, fresh)
+        known = self.settled.counts(key)
+        if known is None:
+            with self.findings.noted() as counts:
+                replayed = self._check_claim(claim, opened, fresh)
+            if replayed:
+                self.settled.keep(key, counts)
+            return replayed
+        for check in known:
+            self.findings.count(check.what, check.checked, check.of, check.left_out)
+        return True
 
     def _check_claim(self, claim: Claim, opened: OwnScenario, fresh: FreshSplit | None) -> bool:
         """One result, from its table to new samples. What it holds may be anything, and so may be what that raises.
