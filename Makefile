@@ -93,7 +93,7 @@ bench-mini-%: venv
 	$(BENCH) --scenarios mini-$* --codecs $(SLOWEST) --points 3
 
 bench-verdicts: venv ## validate every row of `make bench` in full, in other processes: hours; resumes; the board's verdicts
-	OMP_NUM_THREADS=1 $(BIN)/python hub_cards/edition_verdicts.py results/bench --jobs $(JOBS)
+	OMP_NUM_THREADS=1 $(BIN)/python hub_cards/edition_verdicts.py results/bench --scenarios mini --jobs $(JOBS)
 	$(BIN)/python tests/readme_tables.py
 
 # Five points a codec, from close to lossless to where a language model falters; zstd has one.

@@ -1,6 +1,6 @@
 """What the rows of an edition's board come to for somebody who believes nothing of them.
 
-    python hub_cards/edition_verdicts.py [results/bench] [--codecs klt uniform]
+    python hub_cards/edition_verdicts.py [results/bench] [--scenarios mini] [--codecs klt uniform]
 
 packs the results of each codec as a submission, as `lamofcbench submit --dry-run` would, and looks at it as
 `lamofcbench validate --full` does, in processes that have made none of it; only the anchor and the floor of a scenario,
@@ -17,13 +17,14 @@ import argparse
 import json
 import multiprocessing
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 from harness.results.result import ANCHOR, FLOOR
 from harness.results.store import find_results
+from harness.running.selection import select_scenarios
 from harness.submission.manifest import VERDICTS, Submission, read_manifest, submission_digest
 from harness.submission.pack import Author, pack
 from harness.submission.refit import WHAT as FITTED
@@ -97,25 +98,36 @@ def main() -> None:
     """Validates, and writes what came of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, nargs="?", default=Path("results/bench"), help="of make bench")
+    parser.add_argument("--scenarios", nargs="+", metavar="NAME", help="of which (default: all that have results)")
     parser.add_argument("--codecs", nargs="+", metavar="NAME", help="which, in this order (default: all)")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="codecs at a time (default: 2)")
     args = parser.parse_args()
     if args.jobs < 1:
         parser.error(f"--jobs is {args.jobs}; it must be 1 or more")
     try:
-        refused = validate_all(args.results, args.codecs or codecs_of(args.results), args.jobs)
+        scenarios = None if args.scenarios is None else [one.id for one in select_scenarios(args.scenarios)]
+        codecs = args.codecs or codecs_of(args.results)
+        refused = validate_all(args.results, codecs, args.jobs, scenarios=scenarios)
     except LaMoFCBenchError as error:
         sys.exit(f"{VERDICTS_FILE}: {error}")
     sys.exit(1 if refused else 0)
 
 
-def validate_all(results: Path, codecs: Sequence[str], jobs: int, cards: Path = Path(__file__).parent) -> list[str]:
+def validate_all(
+    results: Path,
+    codecs: Sequence[str],
+    jobs: int,
+    *,
+    scenarios: Collection[str] | None = None,
+    cards: Path = Path(__file__).parent,
+) -> list[str]:
     """Validates codecs and adds their rows to the files of the editions that they cover, each as soon as it is known.
 
     Args:
         results: of whole test splits, with bitstreams.
         codecs: whose.
         jobs: how many at a time.
+        scenarios: ids of those whose results are looked at; None for all.
         cards: holds a folder an edition.
 
     Returns:
@@ -129,7 +141,7 @@ def validate_all(results: Path, codecs: Sequence[str], jobs: int, cards: Path = 
         begun = dict[Future[Verdict], tuple[str, Path]]()
         for codec in codecs:
             try:
-                folder = pack(results, output, Author(organisation="LaMoFCBench"), codec)
+                folder = pack(results, output, Author(organisation="LaMoFCBench"), codec, scenarios=scenarios)
             except LaMoFCBenchError as error:
                 failed.append(error)
                 continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -90,6 +90,7 @@ def pack(
     author: Author,
     codec: str | None = None,
     *,
+    scenarios: Collection[str] | None = None,
     sampled: bool = False,
     tell: Callable[[str], object] = lambda what: None,
 ) -> Path:
@@ -100,6 +101,7 @@ def pack(
         output: a folder in the layout of a results repository; what else is in it stays.
         author: who submits what.
         codec: whose results; None where the folder holds those of one codec beside anchor and floor.
+        scenarios: ids of those whose results are packed; None for all that the codec has results of.
         sampled: leave out most bitstreams, but for their hashes.
         tell: called with what is left out.
 
@@ -109,7 +111,7 @@ def pack(
     Raises:
         SubmissionError: if the results are not fit to be submitted; it says which, and what to do.
     """
-    every = _newest(results)
+    every = [one for one in _newest(results) if scenarios is None or one.result.scenario in scenarios]
     codec = _chosen(codec, every)
     own = _of_newest_code([one for one in every if one.result.codec.name == codec], tell)
     references = {one.result.ref for one in own}

@@ -4,8 +4,11 @@ import pytest
 import torch
 
 from harness.running.fidelity import Fidelity
+from harness.running.settings import RunSettings
+from harness.submission import at_hand
 from harness.submission.at_hand import OwnScenario
 from harness.submission.manifest import SubmissionError
+from lamofcbench.digests import digest
 from lamofcbench.errors import DataError, VerificationError, WriteError
 from lamofcbench.storage.reader import SplitReader
 
@@ -51,3 +54,12 @@ def test_a_tail_that_does_not_fit_into_this_machine_ends_validation(packed, verd
     monkeypatch.setattr(OwnScenario, "fidelity", Fidelity(None))
     with pytest.raises(SubmissionError, match=r"cannot be validated here: the tail of .* more memory"):
         verdict_on(packed)
+
+
+def test_samples_are_read_once_as_far_as_there_is_room(toy, toy_data, tmp_path, monkeypatch):
+    opened = OwnScenario(toy, RunSettings(results=tmp_path, data=toy_data))
+    monkeypatch.setattr(at_hand, "KEPT_BYTES", opened.test.features(0).raw_bits // 8)
+    split = OwnScenario(toy, opened.settings).test
+    assert split.features(0) is split.features(0)
+    again = split.features(1)
+    assert split.features(1) is not again and digest(split.features(1)) == digest(again)

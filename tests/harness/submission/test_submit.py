@@ -106,6 +106,13 @@ def test_what_is_not_fit_to_be_submitted_is_refused_before_anything_is_written(r
     assert not (tmp_path / "out").exists()
 
 
+def test_results_of_some_scenarios_are_packed_alone(packed, run_results, author, tmp_path):
+    folder = pack(run_results, tmp_path, author, scenarios=["toy-directions"])
+    assert submission_digest(folder) == submission_digest(packed)
+    with pytest.raises(UnknownNameError, match="uniform"):
+        pack(run_results, tmp_path / "none", author, "uniform", scenarios=["mini-cvu-depth"])
+
+
 def test_what_is_no_submission_is_not_replaced(run_results, tmp_path):
     (tmp_path / "submissions" / "mine").mkdir(parents=True)
     (tmp_path / "submissions" / "mine" / "thesis.tex").write_text("years of work")
