@@ -33,6 +33,8 @@ ROWS_A_GROUP = 64
 """Bounds the memory of writing and reading; a constant, so that equal records give equal files."""
 
 STATISTIC = "statistic."
+SHAPE = b"shape"
+"""Of the array that a column holds, in the metadata of its field."""
 DIGEST = "decoded_sha256"
 DIVERGENCE, POSITIONS = "response_divergence_nats", "response_positions"
 RESPONSE_ERROR, RESPONSE_ENERGY = "response_squared_error", "response_energy"
@@ -93,7 +95,7 @@ def sample_schema(record: Record, kind: PredictionType | PredictionKind) -> pa.S
         elif name in _INTEGERS or name.startswith(("elements.", "payload_bytes.")):
             column = pa.int64()
         elif isinstance(value, np.ndarray):
-            column, metadata = pa.list_(pa.float64()), {"shape": json.dumps(value.shape)}
+            column, metadata = pa.list_(pa.float64()), {SHAPE: json.dumps(value.shape).encode()}
         else:
             column = pa.float64()
         fields.append(pa.field(name, column, metadata=metadata))
@@ -185,7 +187,7 @@ def column(table: pa.Table, name: str) -> np.ndarray:
     field, values = table.schema.field(name), table.column(name)
     if not pa.types.is_list(field.type):
         return values.to_numpy()
-    shape = json.loads((field.metadata or {}).get(b"shape", b"[-1]"))
+    shape = json.loads((field.metadata or {}).get(SHAPE, b"[-1]"))
     flat = values.combine_chunks().flatten().to_numpy(zero_copy_only=False)
     try:
         return flat.reshape(len(values), *shape)

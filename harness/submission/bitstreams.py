@@ -125,9 +125,12 @@ def _hashes(metadata: Any, samples: int) -> list[str]:
     Raises:
         ValueError: if these are not as many hashes as there are samples.
     """
-    hashes = json.loads((metadata or {}).get(HASHES, "null"))
+    text = (metadata or {}).get(HASHES, "null")
+    hashes = json.loads(text)
     if not isinstance(hashes, list) or len(hashes) != samples:
         raise ValueError(f"its metadata hold no hashes of {samples} samples")
     if not all(isinstance(one, str) and len(one) == 64 and set(one) <= _HEX for one in hashes):
         raise ValueError("its metadata hold what is no sha256")
+    if len(text) > len(json.dumps(hashes)):
+        raise ValueError("its metadata hold more than hashes")
     return hashes

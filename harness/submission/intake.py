@@ -23,13 +23,13 @@ MAX_TOTAL_BYTES = 2**36
 _PLACE = rf"{RESULTS_FOLDER}/[a-z0-9][a-z0-9._-]{{0,99}}@[1-9]\d{{0,5}}/\w[\w.-]{{0,63}}/[0-9a-f]{{16}}"
 _MOST_BYTES = {
     re.escape(MANIFEST_FILE): MAX_MANIFEST_BYTES,
-    rf"{_PLACE}/{re.escape(RESULT_FILE)}": 2**24,
-    rf"{_PLACE}/{re.escape(RUN_FILE)}": 2**24,
+    rf"{_PLACE}/{re.escape(RESULT_FILE)}": 2**18,
+    rf"{_PLACE}/{re.escape(RUN_FILE)}": 2**17,
     rf"{_PLACE}/{re.escape(SAMPLES_FILE)}": 2**31,
     rf"{_PLACE}/{re.escape(TIMINGS_FILE)}": 2**28,
     rf"{_PLACE}/{re.escape(BITSTREAMS_FILE)}": MAX_FILE_BYTES,
     rf"{_PLACE}/codec/{re.escape(CONFIG_FILE)}": MAX_CONFIG_BYTES,
-    rf"{_PLACE}/codec/fit\.json": 2**20,
+    rf"{_PLACE}/codec/fit\.json": 2**16,
     rf"{_PLACE}/codec/{re.escape(STATE_FILE)}": 2**32,
     rf"{_PLACE}/codec/source/([\w-]{{1,100}}/){{0,10}}[\w-][\w.-]{{0,200}}\.py": MAX_SOURCE_BYTES,
 }

@@ -28,6 +28,7 @@ from harness.submission.bitstreams import BITSTREAMS_FILE, Bitstreams
 from harness.submission.claims import Claim
 from harness.submission.findings import Findings
 from harness.submission.manifest import SubmissionError
+from harness.submission.surplus import check_surplus
 from lamofcbench.codecs.container import open_container
 from lamofcbench.codecs.saving import CONFIG_FILE, STATE_FILE, read_config
 from lamofcbench.errors import CodecError, LaMoFCBenchError, first_line, shown
@@ -76,6 +77,7 @@ def recount(claim: Claim, opened: OpenScenario, findings: Findings) -> tuple[lis
         return None
     try:
         _check_columns(table, claim, opened, findings)
+        check_surplus(claim, findings)
         _check_timings(claim, findings)
         _check_samples(rows, path, opened, findings)
         _check_bitstreams(claim, rows, bitstreams, opened, findings)

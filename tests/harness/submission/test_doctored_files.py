@@ -57,7 +57,7 @@ def test_a_pipe(doctored, refused):
 
 def test_a_file_that_is_too_large(doctored, refused):
     with (doctored.path / "result.json").open("r+b") as file:
-        file.truncate(2**25)
+        file.truncate(2**19)
     refused("result.json", "bytes; at most")
 
 
