@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from safetensors import SafetensorError
 
@@ -256,8 +256,8 @@ class DecodingProcess:
     def _answered(self, running: WorkerProcess, seconds: float, ask: Callable[[], T]) -> T:
         """What asking comes to; the process ends where it does not answer as it should."""
         try:
-            # The imports have a time of their own.
-            return _within(seconds + (0 if running.ready else START_SECONDS), ask)
+            running.wait_at_most(seconds + (0 if running.ready else START_SECONDS))  # for the imports, where they last
+            return ask()
         except TimeoutError as error:
             self.close()
             raise VerificationError(f"it has not answered after {seconds:.3g} s") from error
@@ -268,6 +268,9 @@ class DecodingProcess:
             status = running.status()
             self.close()
             raise VerificationError(f"the process ends{status}") from error
+        except BaseException:  # an interrupt, say: the answer would be taken for that to the next question
+            self.close()
+            raise
 
 
 def _state_of(content: bytearray) -> dict[str, Tensor]:
@@ -282,28 +285,3 @@ def _state_of(content: bytearray) -> dict[str, Tensor]:
         return load(bytes(content))
     except (SafetensorError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise VerificationError(f"it answers with what is no state ({first_line(error)})") from error
-
-
-def _within(seconds: float, work: Callable[[], T]) -> T:
-    """What the work returns, on a thread that is left alone if it takes longer.
-
-    Raises:
-        TimeoutError: if it does.
-    """
-    outcome: list[Any] = []
-
-    def run() -> None:
-        try:
-            outcome.append((work(), None))
-        except BaseException as error:
-            outcome.append((None, error))
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if not outcome:
-        raise TimeoutError
-    result, error = outcome[0]
-    if error is not None:
-        raise error
-    return result

@@ -25,16 +25,19 @@ program ends with its input, in the middle of a decode too, and removes its fold
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import json
 import os
 import shutil
 import struct
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from io import BufferedReader, BufferedWriter
 from pathlib import Path
-from queue import SimpleQueue
-from typing import IO, TYPE_CHECKING, Any
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 if TYPE_CHECKING:
     from harness.running.isolation import Isolation
@@ -46,7 +49,9 @@ MAX_NESTING = 50
 """Of lists and objects in a message; parameters may hold objects of objects."""
 MAX_ERROR = 2000
 GRACE_SECONDS = 30.0
-"""How long after its time has run out a decode ends by itself, should nobody be left to end it."""
+"""How long after its time has run out a decode ends by itself, should nobody be left to end it; twice that at most."""
+IDLE_SECONDS = 1.0
+"""Without a request, after which nothing has to end."""
 _COMPILED_FOLDER = "NUMBA_CACHE_DIR"
 SEED = 2**63
 """Of every generator before each decode: one that no run can have, since a decoder gets the bytes and no seed."""
@@ -54,7 +59,24 @@ SEED = 2**63
 Message = dict[str, Any]
 
 
-def send(file: IO[bytes], message: Message, data: bytes = b"") -> None:
+class Readable(Protocol):
+    """What messages come from: a file, or a pipe."""
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Reads some bytes; returns how many, 0 at the end."""
+
+
+class Writable(Protocol):
+    """What messages go to."""
+
+    def write(self, buffer: memoryview, /) -> int:
+        """Writes some bytes; returns how many."""
+
+    def flush(self) -> object:
+        """Holds nothing back."""
+
+
+def send(file: Writable, message: Message, data: bytes = b"") -> None:
     """Writes a message.
 
     Raises:
@@ -68,7 +90,7 @@ def send(file: IO[bytes], message: Message, data: bytes = b"") -> None:
     file.flush()
 
 
-def receive(file: IO[bytes], most_bytes: int | None = None) -> tuple[Message, bytearray]:
+def receive(file: Readable, most_bytes: int | None = None) -> tuple[Message, bytearray]:
     """Reads a message.
 
     Args:
@@ -106,11 +128,11 @@ def _is_nested_beyond(value: Any, levels: int) -> bool:
     return True
 
 
-def _exactly(file: IO[bytes], count: int) -> bytearray:
+def _exactly(file: Readable, count: int) -> bytearray:
     data = bytearray(count)
     view = memoryview(data)
     while view:
-        read = file.readinto(view)  # type: ignore[attr-defined]  # typeshed knows it of the subclasses only
+        read = file.readinto(view)
         if not read:
             raise EOFError("the stream ended")
         view = view[read:]
@@ -135,7 +157,7 @@ def main() -> None:
     _serve(waiting, answers, isolation)
 
 
-def _private_streams() -> tuple[IO[bytes], IO[bytes]]:
+def _private_streams() -> tuple[BufferedReader, BufferedWriter]:
     """Standard input and output under other numbers; what codecs read from the one and print to the other is lost."""
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -178,7 +200,7 @@ def _compile_into(folder: str) -> None:
         config.CACHE_DIR = folder  # type: ignore[attr-defined]  # made when numba is imported
 
 
-def _read_on(requests: IO[bytes], waiting: SimpleQueue[tuple[Message, bytearray]], own: Path) -> None:
+def _read_on(requests: Readable, waiting: SimpleQueue[tuple[Message, bytearray]], own: Path) -> None:
     """Reads ahead, so that the end of the input is noticed while a codec decodes, or hangs."""
     try:
         while True:
@@ -190,28 +212,58 @@ def _read_on(requests: IO[bytes], waiting: SimpleQueue[tuple[Message, bytearray]
         os._exit(0)
 
 
-def _serve(waiting: SimpleQueue[tuple[Message, bytearray]], answers: IO[bytes], isolation: Isolation) -> None:
-    import faulthandler
-
+def _serve(waiting: SimpleQueue[tuple[Message, bytearray]], answers: Writable, isolation: Isolation) -> None:
     codec: Any = None
     with Path(os.devnull).open("w") as nowhere:
+        watchdog = _Watchdog(nowhere)
         while True:
-            request, data = waiting.get()
+            try:
+                request, data = waiting.get(timeout=IDLE_SECONDS)
+            except Empty:
+                watchdog.rest()
+                request, data = waiting.get()
             isolation.refusals.clear()
             answer: Message
             payload = b""
             try:
                 if "load" in request:
+                    watchdog.rest()  # who asked for it waits as long as that may take
                     isolation.look_back(request["since"])
                     codec, answer = _load(request)
                 else:
                     name, stage = next((name, stage) for name, stage in _STAGES.items() if name in request)
-                    faulthandler.dump_traceback_later(request[name] + GRACE_SECONDS, exit=True, file=nowhere)
+                    watchdog.allow(request[name])
                     answer, payload = stage(codec, request, data)
-                    faulthandler.cancel_dump_traceback_later()
             except BaseException as error:  # a codec may even raise SystemExit
                 answer, payload = {"error": _described(error)}, b""
             send(answers, answer | {"refused": isolation.refusals[:]}, payload)
+
+
+class _Watchdog:
+    """Ends this process when a request takes too long, even one that never lets another thread of Python run.
+
+    A timer is a thread that starts and ends, which takes longer than many a sample. So one timer serves all requests
+    that come one upon the other: it is set anew only once it would end the next one too soon.
+
+    Args:
+        report: takes where the process was, as it ends.
+    """
+
+    def __init__(self, report: TextIO) -> None:
+        self._ends, self._report = 0.0, report
+
+    def allow(self, seconds: float) -> None:
+        """From now on so long, and `GRACE_SECONDS` to twice that on top."""
+        now = time.monotonic()
+        earliest, latest = (now + seconds + grace for grace in (GRACE_SECONDS, 2 * GRACE_SECONDS))
+        if not earliest <= self._ends <= latest:
+            faulthandler.dump_traceback_later(latest - now, exit=True, file=self._report)
+            self._ends = latest
+
+    def rest(self) -> None:
+        """For any time."""
+        faulthandler.cancel_dump_traceback_later()
+        self._ends = 0.0
 
 
 def _load(request: Message) -> tuple[Any, Message]:

@@ -17,10 +17,11 @@ import time
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from harness.running.decoding_worker import receive, send
 from harness.running.launch import DEBUG
+from harness.running.timed_pipe import TimedPipe
 from lamofcbench.errors import VerificationError
 
 if TYPE_CHECKING:
@@ -112,8 +113,7 @@ class WorkerProcess:
             bufsize=0, cwd=self.folder / "work", env=variables, start_new_session=True,
         )  # fmt: skip
         assert self._process.stdin is not None and self._process.stdout is not None
-        self.requests: IO[bytes] = self._process.stdin
-        self.answers: IO[bytes] = self._process.stdout
+        self.requests, self.answers = TimedPipe(self._process.stdin), TimedPipe(self._process.stdout)
         self.end = weakref.finalize(self, _end, self._process, self.folder, self._owner)
         with contextlib.suppress(OSError):  # shows at the first request
             limited = None if limits is None else limits.as_message()
@@ -124,6 +124,10 @@ class WorkerProcess:
     def is_mine(self) -> bool:
         """False in a process that was forked since, and once it has ended."""
         return self._owner == os.getpid() and self._process.poll() is None
+
+    def wait_at_most(self, seconds: float) -> None:
+        """From now on, for all that is sent and received, which raises TimeoutError after that."""
+        self.requests.deadline = self.answers.deadline = time.monotonic() + seconds
 
     def wait_until_ready(self) -> None:
         """Reads the first answer."""

@@ -270,3 +270,23 @@ def test_closing_ends_it_at_once_and_a_fork_does_not(decoder):
         assert process._running.is_mine and own.is_dir()
     assert gone(pid, own, seconds=5)
     process.close()  # once more does no harm
+
+
+def test_an_interrupt_leaves_no_answer_behind_for_the_next_question(tmp_path, monkeypatch):
+    saved = make_codecs("zstd", SPECS)[0].save(tmp_path / "codec")
+    features = make_sample("typical", 3, 3)
+    with DecodingProcess() as process:
+        process.load(saved, trust_code=False)
+        real = decoding_process.receive
+
+        def interrupted(*arguments):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(decoding_process, "receive", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            process.encode(features, seconds=60, most_bytes=10**6)
+        monkeypatch.setattr(decoding_process, "receive", real)
+        assert not process.is_running
+        process.load(saved, trust_code=False)
+        data = process.encode(features, seconds=60, most_bytes=10**6)
+        assert digest(process.decode(data, seconds=60, most_bytes=10**6)) == digest(features)
