@@ -123,6 +123,7 @@ ablation: venv ## what each ingredient of the codec klt brings: the table of doc
 bench-speed: venv ## speed benchmarks: storage, harness overhead, bootstrap draws, codecs
 	$(BIN)/python benchmarks/storage_read.py
 	$(BIN)/python benchmarks/harness_overhead.py
+	$(BIN)/python benchmarks/asking_apart.py
 	$(BIN)/python benchmarks/bootstrap_draws.py
 	$(BIN)/python benchmarks/codec_speed.py
 	$(BIN)/python benchmarks/klt_speed.py
