@@ -6,9 +6,9 @@ packs the results of each codec as a submission, as `lamofcbench submit --dry-ru
 `lamofcbench validate --full` does, in processes that have made none of it; only the anchor and the floor of a scenario,
 which are the same files in all of these submissions, are looked at once a process. Submissions and verdicts stand in
 ``validated/`` beside the results, in the layout of a results repository: `lamofcbench leaderboard --results
-results/validated` shows them. A codec whose very files have a verdict already is not validated again, so that one may
-stop and go on. ``<edition>/verdicts.json`` keeps what the board's page shows, of codecs with results on all tracks of
-the edition.
+results/validated` shows them. A codec whose results have a verdict already is not validated again, though a run may
+have asked for them since, so that one may stop and go on. ``<edition>/verdicts.json`` keeps what the board's page
+shows, of codecs with results on all tracks of the edition.
 """
 
 from __future__ import annotations
@@ -17,23 +17,25 @@ import argparse
 import json
 import multiprocessing
 import sys
+import tempfile
 from collections.abc import Collection, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 from harness.results.result import ANCHOR, FLOOR
-from harness.results.store import find_results
+from harness.results.store import RUN_FILE, find_results
 from harness.running.selection import select_scenarios
-from harness.submission.manifest import VERDICTS, Submission, read_manifest, submission_digest
+from harness.submission.manifest import SUBMISSIONS, VERDICTS, Submission, read_manifest, submission_digest
 from harness.submission.pack import Author, pack
 from harness.submission.refit import WHAT as FITTED
 from harness.submission.settled import Settled
 from harness.submission.validate import Scrutiny, validate
 from harness.submission.verdict import Verdict, read_verdict, write_verdict
-from lamofcbench.atomic import write_json
+from lamofcbench.atomic import remove, write_json
 from lamofcbench.errors import LaMoFCBenchError
 from lamofcbench.locks import LOCKS_DIRECTORY, locked
+from lamofcbench.storage.integrity import file_sha256
 
 VERDICTS_FILE = "verdicts.json"
 COUNTED = {
@@ -59,19 +61,38 @@ _SETTLED = Settled()
 """Of this process."""
 
 
-def verdict_on(folder: Path) -> Verdict:
-    """The verdict on a packed submission, anew unless there is one of these very files.
+def validated(results: Path, output: Path, codec: str, scenarios: Collection[str] | None = None) -> Verdict:
+    """The verdict on a codec's results, anew unless there is one of these very results.
+
+    Args:
+        results: of whole test splits, with bitstreams.
+        output: takes submission and verdict, in the layout of a results repository.
+        codec: whose results.
+        scenarios: ids of those whose results are looked at; None for all.
 
     Raises:
-        LaMoFCBenchError: if what is needed for one fails here.
+        LaMoFCBenchError: if the results are not fit to be submitted, or what is needed for a verdict fails here.
     """
-    path = folder.parent.with_name(VERDICTS) / f"{folder.name}.json"
-    known = read_verdict(path)
-    if known is not None and known.looked.full and known.digest == submission_digest(folder):
-        return known
+    output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".", dir=output) as temporary:
+        packed = pack(results, Path(temporary), Author(organisation="LaMoFCBench"), codec, scenarios=scenarios)
+        folder, path = output / SUBMISSIONS / packed.name, output / VERDICTS / f"{packed.name}.json"
+        known = read_verdict(path)
+        is_known = known is not None and known.looked.full and known.digest == submission_digest(folder)
+        if known is not None and is_known and _contents(folder) == _contents(packed):
+            return known
+        remove(folder)
+        folder.parent.mkdir(exist_ok=True)
+        packed.rename(folder)
     verdict = validate(folder, Scrutiny(full=True), settled=_SETTLED)
     write_verdict(path, verdict)
     return verdict
+
+
+def _contents(folder: Path) -> dict[str, str]:
+    """The sha256 of each file but for ``run.json``, which says when a run has last asked for the result."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != RUN_FILE)
+    return {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}
 
 
 def row(verdict: Verdict, identity: str) -> dict[str, Any]:
@@ -138,22 +159,15 @@ def validate_all(
     """
     output, refused, failed = results.parent / "validated", [], list[LaMoFCBenchError]()
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-        begun = dict[Future[Verdict], tuple[str, Path]]()
-        for codec in codecs:
-            try:
-                folder = pack(results, output, Author(organisation="LaMoFCBench"), codec, scenarios=scenarios)
-            except LaMoFCBenchError as error:
-                failed.append(error)
-                continue
-            begun[pool.submit(verdict_on, folder)] = codec, folder
+        begun = {pool.submit(validated, results, output, codec, scenarios): codec for codec in codecs}
         for done in as_completed(begun):
-            codec, folder = begun[done]
+            codec = begun[done]
             try:
                 verdict = done.result()
             except LaMoFCBenchError as error:
                 failed.append(error)
                 continue
-            _keep(verdict, read_manifest(folder), codec, cards)
+            _keep(verdict, read_manifest(output / SUBMISSIONS / verdict.submission), codec, cards)
             if verdict.level == "refused":
                 refused.append(codec)
     if failed:

@@ -35,6 +35,7 @@ def test_a_submission_is_validated_once_and_its_row_says_what_was_looked_at(resu
         return read_manifest(folder).model_copy(update={"editions": ["mini"]})
 
     monkeypatch.setattr(edition_verdicts, "read_manifest", of_a_whole_edition)
+    assert main(["run", "--scenarios", SHALLOW, "--codecs", "uniform:step=1", "--results", str(results)]) == 0
     assert edition_verdicts.validate_all(results, ["uniform"], 1, cards=tmp_path) == []
     assert path.stat().st_mtime_ns == before
     [(codec, row)] = json.loads((tmp_path / "mini" / "verdicts.json").read_text()).items()
