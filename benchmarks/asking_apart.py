@@ -37,7 +37,9 @@ def main() -> None:
     scenario = SCENARIOS.get(args.scenario)
     split = open_split(scenario, "test")
     samples = [split.features(index) for index in range(min(SAMPLES, len(split)))]
-    (codec,) = make_codecs(args.codec, scenario.specs)
+    codec = make_codecs(args.codec, scenario.specs)[0]
+    if codec.needs_calibration:
+        parser.error(f"{args.codec} has to learn; name one that learns nothing, such as zstd")
     coded = [codec.encode(features) for features in samples]
     most_bytes = [features.raw_bits // 8 + 2**16 for features in samples]
     with tempfile.TemporaryDirectory() as folder, DecodingProcess() as process:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 _FEW_NAMES = 12
 """So many names a message may list."""
@@ -43,6 +44,17 @@ def one_line(text: str, limit: int = 80) -> str:
 
 class LaMoFCBenchError(Exception):
     """Base of every error raised on purpose; the command line prints its message without a traceback."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Arrives whole from another process: an exception is by default made anew, from its message alone."""
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[LaMoFCBenchError], args: tuple[Any, ...], attributes: Mapping[str, Any]) -> LaMoFCBenchError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
 
 
 class UnknownNameError(LaMoFCBenchError, LookupError):

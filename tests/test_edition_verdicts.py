@@ -8,7 +8,7 @@ import pytest
 from harness.cli import main
 from harness.submission.manifest import read_manifest
 from harness.submission.verdict import read_verdict
-from lamofcbench.errors import LaMoFCBenchError
+from lamofcbench.errors import LaMoFCBenchError, UnknownNameError
 from lamofcbench.scenarios.base import SCENARIOS
 
 SHALLOW = "mini-cvu-digits-hard-shallow"
@@ -45,6 +45,11 @@ def test_a_submission_is_validated_once_and_its_row_says_what_was_looked_at(resu
     samples = {"checked": every, "of": every}
     assert row["decoded"] == row["predicted"] == samples and row["results"] == {"checked": 3, "of": 3}
     assert row["fitted"] == {"checked": 2, "of": 2}  # what floor and codec have learned
+
+
+def test_a_codec_that_there_is_not_is_told_by_the_process_that_looked_for_it(results, tmp_path):
+    with pytest.raises(UnknownNameError, match="unknown codec in these results 'unifrom'"):
+        edition_verdicts.validate_all(results, ["unifrom"], 1, cards=tmp_path)
 
 
 def test_what_is_no_submission_says_so_and_has_no_row(results, tmp_path):
