@@ -265,7 +265,7 @@ class _ResultChecks:
         findings.count("scenarios with data at hand", 0 if reason else 1, 1, reason)
         if reason:
             return 0
-        fresh = _fresh(opened, self.scrutiny, findings)
+        fresh = self._fresh(opened)
         for claim in claims:
             if findings.are_about(claim.folder.path):
                 continue
@@ -277,6 +277,18 @@ class _ResultChecks:
             except (LaMoFCBenchError, LookupError, TypeError, ValueError, ArithmeticError) as error:
                 findings.fault(claim.path, f"cannot be validated: {first_line(error)}")
         return replayed
+
+    def _fresh(self, opened: OpenScenario) -> FreshSplit | None:
+        """New samples where they were asked for and there are any."""
+        if self.scrutiny.fresh is None:
+            return None
+        split = None
+        try:
+            split = fresh_split(opened, self.scrutiny.fresh)
+        except LaMoFCBenchError as error:  # collected data are no fault of anybody's
+            self.tell(f"{opened.scenario.ref} has no new samples: {first_line(error)}")
+        self.findings.count("scenarios with new samples", 0 if split is None else 1, 1)
+        return split
 
     def _check_or_recall(self, claim: Claim, opened: OwnScenario, fresh: FreshSplit | None) -> bool:
         """As `_check_claim`, but for an anchor or a floor whose very files were looked at before."""
@@ -332,19 +344,6 @@ def _open(claim: Claim, scrutiny: Scrutiny) -> OwnScenario:
         raise SubmissionError(f"scenario {one_line(name)} is not registered here; --scenarios names its file")
     settings = RunSettings(results=claim.folder.path.parents[2], data=scrutiny.data, device=scrutiny.device)
     return OwnScenario(own.get(name) or SCENARIOS.get(name), settings)
-
-
-def _fresh(opened: OpenScenario, scrutiny: Scrutiny, findings: Findings) -> FreshSplit | None:
-    """New samples where they were asked for and there are any."""
-    if scrutiny.fresh is None:
-        return None
-    try:
-        split = fresh_split(opened, scrutiny.fresh)
-    except LaMoFCBenchError:  # collected data are no fault of anybody's
-        findings.count("scenarios with new samples", 0, 1)
-        return None
-    findings.count("scenarios with new samples", 1, 1)
-    return split
 
 
 def _count_confinement(scrutiny: Scrutiny, findings: Findings) -> None:

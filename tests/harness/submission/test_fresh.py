@@ -1,6 +1,7 @@
 """New samples tell a codec that knows the test split from one that does not."""
 
 import shutil
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from harness.submission.fresh import fresh_split
 from harness.submission.pack import Author, pack
+from harness.submission.validate import validate
 from lamofcbench.builders import BUILDERS
 from lamofcbench.codecs.registry import CODECS
 from lamofcbench.errors import DataError
@@ -47,6 +49,18 @@ def test_an_honest_codec_does_as_well_on_new_samples(packed, verdict_on):
     verdict = verdict_on(packed, fresh=3)
     assert (verdict.level, verdict.faults) == ("verified", [])
     assert {check.what: check.checked for check in verdict.checked}["results held against new samples"] == 4
+
+
+def test_who_asks_for_new_samples_of_collected_data_is_told_that_there_are_none(packed, scrutiny, monkeypatch):
+    def none_left(opened, seed):
+        raise DataError("its raw data were collected once")
+
+    monkeypatch.setattr("harness.submission.validate.fresh_split", none_left)
+    told: list[str] = []
+    verdict = validate(packed, replace(scrutiny, fresh=3), tell=told.append)
+    assert "toy-directions@1 has no new samples: its raw data were collected once" in told
+    assert {check.what: (check.checked, check.of) for check in verdict.checked}["scenarios with new samples"] == (0, 1)
+    assert verdict.level == "verified"
 
 
 @pytest.mark.parametrize(("sends", "what"), [(True, "EBPFP; 22 new samples take"), (False, "22 new samples reach")])
