@@ -1,7 +1,8 @@
 """The process that runs a codec apart, as this process sees it: started early, asked to decode, and ended.
 
 It gets a copy of a saved folder and bytes, in a folder of its own (`harness.running.worker_process`). What it answers
-is not believed to be well formed.
+is not believed to be well formed. A process with limits that has run a stranger's source is not asked to load anything
+else, and nothing more is written into its folder: that source may have changed shipped codecs, and led paths elsewhere.
 """
 
 from __future__ import annotations
@@ -115,9 +116,10 @@ class DecodingProcess:
         Raises:
             VerificationError: if the codec does not load there, or not in time.
         """
-        from lamofcbench.codecs.saving import copy_folder
+        from lamofcbench.codecs.saving import copy_folder, read_config
 
         with self._lock:
+            self._leave_stranger()
             self.start()
             assert self._running is not None
             copy = self._running.folder / "codecs" / str(next(self._numbers))
@@ -126,8 +128,10 @@ class DecodingProcess:
                 raise VerificationError(f"there is no saved codec {saved}")
             try:
                 copy_folder(saved, copy, learned=learned)  # and nothing that an encoder has put beside it
+                has_source = read_config(copy)["codec_source"] is not None
             except CodecError as error:
-                raise VerificationError(str(error)) from error
+                raise VerificationError(str(error).replace(str(copy), str(saved))) from error
+            self._running.runs_stranger = trust_code and has_source and self._limits is not None
             request = {"load": str(copy), "trust_code": trust_code, "threads": threads, "since": since}
             try:
                 answer, _ = self._ask(request, b"", START_SECONDS, 0)
@@ -217,6 +221,7 @@ class DecodingProcess:
         with self._lock:
             if afresh:
                 self.close()
+            self._leave_stranger()
             self.ready()
             assert self._running is not None
             folder = self._running.folder / "calibration"  # filled before a stranger's code could lead it elsewhere
@@ -235,6 +240,11 @@ class DecodingProcess:
                 if afresh:
                     self.close()
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def _leave_stranger(self) -> None:
+        """Ends a process that has run a stranger's source, in whose folder paths may lead anywhere."""
+        if self._running is not None and self._running.runs_stranger:
+            self.close()
 
     def _ask(self, request: Message, data: bytes, seconds: float, most_bytes: int) -> tuple[Message, bytearray]:
         running = self._running

@@ -89,6 +89,7 @@ class WorkerProcess:
         answers: what it writes.
         end: ends it, once.
         ready: whether it has said so.
+        runs_stranger: whether it has been given source that nobody here wrote.
     """
 
     def __init__(self, inherited_variables: Mapping[str, str], limits: Limits | None) -> None:
@@ -100,7 +101,7 @@ class WorkerProcess:
             variables |= dict.fromkeys(own, str(self.folder / name))
         script = Path(__file__).with_name("decoding_worker.py")
         errors = None if os.environ.get(DEBUG) else subprocess.DEVNULL
-        self.ready = False
+        self.ready = self.runs_stranger = False
         self._owner = os.getpid()
         command = [sys.executable, "-I", str(script)]
         imports_from, enclosure = import_path(), None

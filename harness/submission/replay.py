@@ -115,8 +115,6 @@ def load(claim: Claim, decoder: DecodingProcess, share: Share, findings: Finding
     findings.count("codecs loaded in another process", 0 if reason else 1, 1, reason)
     if reason:
         return False
-    if config["codec_source"] is not None:
-        decoder.close()  # and with it whatever a stranger's code remembers of other results
     path = folder / CONFIG_FILE
     try:
         found = load_into(decoder, claim, share)

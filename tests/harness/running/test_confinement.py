@@ -8,11 +8,13 @@ import socket
 from pathlib import Path
 
 import pytest
+import torch
 
 from dataset_builders import mini, small
 from harness.running.confinement import Limits, shares_disk, unconfined
 from harness.running.decoding_process import DecodingProcess
 from lamofcbench.codecs.conformance import SPECS, make_sample
+from lamofcbench.codecs.mean import MeanCodec
 from lamofcbench.codecs.params import to_plain
 from lamofcbench.codecs.registry import make_codecs
 from lamofcbench.digests import digest
@@ -175,3 +177,49 @@ def test_a_codec_does_not_see_what_makes_the_test_splits_that_are_shipped(confin
     listed = " ".join(f"{folder}:" for folder in folders)
     with pytest.raises(VerificationError, match=f"ValueError: {re.escape(listed)} "):
         confined.decode(codec.encode(make_sample("typical", 5, 1)), seconds=60, most_bytes=2**20)
+
+
+STRANGER = '''
+import os
+from pathlib import Path
+from lamofcbench.codecs.mean import MeanCodec
+from lamofcbench.codecs.zstd import ZstdCodec
+
+MeanCodec.decode_features = lambda self, payload, shapes: {}
+
+class Stranger(ZstdCodec):
+    def decode_features(self, payload, shapes):
+        codecs = next(path for path in Path(__file__).resolve().parents if path.name == "codecs")
+        codecs.rename(codecs.with_name("moved"))
+        for name in ("codecs", "calibration"):
+            codecs.with_name(name).symlink_to("ELSEWHERE")
+        return super().decode_features(payload, shapes)
+'''
+
+
+def test_what_is_loaded_behind_a_stranger_is_as_it_was_shipped_and_nothing_follows_paths_that_were_led_elsewhere(
+    tmp_path, monkeypatch
+):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    samples = [make_sample("typical", tokens, 1) for tokens in (3, 4)]
+    floor = MeanCodec(SPECS).fit(samples)
+    (tmp_path / "stranger.py").write_text(STRANGER.replace("ELSEWHERE", str(elsewhere)))
+    monkeypatch.setattr(MeanCodec, "decode_features", MeanCodec.decode_features)  # as the import here changes it
+    stranger = make_codecs(f"{tmp_path / 'stranger.py'}:Stranger", SPECS)[0]
+    monkeypatch.undo()
+    saved = {codec: codec.save(tmp_path / name) for name, codec in (("floor", floor), ("stranger", stranger))}
+    limits = {"seconds": 60, "most_bytes": 10**6}
+    with DecodingProcess(Limits()) as process:
+        for learn in (False, True):
+            process.load(saved[stranger], trust_code=True)
+            process.decode(stranger.encode(samples[0]), **limits)
+            if learn:
+                given = {"trust_code": True, "threads": 1, "seed": 0, "afresh": False}
+                state = process.fit(saved[floor], samples, None, **given, **limits)
+                assert all(torch.equal(state[name], floor.state[name]) for name in floor.state)
+            else:
+                process.load(saved[floor], trust_code=True)
+                decoded = process.decode(floor.encode(samples[1]), **limits)
+                assert digest(decoded) == digest(floor.decode(floor.encode(samples[1])))
+    assert not list(elsewhere.iterdir())
