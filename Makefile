@@ -67,13 +67,14 @@ TRACKS := mini-cau-choices mini-cau-commands-clean mini-cau-commands-noisy mini-
 VARIANTS := mini-ctti-shapes-latent mini-cvu-digits-shallow mini-cvu-digits-hard-shallow mini-cvu-digits-renditions-shallow
 
 # Codecs whose rate is one number run a scenario's own ladder: the whole of it where others are compared with them, else
-# five points about its knee, and three of those that take most of the time, vvc and networks.
+# five points about its knee, and three of vvc, which takes most of the time. Networks run four of their five lambdas.
 ON_LADDERS := avif cachegen channel hevc jpeg-xl jpeg2000 klt klt-task kmeans kvtc kvtc-entropy quarot sz3 turboquant \
 	turboquant-entropy uniform vvc zfp
 WHOLE := channel klt klt-task uniform zstd
 FAST := cachegen kivi kivi-entropy kmeans kvtc kvtc-entropy quarot quarot-entropy turboquant turboquant-entropy
 SLOW := avif hevc jpeg-xl jpeg2000 sz3 zfp
-SLOWEST := elic hyperprior vvc
+NETWORKS := elic hyperprior
+SLOWEST := vvc
 JOBS ?= 2
 BENCH = $(BIN)/lamofcbench run --ladders results/ladders --results results/bench
 
@@ -90,6 +91,7 @@ bench-mini-%: venv
 	$(BIN)/lamofcbench ladder mini-$* --codecs $(ON_LADDERS) --ladders results/ladders
 	$(BENCH) --scenarios mini-$* --codecs $(WHOLE)
 	$(BENCH) --scenarios mini-$* --codecs $(FAST) $(SLOW) --points 5
+	$(BENCH) --scenarios mini-$* --codecs $(NETWORKS) --points 4
 	$(BENCH) --scenarios mini-$* --codecs $(SLOWEST) --points 3
 
 bench-verdicts: venv ## validate every row of `make bench` in full, in other processes: hours; resumes; the board's verdicts
@@ -107,7 +109,6 @@ SMALL_POINTS := $(addprefix uniform:step=,0.2 0.35 0.7 1 2) $(addprefix channel:
 bench-small: small-data ## fifteen codecs at five rates on the small edition, all samples: more than four hours on two cores; resumes; docs/real-features.md
 	$(BIN)/lamofcbench run --scenarios small --codecs $(SMALL_POINTS) --num-processes 2 --results results/bench-small
 	$(BIN)/lamofcbench report --results results/bench-small
-	$(BIN)/python hub_cards/edition_leaderboard.py results/bench-small
 	$(BIN)/python hub_cards/small_findings.py results/bench-small
 	$(BIN)/python tests/readme_tables.py
 

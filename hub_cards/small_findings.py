@@ -107,8 +107,11 @@ class Rates:
 
     def label(self, codec: str) -> str:
         """A codec's name, marked where an earlier protocol than that of others measured it."""
-        is_earlier = self._protocols[codec] < max(self._protocols.values())
-        return f"`{codec}` {EARLIER}" if is_earlier else f"`{codec}`"
+        return f"`{codec}` {EARLIER}" if self.is_earlier(codec) else f"`{codec}`"
+
+    def is_earlier(self, codec: str) -> bool:
+        """Whether an earlier protocol than that of others measured a codec on the small edition."""
+        return bool(self._protocols[codec] < max(self._protocols.values()))
 
     def faithful(self, codec: str) -> float:
         """Geometric mean of EBPFP@nats over the small scenarios."""
@@ -122,6 +125,11 @@ class Rates:
         """EBPFP@nats on one small scenario."""
         part = self._small[codec].get(scenario)
         return part["faithful"] if part else None
+
+    def kept_on(self, codec: str, scenario: str) -> dict[str, Any] | None:
+        """EBPFP@95 on one small scenario."""
+        part = self._small[codec].get(scenario)
+        return part["retained"] if part else None
 
     def mini_caches(self, codec: str) -> float:
         """Geometric mean of EBPFP@95 over the mini scenarios of caches and hidden states."""
@@ -225,11 +233,15 @@ def outliers_table(found: Mapping[str, Any]) -> str:
     return markdown_table(head, rows)
 
 
+SIGNS = {"at most": "≤ ", "never": "never "}
+"""Of rates that are bounds."""
+
+
 def shown(reached: Mapping[str, Any] | None) -> str:
     """A rate, with a sign where it is a bound; a dash for none."""
     if reached is None or reached["ebpfp"]["value"] is None:
         return "-"
-    return {"at most": "≤ ", "never": "never "}.get(reached["bound"], "") + _number(reached["ebpfp"]["value"])
+    return SIGNS.get(reached["bound"], "") + _number(reached["ebpfp"]["value"])
 
 
 def _number(value: float) -> str:

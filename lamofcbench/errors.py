@@ -49,6 +49,15 @@ class LaMoFCBenchError(Exception):
         """Arrives whole from another process: an exception is by default made anew, from its message alone."""
         return _restored, (type(self), self.args, self.__dict__)
 
+    def located(self, where: str) -> LaMoFCBenchError:
+        """The same error, whose message says first where it arose, whatever its class is made with.
+
+        Example:
+            >>> str(WriteError("results/x", "no space left").located("sample 3"))
+            'sample 3: cannot write results/x: no space left'
+        """
+        return _restored(type(self), (f"{where}: {self}",), self.__dict__)
+
 
 def _restored(kind: type[LaMoFCBenchError], args: tuple[Any, ...], attributes: Mapping[str, Any]) -> LaMoFCBenchError:
     error = kind.__new__(kind, *args)

@@ -22,14 +22,13 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "hub_cards"))
 
 from full_sizes import table as sizes_table  # noqa: E402
-from small_findings import EARLIER, FINDINGS, Rates  # noqa: E402  # found once the path is set
+from small_findings import EARLIER, FINDINGS, SIGNS, Rates  # noqa: E402  # found once the path is set
 from small_findings import shown as shown_rate  # noqa: E402
 
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 FACTS = ROOT / "hub_cards" / "mini" / "facts.json"
 LEADERBOARD = ROOT / "hub_cards" / "mini" / "leaderboard.json"
-SMALL_LEADERBOARD = ROOT / "hub_cards" / "small" / "leaderboard.json"
 VARIANTS = ROOT / "hub_cards" / "mini" / "variants.json"
 VERDICTS = ROOT / "hub_cards" / "mini" / "verdicts.json"
 
@@ -122,9 +121,9 @@ def checkpoint_table() -> str:
 
 KINDS = {
     "ViT features": "dinov3-vit",
-    "KV caches": "qwen3-decoder",
+    "language KV caches": "qwen3-decoder",
     "SSM states": "falcon-mamba-decoder",
-    "speech caches": "kimi-audio",
+    "speech KV caches": "kimi-audio",
     "text and image": "sd3-controlnet",
 }
 """Columns of the leaderboard: what is coded, by the split model that makes it."""
@@ -133,10 +132,10 @@ KINDS = {
 def leaderboard_table() -> str:
     """A row a codec, the best first: its EBPFP@95 over each kind of features (geometric means) and over all.
 
-    Once the small edition has a leaderboard, its scenarios are a group of columns of their own, at the right.
+    The scenarios of the small edition are a group of columns of their own, at the right.
     """
     board = json.loads(LEADERBOARD.read_text())
-    small = json.loads(SMALL_LEADERBOARD.read_text()) if SMALL_LEADERBOARD.is_file() else None
+    small = Rates(json.loads(FINDINGS.read_text()), board) if FINDINGS.is_file() else None
     return board_table(board, small, on_earlier_data(board, mini_data()))
 
 
@@ -170,13 +169,13 @@ def earlier_scenarios(earlier: Mapping[str, Sequence[str]]) -> str:
 
 
 def board_table(
-    board: Mapping[str, Any], small: Mapping[str, Any] | None, earlier: Mapping[str, Sequence[str]] | None = None
+    board: Mapping[str, Any], small: Rates | None, earlier: Mapping[str, Sequence[str]] | None = None
 ) -> str:
-    """The table of the mini edition's board, and of the small edition's beside it.
+    """The table of the mini edition's board, with what codecs need on the small edition beside it.
 
     Args:
         board: of the mini edition.
-        small: of the small edition, where there is one.
+        small: what was found on the small edition, where anything was.
         earlier: the rows on earlier data; they get a mark, and a line below the table says of which scenarios.
     """
     scenarios = {s.id: s.backbone.adapter for s in SCENARIOS}
@@ -187,8 +186,8 @@ def board_table(
         means = [float(geometric_mean(found)) if found else math.nan for found in kinds]
         figures[row["codec"]] = [*means, row["ebpfp"]["95"]["value"] or math.nan]
     cells = rate_cells(figures)
-    heads, small_cells = edition_columns(small) if small else ([], {})
-    measures = ["never", "at most", "BD-rate, score", "above the bound", "verified"]
+    heads, small_cells = small_columns(small) if small else ([], {})
+    measures = ["never", "at most", "BD-rate, score", "above the bound", "decoded apart"]
     # Boards from before classes of knowledge were told apart do not say.
     classes = ["trained on", "in class"] if all(row.get("trained_on") for row in board["codecs"]) else []
     measures += classes
@@ -210,16 +209,23 @@ def board_table(
     return "\n".join(lines)
 
 
-def edition_columns(board: Mapping[str, Any]) -> tuple[list[str], dict[str, list[str]]]:
-    """The heads, and each codec's cells, of an edition's own columns: EBPFP@95 on each scenario and over all."""
-    edition, scenarios = board["edition"], list(board["scenarios"])
-    heads = [f"{edition}: {name.split('-', 2)[-1]}" for name in scenarios] + [f"{edition}: all"]
-    figures = {}
-    for row in board["codecs"]:
-        found = board["retained"][row["codec"]]
-        rates = [found[name]["ebpfp"]["value"] if name in found else None for name in scenarios]
-        figures[row["codec"]] = [rate or math.nan for rate in (*rates, row["ebpfp"]["95"]["value"])]
-    return heads, rate_cells(figures)
+def small_columns(small: Rates) -> tuple[list[str], dict[str, list[str]]]:
+    """The heads, and each codec's cells, of the small edition: EBPFP@95 on each scenario and over all.
+
+    What an earlier protocol measured has a mark behind its mean.
+    """
+    heads = [f"small: {name.split('-', 2)[-1]}" for name in small.scenarios] + ["small: all"]
+    reached = {codec: [small.kept_on(codec, name) for name in small.scenarios] for codec in small.codecs}
+    figures = {
+        codec: [*(math.nan if one is None else one["ebpfp"]["value"] or math.nan for one in own), small.kept(codec)]
+        for codec, own in reached.items()
+    }
+    cells = rate_cells(figures)
+    for codec, own in reached.items():
+        for at, one in enumerate(own):
+            cells[codec][at] = ("" if one is None else SIGNS.get(one["bound"], "")) + cells[codec][at]
+        cells[codec][-1] += f" {EARLIER}" if small.is_earlier(codec) else ""
+    return heads, cells
 
 
 def rate_cells(figures: Mapping[str, Sequence[float]]) -> dict[str, list[str]]:
@@ -248,10 +254,9 @@ def variants_table() -> str:
         figures[codec] = [*rates, math.nan if any(map(math.isnan, rates)) else float(geometric_mean(rates))]
     order = sorted(figures, key=lambda codec: (math.isnan(figures[codec][-1]), figures[codec][-1]))
     cells = rate_cells({codec: figures[codec] for codec in order}) if figures else {}
-    signs = {"at most": "≤ ", "never": "never "}
     for codec, own in cells.items():
         for at, part in enumerate(found.values()):
-            own[at] = signs.get(part["codecs"].get(codec, {}).get("bound"), "") + own[at]
+            own[at] = SIGNS.get(part["codecs"].get(codec, {}).get("bound"), "") + own[at]
     head = ("codec", *(f"`{name}`" for name in found), "all")
     return markdown_table(head, [(f"`{codec}`", *own) for codec, own in cells.items()], right=range(1, len(head)))
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from readme_tables import PAGES, README, TABLES, board_table, on_earlier_data, pages_of, with_tables
+from readme_tables import PAGES, README, TABLES, Rates, board_table, on_earlier_data, pages_of, with_tables
 
 BLOCK = re.compile(r"<!-- (file: (?P<file>[\w.]+)|run|test) -->\n```(?P<language>\w+)\n(?P<body>.*?)```", re.DOTALL)
 EXAMPLES = [page for page in PAGES if BLOCK.search(page.read_text())]
@@ -70,22 +70,27 @@ def test_the_small_edition_is_a_group_of_columns_of_its_own():
         absent = {"percent": {"value": None}}
         return {"codec": codec, "ebpfp": {"95": {"value": rate}}, "bd_rate_score": absent, "bound_gap": {"value": None}}
 
-    def kept(scenario, rate):
-        return {scenario: {"ebpfp": {"value": rate}, "bound": None}}
+    def kept(scenario, rate, bound=None):
+        return {scenario: {"ebpfp": {"value": rate}, "bound": bound}}
+
+    def found(rate, bound):
+        part = kept("small-clu-prose", rate, bound)["small-clu-prose"]
+        return {"small-clu-prose": {"retained": part, "faithful": part}}
 
     mini = {
-        "codecs": [row("a", 2.0), row("b", 3.0)],
-        "retained": {"a": kept("mini-cvu-digits", 2.0), "b": kept("mini-cvu-digits", 3.0)},
+        "codecs": [row("a", 2.0), row("b", 3.0), row("c", 4.0)],
+        "retained": {name: kept("mini-cvu-digits", 2.0) for name in "abc"},
     }
     small = {
-        "edition": "small",
         "scenarios": {"small-clu-prose": {}},
-        "codecs": [row("a", 5.0)],
-        "retained": {"a": kept("small-clu-prose", 5.0)},
+        "protocols": {"a": 3, "b": 2},
+        "codecs": {"a": found(5.0, "at most"), "b": found(6.0, "exact")},
     }
-    alone, both = board_table(mini, None).split("\n"), board_table(mini, small).split("\n")
+    alone, both = board_table(mini, None).split("\n"), board_table(mini, Rates(small, mini)).split("\n")
     assert both[0] == f"{alone[0]} small: prose | small: all |"
-    assert both[2] == f"{alone[2]} **5.00** | **5.00** |" and both[3] == f"{alone[3]} - | - |"
+    assert both[2] == f"{alone[2]} ≤ **5.00** | **5.00** |"
+    assert both[3] == f"{alone[3]} 6.00 | 6.00 † |"  # measured by an earlier protocol
+    assert both[4] == f"{alone[4]} - | - |"
 
 
 def test_rows_on_earlier_data_are_marked_and_the_scenarios_named():

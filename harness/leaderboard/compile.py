@@ -39,7 +39,7 @@ from harness.report.overall import mean_rate, mean_speed
 from harness.report.ranks import ranks
 from harness.report.summary import RETAINED_PERCENTS, CodecSummary, Estimate, ScenarioSummary, ranking_percent_of
 from harness.report.text import shown
-from harness.results.result import PROTOCOL_VERSION
+from harness.results.result import PROTOCOL_VERSION, Result
 from harness.running.selection import EDITIONS
 from harness.statistics import bootstrap
 from harness.statistics.curves import Bound
@@ -53,6 +53,8 @@ SUBJECT = ("data_revision", "metric_identity", "adapter_identity", "dtype", "bat
 MAX_LABEL, MAX_REASON = 60, 300
 LARGEST = 1e15
 """Of scores, rates and bytes; rounded, compared and drawn, such are still numbers."""
+MOST_SAMPLES = 2**15
+"""Of a scenario that is not registered here, of which a board shows nothing."""
 MOST_WARNINGS = 20
 """Of one entry; a folder of a thousand broken results is not to fill the page."""
 PARTS = ("categories", "kinds", "scenarios")
@@ -118,7 +120,7 @@ def compile_board(
 def _measured(entry: Entry, resamples: int) -> tuple[Measured, list[LeftOut]]:
     """What an entry brings, made and drawn once by itself, so that what cannot be fails here; and what was left out."""
     with np.errstate(over="ignore", invalid="ignore"):  # figures that are no numbers are left out, without a word here
-        analysed = analyse_results(entry.results, resamples=resamples, bound=False)
+        analysed = analyse_results(entry.results, resamples=resamples, bound=False, objection=_too_many_samples)
     counted, left_out = _counted(entry, analysed.analyses)
     one = Measured(entry, counted)
     if entry.submission and counted and not any(map(one.shown, counted)):
@@ -156,6 +158,13 @@ def _reason(entry: Entry, text: str) -> str:
     """On a line, without the folder's path, which is nobody's business."""
     text = text.replace(f"{entry.results}/", "").replace(str(entry.results), entry.place)
     return one_line(text, MAX_REASON)
+
+
+def _too_many_samples(result: Result) -> str:
+    """Why intervals are not drawn of a result, which takes memory for each of its samples; empty where they are."""
+    known = result.scenario in SCENARIOS.names()
+    most = SCENARIOS.get(result.scenario).test_samples if known else MOST_SAMPLES
+    return f"it states {result.test_samples} test samples; at most {most} count" if result.test_samples > most else ""
 
 
 def _objection(scenario: ScenarioSummary) -> str:

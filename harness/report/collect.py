@@ -11,7 +11,7 @@ import functools
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -97,12 +97,17 @@ class Evidence:
         return f"{identity}~{self.run.get(CODE_TOKEN, '')}" if is_anonymous(identity) else identity
 
 
-def read_results(results_dir: Path, declared: Mapping[str, Scenario] | None = None) -> tuple[list[Evidence], list[str]]:
+def read_results(
+    results_dir: Path,
+    declared: Mapping[str, Scenario] | None = None,
+    objection: Callable[[Result], str] = lambda result: "",
+) -> tuple[list[Evidence], list[str]]:
     """All usable results under a folder, in the order of their paths, and a warning for each that is not usable.
 
     Args:
         results_dir: the results folder.
         declared: scenarios from users' own files, by id; registered ones need not be given.
+        objection: why a result is not to be read any further; empty where it is.
 
     Raises:
         ResultsError: if the folder is missing or holds no usable result.
@@ -113,7 +118,7 @@ def read_results(results_dir: Path, declared: Mapping[str, Scenario] | None = No
         try:
             if not (folder / RESULT_FILE).is_file():
                 raise ResultsError(unfinished.advice(folder, declared or {}))
-            evidence.append(read_consistently(folder, functools.partial(_read, folder)))
+            evidence.append(read_consistently(folder, functools.partial(_read, folder, objection)))
         except ResultsError as error:
             warnings.append(f"skipped {folder.relative_to(results_dir)}: {error}")
     if not evidence:
@@ -129,8 +134,10 @@ def _result_folders(results_dir: Path) -> Iterator[Path]:
             yield folder
 
 
-def _read(folder: Path) -> Evidence:
+def _read(folder: Path, objection: Callable[[Result], str]) -> Evidence:
     result = _read_result(folder)
+    if reason := objection(result):
+        raise ResultsError(reason)
     samples = _table(folder / SAMPLES_FILE, result.samples)
     index = _numbers(samples, "index").astype(np.int64)
     coded_bytes, raw_bits = _numbers(samples, "coded_bytes"), _numbers(samples, "raw_bits")

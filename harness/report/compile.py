@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,10 +111,14 @@ def analyse_results(
     scenarios: Sequence[Scenario] = (),
     bound: bool = True,
     data: str | Path | None = None,
+    objection: Callable[[Result], str] = lambda result: "",
 ) -> Analysed:
-    """What a report is made from, scenario by scenario; arguments and errors are those of `compile_summary`."""
+    """What a report is made from, scenario by scenario; other arguments and errors are those of `compile_summary`.
+
+    Results that `objection` has a reason against are left out before anything is made of them, see `read_results`.
+    """
     declared = {scenario.id: scenario for scenario in scenarios}
-    found, warnings = read_results(Path(results_dir), declared)
+    found, warnings = read_results(Path(results_dir), declared, objection)
     evidence, elsewhere = at_home(found)
     groups, left_out = comparable(evidence)
     labels = labels_of(origin_of(item) for group in groups.values() for item in group)

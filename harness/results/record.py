@@ -20,12 +20,12 @@ import pyarrow.parquet as pq
 
 from harness.metrics.predictions import cell_type
 from harness.results.result import TIMING_COLUMNS
-from harness.results.tables import bounded_batches
+from harness.results.tables import allowed_bytes
 from lamofcbench.atomic import write_errors
 from lamofcbench.errors import ResultsError, first_line
 from lamofcbench.prediction_kinds import PredictionKind
 from lamofcbench.scenarios.base import PredictionType
-from lamofcbench.storage.index import PARQUET_ERRORS
+from lamofcbench.storage.batches import PARQUET_ERRORS, bounded_batches
 
 Record = dict[str, Any]
 
@@ -35,6 +35,7 @@ ROWS_A_GROUP = 64
 STATISTIC = "statistic."
 SHAPE = b"shape"
 """Of the array that a column holds, in the metadata of its field."""
+MAX_SHAPE_BYTES = 100
 DIGEST = "decoded_sha256"
 DIVERGENCE, POSITIONS = "response_divergence_nats", "response_positions"
 RESPONSE_ERROR, RESPONSE_ENERGY = "response_squared_error", "response_energy"
@@ -176,23 +177,39 @@ def iterate_records(path: Path) -> Iterator[Record]:
     """The rows of ``samples.parquet`` in order, a few in memory at a time."""
     try:
         with pq.ParquetFile(path) as file:
-            for batch in bounded_batches(file, path):
+            for batch in bounded_batches(file, allowed_bytes(path)):
                 yield from batch.to_pylist()
     except PARQUET_ERRORS as error:
         raise ResultsError(f"{path} is missing or damaged: {first_line(error)}") from error
 
 
 def column(table: pa.Table, name: str) -> np.ndarray:
-    """A column stacked over samples: ``[samples]``, or ``[samples, ...]`` in the shape the metric gave."""
+    """A column stacked over samples: ``[samples]``, or ``[samples, ...]`` in the shape the metric gave.
+
+    Raises:
+        ResultsError: if it has no shape, or not so many values for each sample.
+    """
     field, values = table.schema.field(name), table.column(name)
     if not pa.types.is_list(field.type):
         return values.to_numpy()
-    shape = json.loads((field.metadata or {}).get(SHAPE, b"[-1]"))
+    shape = _shape_of(field)
     flat = values.combine_chunks().flatten().to_numpy(zero_copy_only=False)
     try:
         return flat.reshape(len(values), *shape)
     except ValueError as error:
         raise ResultsError(f"column {name!r} does not hold the same number of values for each sample") from error
+
+
+def _shape_of(field: pa.Field) -> list[int]:
+    """The shape of a sample's values, which stands in the column's metadata; -1 for as many as there are."""
+    try:
+        stated = (field.metadata or {}).get(SHAPE, b"[-1]")
+        shape = json.loads(stated) if len(stated) <= MAX_SHAPE_BYTES else None
+        if not isinstance(shape, list) or not all(type(size) is int for size in shape):
+            raise ValueError("it is no list of sizes")
+    except (ValueError, RecursionError) as error:
+        raise ResultsError(f"column {field.name!r} does not say the shape of its values") from error
+    return shape
 
 
 def statistics_of(table: pa.Table) -> dict[str, np.ndarray]:

@@ -116,7 +116,7 @@ def _rescored(folder: ResultFolder, scenario: Scenario, *, update: bool) -> Resu
             f"{folder.path}: {SAMPLES_FILE} holds {len(fresh)} samples, {RESULT_FILE} says {result.samples}"
         )
     statistics = stack_statistics(fresh)
-    score = float(metric.score(statistics))
+    score = scoring.score_of(metric, statistics)
     scored = renamed.model_copy(update={"score": score, "details": scoring.details_of(metric, statistics)})
     if renamed.metric_identity != result.metric_identity:
         return _move(folder, scenario, scored, fresh)

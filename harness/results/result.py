@@ -31,6 +31,8 @@ FLOOR = "mean"
 PROTOCOL_VERSION = 3
 """Raised whenever the same codec and data would get other figures; part of the config hash. 3: containers of 5 bytes
 and axes, fidelity beside the score."""
+MAX_SAMPLES = 2**20
+"""Of a test split: figures and intervals are made of all in memory."""
 
 HASHED_FIELDS = (
     "scenario",
@@ -179,8 +181,10 @@ class Result(_Strict):
     metric_identity: str = Field(default="", description="of the metric's code; empty in schema 1")
     adapter_identity: str = Field(default="", description="of the split model's code; empty in schema 1")
     codec: CodecRecord
-    samples: int = Field(gt=0, description="how many samples the figures cover")
-    test_samples: int = Field(gt=0, description="how many the test split holds; samples < test_samples under --limit")
+    samples: int = Field(gt=0, le=MAX_SAMPLES, description="how many samples the figures cover")
+    test_samples: int = Field(
+        gt=0, le=MAX_SAMPLES, description="how many the test split holds; samples < test_samples under --limit"
+    )
     metric: str
     direction: Literal["up", "down"]
     score: float

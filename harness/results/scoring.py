@@ -75,12 +75,21 @@ def judge(metric: Metric, scenario: Scenario, prediction: Any, reference: Any) -
 
 
 def score_table(metric: Metric, table: pa.Table) -> float:
-    """The score over the samples of a table.
+    """The score over the samples of a table; errors are those of `score_of`."""
+    return score_of(metric, statistics_of(table))
+
+
+def score_of(metric: Metric, statistics: Mapping[str, np.ndarray]) -> float:
+    """The score of statistics.
+
+    Args:
+        metric: the metric.
+        statistics: each stacked over samples.
 
     Raises:
         ResultsError: if the metric gives no finite score.
     """
-    score = float(metric.score(statistics_of(table)))
+    score = float(metric.score(statistics))
     if not math.isfinite(score):
         raise ResultsError(f"metric {metric.name!r} gives {score} for these samples, which is no score")
     return score

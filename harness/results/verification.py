@@ -35,7 +35,7 @@ from harness.results.store import (
     ResultFolder,
     codec_directory,
 )
-from harness.results.tables import bounded_batches, read_table
+from harness.results.tables import allowed_bytes, read_table
 from lamofcbench.audit import Audit
 from lamofcbench.bitstream import BitstreamReader
 from lamofcbench.codecs.saved_source import SOURCE_FOLDER, read_source
@@ -43,9 +43,11 @@ from lamofcbench.codecs.saving import CONFIG_FILE, STATE_FILE, fingerprint_of
 from lamofcbench.errors import BitstreamError, CodecError, first_line, shown
 from lamofcbench.registry import is_file_reference
 from lamofcbench.scenarios.base import SCENARIOS
-from lamofcbench.storage.index import PARQUET_ERRORS
+from lamofcbench.storage.batches import PARQUET_ERRORS, bounded_batches
 
 MAX_BITSTREAM_BYTES = 2**31
+MOST_MISSING = 10
+"""Bitstreams that are named one by one."""
 _NAMES = {RESULT_FILE, SAMPLES_FILE, TIMINGS_FILE, RUN_FILE, store.CONFIG_FILE}
 _TOLERANCE = 1e-9
 _BITSTREAM = re.compile(r"(0|[1-9]\d{0,11})\.bin")
@@ -209,10 +211,10 @@ class _ResultCheck:
             return False
         try:
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                for batch in bounded_batches(file, path):
-                    batch.validate(full=True)
                 if file.metadata.num_rows != rows:
                     raise ValueError(f"it holds {file.metadata.num_rows} samples, {RESULT_FILE} says {rows}")
+                for batch in bounded_batches(file, allowed_bytes(path)):
+                    batch.validate(full=True)
         except PARQUET_ERRORS as error:
             self.audit.damaged(path, f"cannot be read: {first_line(error)}")
             return False
@@ -292,9 +294,16 @@ class _ResultCheck:
             elif self.audit.is_regular(path):
                 self._check_bitstream(path, self.coded_bytes.get(int(match[1])))
         if self.result is not None:
-            for index in range(self.result.samples):
-                if not self.folder.bitstream(index).exists():
-                    self.audit.damaged(self.folder.bitstream(index), "is missing")
+            self._check_missing(self.result.samples)
+
+    def _check_missing(self, samples: int) -> None:
+        """Tells of the first bitstreams that are missing, and how many are."""
+        missing = [index for index in range(samples) if not self.folder.bitstream(index).exists()]
+        for index in missing[:MOST_MISSING]:
+            self.audit.damaged(self.folder.bitstream(index), "is missing")
+        if len(missing) > MOST_MISSING:
+            folder = self.path / BITSTREAM_DIRECTORY
+            self.audit.damaged(folder, f"lacks {len(missing)} of {samples} bitstreams; the others are not listed")
 
     def _check_bitstream(self, path: Path, coded_bytes: int | None) -> None:
         size = path.stat().st_size

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.running import enclosure
+from harness.running.isolation import SHIPPED_FOLDERS
 from lamofcbench.codecs.rans import compiling
 
 NETWORK = ("--user", "--map-root-user", "--net")
@@ -38,9 +39,6 @@ _FILLED = (
 """Variables that name a folder which others fill, with test samples too; a decoder has folders of its own."""
 _PROGRAMS = ("PATH", "LD_LIBRARY_PATH", "IMAGEIO_FFMPEG_EXE")
 _ROOT = Path(__file__).parents[2]
-_SHIPPED = tuple(str(_ROOT / "dataset_builders" / edition) for edition in ("mini", "small"))
-"""What makes the test splits that come with the package: raw samples, and weights of the models whose features they
-are of."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class Limits:
         if shares_disk():
             return None
         filled = [os.environ.get(name, "") for name in _FILLED]
-        hidden = [*_STASHES, _TERMINALS, tempfile.gettempdir(), *filled, *_SHIPPED, *self.hidden]
+        hidden = [*_STASHES, _TERMINALS, tempfile.gettempdir(), *filled, *SHIPPED_FOLDERS, *self.hidden]
         programs = [entry for name in _PROGRAMS for entry in os.environ.get(name, "").split(os.pathsep)]
         prefixes = [sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.realpath(sys.executable)]
         visible = [*prefixes, str(_ROOT), *import_path, *programs]

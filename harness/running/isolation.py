@@ -2,7 +2,8 @@
 
 Python reports what its own functions open, list, connect to and import. The hook refuses what leads out of the process:
 files that are neither the interpreter's, a package's nor the process's own; files that were changed since the run
-began; the network; named shared memory; this package's data and models. To a decoder such a file is simply not there.
+began; the network; named shared memory; the data and models that come with this package. To a decoder such a file is
+simply not there.
 
 This finds codecs that carry something past the bitstream, by mistake or by a plain trick. It is no sandbox: native code
 and the programs that a decoder starts are not watched, and Python code that sets out to get around a hook can.
@@ -23,8 +24,12 @@ DATA_EVENT = "lamofcbench.data"
 """Raised by the library where a scenario's data are looked for."""
 MODEL_EVENT = "lamofcbench.model"
 """Raised by the library where a split model is loaded."""
-MINI_DATA = "dataset_builders.mini"
-"""The package that makes the data and brings the models of the mini edition."""
+SHIPPED = ("dataset_builders.mini", "dataset_builders.small")
+"""The packages that make the test splits of editions which come with this one: raw samples, and weights of the models
+whose features they are of."""
+_ROOT = Path(__file__).parents[2]
+SHIPPED_FOLDERS = tuple(str(_ROOT.joinpath(*package.split("."))) for package in SHIPPED)
+"""Where these are."""
 
 MAX_REFUSALS = 3
 MAX_SHOWN = 200
@@ -67,6 +72,7 @@ class Isolation:
         self._free = _resolved([str(own), "/proc/self", *_KERNEL, *_DEVICES])
         self._installed = _resolved([sys.prefix, sys.base_prefix, sys.exec_prefix, *_SYSTEM])
         self._import_path = _resolved(import_path)
+        self._shipped = _resolved(SHIPPED_FOLDERS)
         self._started = self._since = since
         self.refusals: list[str] = []
 
@@ -107,8 +113,9 @@ class Isolation:
         return None
 
     def _import_refusal(self, module: str, file: Any) -> OSError | ImportError | None:
-        if module == MINI_DATA or module.startswith(MINI_DATA + "."):
-            return ModuleNotFoundError(f"a decoder has no access to {MINI_DATA}", name=module)
+        for package in SHIPPED:
+            if module == package or module.startswith(package + "."):
+                return ModuleNotFoundError(f"a decoder has no access to {package}", name=module)
         return None if self._may_read(file) else _not_there(file)
 
     def _may_read(self, path: Any) -> bool:
@@ -120,12 +127,13 @@ class Isolation:
         real = os.path.realpath(text)
         if _within(real, self._free):
             return True
-        if not (_within(real, self._installed) or self._of_a_package(real)):
+        if _within(real, self._shipped) or not (_within(real, self._installed) or self._of_a_package(real)):
             return False
         return not self._changed(real)
 
     def _may_import_from(self, folder: Any) -> bool:
-        return _within(os.path.realpath(os.fsdecode(folder)), self._import_path)
+        real = os.path.realpath(os.fsdecode(folder))
+        return _within(real, self._import_path) and not _within(real, self._shipped)
 
     def _of_a_package(self, real: str) -> bool:
         """Modules, packages with what they bring, and metadata; not what else lies in such a folder, results say."""

@@ -20,7 +20,7 @@ from harness.running.plan import Batch
 from harness.running.verification import Evidence, evidence_of
 from harness.statistics.distortion import squared_errors
 from lamofcbench.digests import combined
-from lamofcbench.errors import LaMoFCBenchError, NonFiniteError, PluginError, UnknownNameError
+from lamofcbench.errors import LaMoFCBenchError, NonFiniteError, PluginError
 from lamofcbench.features import FeatureSet, equal_bits
 from lamofcbench.references import check_reference
 from lamofcbench.scenarios.base import Scenario
@@ -182,7 +182,7 @@ class Pipeline:
             try:
                 result = stage(value)
             except LaMoFCBenchError as error:
-                raise _located(error, self._where(batch.start + at)) from error
+                raise error.located(self._where(batch.start + at)) from error
             except Exception as error:
                 raise PluginError(
                     f"{self._where(batch.start + at)}: codec {self.encoder.name!r} fails to {name}: "
@@ -260,7 +260,7 @@ class Pipeline:
             quantised = self.encoder.quantised(original.clone())
             return {} if quantised is None else squared_errors(original, quantised)
         except LaMoFCBenchError as error:
-            raise _located(error, self._where(index)) from error
+            raise error.located(self._where(index)) from error
         except Exception as error:
             raise PluginError(
                 f"{self._where(index)}: codec {self.encoder.name!r} fails to quantise: {type(error).__name__}: {error}"
@@ -274,7 +274,7 @@ class Pipeline:
             reference = check_reference(kind, self.split.reference(index))
             statistics = judge(self.metric, self.scenario, cell, reference)
         except LaMoFCBenchError as error:
-            raise _located(error, self._where(index)) from error
+            raise error.located(self._where(index)) from error
         except Exception as error:
             raise PluginError(
                 f"{self._where(index)}: metric {self.metric.name!r} fails: {type(error).__name__}: {error}"
@@ -283,9 +283,3 @@ class Pipeline:
 
     def _where(self, index: int) -> str:
         return f"{self.scenario.id} sample {index} ({self.split.sample_id(index)})"
-
-
-def _located(error: LaMoFCBenchError, where: str) -> LaMoFCBenchError:
-    """The same error, saying where."""
-    kind = PluginError if isinstance(error, UnknownNameError) else type(error)
-    return kind(f"{where}: {error}")

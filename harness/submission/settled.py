@@ -30,7 +30,7 @@ class Settled:
 
         Args:
             claim: the result.
-            looked: how closely, on which data and device.
+            looked: how closely, on which data and device, and what else decides what is found.
         """
         if claim.result.codec.name not in (ANCHOR, FLOOR):
             return None

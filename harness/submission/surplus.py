@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 
-from harness.results.record import SHAPE, STATISTIC
+from harness.results.record import MAX_SHAPE_BYTES, SHAPE, STATISTIC
 from harness.results.store import SAMPLES_FILE, TIMINGS_FILE
 from harness.submission.bitstreams import BITSTREAMS_FILE, HASHES
 from lamofcbench.codecs.saving import STATE_FILE
-from lamofcbench.storage.index import PARQUET_ERRORS
+from lamofcbench.storage.batches import PARQUET_ERRORS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from harness.submission.claims import Claim
     from harness.submission.findings import Findings
 
-MAX_SHAPE_BYTES = 100
 PARQUET_FRAME_BYTES = 12
 """Magic at both ends, and the length of the footer."""
 MAX_UNREAD_BYTES = 2**12

@@ -22,6 +22,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from harness.results.result import PROTOCOL_VERSION
 from harness.results.verification import verify_results
 from harness.running.confinement import Limits, shares_disk, unconfined
@@ -237,6 +239,13 @@ def _check_hashes(results: Path, findings: Findings) -> None:
     findings.count("files read and hashed", audit.files, audit.files)
 
 
+_OF_CONTENT = (
+    LaMoFCBenchError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError,
+    pa.ArrowException,
+)  # fmt: skip
+"""What a result's own content may raise where it is used."""
+
+
 @dataclass(frozen=True)
 class _ResultChecks:
     """The checks of a submission's results, one by one.
@@ -274,7 +283,7 @@ class _ResultChecks:
                 replayed += self._check_or_recall(claim, opened, fresh)
             except WriteError as error:
                 raise NotAtHandError(str(error)) from error
-            except (LaMoFCBenchError, LookupError, TypeError, ValueError, ArithmeticError) as error:
+            except _OF_CONTENT as error:
                 findings.fault(claim.path, f"cannot be validated: {first_line(error)}")
         return replayed
 
@@ -293,7 +302,7 @@ class _ResultChecks:
     def _check_or_recall(self, claim: Claim, opened: OwnScenario, fresh: FreshSplit | None) -> bool:
         """As `_check_claim`, but for an anchor or a floor whose very files were looked at before."""
         look = self.scrutiny
-        key = self.settled.key(claim, look.looked, str(look.data), look.device)
+        key = self.settled.key(claim, look.looked, str(look.data), look.device, self.manifest.bitstreams)
         if key is None:
             return self._check_claim(claim, opened, fresh)
         known = self.settled.counts(key)

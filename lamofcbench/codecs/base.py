@@ -65,7 +65,8 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         name: what users type; made from the class name where absent. It names folders too: letters and digits, with any
             of ``_ . + -`` behind the first, at most 64 bytes.
         Params: a frozen dataclass of parameters; `lamofcbench.codecs.params` says what its fields may be.
-        rate_points: the ladder of parameters that a curve runs when the user names none.
+        rate_points: the ladder of parameters that a curve runs when the user names none, from the highest rate to the
+            lowest.
         rate_step: of a rate parameter that is a logarithm already, such as QP, decibels or bits: by how much it moves
             from one point of a ladder to the next; None for one that moves by factors.
         lossless: True where decoding returns every bit, NaN and infinities included.

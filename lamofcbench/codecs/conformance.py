@@ -107,6 +107,7 @@ def cases(codec_class: type[Codec], params: Mapping[str, Any] | None = None) -> 
     return [
         Case(_title(check_unfitted), lambda: check_unfitted(codec_class, params)),
         Case(_title(check_params), lambda: check_params(codec_class)),
+        Case(_title(check_ladder), lambda: check_ladder(codec_class)),
         Case(_title(check_odd_specs), lambda: check_odd_specs(codec_class, params)),
         *(Case(_title(check), lambda check=check: check(codec())) for check in CHECKS),  # type: ignore[misc]
         Case(_title(check_tampering), in_folder(lambda folder: check_tampering(codec(), folder))),
@@ -159,6 +160,17 @@ def check_params(codec_class: type[Codec]) -> None:
             again = codec_class(SPECS, given)
             _require(again.params == expected.params, f"{point} given as {what} is {again.params}")
             _require(again.fingerprint == expected.fingerprint, f"{point} given as {what} has another fingerprint")
+
+
+def check_ladder(codec_class: type[Codec]) -> None:
+    """The ladder leads from the highest rate to the lowest: its last point takes no more bytes than its first."""
+    points = list(codec_class.rate_points)
+    if len(points) < 2:
+        return
+    features = make_sample("typical", 33, 2)
+    first, last = (len(fitted(codec_class, points[at]).encode(features)) for at in (0, -1))
+    what = f"the first rate point, {points[0]}, takes {first} bytes, the last, {points[-1]}, takes {last}"
+    _require(last <= first, what)
 
 
 def check_odd_specs(codec_class: type[Codec], params: Mapping[str, Any] | None = None) -> None:

@@ -11,22 +11,18 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lamofcbench.errors import DataError, first_line, one_line, shown
+from lamofcbench.storage.batches import PARQUET_ERRORS, bounded_batches
 from lamofcbench.storage.columns import Columns
 from lamofcbench.storage.integrity import open_verified
 from lamofcbench.storage.layout import FileRecord, ReferenceType, index_schema, shape_fits
 
 KEPT_ROW_GROUPS = 4
 MAX_GROUP_ROWS = 2**16
-MAX_GROUP_BYTES = 2**31
-"""A row group that claims to be larger is not read; the writer's hold 256 rows, of which a mask may take a megabyte."""
-
-# What pyarrow raises for files that are no parquet, or that a hostile writer made: its own errors, text that is no
-# UTF-8, and sizes that do not fit.
-PARQUET_ERRORS = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, ArithmeticError, MemoryError)
+MAX_GROUP_BYTES = 2**29
+"""A row group that is larger is not read; the writer's hold 256 rows, of which a mask may take a megabyte."""
 
 
 class SplitIndex:
@@ -116,7 +112,8 @@ class SplitIndex:
                 self._groups.move_to_end(group)
                 return self._groups[group]
             with self._opened() as file:
-                rows = file.read_row_group(group, use_threads=False).to_pylist()
+                batches = bounded_batches(file, MAX_GROUP_BYTES, groups=[group])
+                rows = [row for batch in batches for row in batch.to_pylist()]
                 if len(rows) != file.metadata.row_group(group).num_rows:
                     raise ValueError("a row group holds another number of rows than it says")
             for position, row in enumerate(rows):

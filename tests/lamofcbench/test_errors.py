@@ -27,3 +27,10 @@ def test_every_error_can_be_sent(kind):
     there = pickle.loads(pickle.dumps(error))
     assert type(there) is kind and str(there) == str(error) and there.args == error.args
     assert vars(there) == vars(error)
+
+
+@pytest.mark.parametrize("kind", kinds(), ids=lambda kind: kind.__name__)
+def test_every_error_can_say_where_it_arose_and_keeps_what_it_holds(kind):
+    error = MADE.get(kind, lambda kind: kind("what is wrong, and what to do"))(kind)
+    located = error.located("sample 3")
+    assert type(located) is kind and str(located) == f"sample 3: {error}" and vars(located) == vars(error)

@@ -68,7 +68,7 @@ class LearnedCodec(Codec):
     """
 
     Params = LearnedParams
-    rate_points = tuple({"lmbda": lmbda} for lmbda in LAMBDAS)
+    rate_points = tuple({"lmbda": lmbda} for lmbda in sorted(LAMBDAS, reverse=True))
     needs_calibration = True
     revision = 2
 

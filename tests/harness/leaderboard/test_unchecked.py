@@ -13,7 +13,9 @@ from harness.leaderboard.compile import SUBJECT, _of_one_subject, compile_board
 from harness.leaderboard.entries import MOST_RESULTS, Entry, find_entries
 from harness.leaderboard.measured import Measured
 from harness.leaderboard.page import drawn, render
+from harness.report import scored
 from harness.report.analysis import ScenarioAnalysis
+from harness.statistics.bootstrap import resample_indices as draws
 from harness.submission.verdict import NOTHING_READ
 
 OTHER = "mini-cau-requests"
@@ -119,6 +121,20 @@ def test_samples_that_a_scenario_does_not_have_decide_nothing(root, before, samp
     board = made(root)
     assert unchanged(board.editions[0], before)
     assert any(one.what == f"zzz, {DIGITS}" and one.reason.startswith(reason) for one in board.left_out)
+
+
+def test_no_memory_is_taken_for_more_samples_than_a_scenario_has(root, before, monkeypatch):
+    writer = writer_of(submission(root, "zzz"))
+    writer.samples = writer.test_samples = 2000
+    writer.anchor_and_floor(0.5, 0.1)
+    write_ladder(writer, "channel", LADDER)
+    counts = []
+    monkeypatch.setattr(
+        scored, "resample_indices", lambda count, *rest, **named: counts.append(count) or draws(count, *rest, **named)
+    )
+    board = compile_board([root], "org/results", resamples=20)
+    assert max(counts) == 650
+    assert any("states 2000 test samples; at most 650 count" in one.reason for one in board.left_out)
 
 
 @pytest.mark.parametrize("largest", [1.7e308, 1e300, 1e16])

@@ -1,4 +1,5 @@
 import json
+import math
 import shutil
 
 import pyarrow as pa
@@ -6,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.metrics.base import METRICS
+from harness.results import scoring
 from harness.results.record import column, statistics_of
 from harness.results.rescoring import (
     OtherMetricError,
@@ -70,6 +72,15 @@ def test_a_changed_score_is_found(result, toy):
     file.write_text(file.read_text().replace('"score": ', '"score": 9'))
     with pytest.raises(ResultsError, match="scores otherwise"):
         rescore(result, toy)
+
+
+def test_a_metric_that_gives_no_number_changes_nothing(result, toy, snapshot, monkeypatch):
+    metric = scoring.make_metric(toy)
+    monkeypatch.setattr(type(metric), "score", lambda self, statistics: math.nan)
+    before = snapshot(result.path)
+    with pytest.raises(ResultsError, match="gives nan for these samples, which is no score"):
+        rescore(result, toy, update=True)
+    assert snapshot(result.path) == before
 
 
 def test_missing_rows_are_found(result, toy):

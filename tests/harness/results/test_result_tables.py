@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.results import tables
-from harness.results.record import iterate_records
+from harness.results.record import iterate_records, statistics_of
 from harness.results.tables import read_table
 from lamofcbench.errors import ResultsError
 
@@ -35,9 +35,25 @@ def test_a_table_of_no_rows_has_its_columns(tmp_path):
 
 def test_a_table_of_other_rows_than_its_result_is_not_read(tmp_path, monkeypatch):
     path = _written(tmp_path / "t.parquet", 1000)
-    monkeypatch.setattr(tables, "bounded_batches", lambda *args: pytest.fail("it was read"))
+    monkeypatch.setattr(tables, "bounded_batches", lambda *args, **options: pytest.fail("it was read"))
     with pytest.raises(ResultsError, match=r"t\.parquet has 1000 rows where its result counts 60 samples$"):
         read_table(path, 60)
+
+
+def test_rows_of_nothing_are_counted_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "MAX_TABLE_BYTES", 2**16)
+    path = _written(tmp_path / "t.parquet", 100_000, index=pa.nulls(100_000))
+    assert path.stat().st_size < 2**12
+    with pytest.raises(ResultsError, match="it takes more than"):
+        read_table(path)
+
+
+@pytest.mark.parametrize("shape", [b"[" * 10**5, b"[1]" + b" " * 10**5, b"2", b'["2"]', b"[true]", b"{}", b""])
+def test_a_shape_that_is_none(shape):
+    values = pa.array([[1.0, 2.0]] * 3)
+    field = pa.field("statistic.x", values.type, metadata={b"shape": shape})
+    with pytest.raises(ResultsError, match=r"column 'statistic\.x' does not say the shape of its values$"):
+        statistics_of(pa.Table.from_arrays([values], schema=pa.schema([field])))
 
 
 @pytest.mark.parametrize("read", [read_table, lambda path: list(iterate_records(path))])

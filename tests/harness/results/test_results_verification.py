@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness.results import hashes, tables
+from harness.results import hashes, tables, verification
 from harness.results.rescoring import rescore
 from harness.results.store import ResultFolder
 from harness.results.verification import is_results, verify_results
@@ -231,6 +231,24 @@ def test_a_small_table_that_would_fill_the_memory_is_not_read_to_its_end(folder,
     without_hashes(folder)
     (line,) = damage_of(folder)
     assert "samples.parquet" in line and what in line
+
+
+def test_of_many_missing_bitstreams_the_first_are_named(folder, monkeypatch):
+    monkeypatch.setattr(verification, "MOST_MISSING", 2)
+    for index in (1, 3, 5, 7):
+        (folder / "bitstreams" / f"{index}.bin").unlink()
+    without_hashes(folder)
+    first, second, others = damage_of(folder)
+    assert first.endswith("1.bin: is missing") and second.endswith("3.bin: is missing")
+    assert others.endswith("bitstreams: lacks 4 of 22 bitstreams; the others are not listed")
+
+
+def test_a_result_of_more_samples_than_any_split_has_is_none(folder):
+    path = folder / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"samples": 10**15, "test_samples": 10**15}))
+    without_hashes(folder)
+    (line,) = damage_of(folder)
+    assert "result.json breaks the result schema: samples" in line
 
 
 def test_an_unfinished_result_is_checked_by_its_journal(make_runner, toy, killed_after):

@@ -179,7 +179,7 @@ def test_a_codec_does_not_see_what_makes_the_test_splits_that_are_shipped(confin
         confined.decode(codec.encode(make_sample("typical", 5, 1)), seconds=60, most_bytes=2**20)
 
 
-STRANGER = '''
+STRANGER = """
 import os
 from pathlib import Path
 from lamofcbench.codecs.mean import MeanCodec
@@ -194,7 +194,7 @@ class Stranger(ZstdCodec):
         for name in ("codecs", "calibration"):
             codecs.with_name(name).symlink_to("ELSEWHERE")
         return super().decode_features(payload, shapes)
-'''
+"""
 
 
 def test_what_is_loaded_behind_a_stranger_is_as_it_was_shipped_and_nothing_follows_paths_that_were_led_elsewhere(

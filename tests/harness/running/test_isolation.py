@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy
 import pytest
 
+import dataset_builders
+from dataset_builders import mini, small
 from harness.running.isolation import Isolation
 
 
@@ -71,6 +73,20 @@ def test_interpreter_libraries_and_devices_are_open(places):
             assert not refused(isolation, "open", path, "rb", 0)
         for path in (f"/proc/{os.getppid()}/environ", "/proc/1/cmdline", "/proc/self/" + "root/tmp", "/dev/shm/x"):
             assert refused(isolation, "open", path, "rb", 0)
+
+
+@pytest.mark.parametrize("package", [mini, small], ids=lambda package: package.__name__)
+def test_data_and_models_that_come_with_the_package_are_not_there(package):
+    root = Path(dataset_builders.__file__).parent.parent
+    isolation = Isolation(root / "own", [str(root)], since=time.time() + 60)
+    folder = Path(package.__file__).parent
+    assert not refused(isolation, "open", dataset_builders.__file__, "rb", 0)
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(files) > 5 and all(refused(isolation, "open", path, "rb", 0) for path in files)
+    assert refused(isolation, "os.listdir", folder)
+    for module in (package.__name__, f"{package.__name__}.facts"):
+        error = isolation.refusal("import", (module, None))
+        assert isinstance(error, ModuleNotFoundError) and package.__name__ in str(error)
 
 
 def test_folders_are_listed_where_modules_come_from(places):

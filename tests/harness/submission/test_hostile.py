@@ -2,6 +2,8 @@
 
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from doctoring import Doctored
 
@@ -104,3 +106,15 @@ def test_a_codec_that_ends_its_process_and_loads_no_second_time(packed, decodes_
     first, second = verdict_on(packed, EndedForGood()).faults
     assert "does not decode: the process ends by SIGKILL" in first.fault
     assert second.fault == "cannot be validated: it does not load twice" and second.file.endswith("result.json")
+
+
+def test_a_shape_that_nests_without_end(doctored, verdict_on):
+    path = doctored.path / "samples.parquet"
+    table = pq.read_table(path)
+    at = next(at for at, name in enumerate(table.column_names) if name.startswith("statistic."))
+    values = pa.array([[1.0]] * len(table))
+    field = pa.field(table.column_names[at], values.type, metadata={b"shape": b"[" * 10**5})
+    pq.write_table(table.set_column(at, field, values), path)
+    doctored.seal()
+    told = faults_of(verdict_on(doctored.submission), "samples.parquet")
+    assert any("does not say the shape of its values" in fault for fault in told)

@@ -1,11 +1,13 @@
 """Who validates several submissions looks at the anchor and floor that they share once, and at everything else anew."""
 
 import dataclasses
+import shutil
 
 import pytest
 from doctoring import edit_json
 
 from harness.submission import validate as validate_module
+from harness.submission.pack import pack
 from harness.submission.settled import Settled
 from harness.submission.validate import Scrutiny, validate
 
@@ -57,6 +59,20 @@ def test_another_file_of_it_or_another_look_is_another_result(packed, submission
     run.write_text(run.read_text() + "\n")
     assert validate(submission, look, decoder, settled=settled).level == "verified"
     assert replayed == ["identity", "uniform", "uniform"]
+
+
+def test_what_was_settled_where_bitstreams_are_whole_is_not_where_they_are_said_to_be_sampled(
+    run_results, author, packed, decoder, look, tmp_path
+):
+    mixed = pack(run_results, tmp_path, author, sampled=True)
+    for whole in (folder for name in ("identity", "mean") for folder in packed.glob(f"results/*/{name}/*")):
+        shutil.rmtree(mixed / whole.relative_to(packed))
+        shutil.copytree(whole, mixed / whole.relative_to(packed))
+    settled = Settled()
+    validate(packed, look, decoder, settled=settled)
+    verdicts = [validate(mixed, look, decoder), validate(mixed, look, decoder, settled=settled)]
+    assert [verdict.level for verdict in verdicts] == ["refused", "refused"]
+    assert sorted(map(str, verdicts[0].faults)) == sorted(map(str, verdicts[1].faults))
 
 
 def test_one_that_is_at_fault_is_at_fault_again(submission, decoder, look):

@@ -59,6 +59,11 @@ def test_every_parameter_is_settable_as_text(name):
 
 
 @pytest.mark.parametrize("name", CODECS.names())
+def test_ladder_leads_from_the_highest_rate_to_the_lowest(name):
+    conformance.check_ladder(available(name))
+
+
+@pytest.mark.parametrize("name", CODECS.names())
 def test_empty_and_single_tensors_are_coded_like_others(name):
     codec_class = available(name)
     conformance.check_odd_specs(codec_class, codec_class.rate_points[-1])

@@ -75,6 +75,14 @@ def test_a_broken_rule_is_caught(codec_class, check, message):
         check(conformance.fitted(codec_class))
 
 
+def test_a_ladder_that_climbs_is_caught():
+    class Climbing(CODECS.get("uniform")):
+        rate_points = ({"step": 8.0}, {"step": 0.35})
+
+    with pytest.raises(conformance.ConformanceError, match="the first rate point, {'step': 8.0}, takes"):
+        conformance.check_ladder(Climbing)
+
+
 def test_memory_of_the_encoder_is_caught_elsewhere(tmp_path):
     file = tmp_path / "remembering.py"
     file.write_text(

@@ -176,6 +176,18 @@ def test_rows_that_would_fill_the_memory(copied_folder, refused, monkeypatch, li
     refused("claims rows too large to read at once")
 
 
+def test_a_long_text_that_the_file_says_once_and_the_rows_repeat(copied_folder, refused, monkeypatch):
+    monkeypatch.setattr(index, "MAX_GROUP_BYTES", 2**21)
+    table = pq.read_table(place(copied_folder) / "test.parquet")
+    at = table.column_names.index("sample_id")
+    repeated = pa.DictionaryArray.from_arrays(pa.array([0] * len(table), pa.int32()), pa.array(["x" * 2**20]))
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.set_column(at, "sample_id", repeated), sink, compression="zstd", store_schema=False)
+    assert sink.tell() < 2**16
+    forged_index(copied_folder, sink.getvalue().to_pybytes())
+    refused(r"test\.parquet cannot be read: it takes more than \d+ bytes of memory")
+
+
 # ---------------------------------------------------------------------------------------------------------- shards
 
 
