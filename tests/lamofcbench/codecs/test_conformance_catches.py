@@ -79,7 +79,7 @@ def test_a_ladder_that_climbs_is_caught():
     class Climbing(CODECS.get("uniform")):
         rate_points = ({"step": 8.0}, {"step": 0.35})
 
-    with pytest.raises(conformance.ConformanceError, match="the first rate point, {'step': 8.0}, takes"):
+    with pytest.raises(conformance.ConformanceError, match=r"^the first rate point, .*8\.0.*, takes"):
         conformance.check_ladder(Climbing)
 
 
