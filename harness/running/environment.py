@@ -59,9 +59,14 @@ def choose_device(name: str | None, local_rank: int = 0) -> str:
     if device.type == "cuda":
         if not torch.cuda.is_available():
             raise LaMoFCBenchError(f"device {name!r} is not there: torch sees no CUDA device")
-        index = local_rank % torch.cuda.device_count() if device.index is None else device.index
+        count = torch.cuda.device_count()
+        index = local_rank % count if device.index is None else device.index
+        if index >= count:
+            raise LaMoFCBenchError(f"device {name!r} is not there: torch sees {count} CUDA devices, from 0 on")
         return f"cuda:{index}"
-    return name
+    if device.type != "cpu" or device.index:
+        raise LaMoFCBenchError(f"device {name!r} is none that features are coded on; name cpu, cuda or cuda:N")
+    return "cpu"
 
 
 def synchronise(device: str) -> None:

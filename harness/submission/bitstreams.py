@@ -18,8 +18,8 @@ from typing import Any, Literal
 import numpy as np
 
 from harness.submission.manifest import SubmissionError
-from lamofcbench.atomic import write_bytes
 from lamofcbench.errors import first_line
+from lamofcbench.storage.integrity import file_sha256
 
 BITSTREAMS_FILE = "bitstreams.safetensors"
 HASHES = "sha256"
@@ -41,20 +41,29 @@ def drawn(hashes: Sequence[str]) -> list[int]:
     return sorted(index for _, index in sorted(ranks)[:count])
 
 
-def write_bitstreams(path: Path, contents: Sequence[bytes], *, sampled: bool) -> None:
-    """Writes the file.
+def write_bitstreams(path: Path, files: Sequence[Path], *, sampled: bool) -> None:
+    """Writes the file, into a folder that nobody reads yet.
 
     Args:
         path: of the file.
-        contents: the bytes of every sample, in order.
+        files: of every sample's bytes, in order.
         sampled: show those that `drawn` names, in place of all.
-    """
-    from safetensors.numpy import save
 
-    hashes = [hashlib.sha256(content).hexdigest() for content in contents]
-    shown = drawn(hashes) if sampled else range(len(contents))
-    tensors = {str(index): np.frombuffer(contents[index], dtype=np.uint8) for index in shown}
-    write_bytes(path, save(tensors, metadata={HASHES: json.dumps(hashes)}))
+    Raises:
+        SubmissionError: if what is to be shown is more than one file of a submission may hold.
+    """
+    from safetensors.numpy import save_file
+
+    hashes = [file_sha256(file) for file in files]
+    shown = drawn(hashes) if sampled else range(len(files))
+    size_bytes = sum(files[index].stat().st_size for index in shown)
+    if size_bytes > MAX_FILE_BYTES:
+        advice = "" if sampled else "; --sample-bitstreams shows a tenth of the samples"
+        raise SubmissionError(
+            f"the bitstreams of {files[0].parent.parent} take {size_bytes} bytes, of {MAX_FILE_BYTES} at most{advice}"
+        )
+    tensors = {str(index): np.fromfile(files[index], np.uint8) for index in shown}
+    save_file(tensors, path, {HASHES: json.dumps(hashes)})
 
 
 class Bitstreams:

@@ -83,7 +83,7 @@ def check_layout(folder: Path, findings: Findings) -> bool:
 
 
 def _entries(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Everything in a folder that is no folder itself, links to folders included; empty folders too."""
+    """Everything in a folder that is no folder itself, links to folders included; a repository has no empty folders."""
     for at, folders, files in os.walk(folder):
         folders.sort()
         links = [name for name in folders if Path(at, name).is_symlink()]

@@ -33,6 +33,7 @@ from harness.results.store import (
 from harness.running.selection import EDITIONS
 from harness.submission.bitstreams import BITSTREAMS_FILE, write_bitstreams
 from harness.submission.declared import own_ladder, tracks
+from harness.submission.intake import MAX_FILES, MAX_TOTAL_BYTES, objection
 from harness.submission.manifest import (
     MANIFEST_FILE,
     RESULTS_FOLDER,
@@ -45,7 +46,7 @@ from harness.submission.manifest import (
 )
 from lamofcbench.atomic import replacing, write_json
 from lamofcbench.codecs.knowledge import most
-from lamofcbench.errors import UnknownNameError, one_line
+from lamofcbench.errors import UnknownNameError, one_line, shown
 from lamofcbench.identity import family_of
 from lamofcbench.version import __version__
 
@@ -113,6 +114,7 @@ def pack(
     """
     every = [one for one in _newest(results) if scenarios is None or one.result.scenario in scenarios]
     codec = _chosen(codec, every)
+    _require_name(codec)
     own = _of_newest_code([one for one in every if one.result.codec.name == codec], tell)
     references = {one.result.ref for one in own}
     beside = [one for one in every if one.result.codec.name in (ANCHOR, FLOOR) and one.result.ref in references]
@@ -126,7 +128,21 @@ def pack(
         for one in {packed.folder.place: packed for packed in (*own, *beside)}.values():
             _copy(one, temporary / RESULTS_FOLDER / one.folder.place, sampled=sampled)
         write_json(temporary / MANIFEST_FILE, manifest.model_dump(mode="json"))
+        _require_layout(temporary)
     return target
+
+
+def _require_layout(folder: Path) -> None:
+    """Raises SubmissionError where a validator would read no file, for its name or size."""
+    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    for name, size_bytes in sorted(sizes.items()):
+        if reason := objection(name, size_bytes):
+            raise SubmissionError(f"this cannot be submitted: {one_line(name, 300)} {reason}")
+    if len(sizes) > MAX_FILES or sum(sizes.values()) > MAX_TOTAL_BYTES:
+        raise SubmissionError(
+            f"this cannot be submitted: it has {len(sizes)} files and {sum(sizes.values())} bytes, of {MAX_FILES} and "
+            f"{MAX_TOTAL_BYTES} at most; submit fewer scenarios, or --sample-bitstreams"
+        )
 
 
 def _newest(results: Path) -> list[_Packed]:
@@ -164,6 +180,13 @@ def _chosen(codec: str | None, every: Sequence[_Packed]) -> str:
         listed = one_line(", ".join(others)) or "none"
         raise SubmissionError(f"these results are of {len(others)} codecs ({listed}); name one with --codec")
     return others[0]
+
+
+def _require_name(codec: str) -> None:
+    if not codec.isascii() or ".." in codec:
+        raise SubmissionError(
+            f"codec {shown(codec)} cannot be submitted: there, names have the letters a to z and no two dots in a row"
+        )
 
 
 def _of_newest_code(own: Sequence[_Packed], tell: Callable[[str], object]) -> list[_Packed]:
@@ -283,9 +306,9 @@ def _copy(one: _Packed, target: Path, *, sampled: bool) -> None:
     shutil.copytree(source / CODEC_DIRECTORY, target / CODEC_DIRECTORY, copy_function=shutil.copyfile)
     try:
         recorded = hashes.recorded(one.run)
-        contents = [one.folder.bitstream(index).read_bytes() for index in range(one.result.samples)]
+        bitstreams = [one.folder.bitstream(index) for index in range(one.result.samples)]
+        write_bitstreams(target / BITSTREAMS_FILE, bitstreams, sampled=sampled)
     except (ValueError, OSError) as error:
         raise SubmissionError(f"{source} is damaged ({error}); `lamofcbench verify` says what is") from error
     kept = {name: value for name, value in one.run.items() if name not in _PRIVATE}
     write_json(target / RUN_FILE, kept if recorded is None else hashes.sealed(kept, recorded))
-    write_bitstreams(target / BITSTREAMS_FILE, contents, sampled=sampled)

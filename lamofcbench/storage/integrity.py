@@ -15,9 +15,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from lamofcbench.atomic import write_text
 from lamofcbench.errors import DataError, first_line
 from lamofcbench.storage.cache import cache_folder
-from lamofcbench.storage.layout import FileRecord, write_atomically
+from lamofcbench.storage.layout import FileRecord
 
 FileState = tuple[int, int, int, int]
 
@@ -128,6 +129,6 @@ def _remembered(memo: Path, text: str) -> bool:
 def _remember(memo: Path, text: str) -> None:
     try:
         memo.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(memo, text)
+        write_text(memo, text)
     except OSError:
         pass  # a cache that cannot be written costs another hashing next time, nothing else

@@ -35,7 +35,6 @@ from typing import Any, Literal
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
-from lamofcbench.atomic import write_text
 from lamofcbench.builders import Split
 from lamofcbench.errors import DataError, ScenarioError, first_line, one_line, shown
 from lamofcbench.scenarios.base import FeatureSpecs, GivenSpec, Scenario, TensorSpec
@@ -245,8 +244,3 @@ def card_configs(manifests: Mapping[str, Manifest]) -> list[dict[str, Any]]:
         }
         for scenario, manifest in sorted(manifests.items())
     ]
-
-
-def write_atomically(path: Path, content: str) -> None:
-    """Writes a text file so that a reader sees the old or the new content, never a part."""
-    write_text(path, content)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from lamofcbench.errors import DataError, first_line, one_line, shown
+from lamofcbench.pins import COMMIT
 from lamofcbench.scenarios.base import SCENARIOS, Scenario
 from lamofcbench.storage.cache import built_in_cache
 from lamofcbench.storage.layout import MANIFEST_FILE, Manifest, check_manifest, read_manifest
@@ -23,7 +24,6 @@ PUBLISHING_SECONDS = 0.1
 
 _HUB_URI = re.compile(r"hf://datasets/(?P<repo>[^/@]+/[^/@]+)@(?P<commit>[0-9a-f]{40})")
 _HUB_DATASET = re.compile(r"hf://datasets/(?P<repo>[^/@\s]+/[^/@\s]+)(@(?P<revision>[^@\s]+))?")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -175,12 +175,12 @@ def download(repo: str, file: str, revision: str) -> Path:
 
 def _commit(repo: str, scenario: Scenario, revision: str | None) -> str:
     """The commit that a revision means now. The download's folder names it, which also works offline."""
-    if revision is not None and _COMMIT.fullmatch(revision):
+    if revision is not None and COMMIT.fullmatch(revision):
         return revision
     download.cache_clear()  # a branch may have moved since it was last asked for
     path = download(repo, f"{scenario.id}/{MANIFEST_FILE}", revision or "main")
     commit = path.parent.parent.name
-    if not _COMMIT.fullmatch(commit):
+    if not COMMIT.fullmatch(commit):
         raise DataError(
             f"cannot tell which commit {revision or 'main'!r} of {repo} is; pass revision='<40-digit commit>'"
         )

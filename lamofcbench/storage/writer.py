@@ -6,7 +6,6 @@ import os
 import re
 import secrets
 import shutil
-import socket
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
@@ -19,12 +18,12 @@ from huggingface_hub import DatasetCard
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lamofcbench.atomic import write_errors
+from lamofcbench.atomic import write_errors, write_text
 from lamofcbench.builders import Split
 from lamofcbench.errors import DataError, LaMoFCBenchError, ScenarioError, WriteError, first_line
 from lamofcbench.features import FeatureSet
 from lamofcbench.locks import LOCKS_DIRECTORY, locked
-from lamofcbench.processes import is_running
+from lamofcbench.processes import is_running, machine
 from lamofcbench.references import check_sample
 from lamofcbench.scenarios.base import Scenario
 from lamofcbench.storage.building import building
@@ -45,7 +44,6 @@ from lamofcbench.storage.layout import (
     index_schema,
     read_manifest,
     shard_name,
-    write_atomically,
 )
 
 DEFAULT_SHARD_BYTES = 256 * 2**20
@@ -292,7 +290,7 @@ def new_folder(output: Path, scenario_id: str) -> Path:
     Raises:
         OSError: if it cannot be made.
     """
-    place, prefix = output / scenario_id, f".{scenario_id}.building-{socket.gethostname()}-"
+    place, prefix = output / scenario_id, f".{scenario_id}.building-{machine()}-"
     for folder in output.glob(f"{prefix}*"):
         if folder.name.endswith(_FORMER) and not place.exists():
             folder.rename(place)
@@ -339,7 +337,7 @@ def write_card(folder: Path) -> None:
                 f"the front matter of {card_path} is not valid YAML ({first_line(error)}); mend or remove the file"
             ) from error
         card.data["configs"] = card_configs(manifests)
-        write_atomically(card_path, str(card))
+        write_text(card_path, str(card))
 
 
 def _new_card(manifests: Mapping[str, Manifest]) -> str:

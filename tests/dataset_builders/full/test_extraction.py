@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import sys
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from dataset_builders.full.raw import RawData
 from harness.commands.build import builder_of
 from lamofcbench.errors import DataError, ScenarioError, WriteError
 from lamofcbench.models.loading import load_model
+from lamofcbench.processes import machine
 from lamofcbench.rasters import decode_map, decode_mask
 from lamofcbench.scenarios.base import SCENARIOS
 from lamofcbench.storage import open_split
@@ -217,7 +217,7 @@ def test_a_dataset_that_cannot_be_put_in_place_costs_no_sample(imagenet, tmp_pat
         patch.setattr(work_folder, "put_in_place", lambda *args: (_ for _ in ()).throw(OSError(28, "disk full")))
         with pytest.raises(WriteError, match="make room"):
             built(scenario, tmp_path, test=raw)
-    killed = tmp_path / f".{scenario.id}.building-{socket.gethostname()}-999999999-0123abcd"
+    killed = tmp_path / f".{scenario.id}.building-{machine()}-999999999-0123abcd"
     killed.mkdir()
     monkeypatch.setattr(full_builder, "load_model", None)
     built(scenario, tmp_path, test=raw)

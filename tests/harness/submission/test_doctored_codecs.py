@@ -7,7 +7,6 @@ import torch
 from doctoring import Doctored, edit_json
 from safetensors.torch import load_file, save_file
 
-from harness.results.store import ResultFolder
 from harness.submission.bitstreams import BITSTREAMS_FILE, write_bitstreams
 from lamofcbench.codecs.registry import make_codecs
 from lamofcbench.storage import open_split
@@ -72,16 +71,14 @@ def test_a_state_that_another_split_gave(doctored, refused, toy, toy_data, make_
     fitted = unfitted.fit([test.features(index) for index in range(len(test))])
     runner = make_runner(results=doctored.submission.parent / "cheat")
     result = runner.run_codec(fitted)
-    held = ResultFolder(result.folder)
     edit_json(result.folder / "codec" / "fit.json",
               lambda record: record.update(unfitted_fingerprint=unfitted.fingerprint.hex()))  # fmt: skip
-    contents = [held.bitstream(index).read_bytes() for index in range(22)]
-    shutil.rmtree(result.folder / "bitstreams")
+    bitstreams = shutil.move(result.folder / "bitstreams", doctored.submission.parent / "bitstreams")
     replaced = Doctored(doctored.submission, toy)
     if json.loads((replaced.path / "result.json").read_text())["codec"]["params"]["step"] != 0.25:
         replaced = Doctored(doctored.submission, toy, number=1)
     replaced.as_another(result.folder)
-    write_bitstreams(replaced.path / BITSTREAMS_FILE, contents, sampled=False)
+    write_bitstreams(replaced.path / BITSTREAMS_FILE, [bitstreams / f"{at}.bin" for at in range(22)], sampled=False)
     replaced.configuration(codec={"trained_on": "calibration"})
     refused("model.safetensors", "is not what uniform learns from the calibration split", full=True)
 

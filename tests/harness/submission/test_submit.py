@@ -10,10 +10,12 @@ from loopback_hub import Blob
 
 from harness.cli import main
 from harness.results.hashes import recorded
+from harness.submission import bitstreams
+from harness.submission import pack as pack_module
 from harness.submission.manifest import SubmissionError, read_manifest, submission_digest
 from harness.submission.pack import Author, pack
 from harness.submission.pull_requests import PullRequest, open_pull_request, parse_pull_request
-from lamofcbench.codecs.registry import make_codecs
+from lamofcbench.codecs.registry import CODECS, make_codecs
 from lamofcbench.errors import UnknownNameError
 
 REPO = "org/results"
@@ -104,6 +106,26 @@ def test_what_is_not_fit_to_be_submitted_is_refused_before_anything_is_written(r
         with pytest.raises(SubmissionError, match=message):
             pack(run_results, tmp_path / "out", author)
     assert not (tmp_path / "out").exists()
+
+
+def test_what_no_validator_would_read_is_refused_at_home(run_results, tmp_path, make_runner, toy, author, monkeypatch):
+    for limit, value, told in (
+        ("MAX_FILES", 5, "it has 33 files and"),
+        ("MAX_TOTAL_BYTES", 1000, "--sample-bitstreams"),
+        ("objection", lambda name, size_bytes: "has a size" if name.endswith(".parquet") else "", "has a size"),
+    ):
+        with monkeypatch.context() as patched, pytest.raises(SubmissionError, match=f"cannot be submitted: .*{told}"):
+            patched.setattr(pack_module, limit, value)
+            pack(run_results, tmp_path / "packed", author)
+    with monkeypatch.context() as patched, pytest.raises(SubmissionError, match="--sample-bitstreams shows a tenth"):
+        patched.setattr(bitstreams, "MAX_FILE_BYTES", 1000)
+        pack(run_results, tmp_path / "packed", author)
+    results = shutil.copytree(run_results, tmp_path / "results")
+    named = type("Named", (CODECS.get("zstd"),), {"name": "größe", "__module__": __name__})
+    make_runner(results=results, verify_samples=0).run_codec(named(toy.specs))
+    with pytest.raises(SubmissionError, match="'größe' cannot be submitted: there, names have the letters a to z"):
+        pack(results, tmp_path / "packed", author, "größe")
+    assert not list((tmp_path / "packed").glob("submissions/*"))
 
 
 def test_results_of_some_scenarios_are_packed_alone(packed, run_results, author, tmp_path):

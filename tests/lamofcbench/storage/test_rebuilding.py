@@ -16,6 +16,7 @@ import torch
 import lamofcbench
 from lamofcbench.builders import Sample
 from lamofcbench.errors import DataError
+from lamofcbench.processes import machine
 from lamofcbench.storage import DatasetWriter, open_split, shards
 from lamofcbench.storage.building import building
 from lamofcbench.storage.integrity import file_sha256, state_of
@@ -368,7 +369,7 @@ def test_a_killed_build_blocks_nobody(words, words_builder, tmp_path, caplog):
 
 
 def test_data_that_a_killed_build_took_away_are_put_back(words, folder):
-    prefix = f".user-words.building-{os.uname().nodename}-"
+    prefix = f".user-words.building-{machine()}-"
     (folder / "user-words").rename(folder / f"{prefix}999999999-0123abcd-old")
     with pytest.raises(RuntimeError), DatasetWriter(folder, words, data_revision="x"):
         raise RuntimeError("the next build fails too")
