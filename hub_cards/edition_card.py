@@ -50,6 +50,14 @@ def scenarios_of(edition: str) -> list[Scenario]:
     return [scenario for scenario in SCENARIOS if scenario.edition == edition]
 
 
+def licences(scenarios: Sequence[Scenario]) -> str:
+    """What the data of scenarios may be used under, as they declare it: a line a licence."""
+    under: dict[str, list[str]] = {}
+    for scenario in scenarios:
+        under.setdefault(scenario.licence, []).append(f"`{scenario.id}`")
+    return "\n".join(f"- {licence}: {', '.join(names)}." for licence, names in under.items())
+
+
 # ------------------------------------------------------------------------------------------------------------ measuring
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edition_card import figure, measure, scenarios_of, spread_table
+from edition_card import figure, licences, measure, scenarios_of, spread_table
 
 from lamofcbench.atomic import write_text
 from lamofcbench.builders import BUILDERS
@@ -45,6 +45,7 @@ def card(facts: dict[str, Any]) -> str:
             original = SCENARIOS.get(scenario.mirrors or "")
             table = spread_table(facts[scenario.id]["tensors"], original)
             parts += [f"### {model}, on `{scenario.id}`", "", table, ""]
+    parts += ["## Licences", "", licences(mini_scenarios()), ""]
     return "\n".join(parts)
 
 

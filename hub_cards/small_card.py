@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from edition_card import figure, measure, scenarios_of, spread_table
+from edition_card import figure, licences, measure, scenarios_of, spread_table
 
 from harness.results import store
 from harness.results.record import column, statistics_of
@@ -42,6 +42,7 @@ def card(facts: dict[str, Any]) -> str:
     for scenario in scenarios_of("small"):
         table = spread_table(facts[scenario.id]["tensors"], SCENARIOS.get(ORIGINAL))
         parts += [f"### `{scenario.id}`", "", table, ""]
+    parts += ["## Licences", "", licences(scenarios_of("small")), ""]
     return "\n".join(parts)
 
 

@@ -13,7 +13,7 @@ HELP = "push a saved codec to the Hub, with curves and results on its card"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     parser.add_argument(
-        "codec", metavar="FOLDER", help="a saved codec, such as results/<scenario>/<codec>/<hash>/codec"
+        "codec", metavar="FOLDER", help="a saved codec, such as results/<scenario>@<version>/<codec>/<hash>/codec"
     )
     parser.add_argument("--repo", required=True, metavar="ORG/NAME", help="a model repository; made if there is none")
     parser.add_argument(

@@ -15,7 +15,11 @@ HELP = "run codecs on scenarios; rerunning resumes"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     parser.add_argument(
-        "--scenarios", nargs="+", required=True, metavar="A,B", help="ids, mini, small, full, or path/to/file.py:NAME"
+        "--scenarios",
+        nargs="+",
+        required=True,
+        metavar="A,B",
+        help="ids, path/to/file.py:NAME, or the tracks of mini, small, full",
     )
     parser.add_argument(
         "--codecs", nargs="+", required=True, metavar="SPEC",

@@ -21,7 +21,7 @@ HEAD = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     parser.add_argument(
-        "scenarios", nargs="+", metavar="SCENARIO", help="ids, mini, small, full, or path/to/file.py:NAME"
+        "scenarios", nargs="+", metavar="SCENARIO", help="ids, path/to/file.py:NAME, or the tracks of mini, small, full"
     )
     _common.add_data_argument(parser)
     parser.add_argument("--split", default="calibration", help="test or calibration (default: calibration)")
