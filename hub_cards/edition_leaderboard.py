@@ -2,9 +2,9 @@
 
 ``<edition>/leaderboard.json`` holds what the table of docs/mini-leaderboard.md shows: of each codec its means over the
 edition's scenarios with their intervals, and its EBPFP@95 on each. Everything is read from the report's
-``summary.json`` and the results' ``run.json``. Rows of codecs that the results lack stay, so that a codec that changes can be run again on its own,
-beside the reference. Where scenarios have changed since, ``earlier_data`` says which rows are still of their earlier
-versions or data.
+``summary.json`` and the results' ``run.json``. Rows of codecs that the results lack stay, so that a codec that changes
+can be run again on its own, beside the reference. Where scenarios have changed since, ``earlier_data`` says which rows
+are still of their earlier versions or data.
 """
 
 from __future__ import annotations
