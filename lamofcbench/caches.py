@@ -23,6 +23,7 @@ from lamofcbench.errors import ScenarioError, shown
 from lamofcbench.features import FeatureSet, dtype_name
 from lamofcbench.models.rotary import rotary_base_of
 from lamofcbench.scenarios.base import Axis, DTypeName, FeatureSpecs, TensorSpec
+from lamofcbench.scenarios.inferred import declaring
 
 if TYPE_CHECKING:
     from transformers import Cache, DynamicCache, PretrainedConfig
@@ -48,22 +49,24 @@ def cache_specs(config: PretrainedConfig, dtype: DTypeName, *, tokens: int = MAX
         tokens: the limit of the ragged axis; a longer cache is refused.
 
     Raises:
-        ScenarioError: if the config does not tell heads and widths, or a layer's cache forgets tokens; make the specs
-            of a cache then, by `cache_specs_of`.
+        ScenarioError: if the config does not tell heads and widths, or a layer's cache forgets tokens: make the specs
+            of a cache then, by `cache_specs_of`; or if dtype or limit are none that a cache may have.
     """
     text = _text_config(config)
     heads = getattr(text, "num_key_value_heads", None)
     if not heads and not getattr(text, "multi_query", False):  # with it, a cache holds one head or as many as queries
         heads = getattr(text, "num_attention_heads", None)
     layers, hidden = getattr(text, "num_hidden_layers", None), getattr(text, "hidden_size", None)
-    if not isinstance(heads, int) or not layers or not hidden or getattr(text, "kv_lora_rank", None):
+    queries, width = getattr(text, "num_attention_heads", None), getattr(text, "head_dim", None)
+    if not width and _is_count(hidden) and _is_count(queries):
+        width = hidden // queries
+    if not all(map(_is_count, (heads, layers, width))) or getattr(text, "kv_lora_rank", None):
         raise ScenarioError(
             f"{type(text).__name__} does not tell what its caches hold; use cache_specs_of(cache, config)"
         )
     kinds = sorted(set(getattr(text, "layer_types", None) or ()) - {"full_attention"})
     if kinds:
         raise ScenarioError(f"{type(text).__name__} has layers of {kinds[0]}, whose caches do not hold all tokens")
-    width = getattr(text, "head_dim", None) or hidden // text.num_attention_heads
     return _specs([_Layer(heads, width, width)] * layers, dtype, rotary_base_of(text), tokens)
 
 
@@ -268,20 +271,24 @@ def _memories(cache: Any) -> Sequence[tuple[Tensor, Tensor]]:
     return [(layer.keys, layer.values) for layer in layers]
 
 
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and value > 0
+
+
 def _specs(layers: Sequence[_Layer], dtype: DTypeName, rotary_base: float | None, tokens: int) -> FeatureSpecs:
-    axis = Axis(name="tokens", limit=tokens)
     base = rotary_base if all(layer.key_width % 2 == 0 for layer in layers) else None
-    keys = [
-        TensorSpec(
-            name=f"key.{index}", role="key", shape=(layer.heads, axis, layer.key_width), dtype=dtype, rotary_base=base
-        )
-        for index, layer in enumerate(layers)
-    ]
-    values = [
-        TensorSpec(name=f"value.{index}", role="value", shape=(layer.heads, axis, layer.value_width), dtype=dtype)
-        for index, layer in enumerate(layers)
-    ]
-    return FeatureSpecs(tensors=(*keys, *values))
+    with declaring(f"a cache of {shown(dtype)} with up to {shown(tokens)} tokens"):
+        axis = Axis(name="tokens", limit=tokens)
+        keys = [
+            TensorSpec(name=f"key.{n}", role="key", shape=(layer.heads, axis, layer.key_width), dtype=dtype,
+                       rotary_base=base)
+            for n, layer in enumerate(layers)
+        ]  # fmt: skip
+        values = [
+            TensorSpec(name=f"value.{n}", role="value", shape=(layer.heads, axis, layer.value_width), dtype=dtype)
+            for n, layer in enumerate(layers)
+        ]
+        return FeatureSpecs(tensors=(*keys, *values))
 
 
 def _text_config(config: Any) -> Any:

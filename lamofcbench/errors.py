@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 _FEW_NAMES = 12
 """So many names a message may list."""
+_CONTAINERS = reprlib.Repr()
+_CONTAINERS.maxlevel = 3
+_CONTAINERS.maxlist = _CONTAINERS.maxtuple = _CONTAINERS.maxdict = _CONTAINERS.maxset = _CONTAINERS.maxfrozenset = 40
+_CONTAINERS.maxstring = _CONTAINERS.maxother = _CONTAINERS.maxlong = 300
 
 
 def shown(value: object, limit: int = 80) -> str:
@@ -21,7 +26,8 @@ def shown(value: object, limit: int = 80) -> str:
     if isinstance(value, (str, bytes)):
         value = value[: limit + 1]  # what follows is cut anyway, so it need not be escaped first
     try:
-        text = repr(value)
+        # Of containers a part is enough: one that holds itself twice over takes for ever to be written out.
+        text = _CONTAINERS.repr(value) if isinstance(value, (list, tuple, dict, set, frozenset)) else repr(value)
     except Exception:  # nested too deeply, or an object whose repr is broken
         text = f"<{type(value).__name__}>"
     return one_line(text, limit)

@@ -76,11 +76,18 @@ class FrechetInceptionDistance(Metric):
             return frechet_distance(statistics["prediction"], statistics["reference"])
 
     def score_draws(self, statistics: Mapping[str, np.ndarray], indices: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The distance of each draw."""
+        """The distance of each draw, about the score.
+
+        A draw repeats samples, so its covariances have fewer directions and its distance is larger than that of the
+        samples themselves, by as much as a codec may cost. How far draws scatter is what they tell; their mean is moved
+        to the score (the bootstrap's estimate of bias, taken away; Efron and Tibshirani, An Introduction to the
+        Bootstrap, chapter 10).
+        """
         with _few_threads(statistics["prediction"]):
             references = self._fit_references(statistics["reference"], indices)
             pairs = zip(_fit_draws(statistics["prediction"], indices), references, strict=True)
-            return np.array([distance(*pair) for pair in pairs], dtype=np.float64)
+            draws = np.array([distance(*pair) for pair in pairs], dtype=np.float64)
+        return draws - draws.mean() + self.score(statistics) if len(draws) else draws
 
     def _fit_references(self, features: NDArray[np.float64], indices: NDArray[np.int64]) -> Iterable[Gaussian]:
         """The fit of each draw, kept where memory allows: the references come again with every codec."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from harness.report.summary import LINKS_MBIT_PER_S, CodecSummary, LinkAnswer, LinkTime
+from harness.statistics.curves import keeps
 
 REQUIRED_RETENTION = 0.95
 
@@ -51,7 +52,7 @@ def link_answers(codecs: Iterable[CodecSummary], raw_bytes: float) -> list[LinkA
         (codec.codec, point)
         for codec in codecs
         for point in codec.points
-        if codec.role == "codec" and point.retention.value is not None and point.retention.value >= REQUIRED_RETENTION
+        if codec.role == "codec" and keeps(point.retention.value, REQUIRED_RETENTION)
     ]
     answers = []
     for position, link in enumerate(LINKS_MBIT_PER_S):

@@ -184,7 +184,7 @@ def _operating_points(scenarios: Sequence[ScenarioSummary], question: Question) 
             smaller=curves.UNCODED_EBPFP / ebpfp,
             retention=lowest,
             weakest_scenario=weakest,
-            kept_scenarios=sum(value is not None and value >= question.keep_percent / 100 for value, _ in retentions),
+            kept_scenarios=sum(curves.keeps(value, question.keep_percent / 100) for value, _ in retentions),
             encode_mb_per_s=_geometric_mean([point.encode_mb_per_s for _, _, point in found]),
             decode_mb_per_s=_geometric_mean([point.decode_mb_per_s for _, _, point in found]),
             seconds=None if None in seconds else _mean([one for one in seconds if one is not None]),

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from harness.statistics.curves import keeps
+
 KEPT = 0.95
 """The share of the score that a single point is to keep."""
 
@@ -54,7 +56,7 @@ def by_retention(rates: Sequence[float], retentions: Sequence[float], points: in
     if points >= len(rates):
         return list(range(len(rates)))
     if points == 1:
-        keeping = [at for at, value in enumerate(retentions) if value >= KEPT]
+        keeping = [at for at, value in enumerate(retentions) if keeps(value, KEPT)]
         return [min(keeping, key=rates.__getitem__) if keeping else int(np.argmax(retentions))]
     order = np.argsort(rates, kind="stable")
     x, y = np.log2(np.asarray(rates, np.float64)[order]), np.asarray(retentions, np.float64)[order]

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 RESAMPLES = 1000
 SEED = 0
 CONFIDENCE = 0.95
+LEAST_SAMPLES, LEAST_DRAWS = 5, 20
+"""Fewer samples, or fewer draws of them, tell nothing of how a figure scatters: there is no interval."""
 
 
 def resample_indices(samples: int, resamples: int = RESAMPLES, seed: int = SEED, stream: str = "") -> NDArray[np.int64]:
@@ -23,13 +25,14 @@ def resample_indices(samples: int, resamples: int = RESAMPLES, seed: int = SEED,
     The same arguments give the same draws on every machine.
 
     Args:
-        samples: how many there are to draw from, and how many each draw holds.
+        samples: how many there are to draw from, and how many each draw holds. Of fewer than `LEAST_SAMPLES` there are
+            no draws.
         resamples: how many draws.
         seed: of the generator.
         stream: makes draws independent of those of another stream, such as another scenario's.
     """
     generator = np.random.default_rng([seed, zlib.crc32(stream.encode())])
-    return generator.integers(0, samples, size=(resamples, samples))
+    return generator.integers(0, samples, size=(resamples if samples >= LEAST_SAMPLES else 0, samples))
 
 
 def draw_counts(indices: NDArray[np.int64], samples: int) -> NDArray[np.float64]:
@@ -63,14 +66,14 @@ def bootstrap_ratio(
 
 
 def interval(draws: NDArray[np.float64], confidence: float = CONFIDENCE) -> tuple[float, float] | None:
-    """The central percentile interval; None where more than a tenth of the draws are undefined.
+    """The central percentile interval; None of too few draws, or where more than a tenth of them are undefined.
 
     Example:
         >>> interval(np.arange(101.0), confidence=0.5)
         (25.0, 75.0)
     """
     finite = draws[np.isfinite(draws)]
-    if not len(finite) or len(finite) < 0.9 * len(draws):
+    if len(finite) < max(LEAST_DRAWS, 0.9 * len(draws)):
         return None
     tail = 50 * (1 - confidence)
     low, high = np.percentile(finite, [tail, 100 - tail])

@@ -32,6 +32,16 @@ Bound = Literal["exact", "at most", "never"]
 """Whether a rate is interpolated, an upper bound (held even at the lowest point), or stands for "never reached"."""
 
 
+def keeps(retained: float | None, share: float) -> bool:
+    """Whether a retention is at least a share of the score, up to rounding; what is not known is not.
+
+    Example:
+        >>> keeps((58 - 39) / (59 - 39), 0.95), keeps(0.9499, 0.95), keeps(None, 0.95)
+        (True, False, False)
+    """
+    return retained is not None and retained >= share - _TOLERANCE
+
+
 def retention(score: ArrayLike, anchor: ArrayLike, floor: ArrayLike, direction: Literal["up", "down"]) -> NDArray:
     """The share of the anchor's score that is left; NaN where the anchor is not better than the floor.
 

@@ -287,6 +287,7 @@ class Codec(ModelHubMixin, ABC, library_name="lamofcbench", tags=["lamofcbench",
         """
         self._require_ready()
         self._checked_sizes(features)
+        features = features.with_given(None)  # as for `encode`
         with returned.calling(self.name, "quantise the set"):
             tensors = self.quantise_features(features)
         if tensors is None:

@@ -307,7 +307,9 @@ class SplitLanguageModel(SplitModel):
         cache = getattr(output, self.cache_keyword)
         if not all(type(layer) is DynamicLayer for layer in cache.layers):  # a window has forgotten what it would need
             return texts, self.response(batch)
-        cache.crop(padded.mask.shape[1] - cache.get_seq_length())  # less than nothing: so many tokens go
+        new_tokens = cache.get_seq_length() - padded.mask.shape[1]
+        if new_tokens > 0:  # to crop to nothing means all or nothing, by version
+            cache.crop(-new_tokens)
         prompts = Prefilled(cache, padded.mask, output.logits[0])
         return texts, forced_logits(self, prompts, _continuations(batch))
 

@@ -48,6 +48,10 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+LONGEST_AXIS = 2**24
+"""The largest size that an axis may claim."""
+
+
 class Axis(_Frozen):
     """A ragged axis: its name, and the largest size that a decoder will believe.
 
@@ -55,7 +59,7 @@ class Axis(_Frozen):
     """
 
     name: Name
-    limit: int = Field(gt=0, le=2**24)
+    limit: int = Field(gt=0, le=LONGEST_AXIS)
 
 
 Shape = Annotated[tuple[Annotated[int, Field(ge=0, le=MAX_SIZE)] | Axis, ...], Field(max_length=MAX_RANK)]

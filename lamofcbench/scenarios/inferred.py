@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import ValidationError
 
 from lamofcbench.errors import ScenarioError, UnknownNameError, one_line, shown
 from lamofcbench.features import FeatureSet, dtype_name
-from lamofcbench.scenarios.base import Axis, FeatureSpecs, TensorSpec
+from lamofcbench.scenarios.base import LONGEST_AXIS, Axis, FeatureSpecs, TensorSpec
 
 HEADROOM = 4
-"""How many times as long as the longest sample a decoder believes an axis to be."""
+"""How many times as long as the longest sample a decoder believes an axis to be, as far as an axis may reach."""
+
+
+@contextlib.contextmanager
+def declaring(what: str) -> Iterator[None]:
+    """Turns what a declaration refuses into one line.
+
+    Args:
+        what: is declared.
+
+    Raises:
+        ScenarioError: naming it, and why it cannot be declared.
+    """
+    try:
+        yield
+    except ValidationError as error:
+        detail = error.errors()[0]
+        where = one_line(".".join(map(str, detail["loc"])))
+        reason = one_line(detail["msg"].removeprefix("Value error, "), 300)
+        raise ScenarioError(f"{what} cannot be declared: {where}{': ' if where else ''}{reason}") from error
 
 
 def infer_specs(
@@ -36,8 +56,8 @@ def infer_specs(
             another way: they are coded as they are.
 
     Raises:
-        ScenarioError: naming what differs between samples, or a dtype that has no spec; or if there are no keys that a
-            rotary base may be of.
+        ScenarioError: naming what differs between samples, a dtype that has no spec, a name, role or size that cannot
+            be declared, or a limit that a sample exceeds; or if there are no keys that a rotary base may be of.
         UnknownNameError: if a role is of no tensor, or a limit of no axis.
 
     Example:
@@ -54,20 +74,26 @@ def infer_specs(
         for name in given or ():
             if name not in known:
                 raise UnknownNameError(kind, name, known)
-    longest = dict(zip(names, (HEADROOM * max(size) for size in ragged), strict=True)) | dict(limits or {})
-    axes = {size: Axis(name=name, limit=longest[name]) for size, name in zip(ragged, names, strict=True)}
-    tensors = [
-        TensorSpec(
-            name=name,
-            role=(roles or {}).get(name) or _role(name, first[name].dim()),
-            shape=tuple(axes.get(size, size[0]) for size in sizes[name]),
-            dtype=dtype_name(first[name].dtype, f"tensor {name!r}"),
-        )
-        for name in first
-    ]
+    axes = {size: _axis(name, max(size), (limits or {}).get(name)) for size, name in zip(ragged, names, strict=True)}
+    tensors = []
+    for name in first:
+        dtype = dtype_name(first[name].dtype, f"tensor {name!r}")
+        role = (roles or {}).get(name) or _role(name, first[name].dim())
+        shape = tuple(axes.get(size, size[0]) for size in sizes[name])
+        with declaring(f"tensor {shown(name)}"):
+            tensors.append(TensorSpec(name=name, role=role, shape=shape, dtype=dtype))
     if rotary_base is not None:
         tensors = _rotated(tensors, rotary_base)
-    return FeatureSpecs(tensors=tuple(tensors), side=tuple(first.side))
+    with declaring("a set of these tensors"):
+        return FeatureSpecs(tensors=tuple(tensors), side=tuple(first.side))
+
+
+def _axis(name: str, longest: int, limit: int | None) -> Axis:
+    """A ragged axis of samples the longest of which has this size."""
+    if limit is not None and limit < longest:
+        raise ScenarioError(f"axis {name!r} is limited to {limit}, and a sample has {longest}")
+    with declaring(f"axis {name!r}"):
+        return Axis(name=name, limit=max(longest, min(HEADROOM * longest, LONGEST_AXIS)) if limit is None else limit)
 
 
 def _sizes(samples: Sequence[FeatureSet]) -> dict[str, list[tuple[int, ...]]]:

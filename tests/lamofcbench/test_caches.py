@@ -181,6 +181,27 @@ def test_a_config_that_says_too_little_is_refused() -> None:
         cache_specs(SimpleNamespace(**mixed), "float32")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"num_hidden_layers": 2, "hidden_size": 8, "num_key_value_heads": 2},
+        {"num_hidden_layers": [2, 2], "hidden_size": 8, "num_attention_heads": 2},
+        {"num_hidden_layers": 2, "hidden_size": [8, 8], "num_attention_heads": 2},
+        {"num_hidden_layers": 2, "head_dim": "4", "num_attention_heads": 2},
+    ],
+)
+def test_a_config_that_says_it_otherwise_is_refused(said: dict[str, Any]) -> None:
+    with pytest.raises(ScenarioError, match="does not tell what its caches hold; use cache_specs_of"):
+        cache_specs(SimpleNamespace(**said), "float32")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("dtype", "tokens"), [("float64", 8), ("float32", 0), ("float32", 2**40)])
+def test_what_no_cache_may_have_is_told_in_a_line(dtype: Any, tokens: int) -> None:
+    said = {"num_hidden_layers": 1, "hidden_size": 8, "num_attention_heads": 2}
+    with pytest.raises(ScenarioError, match=f"^a cache of '{dtype}' with up to {tokens} tokens cannot be declared: "):
+        cache_specs(SimpleNamespace(**said), dtype, tokens=tokens)  # type: ignore[arg-type]
+
+
 def test_heads_that_queries_share_are_not_taken_for_theirs() -> None:
     from transformers import FalconConfig
 

@@ -185,7 +185,7 @@ class _Machine:
             stack.append(_named(*argument.split(" ", 1)))
         elif name == "STACK_GLOBAL":
             module, attribute = self._taken(len(stack) - 2)
-            stack.append(_named(str(module), str(attribute)))
+            stack.append(_named(_of_type(module, str), _of_type(attribute, str)))
         elif name == "BINPERSID":
             storage = _storage(*_of_type(stack.pop(), tuple))
             if self.storages.setdefault(storage.key, storage) != storage:
@@ -257,13 +257,13 @@ def _parameter(tensor: Any, *rest: Any) -> TensorRecord:
 
 
 def _encoded(text: Any, encoding: Any) -> bytes:
-    if encoding not in ("latin1", "latin-1"):
+    if _of_type(encoding, str) not in ("latin1", "latin-1"):
         raise DataError(f"holds bytes encoded as {shown(encoding)}")
     return str(_of_type(text, str)).encode("latin1")
 
 
 def _numpy_dtype(kind: Any, *rest: Any) -> _NumpyDtype:
-    if kind not in _NUMPY_KINDS:
+    if _of_type(kind, str) not in _NUMPY_KINDS:
         raise DataError(f"holds a number of numpy's type {shown(kind)}")
     return _NumpyDtype(kind)
 
@@ -275,6 +275,10 @@ def _numpy_scalar(dtype: Any, value: Any) -> Any:
     return np.frombuffer(value, kind)[0].item()
 
 
+def _device(kind: Any, index: Any = 0) -> str:
+    return f"{_of_type(kind, str)}:{_of_type(index, int)}"
+
+
 def _plain_size(sizes: Any) -> tuple[Any, ...]:
     return tuple(_of_type(sizes, tuple))
 
@@ -283,7 +287,7 @@ _KNOWN: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_parameter": _parameter,
     "torch.Size": _plain_size,
-    "torch.device": lambda *names: ":".join(map(str, names)),
+    "torch.device": _device,
     "collections.OrderedDict": lambda: {},
     "_codecs.encode": _encoded,
     "__builtin__.bytes": lambda: b"",

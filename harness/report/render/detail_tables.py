@@ -20,6 +20,7 @@ from harness.report.render.cells import (
     verified_cell,
 )
 from harness.report.summary import CodecSummary, RatePoint, ScenarioSummary
+from harness.statistics.curves import keeps
 from lamofcbench.identity import JOINED
 
 OTHER_PROTOCOL = " (other protocol)"
@@ -111,7 +112,7 @@ def front_table(scenario: ScenarioSummary) -> Table:
 
 def working_point(codec: CodecSummary) -> RatePoint:
     """Where a codec is looked into: its lowest rate that keeps 95 % of the score, else its highest."""
-    kept = [p for p in codec.points if p.retention.value is not None and p.retention.value >= REQUIRED_RETENTION]
+    kept = [p for p in codec.points if keeps(p.retention.value, REQUIRED_RETENTION)]
     return (kept or codec.points[-1:])[0]
 
 

@@ -19,7 +19,7 @@ from harness.report.summary import (
     ScenarioSummary,
     Summary,
 )
-from harness.statistics.curves import UNCODED_EBPFP
+from harness.statistics.curves import UNCODED_EBPFP, keeps
 
 
 @dataclass(frozen=True)
@@ -308,7 +308,7 @@ def _errors(codec: CodecSummary, measure: str) -> list[tuple[RatePoint, float, f
 
 
 def _keeps(point: RatePoint) -> bool:
-    return point.retention.value is not None and point.retention.value >= REQUIRED_RETENTION
+    return keeps(point.retention.value, REQUIRED_RETENTION)
 
 
 def _bytes_per_rate(scenario: ScenarioSummary) -> float | None:

@@ -7,7 +7,6 @@ then name the file beside them that holds the rest. A published checkpoint is a 
 
 from __future__ import annotations
 
-import pickle
 import re
 import zipfile
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from torch import Tensor
 from lamofcbench.codecs.learned.layers import CHECKERBOARD_NAME, checkerboard_mask
 from lamofcbench.codecs.learned.network import LearnedNetwork
 from lamofcbench.codecs.learned.networks import NETWORKS
-from lamofcbench.errors import CodecError
+from lamofcbench.errors import CodecError, first_line
 from lamofcbench.storage.integrity import file_sha256
 
 SHIPPED = Path(__file__).parent / "weights"
@@ -100,11 +99,12 @@ def read_state(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return _read_safetensors(path)
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError) as error:  # torch's own texts recommend to load it unsafely
-        reason = "it is no torch checkpoint, or holds more than tensors and plain containers"
-        raise CodecError(f"{path} cannot be read as weights: {reason}") from error
+    except CodecError:
+        raise
     except (OSError, SafetensorError, zipfile.BadZipFile, EOFError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CodecError(f"{path} cannot be read as weights: {first_line(error)}") from error
+    except Exception as error:  # of damaged files, any; torch's own texts recommend to load them unsafely
+        reason = "it is no torch checkpoint, or holds more than tensors and plain containers"
         raise CodecError(f"{path} cannot be read as weights: {reason}") from error
     return _from_content(content, path)
 
@@ -149,13 +149,15 @@ def from_storage(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Checkerboard masks, which are the same in every network, are added where they were left out.
 
     Raises:
-        CodecError: if an int8 tensor has no scales that fit it.
+        CodecError: if an int8 tensor has no scales that fit it, or one holds no real numbers in memory.
     """
     state: dict[str, Tensor] = {}
     for name, tensor in stored.items():
         kernel, dot, suffix = name.rpartition(".")
         if dot + suffix in (SCALE_SUFFIX, SQUARE_SUFFIX) and kernel in stored:
             continue
+        if tensor.is_complex() or tensor.is_meta or tensor.layout is not torch.strided:
+            raise CodecError(f"{name!r} holds no real numbers, or none in memory")
         if tensor.dtype is torch.int8:
             state[name] = _from_int8(name, stored)
         else:

@@ -11,7 +11,8 @@ import torch
 from dataset_builders.mini.shapes.features import load_features
 from harness.metrics.base import METRICS
 from harness.metrics.fid import FrechetInceptionDistance, distance, fit, frechet_distance
-from harness.statistics.bootstrap import resample_indices
+from harness.report.comparison import absolute_change
+from harness.statistics.bootstrap import interval, resample_indices
 from lamofcbench.errors import DataError, PluginError
 from lamofcbench.scenarios.base import SCENARIOS
 
@@ -108,8 +109,25 @@ def test_draws_of_other_references_are_not_taken_from_those_before():
     sets, indices = [vectors(seed, 12, 6) for seed in range(3)], resample_indices(12, 5)
     for reference in (sets[1], sets[2], sets[1]):
         found = metric.score_draws({"prediction": sets[0], "reference": reference}, indices)
-        expected = [frechet_distance(sets[0][chosen], reference[chosen]) for chosen in indices]
-        np.testing.assert_allclose(found, expected, rtol=1e-9)
+        expected = np.array([frechet_distance(sets[0][chosen], reference[chosen]) for chosen in indices])
+        np.testing.assert_allclose(found - found.mean(), expected - expected.mean(), rtol=1e-9)
+        assert found.mean() == pytest.approx(frechet_distance(sets[0], reference), rel=1e-9)
+
+
+@pytest.mark.parametrize("size", [8, 64])
+def test_intervals_hold_their_score_and_equal_scores_are_no_change(size):
+    metric, indices = FrechetInceptionDistance("shapes"), resample_indices(100, 200)
+    reference = vectors(0, 100, size)
+    noise = [0.3 * vectors(seed, 100, size) for seed in (1, 2)]
+    both = [{"prediction": reference + each, "reference": reference} for each in noise]
+    scores = [metric.score(each) for each in both]
+    draws = [metric.score_draws(each, indices) for each in both]
+    for score, own in zip(scores, draws, strict=True):
+        low, high = interval(own)
+        assert low < score < high
+    shifted = draws[1] - scores[1] + scores[0]  # as if both had scored the same
+    change = absolute_change("score", scores[0], scores[0], draws[0], shifted, -1, 0.95)
+    assert change.verdict == "same"
 
 
 def test_draws_that_take_too_much_memory_are_not_kept(monkeypatch):

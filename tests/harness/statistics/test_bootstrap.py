@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from harness.metrics.accuracy import Accuracy
-from harness.statistics.bootstrap import bootstrap_ratio, draw_counts, interval, resample_indices, resample_sums
+from harness.statistics.bootstrap import (
+    LEAST_DRAWS,
+    LEAST_SAMPLES,
+    RESAMPLES,
+    bootstrap_ratio,
+    draw_counts,
+    interval,
+    resample_indices,
+    resample_sums,
+)
 
 
 def test_draws_are_repeatable_and_streams_differ():
@@ -54,6 +63,14 @@ def test_there_is_no_interval_of_mostly_undefined_draws():
     assert interval(np.array([])) is None
     draws[:95] = 2.0
     assert interval(draws) == (2.0, 2.0)
+
+
+def test_few_samples_and_few_draws_have_no_interval():
+    for samples in range(LEAST_SAMPLES):
+        indices = resample_indices(samples)
+        assert indices.shape == (0, samples) and interval(indices.sum(1).astype(float)) is None
+    assert len(resample_indices(LEAST_SAMPLES)) == RESAMPLES
+    assert interval(np.ones(LEAST_DRAWS - 1)) is None and interval(np.ones(LEAST_DRAWS)) == (1.0, 1.0)
 
 
 def test_a_draw_of_nothing_but_samples_without_raw_bits_has_no_ratio():

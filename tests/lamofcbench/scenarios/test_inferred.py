@@ -6,7 +6,7 @@ import torch
 from lamofcbench.codecs.registry import CODECS
 from lamofcbench.errors import ScenarioError, UnknownNameError
 from lamofcbench.features import FeatureSet, check_features
-from lamofcbench.scenarios.base import Axis
+from lamofcbench.scenarios.base import LONGEST_AXIS, Axis
 from lamofcbench.scenarios.inferred import infer_specs
 
 
@@ -87,3 +87,26 @@ def test_a_rotary_base_that_no_key_may_have_is_refused(roles, base, why):
 def test_roles_and_limits_of_what_is_not_there_are_refused(named, message):
     with pytest.raises(UnknownNameError, match=message):
         infer_specs([sample(3), sample(7)], **named)
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "why"),
+    [
+        (["Hidden State"], {}, "tensor 'Hidden State' cannot be declared: name: "),
+        (["model.layers[3]"], {}, r"tensor 'model\.layers\[3\]' cannot be declared: name: "),
+        (["hidden"], {"roles": {"hidden": "My Role"}}, "tensor 'hidden' cannot be declared: role: "),
+        (["hidden"], {"limits": {"tokens": 0}}, "axis 'tokens' is limited to 0, and a sample has 5"),
+        (["hidden"], {"limits": {"tokens": 4}}, "axis 'tokens' is limited to 4, and a sample has 5"),
+        (["hidden"], {"limits": {"tokens": 2**40}}, "axis 'tokens' cannot be declared: limit: "),
+    ],
+)
+def test_what_cannot_be_declared_is_told_in_a_line(names, options, why):
+    samples = [FeatureSet({name: torch.zeros(tokens, 4) for name in names}) for tokens in (3, 5)]
+    with pytest.raises(ScenarioError, match=f"^{why}"):
+        infer_specs(samples, **options)
+
+
+def test_headroom_ends_where_axes_do():
+    samples = [FeatureSet({"hidden": torch.zeros(tokens, 1, dtype=torch.float16)}) for tokens in (3, 2**22 + 1)]
+    (axis, _) = infer_specs(samples)["hidden"].shape
+    assert axis.limit == LONGEST_AXIS

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from networks_for_tests import small_network
 from safetensors.torch import save_file
 
@@ -145,3 +148,34 @@ def test_weights_are_found_by_rate_point(tmp_path):
         find_checkpoint("elic", 0.123)
     with pytest.raises(CodecError, match="there is no file"):
         find_checkpoint("elic", 0.02, str(tmp_path / "nothing"))
+
+
+DAMAGED = st.tuples(st.integers(0, 2**12), st.integers(0, 255))
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(DAMAGED, min_size=1, max_size=4), st.booleans())
+def test_a_damaged_checkpoint_is_an_error_that_says_so_whatever_torch_raises(tmp_path, changes, legacy):
+    path = tmp_path / "weights.pth.tar"
+    torch.save({"a.weight": torch.ones(2, 2)}, path, _use_new_zipfile_serialization=not legacy)
+    content = bytearray(path.read_bytes())
+    for at, value in changes:
+        content[at % len(content)] = value
+    path.write_bytes(content)
+    with contextlib.suppress(CodecError):
+        assert set(map(torch.is_tensor, read_state(path).values())) <= {True}
+
+
+@pytest.mark.parametrize("content", [b"\x80\x02h\x05.", b"", b"PK\x03\x04", b"\x80\x02}q\x00."])
+def test_what_is_no_checkpoint_is_told(tmp_path, content):
+    path = tmp_path / "weights.pth.tar"
+    path.write_bytes(content)
+    with pytest.raises(CodecError, match=r"weights\.pth\.tar"):
+        read_state(path)
+
+
+def test_weights_are_real_numbers_in_memory(tmp_path):
+    for tensor in (torch.ones(2, dtype=torch.complex64), torch.ones(2, 2).to_sparse()):
+        torch.save({"a.weight": tensor}, tmp_path / "weights.pth.tar")
+        with pytest.raises(CodecError, match=r"'a\.weight' holds no real numbers, or none in memory"):
+            read_state(tmp_path / "weights.pth.tar")
