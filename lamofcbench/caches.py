@@ -58,12 +58,14 @@ def cache_specs(config: PretrainedConfig, dtype: DTypeName, *, tokens: int = MAX
         heads = getattr(text, "num_attention_heads", None)
     layers, hidden = getattr(text, "num_hidden_layers", None), getattr(text, "hidden_size", None)
     queries, width = getattr(text, "num_attention_heads", None), getattr(text, "head_dim", None)
-    if not width and _is_count(hidden) and _is_count(queries):
+    if not width and isinstance(hidden, int) and isinstance(queries, int) and queries > 0:
         width = hidden // queries
-    if not all(map(_is_count, (heads, layers, width))) or getattr(text, "kv_lora_rank", None):
+    counts = [size for size in (heads, layers, width) if isinstance(size, int) and size > 0]
+    if len(counts) < 3 or getattr(text, "kv_lora_rank", None):
         raise ScenarioError(
             f"{type(text).__name__} does not tell what its caches hold; use cache_specs_of(cache, config)"
         )
+    heads, layers, width = counts
     kinds = sorted(set(getattr(text, "layer_types", None) or ()) - {"full_attention"})
     if kinds:
         raise ScenarioError(f"{type(text).__name__} has layers of {kinds[0]}, whose caches do not hold all tokens")
@@ -269,10 +271,6 @@ def _memories(cache: Any) -> Sequence[tuple[Tensor, Tensor]]:
         if layer.keys is None or layer.values is None or not layer.get_seq_length():
             raise ScenarioError(f"layer {index} of the cache is empty; run the model on at least one token")
     return [(layer.keys, layer.values) for layer in layers]
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and value > 0
 
 
 def _specs(layers: Sequence[_Layer], dtype: DTypeName, rotary_base: float | None, tokens: int) -> FeatureSpecs:

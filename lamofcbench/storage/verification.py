@@ -90,10 +90,10 @@ def _verify_scenario(folder: Path, audit: Audit) -> Manifest | None:
     if manifest.scenario != folder.name:
         audit.damaged(path, f"is of scenario {shown(manifest.scenario)}, not of that of its folder")
     _compare_declaration(manifest, path, audit)
-    named = {MANIFEST_FILE}
+    named, contents = {MANIFEST_FILE}, dict[str, str]()
     for split, record in manifest.splits.items():
         named |= {record.index.name, *(shard.name for shard in record.shards)}
-        _Split(folder, split, record, manifest, audit).verify()
+        _Split(folder, split, record, manifest, audit, contents).verify()
     for other in sorted(folder.iterdir()):
         if other.name not in named:
             audit.note(other, "is named by no manifest")
@@ -116,10 +116,18 @@ def _compare_declaration(manifest: Manifest, path: Path, audit: Audit) -> None:
 
 
 class _Split:
-    """The checks of one split."""
+    """The checks of one split; ``contents`` says in which split each raw sample was found until now."""
 
-    def __init__(self, folder: Path, split: str, record: SplitRecord, manifest: Manifest, audit: Audit) -> None:
-        self.folder, self.record, self.audit = folder, record, audit
+    def __init__(
+        self,
+        folder: Path,
+        split: str,
+        record: SplitRecord,
+        manifest: Manifest,
+        audit: Audit,
+        contents: dict[str, str],
+    ) -> None:
+        self.folder, self.split, self.record, self.audit, self.contents = folder, split, record, audit, contents
         self.manifest, self.columns = manifest, manifest.columns
         self.prefix = f"{manifest.scenario}/"
         self.path = folder / record.index.name
@@ -170,6 +178,8 @@ class _Split:
             ids.add(row["sample_id"])
             if not _SHA256.fullmatch(row["content_sha256"]):
                 self.audit.damaged(self.path, f"{where} has the content hash {shown(row['content_sha256'])}")
+            elif (other := self.contents.setdefault(row["content_sha256"], self.split)) != self.split:
+                self.audit.damaged(self.path, f"{where} is a sample of the {other} split, too")
             files = {row[name]["file"].removeprefix(self.prefix) for name in self.columns.tensors}
             if len(files) > 1:
                 self.audit.damaged(self.path, f"{where} has its tensors in {len(files)} shards")

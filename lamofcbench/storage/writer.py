@@ -85,6 +85,7 @@ class DatasetWriter:
         self.reference: ReferenceType | None = None
         self._columns, self._prediction_kind = Columns.of(scenario), scenario.prediction_kind
         self._splits: dict[Split, _SplitWriter] = {}
+        self._contents: dict[str, Split] = {}
         self._folder: Path
 
     def __enter__(self) -> DatasetWriter:
@@ -134,7 +135,8 @@ class DatasetWriter:
 
         Raises:
             ScenarioError: if the features do not match the scenario.
-            DataError: if the id repeats, the reference's type changes, or one of them cannot be stored.
+            DataError: if the id repeats, the reference's type changes, one of them cannot be stored, or the raw sample
+                is in the other split.
             WriteError: naming the dataset, if it cannot be written.
         """
         if split not in SPLITS:
@@ -153,11 +155,14 @@ class DatasetWriter:
                 f"{where} ({sample_id!r}): the reference is of type {type(reference).__name__}; references are all "
                 f"{self.reference}"
             )
+        if self._contents.get(content_sha256, split) != split:
+            raise DataError(f"{where} ({sample_id!r}) is in the other split, too; splits must be disjoint")
         with self._named_errors():
             if split not in self._splits:
                 schema = index_schema(self._columns, self.reference)
                 self._splits[split] = _SplitWriter(self._folder, split, schema, self.scenario.id, self.shard_bytes)
             self._splits[split].add(sample_id, tensors, features.side, reference, content_sha256)
+            self._contents[content_sha256] = split
 
     # ------------------------------------------------------------------------------------------------- internals
 

@@ -8,7 +8,7 @@ import pytest
 import harness.running.launch  # noqa: F401  # with errors of its own
 import lamofcbench.codecs.conformance
 import lamofcbench.hub  # noqa: F401
-from lamofcbench.errors import LaMoFCBenchError, UnknownNameError, WriteError
+from lamofcbench.errors import LaMoFCBenchError, UnknownNameError, WriteError, shown
 
 
 def kinds(base=LaMoFCBenchError):
@@ -27,6 +27,14 @@ def test_every_error_can_be_sent(kind):
     there = pickle.loads(pickle.dumps(error))
     assert type(there) is kind and str(there) == str(error) and there.args == error.args
     assert vars(there) == vars(error)
+
+
+def test_a_value_is_shown_in_a_line_however_it_nests():
+    nested = ()
+    for _ in range(100):
+        nested = (nested, nested)
+    assert len(shown(nested)) <= 80 and len(shown([nested] * 10**6)) <= 80 and len(shown({"a": nested})) <= 80
+    assert shown([1, "two", (3.0,)]) == "[1, 'two', (3.0,)]"
 
 
 @pytest.mark.parametrize("kind", kinds(), ids=lambda kind: kind.__name__)

@@ -23,7 +23,7 @@ from dataset_builders.full.published.coded import coding_facts
 from dataset_builders.full.published.decompression import decompress
 from dataset_builders.full.published.growing import GrowingBytes
 from dataset_builders.full.published.naming import read_tree
-from dataset_builders.full.published.references import References, sample_id
+from dataset_builders.full.published.references import References, file_state, sample_id
 from dataset_builders.full.published.sample_shard import write_shard
 from dataset_builders.full.published.sources import most_bytes, published_files
 from dataset_builders.full.work_folder import Record, Slot, WorkFolder
@@ -114,10 +114,11 @@ def import_published(
     work = WorkFolder(output / f".{scenario.id}.importing")
     with building(output, scenario.id), write_errors(output / scenario.id, work.path):
         work.prepare(_stamp(scenario, raw, references))
-        done = {task: record for task in tasks if (record := _finished(work, task)) is not None}
+        worker = _Worker(scenario, found, work)
+        done = {task: record for task in tasks if (record := _finished(work, task, worker.state)) is not None}
         taken_over, skipped = len(done), []
         left = [task for task in tasks if task not in done]
-        for task, outcome in _outcomes(_Worker(scenario, found, work), left, processes):
+        for task, outcome in _outcomes(worker, left, processes):
             if isinstance(outcome, str):
                 line = f"{task.path}: {outcome}"
                 if on_error == "stop":
@@ -143,6 +144,22 @@ class _Worker:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_content": None}
 
+    def id_of(self, task: Task) -> str:
+        """The sample's id.
+
+        Raises:
+            DataError: if its file is not named as published.
+        """
+        return sample_id(self.scenario, task.path.name.removesuffix(".zst"))
+
+    def state(self, task: Task) -> list[Any]:
+        """What a sample is made from: its file, and what its reference is made of.
+
+        Raises:
+            DataError: if a file is not there, or not named as published.
+        """
+        return [*file_state(task.path), self.references.state_of(self.id_of(task))]
+
     def run(self, task: Task) -> dict[str, Any] | str:
         """The record of the sample, or what is wrong with its file."""
         try:
@@ -157,8 +174,7 @@ class _Worker:
             return f"cannot be imported: {type(error).__name__}: {first_line(error)}"
 
     def _import(self, task: Task) -> dict[str, Any]:
-        id = sample_id(self.scenario, task.path.name.removesuffix(".zst"))
-        state = _state(task.path)
+        id, state = self.id_of(task), self.state(task)
         if self._content is None:
             self._content = GrowingBytes(most_bytes(self.scenario))
         content = self._content
@@ -228,20 +244,12 @@ def _stamp(scenario: Scenario, raw: Path | None, references: Path | None) -> dic
     return {"version": VERSION, "scenario": scenario.digest, "raw": place, "references": known}
 
 
-def _finished(work: WorkFolder, task: Task) -> Record | None:
-    """The record of a sample whose file has not changed since it was imported."""
+def _finished(work: WorkFolder, task: Task, state: Callable[[Task], list[Any]]) -> Record | None:
+    """The record of a sample of which nothing has changed since it was imported."""
     try:
-        return work.finished(task, _state(task.path))
+        return work.finished(task, state(task))
     except DataError:
         return None
-
-
-def _state(path: Path) -> list[Any]:
-    try:
-        state = path.stat()
-    except OSError as error:
-        raise DataError(f"cannot be read: {first_line(error)}") from error
-    return [str(path.resolve()), state.st_size, state.st_mtime_ns]
 
 
 # ----------------------------------------------------------------------------------------------------- publishing
@@ -267,9 +275,16 @@ def _revision(work: WorkFolder, rows: list[tuple[Task, Record]]) -> str:
 
 
 def _check_one_kind(scenario: Scenario, rows: list[tuple[Task, dict[str, Any]]]) -> None:
-    """Refuses ids that repeat, and features before and after coding in one dataset."""
+    """Refuses ids that repeat, features in both splits, and those before and after coding in one dataset."""
     owners: dict[tuple[str, str], Task] = {}
+    features: dict[str, Task] = {}
     for task, row in rows:
+        other = features.setdefault(row["sha256"], task)
+        if other.split != task.split:
+            raise DataError(
+                f"{task.path} and {other.path} hold the same features, in {task.split} and {other.split}; splits must "
+                "be disjoint"
+            )
         first = owners.setdefault((task.split, row["sample_id"]), task)
         if first is not task:
             raise DataError(f"{task.path} and {first.path} are both sample {row['sample_id']!r} of {scenario.id}")

@@ -20,6 +20,7 @@ it, under which name answers stand is not.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -83,6 +84,19 @@ def sample_id(scenario: Scenario, stem: str) -> str:
     return stem.removesuffix(end)
 
 
+def file_state(path: Path) -> list[Any]:
+    """Where a file is, how large, and when it was changed last.
+
+    Raises:
+        DataError: if it is not there.
+    """
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise DataError(f"{path.name} cannot be read: {first_line(error)}") from error
+    return [str(path.resolve()), state.st_size, state.st_mtime_ns]
+
+
 def track_of(scenario: Scenario) -> str:
     """The id of the track whose raw samples a scenario has."""
     return scenario.variant_of or scenario.id
@@ -134,6 +148,16 @@ class References:
             image = _pixels(self._file(id, "image, made of the features before coding"))
             return Answer(encode_image(image), {"seed": SEED})
         return Answer(self._text(id))
+
+    def state_of(self, id: str) -> str:
+        """Hex sha256 over what belongs to a sample: its text, and path, size and time of change of its files.
+
+        Raises:
+            DataError: if one of its files is not there any more.
+        """
+        files = (self._files.get(key) for key in (id, f"annotations/{id}", f"images/{id}"))
+        state = [self._known.get(id), *(file_state(path) for path in files if path is not None)]
+        return hashlib.sha256(repr(state).encode()).hexdigest()
 
     # ------------------------------------------------------------------------------------------------- internals
 

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 
+import pyarrow.parquet as pq
 import pytest
 
 from lamofcbench.audit import MAX_LINES_A_FILE, Audit
@@ -130,6 +131,13 @@ def test_rows_are_held_against_shards_and_specs(copied_folder, tamper_index, cha
     tamper_index(copied_folder, lambda rows: change(rows) and None)
     lines = damage_of(copied_folder)
     assert any(re.search(what, line) for line in lines)
+
+
+def test_a_sample_of_both_splits_is_damage(copied_folder, tamper_index):
+    calibration = pq.read_table(copied_folder / "user-words" / "calibration.parquet")["content_sha256"][2].as_py()
+    tamper_index(copied_folder, lambda rows: rows[3].update(content_sha256=calibration))
+    lines = damage_of(copied_folder)
+    assert any(re.search("is a sample of the (test|calibration) split, too$", line) for line in lines)
 
 
 def test_tensors_that_disagree_on_a_common_axis_are_damage(copied_folder, tamper_index):

@@ -256,6 +256,8 @@ def test_wrong_features_ids_and_references_are_refused(tmp_path):
             writer.add("test", "c", FeatureSet(wrong, good.side), reference=1, content_sha256="0" * 64)
         with pytest.raises(DataError, match="unknown split 'train'"):
             writer.add("train", "d", good, reference=1, content_sha256="0" * 64)
+        with pytest.raises(DataError, match=r"calibration sample 0 \('e'\) is in the other split, too"):
+            writer.add("calibration", "e", good, reference=1, content_sha256="0" * 64)
     assert len(open_split(scenario, "test", tmp_path)) == 1
 
 

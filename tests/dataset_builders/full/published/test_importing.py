@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -202,10 +203,25 @@ def test_load_dataset_reads_what_was_imported(source, tmp_path):
     scenario = layout.tiny("cvu-imagenet-val")
     tree = layout.classified()
     folder = source({"n01440764-a.zst": tree, "n01443537-b.zst": layout.classified(9)})
-    imported = import_published(scenario, folder, tmp_path / "out", calibration=folder)
-    assert imported.samples == {"test": 2, "calibration": 2}
+    calibration = tmp_path / "calibration"
+    calibration.mkdir()
+    (calibration / "n01440764-c.zst").write_bytes(layout.saved(layout.classified(8)))
+    imported = import_published(scenario, folder, tmp_path / "out", calibration=calibration)
+    assert imported.samples == {"test": 2, "calibration": 1}
     rows = lamofcbench.load_dataset(scenario, split="test", data_dir=tmp_path / "out", cache_dir=tmp_path / "cache")
     assert rows["reference"] == [0, 1] and same(rows[0]["block.39"], tree["backbone.blocks.39"][0])
+
+
+def test_features_that_are_in_both_splits_are_refused(source, tmp_path):
+    scenario = layout.tiny("cvu-imagenet-val")
+    folder = source({"n01440764-a.zst": layout.classified(), "n01443537-b.zst": layout.classified(9)})
+    renamed = tmp_path / "renamed"
+    renamed.mkdir()
+    shutil.copy(folder / "n01440764-a.zst", renamed / "n01440764-z.zst")
+    for calibration in (folder, renamed):
+        with pytest.raises(DataError, match="hold the same features, in calibration and test; splits must be disjoint"):
+            import_published(scenario, folder, tmp_path / "out", calibration=calibration)
+    assert not (tmp_path / "out" / scenario.id).exists()
 
 
 # ------------------------------------------------------------------------------------------- order, processes, resuming
@@ -238,6 +254,25 @@ def test_an_import_goes_on_where_one_ended(source, tmp_path, monkeypatch):
     assert not list((tmp_path / "out").glob(".cvu*"))
     monkeypatch.setattr(importing, "VERSION", 2)
     assert import_published(scenario, folder, tmp_path / "out").taken_over == 0
+
+
+def test_a_sample_whose_reference_was_corrected_meanwhile_is_imported_anew(source, tmp_path):
+    def write_answers(more):
+        lines = [json.dumps({"question": "q" * n, "answer": f"#### {n + more}"}) for n in range(1, 12)]
+        (documents / "test-00000-of-00001.jsonl").write_text("\n".join(lines))
+
+    scenario = layout.tiny("clu-gsm8k")
+    folder = source({"sample2-layer4-item1.zst": layout.qwen3(), "sample10-layer4-item1.zst": b"damaged"})
+    documents = tmp_path / "raw" / "main"
+    documents.mkdir(parents=True)
+    write_answers(0)
+    with pytest.raises(DataError, match=r"sample10-layer4-item1\.zst"):
+        import_published(scenario, folder, tmp_path / "out", raw=tmp_path / "raw")
+    source({"sample10-layer4-item1.zst": layout.qwen3(tokens=9)})
+    write_answers(1000)
+    assert import_published(scenario, folder, tmp_path / "out", raw=tmp_path / "raw").taken_over == 0
+    split = open_split(scenario, "test", tmp_path / "out")
+    assert all(int(split.reference(at).removeprefix("#### ")) > 1000 for at in range(2))
 
 
 def test_folders_are_found_in_a_whole_download(tmp_path):
@@ -408,3 +443,31 @@ def test_names_and_references_that_are_missing_are_told(source, tmp_path):
         path.unlink()
     with pytest.raises(DataError, match="no class of ImageNet"):
         import_published(layout.tiny("cvu-imagenet-val"), source({"x-1.zst": layout.classified()}), tmp_path / "out")
+
+
+def nested(depth):
+    """A tuple that holds another twice, and so on: a few bytes, which written out are 2 to the power of the depth."""
+    steps = [b"\x80\x04)\x94"]
+    for at in range(depth):
+        steps.append(b"h" + bytes([at]) + b"h" + bytes([at]) + b"\x86\x94")
+    return b"".join(steps)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        b"h\x3ch\x3c\x93.",  # a class of this name
+        b"ctorch\ndevice\nh\x3c\x85R.",
+        b"cnumpy\ndtype\nh\x3c\x85R.",
+        b"c_codecs\nencode\nX\x01\x00\x00\x00ah\x3c\x86R.",
+        b"}h\x3cK\x01s.",  # a key of a dict
+        b"h\x3cQ.",
+    ],
+    ids=["class", "device", "dtype", "encoding", "key", "storage"],
+)
+def test_tuples_that_hold_themselves_twice_over_are_refused_at_once(source, tmp_path, end):
+    scenario = layout.tiny("cvu-imagenet-val")
+    folder = source({"n01440764-a.zst": zipped(nested(60) + end)})
+    with pytest.raises(DataError, match=r"n01440764-a\.zst: ") as caught:
+        import_published(scenario, folder, tmp_path / "out")
+    assert len(str(caught.value)) < 1000
