@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
 
@@ -40,7 +41,7 @@ from lamofcbench.atomic import write_bytes, write_json
 from lamofcbench.codecs.base import Codec
 from lamofcbench.codecs.klt import KltCodec
 from lamofcbench.codecs.sensitivity import HALVES, Sensitivity, SensitivitySums, sensitivity_of
-from lamofcbench.errors import CodecError, DataError, ScenarioError
+from lamofcbench.errors import CodecError, DataError, ResultsError, ScenarioError, first_line
 from lamofcbench.features import FeatureSet
 from lamofcbench.identity import identity_of
 from lamofcbench.locks import LOCKS_DIRECTORY, locked
@@ -255,9 +256,19 @@ class TailSensitivity:
         halves = [self._sums(draft) for _ in range(HALVES)]
         for shard in range(SHARDS):
             if self._batches_of(shard):
-                halves[shard % HALVES].add_tensors(load_file(self._shard_file(shard)))
+                halves[shard % HALVES].add_tensors(self._shard(shard))
         sensitivity_of(halves, self.origin).save(self.file)
         shutil.rmtree(self._folder / "shards", ignore_errors=True)
+
+    def _shard(self, shard: int) -> dict[str, torch.Tensor]:
+        """The sums of a shard; one that is damaged goes, and is computed again by whoever asks next."""
+        path = self._shard_file(shard)
+        try:
+            return load_file(path)
+        except (OSError, SafetensorError) as error:
+            path.unlink(missing_ok=True)
+            what = f"{path} was damaged and is removed; rerun the same command ({first_line(error)})"
+            raise ResultsError(what) from error
 
     def _gradients(self, samples: Sequence[int], drafts: Sequence[Codec]) -> Iterator[tuple[int, list[FeatureSet]]]:
         """Each sample's gradients at what each draft makes of it."""

@@ -18,7 +18,7 @@ import yaml
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from lamofcbench.errors import DataError, PluginError, ScenarioError, first_line
+from lamofcbench.errors import DataError, PluginError, ScenarioError, first_line, shown
 from lamofcbench.models.language_model import DecoderOptions
 from lamofcbench.models.loading import parse_options
 from lamofcbench.scenarios.base import Scenario
@@ -143,7 +143,12 @@ def read_definition(path: Path) -> TaskDefinition:
     """
     fields = _fields(path)
     generation = fields.get("generation_kwargs") or {}
+    if not isinstance(generation, dict):
+        raise DataError(f"{path}: generation_kwargs is {shown(generation)}, and no mapping")
     until = generation.get("until") or []
+    tokens = generation.get("max_gen_toks") or generation.get("max_new_tokens") or DEFAULT_MAX_TOKENS
+    if not isinstance(tokens, int) or not isinstance(until, (str, list)):
+        raise DataError(f"{path}: generation_kwargs tells no number of tokens, or no texts to stop at")
     templates = {name: fields.get(name) for name in ("doc_to_text", "doc_to_target")}
     for name, template in templates.items():
         if not isinstance(template, str) or isinstance(template, _Code):
@@ -154,7 +159,7 @@ def read_definition(path: Path) -> TaskDefinition:
         target_template=str(templates["doc_to_target"]),
         answer_prefix=str(fields.get("gen_prefix") or ""),
         stop_strings=(until,) if isinstance(until, str) else tuple(map(str, until)),
-        max_new_tokens=int(generation.get("max_gen_toks") or generation.get("max_new_tokens") or DEFAULT_MAX_TOKENS),
+        max_new_tokens=tokens,
     )
 
 

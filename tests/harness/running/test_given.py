@@ -103,6 +103,25 @@ def test_encoding_by_hand_ignores_them(given, given_data):
     assert not codec.decode(codec.encode(features)).given
 
 
+def test_no_codec_sees_them(given, given_data):
+    seen = []
+
+    class Looking(IdentityCodec):
+        def encode_features(self, features):
+            seen.append(dict(features.given))
+            return b""
+
+        def quantise_features(self, features):
+            seen.append(dict(features.given))
+            return dict(features.tensors)
+
+    features = open_split(given, "test", given_data).features(0)
+    codec = Looking(given.specs)
+    codec.encode(features)
+    codec.quantised(features)
+    assert features.given and seen == [{}, {}]
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [

@@ -16,7 +16,7 @@ from harness.running.sensitivity import TailSensitivity
 from harness.running.settings import RunSettings
 from lamofcbench.codecs.klt_task import KltTaskCodec
 from lamofcbench.codecs.transform.profiles import MIDDLE
-from lamofcbench.errors import ScenarioError
+from lamofcbench.errors import ResultsError, ScenarioError
 from lamofcbench.models.loading import load_model
 from lamofcbench.storage import reader
 
@@ -93,6 +93,17 @@ def test_a_killed_run_goes_on_with_the_shards_that_are_missing(tail, monkeypatch
     )
     assert values(tail("killed").computed()) == values(whole)
     assert [file.name for file in written] == ["1.safetensors", "2.safetensors"]  # three batches, the first was done
+
+
+def test_a_damaged_shard_goes_and_is_computed_again(tail):
+    whole, one = tail().computed(), tail("damaged")
+    chosen = one._planned()
+    one._compute_shards(chosen, Rank(0, 1))
+    path = one._shard_file(1)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ResultsError, match=r"1\.safetensors was damaged and is removed; rerun the same command"):
+        one._finish(chosen)
+    assert not path.exists() and values(tail("damaged").computed()) == values(whole)
 
 
 def test_no_test_split_is_opened(tail, monkeypatch):

@@ -59,6 +59,9 @@ def test_a_field_may_be_named_instead_of_a_template_and_a_file_may_include_anoth
     [
         ("doc_to_text: !function utils.text\ndoc_to_target: a\n", "doc_to_text is no template; what code makes"),
         ("doc_to_text: a\n", "doc_to_target is no template"),
+        ("doc_to_text: a\ndoc_to_target: a\ngeneration_kwargs: [1]\n", "generation_kwargs is .* and no mapping"),
+        ("doc_to_text: a\ndoc_to_target: a\ngeneration_kwargs: {max_gen_toks: many}\n", "tells no number of tokens"),
+        ("doc_to_text: a\ndoc_to_target: a\ngeneration_kwargs: {until: 3}\n", "no texts to stop at"),
         ("- a\n", "no task definition"),
         ("a: [", "cannot read the task definition"),
         ("a: !!python/object/apply:os.system ['false']\n", "cannot read the task definition"),
