@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import secrets
 from typing import TYPE_CHECKING
 
 from harness.commands import _common
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from harness.submission.verdict import Verdict
 
 
+DRAWN = -1
+"""Of a seed: that one is to be drawn."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares them."""
     parser.add_argument(
@@ -22,8 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _common.add_data_argument(parser)
     parser.add_argument("--full", action="store_true", help="decode and predict every sample, fit codecs anew")
     parser.add_argument(
-        "--fresh", type=int, metavar="SEED", help="also code new samples of the mini edition's generators"
-    )
+        "--fresh", type=int, nargs="?", const=DRAWN, metavar="SEED",
+        help="also code new samples of the mini edition's generators, drawn by a seed that nobody can know before, or "
+        "by that of a verdict, to repeat it",
+    )  # fmt: skip
     parser.add_argument(
         "--seed", type=int, metavar="N", help="draws what is looked at (default: one that nobody can know before)"
     )
@@ -58,7 +65,7 @@ def scrutiny(args: argparse.Namespace) -> Scrutiny:
 
     for name in ("seed", "fresh"):
         value = getattr(args, name)
-        if value is not None and not 0 <= value < 2**63:
+        if value is not None and not (name == "fresh" and value == DRAWN) and not 0 <= value < 2**63:
             raise LaMoFCBenchError(f"--{name} is {value}; it may be 0 to 2**63 - 1")
     for name in ("decode_seconds", "fit_seconds", "memory_gib"):
         if not 0 < getattr(args, name) < 1e6:
@@ -69,7 +76,7 @@ def scrutiny(args: argparse.Namespace) -> Scrutiny:
         trust_code=args.trust_code,
         full=args.full,
         seed=args.seed,
-        fresh=args.fresh,
+        fresh=secrets.randbits(63) if args.fresh == DRAWN else args.fresh,
         decode_seconds=args.decode_seconds,
         fit_seconds=args.fit_seconds,
         device=args.device,

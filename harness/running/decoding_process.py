@@ -38,6 +38,10 @@ MAX_REFUSED = 300
 """Characters of what was refused that are reported."""
 
 
+class FailedThereError(VerificationError):
+    """What was asked raised an error in the process that runs a codec apart, and not for lack of memory or time."""
+
+
 class DecodingProcess:
     """Decodes what others encoded, in a process of its own that knows nothing but a saved folder and the bytes.
 
@@ -136,7 +140,7 @@ class DecodingProcess:
             try:
                 answer, _ = self._ask(request, b"", START_SECONDS, 0)
             except VerificationError as error:
-                raise VerificationError(str(error).replace(str(copy), str(saved))) from error
+                raise type(error)(str(error).replace(str(copy), str(saved))) from error
             self.facts = {name: value for name, value in answer.items() if name not in ("fingerprint", "refused")}
             return str(answer.get("fingerprint"))
 
@@ -260,7 +264,8 @@ class DecodingProcess:
         refused = answer.get("refused")
         self.refused = [str(what)[:MAX_REFUSED] for what in refused] if isinstance(refused, list) else []
         if "error" in answer:
-            raise VerificationError(" ".join(str(answer["error"]).split()))
+            kind = VerificationError if answer.get("memory") is True else FailedThereError
+            raise kind(" ".join(str(answer["error"]).split()))
         return answer, content
 
     def _answered(self, running: WorkerProcess, seconds: float, ask: Callable[[], T]) -> T:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,7 @@ _OWN_FOLDERS = {
         "MPLCONFIGDIR",
     ),
 }  # fmt: skip
+ENDING_SECONDS = 5.0
 _OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY")
 
 
@@ -115,7 +117,8 @@ class WorkerProcess:
         )  # fmt: skip
         assert self._process.stdin is not None and self._process.stdout is not None
         self.requests, self.answers = TimedPipe(self._process.stdin), TimedPipe(self._process.stdout)
-        self.end = weakref.finalize(self, _end, self._process, self.folder, self._owner)
+        self._within: list[int] = []
+        self.end = weakref.finalize(self, _end, self._process, self._within, self.folder, self._owner)
         with contextlib.suppress(OSError):  # shows at the first request
             limited = None if limits is None else limits.as_message()
             first = {"import_path": imports_from, "since": time.time(), "limits": limited, "enclosure": enclosure}
@@ -137,6 +140,7 @@ class WorkerProcess:
         answer, _ = receive(self.answers, 0)
         if "error" in answer:
             raise VerificationError(f"it does not start: {answer['error']}")
+        self._within += _handles_of_children(self._process.pid)  # now: it has not loaded anything yet
         self.ready = True
 
     def status(self) -> str:
@@ -149,10 +153,43 @@ class WorkerProcess:
         return ""
 
 
-def _end(process: subprocess.Popen[bytes], folder: Path, owner: int) -> None:
+def _handles_of_children(pid: int) -> list[int]:
+    """Handles by which the children of a process are ended, whatever they do; none where the system has none.
+
+    In namespaces of its own the process is a child of ``unshare`` and the first of its namespace, with which all others
+    in it end. It may leave its process group, and undo what ties it to its parent.
+    """
+    handles = []
+    with contextlib.suppress(OSError, AttributeError, ValueError):
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            handles.append(os.pidfd_open(int(child)))
+    return handles
+
+
+def _end_by(handle: int) -> None:
+    """Kills a process by a handle, and waits until it is gone."""
+    with contextlib.suppress(OSError, AttributeError):
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+        select.select([handle], [], [], ENDING_SECONDS)
+    with contextlib.suppress(OSError):
+        os.close(handle)
+
+
+def _remove(folder: Path) -> None:
+    """Removes a folder, however deep a codec has nested others in it."""
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+    except RecursionError:
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            subprocess.run(["rm", "-rf", "--", str(folder)], check=False, stderr=subprocess.DEVNULL)
+
+
+def _end(process: subprocess.Popen[bytes], within: Sequence[int], folder: Path, owner: int) -> None:
     """Kills the process with the programs that its codec started, and removes its folder."""
     if os.getpid() != owner:  # forked from it
         return
+    for handle in within:
+        _end_by(handle)
     if process.returncode is None:
         if hasattr(os, "killpg"):
             with contextlib.suppress(OSError):
@@ -164,4 +201,4 @@ def _end(process: subprocess.Popen[bytes], folder: Path, owner: int) -> None:
         if stream is not None:
             with contextlib.suppress(OSError):
                 stream.close()
-    shutil.rmtree(folder, ignore_errors=True)
+    _remove(folder)

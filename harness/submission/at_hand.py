@@ -47,7 +47,8 @@ def require_memory(error: BaseException) -> None:
     import torch
 
     cause = error.__cause__
-    if isinstance(cause, (MemoryError, torch.OutOfMemoryError)) or "DefaultCPUAllocator" in str(cause):
+    is_of_torch = isinstance(cause, RuntimeError) and "DefaultCPUAllocator" in str(cause)
+    if is_of_torch or isinstance(cause, (MemoryError, torch.OutOfMemoryError)):
         raise NotAtHandError(f"{first_line(error)}; validate where there is more memory, or with --device") from error
 
 

@@ -116,6 +116,10 @@ class Bitstreams:
         """Whether the bytes of all samples are here."""
         return len(self.shown) == len(self.hashes)
 
+    def size_bytes(self, index: int) -> int:
+        """The size of a sample that is shown, which is not read for it."""
+        return int(self._file.get_slice(str(index)).get_shape()[0])
+
     def read(self, index: int) -> bytes:
         """The bytes of a sample that is shown.
 

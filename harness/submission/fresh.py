@@ -136,6 +136,11 @@ def compare_fresh(
             decoder.close()  # or else a codec could remember what it has encoded
             load_into(decoder, claim, share)
             decoded = [_decoded(data, split.features(at), opened, decoder, share) for at, data in enumerate(coded)]
+    except LaMoFCBenchError as error:
+        findings.fault(claim.path, f"its codec fails on new samples: {error}")
+        return
+    try:
+        with environment.pinned_threads(claim.threads):
             name = claim.result.codec.name
             pipeline = Pipeline(
                 opened.scenario,
@@ -151,7 +156,7 @@ def compare_fresh(
             records = [record for batch in batches for record in pipeline.run(batch).records]
     except LaMoFCBenchError as error:
         require_memory(error)
-        findings.fault(claim.path, f"its codec fails on new samples: {error}")
+        findings.fault(claim.path, f"new samples that it has coded cannot be predicted: {error}")
         return
     _compare_rates(claim, rows, records, findings)
     _compare_scores(claim, rows, records, opened, findings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,8 +11,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from harness.results.result import Parameters
+from harness.submission.bounded_json import require_few_values
 from lamofcbench.codecs.knowledge import Knowledge
-from lamofcbench.errors import LaMoFCBenchError, one_line
+from lamofcbench.errors import LaMoFCBenchError, first_line, one_line
 from lamofcbench.pins import COMMIT
 from lamofcbench.storage.integrity import file_sha256
 
@@ -123,13 +125,17 @@ def read_manifest(folder: Path) -> Submission:
             raise SubmissionError(f"{folder} is no submission: it has no {MANIFEST_FILE}")
         if path.stat().st_size > MAX_MANIFEST_BYTES:
             raise SubmissionError(f"{path} is larger than {MAX_MANIFEST_BYTES} bytes")
-        found = Submission.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
+        require_few_values(json.loads(content))
+        found = Submission.model_validate_json(content)
     except ValidationError as error:
         detail = error.errors()[0]
         where = one_line(".".join(map(str, detail["loc"]))) or "it"
         raise SubmissionError(f"{path} breaks its schema: {where}: {one_line(detail['msg'], 200)}") from error
     except OSError as error:
         raise SubmissionError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise SubmissionError(f"{path} breaks its schema: {first_line(error)}") from error
     return found
 
 

@@ -25,6 +25,7 @@ from harness.results.verification import agree
 from harness.running.opened import OpenScenario
 from harness.submission.agreement import RESPONSES, same_cell
 from harness.submission.bitstreams import BITSTREAMS_FILE, Bitstreams
+from harness.submission.bounded_json import require_few_values
 from harness.submission.claims import Claim
 from harness.submission.findings import Findings
 from harness.submission.manifest import SubmissionError
@@ -127,6 +128,7 @@ def _check_codec(claim: Claim, opened: OpenScenario, findings: Findings) -> None
     result, folder = claim.result, claim.folder.codec_path
     try:
         config = read_config(folder)
+        require_few_values(config)
         specs = FeatureSpecs.model_validate(config["feature_specs"])
         params_bytes = len(json.dumps(config["codec_params"]))
         has_state, state_bytes = _size_of_state(folder / STATE_FILE)
@@ -245,13 +247,18 @@ def _check_bitstreams(
                 bitstreams.path, f"has the bytes of sample {sample_of(twin)}, which decode otherwise", sample_of(row)
             )
     for index in bitstreams.shown:
-        row = rows[index]
+        row, features = rows[index], opened.test.features(index)
+        size_bytes, most_bytes = bitstreams.size_bytes(index), features.raw_bits // 2 + 2**16
+        if size_bytes > most_bytes:
+            what = f"has {size_bytes} bytes; of features of {features.raw_bits} bits, at most {most_bytes} are read"
+            findings.fault(bitstreams.path, what, sample_of(row))
+            continue
         try:
             data = bitstreams.read(index)
         except SubmissionError as error:
             findings.fault(bitstreams.path, str(error), sample_of(row))
             continue
-        if what := _objection(claim, row, data, opened.test.features(index), opened.scenario.specs):
+        if what := _objection(claim, row, data, features, opened.scenario.specs):
             findings.fault(bitstreams.path, what, sample_of(row))
     reason = "" if bitstreams.are_whole else "bitstreams are sampled"
     findings.count("bitstreams recounted", len(bitstreams.shown), len(rows), reason)

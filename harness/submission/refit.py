@@ -17,6 +17,7 @@ from torch import Tensor
 
 from harness.results.result import FLOOR
 from harness.running import environment
+from harness.running.decoding_process import FailedThereError
 from harness.submission.at_hand import OwnScenario
 from harness.submission.claims import Claim
 from harness.submission.findings import Findings
@@ -74,6 +75,9 @@ def check_fit(
         same = _same_state(learned, saved)
         of_other_data = not same and name != FLOOR and claim.result.codec.trained_on == "other data"
         steady = same or of_other_data or not own_source or _same_state(learned, fitted())
+    except FailedThereError as error:  # whatever state it has, it has not learned it
+        findings.fault(path, f"is of a codec that learns nothing from these samples: {error}")
+        return
     except LaMoFCBenchError as error:
         findings.count(WHAT, 0, 1, f"{name} cannot be fitted here: {error}")
         return

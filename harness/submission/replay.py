@@ -7,7 +7,7 @@ a run, with the submitted bytes in place of an encoder, and what comes out is co
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -194,9 +194,7 @@ class Replay:
         """What a sample's bytes decode to; None where that is not what was recorded."""
         original, path = self.opened.test.features(row["index"]), self.bitstreams.path
         try:
-            data = self.bitstreams.read(row["index"])
-            features = self.decoder.decode(data, seconds=self.share.decode_seconds, most_bytes=original.raw_bits // 8)
-            check_features(features, self.opened.scenario.specs)
+            features = self.decoded_here(row["index"], self.bitstreams.read(row["index"]))
             errors = squared_errors(original, features)
         except (LaMoFCBenchError, ValueError) as error:
             self.findings.fault(path, f"does not decode: {error}", sample_of(row))
@@ -217,9 +215,53 @@ class Replay:
 
     def _predict(self, decoded: Mapping[int, FeatureSet]) -> None:
         """Runs the tail on whole batches and compares what comes out with the table."""
-        path, flipped = self.claim.folder.path / SAMPLES_FILE, list[Record]()
-        stated, made = list[Record](), list[Record]()
-        whole = [batch for batch in self.batches if all(index in decoded for index in range(batch.start, batch.stop))]
+        flipped, stated, made = list[Record](), list[Record](), list[Record]()
+        for row, record in self._predicted(self.batches, decoded):
+            stated.append(row)
+            made.append(record)
+            if same_cell(self._prediction_kind, record["prediction"], row["prediction"]):
+                self._compare_responses(row, record)
+            else:
+                flipped.append(row)
+        otherwise = self._tell_otherwise(stated, made, len(flipped))
+        reason = self._not_whole or self._tell_flipped(flipped, len(stated)) or otherwise
+        self.findings.count("predictions made anew by the tail", len(stated), len(self.rows), reason)
+
+    def decoded_here(self, index: int, data: bytes) -> FeatureSet:
+        """What bytes decode to in the other process.
+
+        Raises:
+            VerificationError: if they do not.
+            ScenarioError: if they decode to other tensors than the scenario's.
+        """
+        most_bytes = self.opened.test.features(index).raw_bits // 8
+        features = self.decoder.decode(data, seconds=self.share.decode_seconds, most_bytes=most_bytes)
+        check_features(features, self.opened.scenario.specs)
+        return features
+
+    def compare_predictions(self, here: Mapping[int, FeatureSet]) -> None:
+        """Faults where what was submitted does better than what the codec makes here of the same samples.
+
+        Args:
+            here: of the samples whose bytes come out otherwise here, what they decode to.
+        """
+        batches = [batch for batch in self.batches if any(batch.start <= index < batch.stop for index in here)]
+        others = {index for batch in batches for index in range(batch.start, batch.stop)} - here.keys()
+        decoded = {**here, **{index: self.decoded_here(index, self.bitstreams.read(index)) for index in others}}
+        pairs, kind = list(self._predicted(batches, decoded)), self._prediction_kind
+        flipped = [row for row, one in pairs if not same_cell(kind, one["prediction"], row["prediction"])]
+        is_discrete = kind in ("text", "label") or not isinstance(kind, str)
+        if is_discrete and len(flipped) > MOST_FLIPS * len(self.samples):
+            what = f"of {len(here)} samples that are encoded otherwise here, {len(flipped)} are predicted otherwise"
+            self.findings.fault(self.bitstreams.path, what, sample_of(flipped[0]))
+        self._tell_otherwise([row for row, _ in pairs], [one for _, one in pairs], len(flipped) if is_discrete else 0)
+
+    def _predicted(
+        self, batches: Sequence[Batch], decoded: Mapping[int, FeatureSet]
+    ) -> Iterator[tuple[Record, Record]]:
+        """Each row of the batches that are decoded whole, and what the tail makes of it; tells of those that fail."""
+        path = self.claim.folder.path / SAMPLES_FILE
+        whole = [batch for batch in batches if all(index in decoded for index in range(batch.start, batch.stop))]
         with environment.pinned_threads(self.claim.threads):
             for batch in whole:
                 indices = range(batch.start, batch.stop)
@@ -229,17 +271,7 @@ class Replay:
                     require_memory(error)
                     self.findings.fault(path, f"cannot be predicted: {error}", f"{batch.start} to {batch.stop - 1}")
                     continue
-                for index, record in zip(indices, found, strict=True):
-                    row = self.rows[index]
-                    stated.append(row)
-                    made.append(record)
-                    if same_cell(self._prediction_kind, record["prediction"], row["prediction"]):
-                        self._compare_responses(row, record)
-                    else:
-                        flipped.append(row)
-        otherwise = self._tell_otherwise(stated, made, len(flipped))
-        reason = self._not_whole or self._tell_flipped(flipped, len(stated)) or otherwise
-        self.findings.count("predictions made anew by the tail", len(stated), len(self.rows), reason)
+                yield from zip((self.rows[index] for index in indices), found, strict=True)
 
     def _pipeline(self, indices: Sequence[int], decoded: Mapping[int, FeatureSet]) -> Pipeline:
         """That of a run, with the submitted bytes in place of an encoder."""

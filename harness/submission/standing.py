@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, replace
 
 from harness.submission.validate import Scrutiny
@@ -37,8 +38,12 @@ class Standing:
         return LACKS_TRUST if self._lacks_trust(wanted) else None
 
     def scrutiny(self, wanted: Scrutiny) -> Scrutiny:
-        """How closely to look anew: no less than before, and at all where it was refused, which earns no other draw."""
-        fresh = self.looked.fresh if wanted.fresh is None else wanted.fresh
+        """How closely to look anew: no less than before, and at all where it was refused, which earns no other draw.
+
+        New samples are drawn by another seed than before, which everybody can read.
+        """
+        again = None if self.looked.fresh is None else secrets.randbits(63)
+        fresh = again if wanted.fresh is None else wanted.fresh
         return replace(wanted, full=wanted.full or self.looked.full or self.level == "refused", fresh=fresh)
 
     def outlasts(self, level: Level, wanted: Looked) -> bool:

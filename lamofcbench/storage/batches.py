@@ -1,7 +1,7 @@
 """Parquet that anybody may have written, read a few rows at a time and up to a limit.
 
 A small file may say that it holds what fills memory: a page says a long value once, and what points to it takes next to
-nothing; so does a run of equal numbers, or of none.
+nothing; so does a run of equal numbers, or of none. So tables hold numbers, texts, bytes and lists of numbers alone.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+_NUMBERS = ("BOOLEAN", "INT32", "INT64", "FLOAT", "DOUBLE")
+_VALUES = (*_NUMBERS, "BYTE_ARRAY")
 MAX_ROWS = 256
 """Of a table at a time."""
 NUMBER_BYTES = 8
@@ -40,8 +42,14 @@ def bounded_batches(
     """
     read_bytes, leaves = 0, range(file.metadata.num_columns)
     lists = [leaf for leaf in leaves if file.schema.column(leaf).max_repetition_level]
-    if any(file.schema.column(leaf).physical_type == "BYTE_ARRAY" for leaf in lists):
-        raise ValueError("it holds lists of texts, which no table here does")
+    for leaf in leaves:
+        column = file.schema.column(leaf)
+        allowed = _NUMBERS if leaf in lists else _VALUES
+        if column.physical_type not in allowed or column.max_repetition_level > 1:
+            what = "texts" if column.physical_type == "BYTE_ARRAY" else f"{column.physical_type} values"
+            raise ValueError(f"it holds {'lists of ' if leaf in lists else ''}{what}, which no table here does")
+    if any(map(_is_odd, file.schema_arrow.types)):
+        raise ValueError("it holds columns of a kind that no table here has")
     names = None if columns is None else list(columns)
     for number in range(file.num_row_groups) if groups is None else groups:
         group = file.metadata.row_group(number)
@@ -55,3 +63,17 @@ def bounded_batches(
             if read_bytes > allowed_bytes:
                 raise ValueError(f"it takes more than {allowed_bytes} bytes of memory")
             yield batch
+
+
+def _is_odd(kind: pa.DataType) -> bool:
+    """Whether a column would be read as a dictionary, a map or something else that a few bytes may blow up."""
+    if pa.types.is_struct(kind) or pa.types.is_list(kind):
+        return any(_is_odd(kind.field(at).type) for at in range(kind.num_fields))
+    return not (
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_boolean(kind)
+        or pa.types.is_null(kind)
+        or pa.types.is_string(kind)
+        or pa.types.is_binary(kind)
+    )

@@ -40,6 +40,23 @@ def test_a_table_of_other_rows_than_its_result_is_not_read(tmp_path, monkeypatch
         read_table(path, 60)
 
 
+@pytest.mark.parametrize(
+    ("kind", "value", "what"),
+    [
+        (pa.list_(pa.binary(4)), [b"abcd"] * 3, "lists of FIXED_LEN_BYTE_ARRAY values"),
+        (pa.binary(4), b"abcd", "FIXED_LEN_BYTE_ARRAY values"),
+        (pa.list_(pa.list_(pa.float64())), [[1.0]], "lists of DOUBLE values"),
+        (pa.map_(pa.int64(), pa.float64()), [(1, 1.0)], "columns of a kind that no table here has"),
+        (pa.dictionary(pa.int32(), pa.string()), "abc", "columns of a kind that no table here has"),
+    ],
+)
+def test_what_no_result_holds_is_not_read(tmp_path, kind, value, what):
+    path = _written(tmp_path / "t.parquet", 4, index=pa.array([value] * 4, kind))
+    for read in (read_table, lambda path: list(iterate_records(path))):
+        with pytest.raises(ResultsError, match=f"it holds {what}"):
+            read(path)
+
+
 def test_rows_of_nothing_are_counted_too(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "MAX_TABLE_BYTES", 2**16)
     path = _written(tmp_path / "t.parquet", 100_000, index=pa.nulls(100_000))

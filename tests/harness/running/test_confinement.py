@@ -1,5 +1,6 @@
 """A stranger's codec gets so much memory, and no network."""
 
+import contextlib
 import os
 import pty
 import re
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from dataset_builders import mini, small
+from harness.running import confinement
 from harness.running.confinement import Limits, shares_disk, unconfined
 from harness.running.decoding_process import DecodingProcess
 from lamofcbench.codecs.conformance import SPECS, make_sample
@@ -223,3 +225,43 @@ def test_what_is_loaded_behind_a_stranger_is_as_it_was_shipped_and_nothing_follo
                 decoded = process.decode(floor.encode(samples[1]), **limits)
                 assert digest(decoded) == digest(floor.decode(floor.encode(samples[1])))
     assert not list(elsewhere.iterdir())
+
+
+SURVIVOR = """
+import ctypes, os, shutil, threading, time
+from lamofcbench.codecs.zstd import ZstdCodec
+
+class Survivor(ZstdCodec):
+    def decode_features(self, payload, shapes):
+        ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)  # no signal when its parent ends
+        if os.getpid() != os.getsid(0):
+            os.setsid()
+        os._exit = lambda code: time.sleep(60)
+        shutil.rmtree = lambda *arguments, **options: None
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+        return super().decode_features(payload, shapes)
+"""
+
+
+def test_a_codec_that_will_not_end_ends(tmp_path):
+    if not confinement._namespaces():
+        pytest.skip("this machine lets nobody make namespaces")
+    (tmp_path / "survivor.py").write_text(SURVIVOR)
+    (codec,) = make_codecs(f"{tmp_path / 'survivor.py'}:Survivor", SPECS)
+    sample, started = make_sample("typical", 3, 1), workers()
+    with DecodingProcess(Limits()) as process:
+        process.load(codec.save(tmp_path / "codec"), trust_code=True)
+        process.decode(codec.encode(sample), seconds=60, most_bytes=10**6)
+        mine = workers() - started
+        assert mine
+    assert not workers() & mine
+
+
+def workers():
+    """The processes that run the worker."""
+    found = set()
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if b"decoding_worker.py" in place.read_bytes():
+                found.add(place.parent.name)
+    return found

@@ -1,6 +1,8 @@
 """What a process that runs a codec apart is given of this one's environment."""
 
+import os
 import sys
+from pathlib import Path
 
 from harness.running import worker_process
 
@@ -28,3 +30,17 @@ def test_it_imports_what_is_installed_or_named_but_not_from_the_users_folder(tmp
     assert str(named) in path and str(distributions) in path
     assert str(script) not in path and "" not in path
     assert [entry for entry in path if "site-packages" in entry]
+
+
+def test_folders_that_a_codec_has_nested_without_end_go_too(tmp_path):
+    folder, here = tmp_path / "own", Path.cwd()
+    folder.mkdir()
+    try:
+        os.chdir(folder)
+        for _ in range(3000):
+            Path("d").mkdir()
+            os.chdir("d")
+    finally:
+        os.chdir(here)
+    worker_process._remove(folder)
+    assert not folder.exists()

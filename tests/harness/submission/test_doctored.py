@@ -6,13 +6,14 @@ import shutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from doctoring import Doctored, edit_json
 from safetensors import safe_open
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 
 from harness.statistics.distortion import squared_errors
-from harness.submission.bitstreams import BITSTREAMS_FILE, drawn
+from harness.submission.bitstreams import BITSTREAMS_FILE, Bitstreams, drawn
 from lamofcbench.codecs.registry import load_saved
 from lamofcbench.digests import digest
 from lamofcbench.storage import open_split
@@ -223,6 +224,65 @@ def test_bitstreams_of_another_encoder_that_all_else_was_made_to_fit(doctored, r
         squared_error__key__0=lambda values: [one["key.0"] for one in errors],
     )
     refused(BITSTREAMS_FILE, "its codec makes", full=True)
+
+
+@pytest.fixture
+def liked_by_the_tail(doctored, toy, toy_data):
+    """Makes bytes of like size and error of some samples, such that the tail likes what they decode to."""
+
+    def make(count):
+        codec = load_saved(doctored.path / "codec")
+        test = open_split(toy, "test", toy_data)
+        originals = [test.features(index) for index in range(22)]
+        data = [codec.encode(features) for features in originals]
+        generator = torch.Generator().manual_seed(1)
+        for index in range(count):
+            for _ in range(200):
+                noisy = {
+                    name: (tensor.float() + 0.02 * torch.randn(tensor.shape, generator=generator)).to(tensor.dtype)
+                    for name, tensor in originals[index].tensors.items()
+                }
+                other = codec.encode(type(originals[index])(noisy, originals[index].side))
+                if other != data[index] and abs(len(other) - len(data[index])) <= 1:
+                    data[index] = other
+                    break
+        decoded = [codec.decode(one) for one in data]
+        errors = [squared_errors(*pair) for pair in zip(originals, decoded, strict=True)]
+        doctored.bitstreams(lambda contents: data)
+        doctored.table(
+            coded_bytes=lambda sizes: list(map(len, data)),
+            decoded_sha256=lambda digests: list(map(digest, decoded)),
+            squared_error__hidden=lambda values: [one["hidden"] for one in errors],
+            squared_error__key__0=lambda values: [one["key.0"] for one in errors],
+        )
+
+    return make
+
+
+def test_on_the_same_processor_an_encoder_makes_the_very_bytes(liked_by_the_tail, refused):
+    liked_by_the_tail(1)
+    refused(BITSTREAMS_FILE, "holds other bytes than its codec makes on the same processor", "0 (test-0)", full=True)
+
+
+def test_on_another_processor_what_many_samples_hold_is_too_far_from_what_its_codec_makes(
+    liked_by_the_tail, refused, made_elsewhere
+):
+    liked_by_the_tail(22)
+    refused(BITSTREAMS_FILE, "from what its codec makes, in squares", full=True)
+
+
+def test_a_bitstream_larger_than_features_need_is_not_read(doctored, refused, monkeypatch):
+    large = bytes(2**20)
+    doctored.bitstreams(lambda contents: [large, *contents[1:]])
+    doctored.table(coded_bytes=lambda sizes: [len(large), *sizes[1:]])
+    read = Bitstreams.read
+
+    def watched(self, at):
+        assert self.size_bytes(at) < len(large), "it was read"
+        return read(self, at)
+
+    monkeypatch.setattr(Bitstreams, "read", watched)
+    refused(BITSTREAMS_FILE, "has 1048576 bytes; of features of", "0 (test-0)")
 
 
 def test_bitstreams_of_another_rate_point(doctored, refused):

@@ -8,6 +8,8 @@ from doctoring import Doctored, edit_json
 from safetensors.torch import load_file, save_file
 
 from harness.submission.bitstreams import BITSTREAMS_FILE, write_bitstreams
+from harness.submission.pack import Author, pack
+from lamofcbench.atomic import write_json
 from lamofcbench.codecs.registry import make_codecs
 from lamofcbench.storage import open_split
 
@@ -81,6 +83,26 @@ def test_a_state_that_another_split_gave(doctored, refused, toy, toy_data, make_
     write_bitstreams(replaced.path / BITSTREAMS_FILE, [bitstreams / f"{at}.bin" for at in range(22)], sampled=False)
     replaced.configuration(codec={"trained_on": "calibration"})
     refused("model.safetensors", "is not what uniform learns from the calibration split", full=True)
+
+
+def test_a_state_that_its_codec_cannot_have_learned(
+    run_results, doctored, verdict_on, toy, toy_data, make_runner, tmp_path
+):
+    """Parameters with which learning fails, and a state from elsewhere: nothing can be compared with it."""
+    test = open_split(toy, "test", toy_data)
+    unfitted = make_codecs("zfp:tolerance=1.7e308,unit=range", toy.specs)[0]
+    donor = make_codecs("zfp:tolerance=0.3", toy.specs)[0].fit([test.features(at) for at in range(len(test))])
+    results = shutil.copytree(run_results, tmp_path / "results")
+    make_runner(results=results).run_codec(type(unfitted)(toy.specs, unfitted.params, donor.state))
+    folder = pack(results, tmp_path / "packed", Author(), "zfp")
+    own, floor = Doctored(folder, toy, "zfp"), Doctored(folder, toy, "mean")
+    record = json.loads((floor.path / "codec" / "fit.json").read_text())
+    write_json(own.path / "codec" / "fit.json", record | {"unfitted_fingerprint": unfitted.fingerprint.hex()})
+    own.configuration(codec={"trained_on": "calibration"})
+    own.manifest(lambda manifest: manifest.update(knowledge="calibration"))
+    verdict = verdict_on(folder, full=True)
+    assert verdict.level == "refused"
+    assert any("is of a codec that learns nothing from these samples" in fault.fault for fault in verdict.faults)
 
 
 def test_knowledge_that_was_left_unsaid(doctored, refused):

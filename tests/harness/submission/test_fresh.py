@@ -12,7 +12,7 @@ from harness.submission.pack import Author, pack
 from harness.submission.validate import validate
 from lamofcbench.builders import BUILDERS
 from lamofcbench.codecs.registry import CODECS
-from lamofcbench.errors import DataError
+from lamofcbench.errors import DataError, VerificationError
 from lamofcbench.scenarios.base import SCENARIOS
 from lamofcbench.storage import open_split
 
@@ -76,6 +76,16 @@ def test_a_state_that_knows_the_test_split_is_found(cheat, verdict_on, sends, wh
 def test_a_codec_that_remembers_what_it_encoded_is_found_too(cheat, verdict_on, decoder):
     folder = cheat(True, f"{HERE / 'stashing.py'}:StashingCodec")
     verdict = verdict_on(folder, decoder, trust_code=True, fresh=3)
+    assert verdict.level == "refused"
+    assert any("its codec fails on new samples" in fault.fault for fault in verdict.faults)
+
+
+def test_no_codec_excuses_itself_by_a_lack_of_memory(packed, verdict_on, monkeypatch):
+    def excusing(*arguments):
+        raise VerificationError("it answers with what are no features") from KeyError("DefaultCPUAllocator")
+
+    monkeypatch.setattr("harness.submission.fresh._decoded", excusing)
+    verdict = verdict_on(packed, fresh=3)
     assert verdict.level == "refused"
     assert any("its codec fails on new samples" in fault.fault for fault in verdict.faults)
 

@@ -53,7 +53,7 @@ def test_a_quantiser_of_other_tensors(own_codec, decodes_here, verdict_on):
     assert told == ["cannot be validated: 'hidden'"]
 
 
-def test_an_encoder_whose_bytes_decode_to_other_tensors(packed, decodes_here, verdict_on):
+def test_an_encoder_whose_bytes_decode_to_other_tensors(packed, decodes_here, verdict_on, made_elsewhere):
     class Astray(decodes_here):
         def encode(self, features, *, seconds, most_bytes, seeds=None):
             return super().encode(features, seconds=seconds, most_bytes=most_bytes)[:-6] + b"astray"
@@ -118,3 +118,14 @@ def test_a_shape_that_nests_without_end(doctored, verdict_on):
     doctored.seal()
     told = faults_of(verdict_on(doctored.submission), "samples.parquet")
     assert any("does not say the shape of its values" in fault for fault in told)
+
+
+def test_json_that_breaks_its_schema_in_a_million_places(doctored, verdict_on):
+    doctored.saved(feature_specs={"tensors": [{}] * 200_000})
+    told = faults_of(verdict_on(doctored.submission), "config.json")
+    assert any("it holds more than 100000 values" in fault for fault in told)
+    manifest = doctored.submission / "submission.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"editions": [0] * 200_000}))
+    assert faults_of(verdict_on(doctored.submission), "submission.json") == [
+        "submission.json breaks its schema: it holds more than 100000 values"
+    ]

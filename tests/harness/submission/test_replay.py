@@ -50,7 +50,7 @@ def test_a_score_that_rounding_makes_better_is_a_fault(replay):
 
 
 def test_a_strangers_codec_never_decodes_in_the_process_that_encoded_nor_the_reverse(
-    own_codec, decodes_here, verdict_on
+    own_codec, decodes_here, verdict_on, made_elsewhere
 ):
     class Watched(decodes_here):
         life, encoding, decoding = 0, set(), []
