@@ -37,8 +37,17 @@ _FILLED = (
     "LAMOFCBENCH_SOURCES",
 )  # fmt: skip
 """Variables that name a folder which others fill, with test samples too; a decoder has folders of its own."""
+_SYSTEM = ("usr", "lib", "lib32", "lib64", "libx32", "bin", "sbin", "nix", "proc", "sys", "dev")
+"""The folders of the root that hold programs, libraries and what the kernel tells; all others are hidden."""
+_OF_LIBRARIES = (
+    "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime", "/etc/nsswitch.conf", "/etc/passwd",
+    "/etc/group", "/etc/mime.types", "/etc/alternatives",
+)  # fmt: skip
+"""What programs and libraries read beside."""
 _PROGRAMS = ("PATH", "LD_LIBRARY_PATH", "IMAGEIO_FFMPEG_EXE")
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).resolve().parents[2]
+_CHECKOUT = _ROOT / "pyproject.toml"
+"""Which lies beside much that is nobody's business."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +77,12 @@ class Limits:
         if shares_disk():
             return None
         filled = [os.environ.get(name, "") for name in _FILLED]
-        hidden = [*_STASHES, _TERMINALS, tempfile.gettempdir(), *filled, *SHIPPED_FOLDERS, *self.hidden]
+        roots = [entry.path for entry in os.scandir("/") if entry.is_dir(follow_symlinks=False)]
+        others = [path for path in roots if path[1:] not in _SYSTEM]
+        hidden = [*others, *_STASHES, _TERMINALS, tempfile.gettempdir(), *filled, *SHIPPED_FOLDERS, *self.hidden]
         programs = [entry for name in _PROGRAMS for entry in os.environ.get(name, "").split(os.pathsep)]
         prefixes = [sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.realpath(sys.executable)]
-        visible = [*prefixes, str(_ROOT), *import_path, *programs]
+        visible = [*prefixes, *_packages(import_path), *programs, *_OF_LIBRARIES]
         compiling.prepare()  # here, where it is kept: the process would compile whenever it starts
         return {
             "visible": [path for path in visible if Path(path).is_absolute()],
@@ -79,6 +90,12 @@ class Limits:
             "copied": sorted({str(path.parent / "__pycache__") for path in map(_source_of, compiling.MODULES)}),
             "most_bytes": self.file_bytes,
         }
+
+
+def _packages(import_path: Sequence[str]) -> list[str]:
+    """What is imported from: folders as they are, of a checkout of this project its packages alone."""
+    found = [path for path in import_path if os.path.realpath(path) != str(_ROOT) or not _CHECKOUT.is_file()]
+    return [*found, *(str(_ROOT / name) for name in ("lamofcbench", "harness", "dataset_builders"))]
 
 
 def _source_of(module: str) -> Path:

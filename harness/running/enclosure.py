@@ -1,8 +1,9 @@
-"""A disk of its own for a process: all that is there can be read at most, and what it writes ends with it.
+"""A disk of its own for a process: what it needs can be read, the rest is not there, and what it writes ends with it.
 
 A codec that may use the disk can leave there, through a program that it starts, what another rate point then decodes
-from. So the process, in namespaces of its own that ``unshare`` made, mounts empty folders in memory over those where
-others leave things, makes all else read-only but its own folder, and gives up the right to undo that. Its process
+from, and read what is nobody's business. So the process, in namespaces of its own that ``unshare`` made, mounts empty
+folders in memory over all but the system's programs and libraries, shows again in them what it needs, makes everything
+read-only but its own folder, without devices but the harmless ones, and gives up the right to undo that. Its process
 namespace sees to it that no program outlives it. Nothing but the standard library is imported here, and this file runs
 as a program too, to tell whether the machine allows all that: ``python -I -S enclosure.py FOLDER``.
 """
@@ -23,6 +24,10 @@ NAMESPACES = ("--ipc", "--mount", "--pid", "--fork", "--kill-child")
 _RDONLY, _NOSUID, _NODEV, _NOEXEC, _BIND, _REC = 1, 2, 4, 8, 4096, 16384  # of mount(2)
 _MOUNT_SETATTR = 442  # on every architecture
 _HERE, _RECURSIVE = -100, 0x8000
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+_SHARED_MEMORY = "/dev/shm"
+_WRITABLE = ("/dev", "/tmp", "/var/tmp")
+"""Folders in memory that stay writable where they are hidden."""
 _CAPBSET_DROP, _NO_NEW_PRIVS = 24, 38  # of prctl(2)
 _CAPABILITIES_3 = 0x20080522
 _KEYCTL = {"x86_64": 250, "aarch64": 219}
@@ -48,12 +53,15 @@ def close_off(own: Path, visible: Sequence[str], hidden: Sequence[str], copied: 
     """
     working = Path.cwd()
     libc = ctypes.CDLL(None, use_errno=True)
+    with contextlib.suppress(OSError):  # of further namespaces, in which a program would have all rights again
+        Path("/proc/sys/user/max_user_namespaces").write_text("0")
     with contextlib.suppress(OSError):  # a container's may be kept: no process of another namespace can be read
         _mount(libc, "proc", "/proc", "proc", _RDONLY | _NOSUID | _NODEV | _NOEXEC)
-    covered, copies = _folders(hidden), {place: _files(place) for place in copied if Path(place).is_dir()}
-    handles = [(place, os.open(place, os.O_PATH)) for place in _shown_again(visible, covered)]
+    covered, copies = _folders([*hidden, "/dev"]), {place: _files(place) for place in copied if Path(place).is_dir()}
+    devices = [place for place in _DEVICES if Path(place).exists()]
+    handles = [(place, os.open(place, os.O_PATH)) for place in (*_shown_again(visible, covered), *devices)]
     own_handle = os.open(own, os.O_PATH)
-    _set(libc, "/", _Attributes(set=_RDONLY), _RECURSIVE)
+    _set(libc, "/", _Attributes(set=_RDONLY | _NOSUID | _NODEV), _RECURSIVE)
     in_memory = f"size={most_bytes},mode=1777"
     for place in covered:
         _mount(libc, "tmpfs", place, "tmpfs", _NOSUID | _NODEV, in_memory)
@@ -61,6 +69,12 @@ def close_off(own: Path, visible: Sequence[str], hidden: Sequence[str], copied: 
         _make_place(place, handle)
         _mount(libc, f"/proc/self/fd/{handle}", place, None, _BIND | _REC)
         os.close(handle)
+    Path(_SHARED_MEMORY).mkdir(exist_ok=True)
+    for place in covered:
+        if place not in _WRITABLE and os.path.ismount(place):  # else it lies in another one
+            _set(libc, place, _Attributes(set=_RDONLY))
+    for place in devices:
+        _set(libc, place, _Attributes(clear=_NODEV))
     _set(libc, str(own), _Attributes(clear=_RDONLY))
     for place, files in copies.items():
         _mount(libc, "tmpfs", place, "tmpfs", _NOSUID | _NODEV, in_memory)

@@ -1,11 +1,13 @@
 """A stranger's codec gets so much memory, and no network."""
 
 import contextlib
+import json
 import os
 import pty
 import re
 import select
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -265,3 +267,43 @@ def workers():
             if b"decoding_worker.py" in place.read_bytes():
                 found.add(place.parent.name)
     return found
+
+
+LOOKING = """
+import json, os, socket
+from pathlib import Path
+from lamofcbench.codecs.zstd import ZstdCodec
+
+class Looking(ZstdCodec):
+    def decode_features(self, payload, shapes):
+        libc = __import__("ctypes").CDLL(None)  # past everything that Python reports
+        seen = [place for place in PLACES if libc.access(place.encode(), 4) == 0]
+        raise ValueError("sees " + json.dumps(seen))
+"""
+
+
+def test_a_codec_sees_programs_and_libraries_and_nothing_that_is_private(tmp_path):
+    if shares_disk():
+        pytest.skip(shares_disk())
+    root = Path(confinement.__file__).parents[2]
+    private = [
+        tmp_path / "key",
+        Path("/etc/shadow"),
+        Path("/root/.ssh"),
+        Path("/srv"),
+        root / "pyproject.toml",
+        root / "tests",
+    ]
+    private[0].write_text("a secret")
+    needed = [root / "harness", Path(sys.prefix), Path("/etc/passwd"), Path("/usr/bin")]
+    places = [str(place) for place in (*private, *needed) if place.exists()]
+    (tmp_path / "looking.py").write_text(LOOKING.replace("PLACES", repr(places)))
+    (codec,) = make_codecs(f"{tmp_path / 'looking.py'}:Looking", SPECS)
+    with DecodingProcess(Limits()) as process:
+        process.load(codec.save(tmp_path / "codec"), trust_code=True)
+        with pytest.raises(VerificationError, match="sees") as told:
+            process.decode(codec.encode(make_sample("typical", 3, 1)), seconds=60, most_bytes=10**6)
+    seen = {place for place in places if json.dumps(place) in str(told.value)}
+    assert {str(place) for place in needed} <= seen
+    assert not [place for place in map(str, private[:1] + private[4:]) if place in seen]
+    assert not [place for place in map(str, private) if place in seen and Path(place).is_file()]

@@ -48,10 +48,22 @@ def test_what_others_left_is_not_there_but_what_is_needed_is(answer):
     assert answer("[(hidden / 'left').exists(), (visible / 'module').read_text()]") == [False, "needed"]
 
 
-def test_what_it_leaves_through_a_program_ends_with_it(answer, tmp_path):
+def test_it_leaves_nothing_through_a_program_either(answer, tmp_path):
     write = "[done('sh', '-c', f'echo 1 > {hidden}/x'), (hidden / 'x').exists()]"
-    assert answer(write) == [True, True]
-    assert answer("(hidden / 'x').exists()") is False and not (tmp_path / "hidden" / "x").exists()
+    assert answer(write) == [False, False] and not (tmp_path / "hidden" / "x").exists()
+    memory = "[done('sh', '-c', 'echo 1 > /dev/shm/x'), Path('/dev/shm/x').exists()]"
+    assert answer(memory) == [True, True] and answer("Path('/dev/shm/x').exists()") is False
+
+
+def test_of_devices_there_are_the_harmless_ones(answer):
+    kept = {"null", "zero", "full", "random", "urandom", "shm"}
+    assert set(answer("os.listdir('/dev')")) <= kept
+    assert answer("[done('sh', '-c', 'echo 1 > /dev/null'), len(Path('/dev/urandom').open('rb').read(4))]") == [True, 4]
+    assert answer("done('mknod', str(own / 'memory'), 'c', '1', '1')") is False
+
+
+def test_it_gets_no_further_namespaces_in_which_it_would_have_rights_again(answer):
+    assert answer("[done('unshare', '-U', 'true'), done('unshare', '-Urm', 'true')]") == [False, False]
 
 
 @pytest.mark.parametrize("place", ["{visible}/x", "{visible}/module", "{own.parent}/elsewhere/x", "/proc/sys/kernel/x"])
