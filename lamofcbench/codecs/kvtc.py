@@ -67,9 +67,10 @@ class KvtcCodec(CacheCodec):
     programming gives groups of 1 to 1024 neighbouring components the type, none, 2 or 4 bits between the group's least
     and largest value in that token, or eight-bit floats, that has the least measured error within the budget.
 
-    Faithful to the paper are the joint vectors, the rotary embedding undone, types, group sizes, costs and objective.
-    What differs: errors are measured on rows that the components were not fitted to; groups start at multiples of 16
-    components, larger ones at multiples of a quarter of their size; floats have a calibrated power of two as unit,
+    Faithful to the paper are the joint vectors, the rotary embedding undone, types, costs and objective. What differs:
+    errors are measured on rows that the components were not fitted to; groups have at most the paper's sizes and are
+    cut at multiples of 16 components, larger ones at multiples of a quarter of their size, single components only
+    among the first 16; floats have a calibrated power of two as unit,
     since coefficients here span more than their range; up to 2048 columns the decomposition is exact, beyond it is
     randomised as in the paper and keeps at most 2048 components; layers are scaled to equal deviation, sinks are
     centred and coded, and no window is kept, unless parameters ask for the paper's setting; DEFLATE is zlib's and runs

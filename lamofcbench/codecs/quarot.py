@@ -39,7 +39,9 @@ class QuarotCodec(GroupedCodec):
     Where this differs from the paper: it rotates with a Hadamard matrix drawn at random and folds most rotations into
     the model's weights, here a fixed one is applied to the features as they come and undone by the decoder; keys are
     rotated after rotary embedding, as in the paper; channels that are no power of two take a Hartley matrix as factor
-    instead of a tabulated Hadamard matrix; with heads smaller than a group, a group spans several of them.
+    instead of a tabulated Hadamard matrix; with heads smaller than a group, a group spans several of them; clipping
+    draws a group's ends towards its middle, with a low end in half precision, where the published program draws both
+    towards zero and rounds the zero point, and symmetric levels leave out the lowest.
     """
 
     Params = QuarotParams

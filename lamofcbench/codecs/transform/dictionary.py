@@ -101,6 +101,8 @@ class Dictionary:
 
     def predictions(self, index: Index) -> Matrix:
         """Deviations from the middle mean that entries predict, ``[rows, C]``; zero for `NONE`."""
+        if not len(self.entries):
+            return np.zeros((len(index), self.entries.shape[1]), np.float32)
         predicted = self.entries[index].astype(np.float32)
         predicted *= self.units
         predicted[index == NONE] = 0.0
@@ -108,6 +110,8 @@ class Dictionary:
 
     def profiles(self, index: Index) -> Index:
         """The profile of rows with these entries."""
+        if not len(self.levels):
+            return np.full(len(index), MIDDLE, np.intp)
         return np.where(index == NONE, MIDDLE, FIRST_LEVEL + self.levels[index])
 
     def find(self, deviations: Matrix) -> Index:

@@ -146,7 +146,14 @@ def energies_beyond(rows: Matrix, coefficients: Matrix) -> Wide:
 
 
 def together(surprises: Sequence[Wide] | Wide) -> Wide:
-    """How surprising samples are, ``[S]``, of how surprising their groups of tensors are, ``[groups, S]``."""
+    """How surprising samples are, ``[S]``, of how surprising their groups of tensors are, ``[groups, S]``.
+
+    Of groups that were fitted to other samples than each other, for memory, the most surprising ones stand for one
+    sample, the next for another, and so on: no sample surprises more than these.
+    """
+    fewest = min(map(len, surprises), default=0)
+    if any(len(own) > fewest for own in surprises):
+        surprises = [np.sort(own)[::-1][:fewest] for own in surprises]
     with np.errstate(over="ignore"):
         return np.asarray(np.mean(surprises, axis=0))
 

@@ -4,7 +4,8 @@ Coefficients are ``U^T L^T row``, where ``L L^T`` is the metric and U the eigenv
 as what is expected of it given its coefficients, ``S A^T Lambda^-1``, the linear estimate of least squared error. So
 the metric need not be inverted, and what is not coded is predicted from what is. First, middle and last rows have
 transforms of their own, covariances drawn to the common one; where the number of rows never varies, a second pair runs
-over places. Deviations are cross-fitted as those of `lamofcbench.codecs.transform.estimate`.
+over places. Deviations are cross-fitted as those of `lamofcbench.codecs.transform.estimate`, in a metric that has seen
+gradients of all samples.
 """
 
 from __future__ import annotations

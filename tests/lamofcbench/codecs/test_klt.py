@@ -12,7 +12,7 @@ import torch
 
 from lamofcbench.codecs.channel import ChannelCodec
 from lamofcbench.codecs.klt import KltCodec
-from lamofcbench.codecs.transform import centring, outliers
+from lamofcbench.codecs.transform import centring, outliers, thinning
 from lamofcbench.codecs.transform.blocks import Block
 from lamofcbench.errors import BitstreamError, CodecError
 from lamofcbench.features import FeatureSet
@@ -362,3 +362,22 @@ def test_a_state_from_a_strangers_folder_is_checked(name, change):
         state[name] = change(state[name])
     with pytest.raises((CodecError, BitstreamError)):
         KltCodec(codec.specs, codec.params, state).check_state()
+
+
+def test_groups_that_are_thinned_to_other_samples_are_fitted_together(monkeypatch):
+    specs = FeatureSpecs(
+        tensors=(
+            TensorSpec(name="hidden", role="hidden", shape=(33, 32), dtype="float32"),
+            TensorSpec(name="pooled", role="pooled", shape=(32,), dtype="float32"),
+        )
+    )
+    generator = torch.Generator().manual_seed(0)
+    samples = [
+        FeatureSet({"hidden": torch.randn(33, 32, generator=generator), "pooled": torch.randn(32, generator=generator)})
+        for _ in range(20)
+    ]
+    monkeypatch.setattr(thinning, "MAX_VALUES", 33 * 32 * 12)
+    codec = KltCodec(specs, {"step": 0.5}).fit(samples)
+    decoded = codec.decode(codec.encode(samples[0]))
+    for name, tensor in samples[0].tensors.items():
+        assert (decoded[name] - tensor).square().mean() < 0.2 * tensor.square().mean()

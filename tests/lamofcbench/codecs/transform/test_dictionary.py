@@ -6,6 +6,7 @@ import pytest
 from lamofcbench.codecs.entropy import SymbolDecoder, SymbolEncoder
 from lamofcbench.codecs.transform import dictionary
 from lamofcbench.codecs.transform.dictionary import NONE, Dictionary, EntryMeans, Repetition, find_repetition, level_of
+from lamofcbench.codecs.transform.profiles import MIDDLE
 from lamofcbench.codecs.transform.rows import row_groups
 from lamofcbench.errors import BitstreamError
 from lamofcbench.scenarios.base import Axis, FeatureSpecs, TensorSpec
@@ -139,3 +140,11 @@ def test_an_entry_that_there_is_not_is_refused(number):
 
 def test_levels_grow_with_the_rows_behind_an_entry():
     assert level_of(np.array([1, 2, 4, 5, 19, 20, 999])).tolist() == [0, 1, 1, 2, 2, 3, 3]
+
+
+def test_one_without_an_entry_says_nothing():
+    nothing = np.zeros((0, 8), np.int8)
+    empty = Dictionary(slice(4, 8), nothing, np.ones(8, np.float32), np.zeros(0, np.int8), np.ones(800, np.int32))
+    none = empty.find(np.ones((3, 8), np.float32))
+    assert (none == NONE).all() and not empty.predictions(none).any()
+    assert (empty.profiles(none) == MIDDLE).all()
