@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from harness.submission.verdict import Verdict
 
 
-DRAWN = -1
-"""Of a seed: that one is to be drawn."""
+DRAWN = object()
+"""In place of a seed: one is to be drawn."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,7 +65,7 @@ def scrutiny(args: argparse.Namespace) -> Scrutiny:
 
     for name in ("seed", "fresh"):
         value = getattr(args, name)
-        if value is not None and not (name == "fresh" and value == DRAWN) and not 0 <= value < 2**63:
+        if value not in (None, DRAWN) and not 0 <= value < 2**63:
             raise LaMoFCBenchError(f"--{name} is {value}; it may be 0 to 2**63 - 1")
     for name in ("decode_seconds", "fit_seconds", "memory_gib"):
         if not 0 < getattr(args, name) < 1e6:
@@ -76,7 +76,7 @@ def scrutiny(args: argparse.Namespace) -> Scrutiny:
         trust_code=args.trust_code,
         full=args.full,
         seed=args.seed,
-        fresh=secrets.randbits(63) if args.fresh == DRAWN else args.fresh,
+        fresh=secrets.randbits(63) if args.fresh is DRAWN else args.fresh,
         decode_seconds=args.decode_seconds,
         fit_seconds=args.fit_seconds,
         device=args.device,
