@@ -11,21 +11,26 @@ import zstandard
 from harness.cli import main
 
 
-@pytest.fixture
-def source(tmp_path):
-    folder = tmp_path / "download" / "imagenet1k-val"
+def downloaded(folder, first):
+    """A folder of two files, as published; the values in them begin with a number."""
     folder.mkdir(parents=True)
     for number, wnid in enumerate(("n01440764", "n01443537")):
-        buffer = io.BytesIO()
-        torch.save({f"backbone.blocks.{block}": [torch.full((1, 2, 4096), number + 1.0)] for block in (9, 39)}, buffer)
+        buffer, values = io.BytesIO(), torch.full((1, 2, 4096), float(first + number))
+        torch.save({f"backbone.blocks.{block}": [values] for block in (9, 39)}, buffer)
         (folder / f"{wnid}-image{number}.zst").write_bytes(zstandard.compress(buffer.getvalue()))
     return folder
+
+
+@pytest.fixture
+def source(tmp_path):
+    return downloaded(tmp_path / "download" / "imagenet1k-val", 1)
 
 
 def test_a_download_becomes_data_that_other_commands_read(source, tmp_path, capsys):
     out = tmp_path / "features"
     arguments = ["import", "cvu-imagenet-val", "--source", str(source.parent), "--output", str(out)]
-    assert main([*arguments, "--calibration", str(source), "--num-processes", "2"]) == 0
+    calibration = downloaded(tmp_path / "calibration", 3)
+    assert main([*arguments, "--calibration", str(calibration), "--num-processes", "2"]) == 0
     printed, told = capsys.readouterr()
     assert printed == f"{out / 'cvu-imagenet-val'}\n" and "2 test samples were imported; the scenario" in told
     assert main(["stats", "cvu-imagenet-val", "--data", str(out), "--split", "test"]) == 0

@@ -175,7 +175,7 @@ def depths(tmp_path_factory):
     """A depth head's curve on a few images, finest step first, and the folder of its results."""
     results = tmp_path_factory.mktemp("results")
     specs = [f"uniform:step={step}" for step in (0.3, 4.0, 30.0)]
-    curve = evaluate(specs, "mini-cvu-depth", limit=3, results=results, progress=False)
+    curve = evaluate(specs, "mini-cvu-depth", limit=5, results=results, progress=False)
     return curve, sorted(curve, key=lambda result: result.codec.params["step"]), results
 
 
