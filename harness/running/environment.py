@@ -17,7 +17,11 @@ import torch
 from lamofcbench.errors import LaMoFCBenchError
 from lamofcbench.version import __version__
 
-PACKAGES = ("torch", "numpy", "transformers", "safetensors", "datasets", "pyarrow", "accelerate", "numba")
+PACKAGES = (
+    "torch", "numpy", "transformers", "safetensors", "datasets", "pyarrow", "accelerate", "numba", "diffusers",
+    "pillow", "zstandard", "imagecodecs", "av", "imageio-ffmpeg",
+)  # fmt: skip
+"""That compute, store or code: figures and bytes may depend on their versions."""
 
 
 def seed_everything(seed: int, *parts: int) -> None:
@@ -85,8 +89,13 @@ def describe(device: str) -> dict[str, Any]:
         "processor": _processor(),
         "device": device,
         "device_name": device_name(device),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": packages(),
     }
+
+
+def packages() -> dict[str, str | None]:
+    """The versions of the packages that decide figures; None of one that is not installed."""
+    return {name: _version(name) for name in PACKAGES}
 
 
 def device_name(device: str) -> str:

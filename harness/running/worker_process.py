@@ -168,7 +168,7 @@ def _handles_of_children(pid: int) -> list[int]:
 
 def _end_by(handle: int) -> None:
     """Kills a process by a handle, and waits until it is gone."""
-    with contextlib.suppress(OSError, AttributeError):
+    with contextlib.suppress(OSError, AttributeError, ValueError):  # of a handle that `select` cannot wait for
         signal.pidfd_send_signal(handle, signal.SIGKILL)
         select.select([handle], [], [], ENDING_SECONDS)
     with contextlib.suppress(OSError):

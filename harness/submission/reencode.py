@@ -1,9 +1,9 @@
 """Encoding again: whether the submitted bytes are what the submitted codec makes of the features.
 
 Bytes that decode well may come from another encoder than the codec's, one that looked at references, say. So the drawn
-batches are encoded anew, each from the seeds that it had in the run. On the author's processor the same bytes must come
-out. On another one an encoder may round otherwise: size, distortion and what the tail makes of it are then close, and
-no better than what is made here, or it was another encoder.
+batches are encoded anew, each from the seeds that it had in the run. On the author's processor, with the same packages,
+the same bytes must come out. Elsewhere an encoder may round otherwise: size, distortion and what the tail makes of it
+are then close, and no better than what is made here, or it was another encoder.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _tell_others(replay: Replay, other: Sequence[tuple[int, bytes]]) -> str:
     count = len(other)
     if not is_elsewhere(replay.claim, replay.opened):
         for index, data in other:
-            what = f"holds other bytes than its codec makes on the same processor, {len(data)} of them"
+            what = f"holds other bytes than its codec makes on the same processor with the same packages ({len(data)})"
             replay.findings.fault(replay.bitstreams.path, what, sample_of(replay.rows[index]))
         return ""
     submitted = sum(replay.rows[index]["coded_bytes"] for index, _ in other)

@@ -91,7 +91,7 @@ def check_fit(
         return
     reason = "" if not same or _equal_bits(learned, saved) else ROUNDED
     if not same and name != FLOOR and is_elsewhere(claim, opened):
-        reason = "some states come out otherwise on another processor than the author's"
+        reason = "some states come out otherwise on another processor than the author's, or with other packages"
     if not same and not reason:
         findings.fault(path, f"is not what {name} learns from the calibration split of {claim.result.ref}")
     findings.count(WHAT, 1, 1, reason)
