@@ -10,6 +10,7 @@ from typing import Any
 
 _FEW_NAMES = 12
 """So many names a message may list."""
+_MOST_CAUSES = 20
 _CONTAINERS = reprlib.Repr()
 _CONTAINERS.maxlevel = 3
 _CONTAINERS.maxlist = _CONTAINERS.maxtuple = _CONTAINERS.maxdict = _CONTAINERS.maxset = _CONTAINERS.maxfrozenset = 40
@@ -46,6 +47,22 @@ def one_line(text: str, limit: int = 80) -> str:
     """A text on one printable line, cut with an ellipsis."""
     text = " ".join("".join(letter if letter.isprintable() else " " for letter in text[: 4 * limit]).split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def lacks_memory(error: BaseException | None) -> bool:
+    """Whether an error, or one that caused it, is a lack of memory, of this machine or of its device.
+
+    Example:
+        >>> lacks_memory(MemoryError()), lacks_memory(KeyError("DefaultCPUAllocator"))
+        (True, False)
+    """
+    for _ in range(_MOST_CAUSES):
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+            return True
+        if isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error):  # torch has no class for that
+            return True
+        error = None if error is None else error.__cause__
+    return False
 
 
 class LaMoFCBenchError(Exception):

@@ -11,6 +11,9 @@ from typing import Literal
 from harness.console import MAX_LINE, fitting
 from lamofcbench.errors import one_line
 
+SCENARIOS = "ids, path/to/file.py:NAME, or the tracks of mini, small, full"
+"""What may be named where scenarios are."""
+
 
 def add_data_argument(parser: argparse.ArgumentParser) -> None:
     """``--data``."""

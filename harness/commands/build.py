@@ -14,9 +14,7 @@ FULL_OPTIONS = ("raw", "calibration", "samples", "definitions", "device_map", "o
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument(
-        "scenarios", nargs="+", metavar="SCENARIO", help="ids, path/to/file.py:NAME, or the tracks of mini, small, full"
-    )
+    parser.add_argument("scenarios", nargs="+", metavar="SCENARIO", help=_common.SCENARIOS)
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="the dataset folder")
     full = parser.add_argument_group("full edition")
     full.add_argument("--raw", type=Path, metavar="DIR", help="the raw test samples (default: the task's on the Hub)")

@@ -20,9 +20,7 @@ HELP = "lay out codecs' rate points on scenarios, by scores on calibration sampl
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument(
-        "scenarios", nargs="+", metavar="SCENARIO", help="ids, path/to/file.py:NAME, or the tracks of mini, small, full"
-    )
+    parser.add_argument("scenarios", nargs="+", metavar="SCENARIO", help=_common.SCENARIOS)
     parser.add_argument(
         "--codecs", nargs="+", required=True, metavar="ID", help="names or path/to/file.py:Class, without parameters"
     )

@@ -14,13 +14,7 @@ HELP = "run codecs on scenarios; rerunning resumes"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument(
-        "--scenarios",
-        nargs="+",
-        required=True,
-        metavar="A,B",
-        help="ids, path/to/file.py:NAME, or the tracks of mini, small, full",
-    )
+    parser.add_argument("--scenarios", nargs="+", required=True, metavar="A,B", help=_common.SCENARIOS)
     parser.add_argument(
         "--codecs", nargs="+", required=True, metavar="SPEC",
         help="ID[:key=value,...]; ID is a name, path/to/file.py:Class, a saved folder or org/name[@commit]; "

@@ -20,9 +20,7 @@ HEAD = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument(
-        "scenarios", nargs="+", metavar="SCENARIO", help="ids, path/to/file.py:NAME, or the tracks of mini, small, full"
-    )
+    parser.add_argument("scenarios", nargs="+", metavar="SCENARIO", help=_common.SCENARIOS)
     _common.add_data_argument(parser)
     parser.add_argument("--split", default="calibration", help="test or calibration (default: calibration)")
     parser.add_argument("--limit", type=int, metavar="N", help="the first N samples only")

@@ -16,13 +16,7 @@ WARM_SHARE = 0.5
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     parser.add_argument("codec", metavar="CODEC", help="hyperprior or elic")
-    parser.add_argument(
-        "--scenarios",
-        nargs="+",
-        required=True,
-        metavar="A,B",
-        help="ids, path/to/file.py:NAME, or the tracks of mini, small, full",
-    )
+    parser.add_argument("--scenarios", nargs="+", required=True, metavar="A,B", help=_common.SCENARIOS)
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="weights and their cards")
     parser.add_argument(
         "--lmbda", nargs="+", type=float, metavar="L", help="rate points (default: the five published ones)"

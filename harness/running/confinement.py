@@ -28,10 +28,6 @@ from lamofcbench.codecs.rans import compiling
 NETWORK = ("--user", "--map-root-user", "--net")
 DISK = (*NETWORK, *enclosure.NAMESPACES)
 
-_STASHES = ("/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/run", "/var/crash", "/var/spool")
-"""Where anybody may leave something, or some process does."""
-_TERMINALS = "/dev/pts"
-"""Of whoever validates: what they type there can be read, and what they see be written."""
 _FILLED = (
     "HOME", "XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "HF_DATASETS_CACHE", "TORCH_HOME", "LAMOFCBENCH_CACHE",
     "LAMOFCBENCH_SOURCES",
@@ -57,7 +53,7 @@ class Limits:
     Attributes:
         memory_bytes: beyond what it takes before anything is loaded.
         file_bytes: of the largest file that it may write.
-        hidden: folders that it does not see, beside home, caches and those where it could leave something.
+        hidden: folders that it does not see, though they may lie in one that it does.
     """
 
     memory_bytes: int = 8 * 2**30
@@ -79,7 +75,7 @@ class Limits:
         filled = [os.environ.get(name, "") for name in _FILLED]
         roots = [entry.path for entry in os.scandir("/") if entry.is_dir(follow_symlinks=False)]
         others = [path for path in roots if path[1:] not in _SYSTEM]
-        hidden = [*others, *_STASHES, _TERMINALS, tempfile.gettempdir(), *filled, *SHIPPED_FOLDERS, *self.hidden]
+        hidden = [*others, tempfile.gettempdir(), *filled, *SHIPPED_FOLDERS, *self.hidden]
         programs = [entry for name in _PROGRAMS for entry in os.environ.get(name, "").split(os.pathsep)]
         prefixes = [sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.realpath(sys.executable)]
         visible = [*prefixes, *_packages(import_path), *programs, *_OF_LIBRARIES]

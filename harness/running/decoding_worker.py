@@ -49,7 +49,6 @@ MAX_MESSAGE_BYTES = 2**22
 MAX_NESTING = 50
 """Of lists and objects in a message; parameters may hold objects of objects."""
 MAX_ERROR = 2000
-MAX_CAUSES = 20
 GRACE_SECONDS = 30.0
 """How long after its time has run out a decode ends by itself, should nobody be left to end it; twice that at most."""
 IDLE_SECONDS = 1.0
@@ -237,7 +236,9 @@ def _serve(waiting: SimpleQueue[tuple[Message, bytearray]], answers: Writable, i
                     watchdog.allow(request[name])
                     answer, payload = stage(codec, request, data)
             except BaseException as error:  # a codec may even raise SystemExit
-                answer, payload = {"error": _described(error), "memory": _lacks_memory(error)}, b""
+                from lamofcbench.errors import lacks_memory
+
+                answer, payload = {"error": _described(error), "memory": lacks_memory(error)}, b""
             send(answers, answer | {"refused": isolation.refusals[:]}, payload)
 
 
@@ -396,17 +397,6 @@ def _described(error: BaseException) -> str:
     except Exception:
         text = type(error).__name__
     return " ".join(text.split())[:MAX_ERROR]
-
-
-def _lacks_memory(error: BaseException | None) -> bool:
-    """Whether an error, or what caused it, is a lack of memory."""
-    for _ in range(MAX_CAUSES):
-        if error is None:
-            break
-        if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 if __name__ == "__main__":

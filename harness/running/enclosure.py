@@ -26,7 +26,7 @@ _MOUNT_SETATTR = 442  # on every architecture
 _HERE, _RECURSIVE = -100, 0x8000
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 _SHARED_MEMORY = "/dev/shm"
-_WRITABLE = ("/dev", "/tmp", "/var/tmp")
+_WRITABLE = ("/dev", "/tmp")
 """Folders in memory that stay writable where they are hidden."""
 _CAPBSET_DROP, _NO_NEW_PRIVS = 24, 38  # of prctl(2)
 _CAPABILITIES_3 = 0x20080522

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.running.opened import OpenScenario
 from harness.running.sensitivity import TailSensitivity
-from lamofcbench.errors import LaMoFCBenchError, first_line
+from lamofcbench.errors import LaMoFCBenchError, first_line, lacks_memory
 from lamofcbench.features import FeatureSet
 
 if TYPE_CHECKING:
@@ -44,11 +44,7 @@ def require_memory(error: BaseException) -> None:
     Raises:
         NotAtHandError: if the cause is a lack of memory.
     """
-    import torch
-
-    cause = error.__cause__
-    is_of_torch = isinstance(cause, RuntimeError) and "DefaultCPUAllocator" in str(cause)
-    if is_of_torch or isinstance(cause, (MemoryError, torch.OutOfMemoryError)):
+    if lacks_memory(error):
         raise NotAtHandError(f"{first_line(error)}; validate where there is more memory, or with --device") from error
 
 

@@ -19,12 +19,14 @@ import numpy as np
 
 from harness.submission.manifest import SubmissionError
 from lamofcbench.errors import first_line
+from lamofcbench.features import FeatureSet
 from lamofcbench.storage.integrity import file_sha256
 
 BITSTREAMS_FILE = "bitstreams.safetensors"
 HASHES = "sha256"
 LEAST_SHOWN, SHOWN_SHARE = 3, 0.1
 MAX_FILE_BYTES = 2**33
+SLACK_BYTES = 2**16
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -39,6 +41,11 @@ def drawn(hashes: Sequence[str]) -> list[int]:
     digest = hashlib.sha256("\n".join(hashes).encode()).hexdigest()
     ranks = [(hashlib.sha256(f"{digest} {index}".encode()).digest(), index) for index in range(len(hashes))]
     return sorted(index for _, index in sorted(ranks)[:count])
+
+
+def most_coded_bytes(features: FeatureSet) -> int:
+    """How long a bitstream of features may be: a few times as long as these are uncoded."""
+    return features.raw_bits // 2 + SLACK_BYTES
 
 
 def write_bitstreams(path: Path, files: Sequence[Path], *, sampled: bool) -> None:

@@ -22,14 +22,15 @@ from harness.running.pipeline import Pipeline
 from harness.running.plan import batch_plan
 from harness.statistics.bootstrap import bootstrap_ratio, draw_counts, resample_indices
 from harness.submission.at_hand import require_memory
+from harness.submission.bitstreams import most_coded_bytes
 from harness.submission.claims import Claim
 from harness.submission.findings import Findings
 from harness.submission.given import GivenBytes, GivenFeatures
-from harness.submission.replay import Share, load_into
+from harness.submission.replay import Share, decoded_apart, load_into
 from lamofcbench import rates
 from lamofcbench.builders import BUILDERS
 from lamofcbench.errors import DataError, LaMoFCBenchError
-from lamofcbench.features import FeatureSet, check_features
+from lamofcbench.features import FeatureSet
 
 if TYPE_CHECKING:
     from harness.running.decoding_process import DecodingProcess
@@ -135,7 +136,8 @@ def compare_fresh(
             coded = [_encoded(split.features(index), decoder, share) for index in range(len(split))]
             decoder.close()  # or else a codec could remember what it has encoded
             load_into(decoder, claim, share)
-            decoded = [_decoded(data, split.features(at), opened, decoder, share) for at, data in enumerate(coded)]
+            specs = opened.scenario.specs
+            decoded = [decoded_apart(decoder, data, split.features(at), specs, share) for at, data in enumerate(coded)]
     except LaMoFCBenchError as error:
         findings.fault(claim.path, f"its codec fails on new samples: {error}")
         return
@@ -164,17 +166,9 @@ def compare_fresh(
 
 
 def _encoded(features: FeatureSet, decoder: DecodingProcess, share: Share) -> bytes:
-    """A bitstream, at most a few times as large as what it codes."""
-    most_bytes = features.raw_bits // 2 + 2**16
-    return decoder.encode(features.with_given(None), seconds=share.decode_seconds, most_bytes=most_bytes)
-
-
-def _decoded(
-    data: bytes, original: FeatureSet, opened: OpenScenario, decoder: DecodingProcess, share: Share
-) -> FeatureSet:
-    features = decoder.decode(data, seconds=share.decode_seconds, most_bytes=original.raw_bits // 8)
-    check_features(features, opened.scenario.specs)
-    return features
+    """A bitstream, of a size that would be read."""
+    given = features.with_given(None)
+    return decoder.encode(given, seconds=share.decode_seconds, most_bytes=most_coded_bytes(features))
 
 
 def _compare_rates(claim: Claim, rows: Sequence[Record], records: Sequence[Record], findings: Findings) -> None:

@@ -24,7 +24,7 @@ from harness.results.tables import read_table
 from harness.results.verification import agree
 from harness.running.opened import OpenScenario
 from harness.submission.agreement import RESPONSES, same_cell
-from harness.submission.bitstreams import BITSTREAMS_FILE, Bitstreams
+from harness.submission.bitstreams import BITSTREAMS_FILE, Bitstreams, most_coded_bytes
 from harness.submission.bounded_json import require_few_values
 from harness.submission.claims import Claim
 from harness.submission.findings import Findings
@@ -248,7 +248,7 @@ def _check_bitstreams(
             )
     for index in bitstreams.shown:
         row, features = rows[index], opened.test.features(index)
-        size_bytes, most_bytes = bitstreams.size_bytes(index), features.raw_bits // 2 + 2**16
+        size_bytes, most_bytes = bitstreams.size_bytes(index), most_coded_bytes(features)
         if size_bytes > most_bytes:
             what = f"has {size_bytes} bytes; of features of {features.raw_bits} bits, at most {most_bytes} are read"
             findings.fault(bitstreams.path, what, sample_of(row))

@@ -15,6 +15,7 @@ from harness.results.record import Record
 from harness.results.store import SAMPLES_FILE
 from harness.statistics.distortion import squared_errors
 from harness.submission.agreement import energy_of, same_error
+from harness.submission.bitstreams import most_coded_bytes
 from harness.submission.recount import sample_of
 from harness.submission.replay import Replay, is_elsewhere, load_afresh
 from lamofcbench.errors import VerificationError
@@ -62,7 +63,7 @@ def _encoded(replay: Replay) -> list[tuple[int, bytes]]:
         data = replay.decoder.encode(
             features,
             seconds=replay.share.decode_seconds,
-            most_bytes=features.raw_bits // 2 + 2**16,
+            most_bytes=most_coded_bytes(features),
             seeds=None if number == before else (replay.claim.result.seed, number),
         )
         before = number

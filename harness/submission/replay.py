@@ -35,6 +35,7 @@ from lamofcbench.features import FeatureSet, check_features
 
 if TYPE_CHECKING:
     from harness.running.decoding_process import DecodingProcess
+    from lamofcbench.scenarios.base import FeatureSpecs
 
 MOST_FLIPS = 0.02
 """The share of a result's predictions that may come out otherwise on another processor, whose sums round otherwise.
@@ -86,6 +87,20 @@ def load_into(decoder: DecodingProcess, claim: Claim, share: Share) -> str:
     with at_hand("the process that decodes does not start"):
         decoder.ready()
     return decoder.load(claim.folder.codec_path, trust_code=share.trust_code, threads=claim.threads)
+
+
+def decoded_apart(
+    decoder: DecodingProcess, data: bytes, original: FeatureSet, specs: FeatureSpecs, share: Share
+) -> FeatureSet:
+    """What bytes decode to in the other process, of at most the size of the features that they are of.
+
+    Raises:
+        VerificationError: if they do not decode.
+        ScenarioError: if they decode to other tensors than these specs'.
+    """
+    features = decoder.decode(data, seconds=share.decode_seconds, most_bytes=original.raw_bits // 8)
+    check_features(features, specs)
+    return features
 
 
 def load_afresh(decoder: DecodingProcess, claim: Claim, share: Share) -> None:
@@ -228,16 +243,9 @@ class Replay:
         self.findings.count("predictions made anew by the tail", len(stated), len(self.rows), reason)
 
     def decoded_here(self, index: int, data: bytes) -> FeatureSet:
-        """What bytes decode to in the other process.
-
-        Raises:
-            VerificationError: if they do not.
-            ScenarioError: if they decode to other tensors than the scenario's.
-        """
-        most_bytes = self.opened.test.features(index).raw_bits // 8
-        features = self.decoder.decode(data, seconds=self.share.decode_seconds, most_bytes=most_bytes)
-        check_features(features, self.opened.scenario.specs)
-        return features
+        """What bytes of a sample decode to; errors are those of `decoded_apart`."""
+        original = self.opened.test.features(index)
+        return decoded_apart(self.decoder, data, original, self.opened.scenario.specs, self.share)
 
     def compare_predictions(self, here: Mapping[int, FeatureSet]) -> None:
         """Faults where what was submitted does better than what the codec makes here of the same samples.
@@ -330,8 +338,6 @@ def is_elsewhere(claim: Claim, opened: OpenScenario) -> bool:
 
     Coders of images and sums of floats are those of packages, and differ from version to version.
     """
-    there, packages = processor_of(claim.folder), claim.folder.run_record().get("packages")
-    kind = opened.device.partition(":")[0]
-    if claim.result.device_type != kind or there != environment.device_name(opened.device):
-        return True
-    return packages != environment.packages()
+    there = claim.result.device_type, processor_of(claim.folder), claim.folder.run_record().get("packages")
+    kind, name = opened.device.partition(":")[0], environment.device_name(opened.device)
+    return there != (kind, name, environment.packages())

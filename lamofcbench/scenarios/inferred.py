@@ -114,11 +114,8 @@ def _rotated(tensors: Sequence[TensorSpec], base: float) -> list[TensorSpec]:
     """The same with keys rotated by this base."""
     if not any(spec.role == "key" for spec in tensors):
         raise ScenarioError("a rotary base is of keys, and no tensor has that role; give it by roles")
-    try:
+    with declaring(f"a rotary base of {shown(base)}"):
         return [TensorSpec(**{**dict(spec), "rotary_base": base}) if spec.role == "key" else spec for spec in tensors]
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise ScenarioError(f"a rotary base of {shown(base)} does not fit: {one_line(reason, 300)}") from error
 
 
 def _role(name: str, rank: int) -> str:

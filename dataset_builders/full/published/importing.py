@@ -115,7 +115,7 @@ def import_published(
     with building(output, scenario.id), write_errors(output / scenario.id, work.path):
         work.prepare(_stamp(scenario, raw, references))
         worker = _Worker(scenario, found, work)
-        done = {task: record for task in tasks if (record := _finished(work, task, worker.state)) is not None}
+        done = {task: record for task in tasks if (record := worker.finished(task)) is not None}
         taken_over, skipped = len(done), []
         left = [task for task in tasks if task not in done]
         for task, outcome in _outcomes(worker, left, processes):
@@ -159,6 +159,13 @@ class _Worker:
             DataError: if a file is not there, or not named as published.
         """
         return [*file_state(task.path), self.references.state_of(self.id_of(task))]
+
+    def finished(self, task: Task) -> Record | None:
+        """The record of a sample of which nothing has changed since it was imported."""
+        try:
+            return self.work.finished(task, self.state(task))
+        except DataError:
+            return None
 
     def run(self, task: Task) -> dict[str, Any] | str:
         """The record of the sample, or what is wrong with its file."""
@@ -242,14 +249,6 @@ def _stamp(scenario: Scenario, raw: Path | None, references: Path | None) -> dic
     known = None if references is None else file_sha256(references)
     place = None if raw is None else str(raw.resolve())
     return {"version": VERSION, "scenario": scenario.digest, "raw": place, "references": known}
-
-
-def _finished(work: WorkFolder, task: Task, state: Callable[[Task], list[Any]]) -> Record | None:
-    """The record of a sample of which nothing has changed since it was imported."""
-    try:
-        return work.finished(task, state(task))
-    except DataError:
-        return None
 
 
 # ----------------------------------------------------------------------------------------------------- publishing

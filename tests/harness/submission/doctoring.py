@@ -18,9 +18,11 @@ from harness.results.result import Result
 from harness.results.scoring import figures_of, judge, make_metric
 from harness.results.store import config_hash
 from harness.results.tables import read_table
+from harness.statistics.distortion import squared_errors
 from harness.submission.bitstreams import BITSTREAMS_FILE, Bitstreams
 from lamofcbench.atomic import write_json
 from lamofcbench.codecs.saving import fingerprint_of
+from lamofcbench.digests import digest
 
 
 def edit_json(path: Path, change) -> None:
@@ -127,6 +129,18 @@ class Doctored:
         listed = [hashlib.sha256(content).hexdigest() for content in contents]
         tensors = {str(index): np.frombuffer(content, np.uint8) for index, content in enumerate(contents)}
         save_file(tensors, path, {"sha256": json.dumps(listed)} if hashed else metadata)
+
+    def encoded_as(self, codec, originals, data: list[bytes]) -> None:
+        """Puts bytes of all samples in place of these, and makes sizes, digests and errors fit."""
+        decoded = [codec.decode(one) for one in data]
+        errors = [squared_errors(*pair) for pair in zip(originals, decoded, strict=True)]
+        self.bitstreams(lambda contents: data)
+        self.table(
+            coded_bytes=lambda sizes: list(map(len, data)),
+            decoded_sha256=lambda digests: list(map(digest, decoded)),
+            squared_error__hidden=lambda values: [one["hidden"] for one in errors],
+            squared_error__key__0=lambda values: [one["key.0"] for one in errors],
+        )
 
     def as_another(self, source: Path) -> None:
         """Puts the files of another result in place of these."""

@@ -12,10 +12,8 @@ from safetensors import safe_open
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 
-from harness.statistics.distortion import squared_errors
 from harness.submission.bitstreams import BITSTREAMS_FILE, Bitstreams, drawn
 from lamofcbench.codecs.registry import load_saved
-from lamofcbench.digests import digest
 from lamofcbench.storage import open_split
 
 
@@ -214,15 +212,7 @@ def test_bitstreams_of_another_encoder_that_all_else_was_made_to_fit(doctored, r
     originals = [test.features(index) for index in range(22)]
     # Class and number of tokens repeat after 20 samples.
     data = [codec.encode(originals[index + 20 if index < 2 else index]) for index in range(22)]
-    decoded = [codec.decode(one) for one in data]
-    errors = [squared_errors(*pair) for pair in zip(originals, decoded, strict=True)]
-    doctored.bitstreams(lambda contents: data)
-    doctored.table(
-        coded_bytes=lambda sizes: list(map(len, data)),
-        decoded_sha256=lambda digests: list(map(digest, decoded)),
-        squared_error__hidden=lambda values: [one["hidden"] for one in errors],
-        squared_error__key__0=lambda values: [one["key.0"] for one in errors],
-    )
+    doctored.encoded_as(codec, originals, data)
     refused(BITSTREAMS_FILE, "its codec makes", full=True)
 
 
@@ -246,15 +236,7 @@ def liked_by_the_tail(doctored, toy, toy_data):
                 if other != data[index] and abs(len(other) - len(data[index])) <= 1:
                     data[index] = other
                     break
-        decoded = [codec.decode(one) for one in data]
-        errors = [squared_errors(*pair) for pair in zip(originals, decoded, strict=True)]
-        doctored.bitstreams(lambda contents: data)
-        doctored.table(
-            coded_bytes=lambda sizes: list(map(len, data)),
-            decoded_sha256=lambda digests: list(map(digest, decoded)),
-            squared_error__hidden=lambda values: [one["hidden"] for one in errors],
-            squared_error__key__0=lambda values: [one["key.0"] for one in errors],
-        )
+        doctored.encoded_as(codec, originals, data)
 
     return make
 

@@ -84,7 +84,7 @@ def test_no_codec_excuses_itself_by_a_lack_of_memory(packed, verdict_on, monkeyp
     def excusing(*arguments):
         raise VerificationError("it answers with what are no features") from KeyError("DefaultCPUAllocator")
 
-    monkeypatch.setattr("harness.submission.fresh._decoded", excusing)
+    monkeypatch.setattr("harness.submission.fresh.decoded_apart", excusing)
     verdict = verdict_on(packed, fresh=3)
     assert verdict.level == "refused"
     assert any("its codec fails on new samples" in fault.fault for fault in verdict.faults)

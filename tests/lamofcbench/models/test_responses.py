@@ -69,6 +69,25 @@ def test_tail_and_response_together_are_those_apart(shown: Any) -> None:
     torch.testing.assert_close(together, model.response(conditioned), atol=1e-4, rtol=1e-4)
 
 
+def test_a_cache_is_cut_back_by_the_tokens_that_came_and_by_none_where_none_did(shown: Any, monkeypatch: Any) -> None:
+    """To crop by nothing means all or nothing, by version of transformers."""
+    from transformers import DynamicCache
+
+    model, features = shown
+    if not model.takes_tokens_together:
+        pytest.skip("its state cannot be cut back")
+    cut: list[int] = []
+    crop = DynamicCache.crop
+    monkeypatch.setattr(DynamicCache, "crop", lambda self, length: (cut.append(length), crop(self, length))[1])
+    conditioned = model.conditioned(features)
+    model.tail_and_response(conditioned)
+    assert len(cut) == 1 and cut[0] < 0
+    monkeypatch.setattr(model.model.generation_config, "max_new_tokens", 1)
+    _, together = model.tail_and_response(conditioned)
+    assert len(cut) == 1
+    torch.testing.assert_close(together, model.response(conditioned), atol=1e-4, rtol=1e-4)
+
+
 def test_a_sample_responds_alone_as_in_a_batch(shown: Any) -> None:
     model, features = shown
     conditioned = model.conditioned(features)

@@ -65,10 +65,10 @@ def test_a_rotary_base_is_of_keys():
 @pytest.mark.parametrize(
     ("roles", "base", "why"),
     [
-        ({}, 1.0, "a rotary base of 1.0 does not fit: Input should be greater than 1"),
-        ({}, float("nan"), "a rotary base of nan does not fit: Input should be"),
-        ({}, "many", "a rotary base of 'many' does not fit: Input should be a valid number"),
-        ({"pooled": "key"}, 1e4, r"does not fit: tensor 'pooled': only keys \[..., T, D\] with an even D"),
+        ({}, 1.0, "a rotary base of 1.0 cannot be declared: rotary_base: Input should be greater than 1"),
+        ({}, float("nan"), "a rotary base of nan cannot be declared: rotary_base: Input should be"),
+        ({}, "many", "a rotary base of 'many' cannot be declared: rotary_base: Input should be a valid number"),
+        ({"pooled": "key"}, 1e4, r"cannot be declared: tensor 'pooled': only keys \[..., T, D\] with an even D"),
         ({"key.0": "hidden"}, 1e4, "no tensor has that role; give it by roles"),
     ],
 )
