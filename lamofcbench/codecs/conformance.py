@@ -167,8 +167,9 @@ def check_ladder(codec_class: type[Codec]) -> None:
     points = list(codec_class.rate_points)
     if len(points) < 2:
         return
-    features = make_sample("typical", 33, 2)
-    first, last = (len(fitted(codec_class, points[at]).encode(features)) for at in (0, -1))
+    samples = [make_sample(kind, 33, 2) for kind in ("typical", "heavy")]  # steps may suit large values alone
+    ends = (fitted(codec_class, points[at]) for at in (0, -1))
+    first, last = (sum(len(codec.encode(features)) for features in samples) for codec in ends)
     what = f"the first rate point, {points[0]}, takes {first} bytes, the last, {points[-1]}, takes {last}"
     _require(last <= first, what)
 

@@ -1,6 +1,8 @@
 """The conformance suite itself: codecs that break one rule each are caught by the check that holds it."""
 
 import itertools
+import zlib
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -75,12 +77,32 @@ def test_a_broken_rule_is_caught(codec_class, check, message):
         check(conformance.fitted(codec_class))
 
 
+@dataclass(frozen=True)
+class StepParams:
+    step: float = 1024.0
+
+
+class ForLargeValues(Codec):
+    """Rounds to steps that all but heavy tails are lost in."""
+
+    Params = StepParams
+    rate_points = ({"step": 4096.0}, {"step": 1024.0})
+
+    def encode_tensor(self, spec, tensor):
+        levels = (tensor.float() / self.params.step).round().clamp(-32767, 32767)
+        return zlib.compress(levels.to(torch.int16).numpy().tobytes())
+
+    def decode_tensor(self, spec, payload, shape):
+        return torch.from_numpy(np.frombuffer(zlib.decompress(payload), np.int16).copy()).reshape(shape) * 1.0
+
+
 def test_a_ladder_that_climbs_is_caught():
     class Climbing(CODECS.get("uniform")):
         rate_points = ({"step": 8.0}, {"step": 0.35})
 
-    with pytest.raises(conformance.ConformanceError, match=r"^the first rate point, .*8\.0.*, takes"):
-        conformance.check_ladder(Climbing)
+    for codec_class, first in ((Climbing, 8), (ForLargeValues, 4096)):
+        with pytest.raises(conformance.ConformanceError, match=rf"^the first rate point, .*{first}\.0.*, takes"):
+            conformance.check_ladder(codec_class)
 
 
 def test_memory_of_the_encoder_is_caught_elsewhere(tmp_path):
