@@ -4,7 +4,7 @@ From calibration samples alone, through their uncoded features and what a draft 
 
 1. The leading process chooses coarse steps of the draft, by the share of the divergence of features that hold nothing
    but means; and measures how long gradients typically are. Both go into a plan.
-2. The batches are dealt into a fixed number of shards, and these to the processes. Of each sample, at each step of the
+2. The samples are dealt into a fixed number of shards, and these to the processes. Of each sample, at each step of the
    plan, the gradient of the response's surprise (`harness.statistics.surprise`) is taken AT THE QUANTISED features: a
    model that is sure of its answers has no gradient at the uncoded ones. Single samples have gradients hundreds of
    times the median, so each is divided by the root of its own square and the median's.
@@ -31,7 +31,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
 
 from harness.results import store
-from harness.running import environment, plan
+from harness.running import environment
 from harness.running.launch import Team
 from harness.running.responses import has_response
 from harness.statistics.divergence import divergence
@@ -50,10 +50,11 @@ from lamofcbench.scenarios.base import Scenario
 from lamofcbench.storage.calibration import Calibration
 from lamofcbench.storage.reader import SplitReader, open_split
 
-REVISION = 2
+REVISION = 3
 """Raised when the same samples and code would give other sensitivities."""
 FOLDER = ".sensitivity"
 SHARDS = 8
+"""An even number: shards are dealt to halves as samples are, which are what a codec's own halves are of."""
 PLAN_SAMPLES = 32
 """So many samples, spread over the split, choose steps and the typical length of a gradient."""
 SHARES = (0.3, 0.05, 0.01)
@@ -226,24 +227,22 @@ class TailSensitivity:
     def _shard_file(self, shard: int) -> Path:
         return self._folder / "shards" / f"{shard}.safetensors"
 
-    def _batches_of(self, shard: int) -> list[plan.Batch]:
-        return plan.share(plan.batch_plan(len(self._split), self.scenario.batch_size), shard, SHARDS)
+    def _samples_of(self, shard: int) -> range:
+        return range(shard, len(self._split), SHARDS)
 
     def _compute_shards(self, chosen: Plan, team: Team) -> None:
         drafts: list[Codec] = []
         for shard in range(team.rank, SHARDS, team.size):
-            batches = self._batches_of(shard)
-            if not batches or self._shard_file(shard).is_file():
+            if not self._samples_of(shard) or self._shard_file(shard).is_file():
                 continue
             team.require_all()
             drafts = drafts or [self._draft(step) for step in chosen.steps]
             sums = self._sums(drafts[0])
-            for batch in batches:
-                for index, gradients in self._gradients(range(batch.start, batch.stop), drafts):
-                    for number, one in enumerate(gradients):
-                        norm = sums.norm(one)
-                        if math.isfinite(norm):
-                            sums.add(one, 1.0 / math.hypot(norm, chosen.norm), (self.seed, index, number))
+            for index, gradients in self._gradients(self._samples_of(shard), drafts):
+                for number, one in enumerate(gradients):
+                    norm = sums.norm(one)
+                    if math.isfinite(norm):
+                        sums.add(one, 1.0 / math.hypot(norm, chosen.norm), (self.seed, index, number))
             write_bytes(self._shard_file(shard), safetensors_bytes(sums.tensors()))
 
     def _sums(self, draft: Codec) -> SensitivitySums:
@@ -251,11 +250,11 @@ class TailSensitivity:
         return SensitivitySums(self.scenario.specs, *draft.places_and_scales())
 
     def _finish(self, chosen: Plan) -> None:
-        """Adds up the shards, even ones to one half and odd ones to the other."""
+        """Adds up the shards: even ones, which are of even samples, to one half and odd ones to the other."""
         draft = self._draft(chosen.steps[0])
         halves = [self._sums(draft) for _ in range(HALVES)]
         for shard in range(SHARDS):
-            if self._batches_of(shard):
+            if self._samples_of(shard):
                 halves[shard % HALVES].add_tensors(self._shard(shard))
         sensitivity_of(halves, self.origin).save(self.file)
         shutil.rmtree(self._folder / "shards", ignore_errors=True)

@@ -74,6 +74,15 @@ def test_the_number_of_processes_changes_no_bit(tail):
     assert values(shared.read()) == values(alone)
 
 
+def test_halves_are_of_even_and_of_odd_samples_however_few_batches_there_are(tail, responding):
+    known = tail().computed().of("hidden")
+    rows = [len(known.group.gather(tail()._split.features(number))) for number in range(len(tail()._split))]
+    assert len(rows) <= 3 * responding.batch_size
+    drafts = len(tail()._planned().steps)
+    assert known.counts.sum(1).tolist() == [drafts * sum(rows[half::2]) for half in (0, 1)]
+    assert known.has_halves
+
+
 def test_a_killed_run_goes_on_with_the_shards_that_are_missing(tail, monkeypatch):
     whole = tail().computed()
     original, left = sensitivity.write_bytes, [1]
@@ -92,7 +101,8 @@ def test_a_killed_run_goes_on_with_the_shards_that_are_missing(tail, monkeypatch
         sensitivity, "write_bytes", lambda file, content: (written.append(file), original(file, content))
     )
     assert values(tail("killed").computed()) == values(whole)
-    assert [file.name for file in written] == ["1.safetensors", "2.safetensors"]  # three batches, the first was done
+    shards = [f"{shard}.safetensors" for shard in range(1, sensitivity.SHARDS)]  # the first was done
+    assert [file.name for file in written] == shards
 
 
 def test_a_damaged_shard_goes_and_is_computed_again(tail):
