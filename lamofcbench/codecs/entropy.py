@@ -121,6 +121,11 @@ class TableStack:
         """The tables as the coder needs them."""
         return CoderTables([table.frequencies for table in self._tables])
 
+    @functools.cached_property
+    def least_cost(self) -> int:
+        """What a symbol of each table costs at the least, together."""
+        return sum(table.least_cost for table in self._tables)
+
     def __reduce__(self) -> tuple[type[TableStack], tuple[tuple[FrequencyTable, ...]]]:
         return TableStack, (self._tables,)
 

@@ -16,7 +16,13 @@ from torch import Tensor
 from lamofcbench.codecs.caches import floats
 from lamofcbench.codecs.caches.allocation import FLOAT_BITS
 from lamofcbench.codecs.caches.plan import CodedRows, Plan
-from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder, frequencies_from_weights
+from lamofcbench.codecs.entropy import (
+    FrequencyTable,
+    SymbolDecoder,
+    SymbolEncoder,
+    TableStack,
+    frequencies_from_weights,
+)
 from lamofcbench.errors import CodecError
 
 PRIOR_STRENGTH = 16.0
@@ -41,18 +47,16 @@ class PlanTables:
     """
 
     plan: Plan
-    codes: list[list[FrequencyTable]]
-    scales: list[list[FrequencyTable]]
+    codes: list[TableStack]
+    scales: list[TableStack]
 
     def put(self, encoder: SymbolEncoder, coded: CodedRows, *, starts: bool) -> None:
         """Appends rows; ``starts`` where the first of them is the first of its sample."""
         for profile, rows in _profiles(len(coded.codes), starts=starts):
             scales = np.concatenate([coded.steps[rows].T, coded.lows[rows].T]).view(np.uint16)
-            for words, table in zip(scales, self.scales[profile], strict=True):
-                encoder.put((words >> 8).astype(np.int32), table)
+            _put_each(encoder, scales >> 8, self.scales[profile])
             encoder.put_bits((scales & 0xFF).astype(np.int32), 8)
-            for codes, table in zip(coded.codes[rows].T.astype(np.int32), self.codes[profile], strict=True):
-                encoder.put(codes, table)
+            _put_each(encoder, np.ascontiguousarray(coded.codes[rows].T), self.codes[profile])
 
     def take(self, decoder: SymbolDecoder, rows: int, *, starts: bool) -> CodedRows:
         """The rows that `put` appended."""
@@ -61,18 +65,16 @@ class PlanTables:
         codes = np.zeros((self.plan.components, rows), np.uint8)
         for profile, part in _profiles(rows, starts=starts):
             count = part.stop - part.start
-            for words, table in zip(scales, self.scales[profile], strict=True):
-                words[part] = decoder.take(count, table) << 8
+            scales[:, part] = _take_each(decoder, count, self.scales[profile]) << 8
             scales[:, part] |= decoder.take_bits(2 * groups * count, 8).reshape(-1, count).astype(np.uint16)
-            for values, table in zip(codes, self.codes[profile], strict=True):
-                values[part] = decoder.take(count, table)
+            codes[:, part] = _take_each(decoder, count, self.codes[profile])
         halves = scales.view(np.float16)
         return CodedRows(halves[:groups].T.copy(), halves[groups:].T.copy(), codes.T.copy())
 
     def least_cost(self, rows: int, *, starts: bool) -> int:
         """What rows cost at the least, for `lamofcbench.codecs.entropy.least_bytes`."""
         return sum(
-            (part.stop - part.start) * sum(t.least_cost for t in (*self.codes[profile], *self.scales[profile]))
+            (part.stop - part.start) * (self.codes[profile].least_cost + self.scales[profile].least_cost)
             for profile, part in _profiles(rows, starts=starts)
         )
 
@@ -84,7 +86,6 @@ class PlanTables:
             CodecError: if they are missing or do not fit the plan.
         """
         widths = sorted(set(plan.bits.tolist()))
-        codes: list[list[FrequencyTable]] = [[], []]
         try:
             by_width = {width: state[f"{index}.codes{width}"].to(torch.int32).numpy() for width in widths}
             scales = state[f"{index}.scales"].to(torch.int32).numpy()
@@ -94,10 +95,11 @@ class PlanTables:
         fitting = all(by_width[width].shape == (_PROFILES, counts[width], 2**width) for width in widths)
         if not fitting or scales.shape != (_PROFILES, 2 * plan.integer_groups, 256):
             raise CodecError(f"the state of group {index} has not a table for each component and scale")
+        codes = []
         for profile in range(_PROFILES):
             rows = {width: iter(by_width[width][profile]) for width in widths}
-            codes[profile] = [FrequencyTable(next(rows[width])) for width in plan.bits.tolist()]
-        return cls(plan, codes, [[FrequencyTable(row) for row in part] for part in scales])
+            codes.append(TableStack([FrequencyTable(next(rows[width])) for width in plan.bits.tolist()]))
+        return cls(plan, codes, [TableStack([FrequencyTable(row) for row in part]) for part in scales])
 
 
 def learned_tables(plan: Plan, index: int, coded: CodedRows, first: NDArray[np.bool_]) -> dict[str, Tensor]:
@@ -167,6 +169,16 @@ def _of_floats(deviation: float, exponent: int) -> NDArray[np.float64]:
     probabilities = np.zeros(256)
     probabilities[numbers[order]] = np.diff(cumulative)
     return probabilities
+
+
+def _put_each(encoder: SymbolEncoder, symbols: NDArray[np.integer], tables: TableStack) -> None:
+    """Appends symbols ``[tables, rows]``, those of the first table first: one call, however many tables there are."""
+    encoder.put_indexed(symbols.astype(np.int32), np.arange(len(tables)), tables)
+
+
+def _take_each(decoder: SymbolDecoder, rows: int, tables: TableStack) -> NDArray[np.int32]:
+    """The symbols that `_put_each` appended, ``[tables, rows]``."""
+    return decoder.take_indexed(np.arange(len(tables)), tables, rows).reshape(len(tables), rows)
 
 
 def _profiles(rows: int, *, starts: bool) -> Iterator[tuple[int, slice]]:
