@@ -330,10 +330,10 @@ def _joint_bound(bounds: Sequence[Bound | None]) -> Bound | None:
 
 
 def _as_rate(estimate: Estimate, bound: Bound | None = None) -> Rate | None:
+    """A rate in full, by which `_ranked` ranks before it rounds."""
     if estimate.value is None:
         return None
-    low, high = (None if end is None else _short(end) for end in (estimate.low, estimate.high))
-    return Rate(value=_short(estimate.value), low=low, high=high, bound=bound)
+    return Rate(value=estimate.value, low=estimate.low, high=estimate.high, bound=bound)
 
 
 def _rounded(estimate: Estimate) -> float | None:
@@ -356,7 +356,7 @@ def _short(value: float) -> float:
 
 
 def _ranked(rows: Sequence[Row]) -> list[Row]:
-    """Each figure with its ranks; the best rows first, those that lack scenarios behind, by how many they have."""
+    """Each figure with its ranks, then rounded; the best rows first, those that lack scenarios last, fullest first."""
     ordered = sorted(
         rows,
         key=lambda row: (
@@ -373,9 +373,12 @@ def _ranked(rows: Sequence[Row]) -> list[Row]:
     for figure in dict.fromkeys(figure for own in figures for figure in own):
         rated = sorted((own[figure].value, at) for at, own in enumerate(figures) if figure in own)
         over = figure[1] if figure[0] == "scenarios" else None
-        places = ranks([ordered[at].trained_on for _, at in rated], [ordered[at].ranks_on(over) for _, at in rated])
+        places = ranks(
+            [ordered[at].trained_on for _, at in rated],
+            [value if ordered[at].ranks_on(over) else None for value, at in rated],
+        )
         for (_, at), (rank, class_rank) in zip(rated, places, strict=True):
-            figures[at][figure] = figures[at][figure].model_copy(update={"rank": rank, "class_rank": class_rank})
+            figures[at][figure] = _placed(figures[at][figure], rank, class_rank)
     return [
         row.model_copy(
             update={
@@ -385,3 +388,9 @@ def _ranked(rows: Sequence[Row]) -> list[Row]:
         )
         for row, own in zip(ordered, figures, strict=True)
     ]
+
+
+def _placed(rate: Rate, rank: int | None, class_rank: int | None) -> Rate:
+    """A rate with its ranks, in as many digits as are shown."""
+    low, high = (None if end is None else _short(end) for end in (rate.low, rate.high))
+    return Rate(value=_short(rate.value), low=low, high=high, bound=rate.bound, rank=rank, class_rank=class_rank)

@@ -277,8 +277,8 @@ def _score_of(codecs: Iterable[CodecSummary], role: str) -> Estimate:
 
 def _with_ranks(codecs: list[CodecSummary], percent: int) -> list[CodecSummary]:
     """Codecs that stand in their order, with their ranks among all and in their class."""
-    ranked = [codec.role == "codec" and codec.retained_at(percent).ebpfp.value is not None for codec in codecs]
-    found = ranks([codec.trained_on for codec in codecs], ranked)
+    figures = [codec.retained_at(percent).ebpfp.value if codec.role == "codec" else None for codec in codecs]
+    found = ranks([codec.trained_on for codec in codecs], figures)
     return [
         codec.model_copy(update={"rank": rank, "class_rank": class_rank})
         for codec, (rank, class_rank) in zip(codecs, found, strict=True)
@@ -286,7 +286,7 @@ def _with_ranks(codecs: list[CodecSummary], percent: int) -> list[CodecSummary]:
 
 
 def _rank(codec: CodecSummary, percent: int) -> tuple:
-    """Codecs by EBPFP@percent, ties by the other percent; then the anchor, then the floor."""
+    """Codecs by EBPFP@percent, those that share a place by the other percent; then the anchor, then the floor."""
     rates = {retained.percent: retained.ebpfp.value for retained in codec.retained}
     values = [rates[percent], *(rates[other] for other in RETAINED_PERCENTS if other != percent)]
     return (

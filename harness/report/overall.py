@@ -44,7 +44,8 @@ def ranked(rows: Sequence[OverallRow], ranking_percent: int) -> list[OverallRow]
         return (value is None, -(value or 0.0), len(row.missing))
 
     ordered = sorted(rows, key=rank)
-    found = ranks([row.trained_on for row in ordered], [not rank(row)[0] for row in ordered])
+    figures = [row.compression[str(ranking_percent)].value for row in ordered]
+    found = ranks([row.trained_on for row in ordered], figures)
     placed = [
         row.model_copy(update={"rank": place, "class_rank": class_place})
         for row, (place, class_place) in zip(ordered, found, strict=True)

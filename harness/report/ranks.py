@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from lamofcbench.codecs.knowledge import Knowledge
@@ -11,21 +10,24 @@ Ranks = tuple[int | None, int | None]
 """Among all codecs, and in the class; None for a codec without a figure, or whose class is not known."""
 
 
-def ranks(classes: Sequence[Knowledge | None], ranked: Sequence[bool]) -> list[Ranks]:
-    """The ranks of codecs that stand in their order, the best first.
+def ranks(classes: Sequence[Knowledge | None], figures: Sequence[float | None]) -> list[Ranks]:
+    """The ranks of codecs that stand in their order, the best first; equal figures share a place.
 
     Args:
         classes: what each has learned from; None where that is not known.
-        ranked: False for those that have no figure, and for anchor and floor.
+        figures: by which they are ranked, not rounded; None for those that have none, and for anchor and floor.
 
     Example:
-        >>> ranks(["tail", "calibration", "tail", "nothing"], [True, True, True, False])
-        [(1, 1), (2, 1), (3, 2), (None, None)]
+        >>> ranks(["tail", "tail", "calibration", "tail", "nothing"], [0.5, 2.0, 2.0, 3.0, None])
+        [(1, 1), (2, 2), (2, 1), (4, 3), (None, None)]
     """
-    found: list[Ranks] = []
-    counts: Counter[Knowledge | None] = Counter()
-    for knowledge, counted in zip(classes, ranked, strict=True):
-        counts[knowledge] += counted
-        place = counts.total() if counted else None
-        found.append((place, counts[knowledge] if counted and knowledge is not None else None))
-    return found
+    known = [(knowledge, figure) for knowledge, figure in zip(classes, figures, strict=True) if figure is not None]
+    among = [figure for _, figure in known]
+    of_class = {own: [figure for knowledge, figure in known if knowledge == own] for own in set(classes)}
+    return [
+        (
+            None if figure is None else among.index(figure) + 1,
+            None if figure is None or knowledge is None else of_class[knowledge].index(figure) + 1,
+        )
+        for knowledge, figure in zip(classes, figures, strict=True)
+    ]

@@ -9,8 +9,8 @@ import pytest
 from synthetic_results import CHANNEL, UNIFORM, Writer
 
 from harness.cli import main
-from harness.leaderboard.board import Board
-from harness.leaderboard.compile import compile_board
+from harness.leaderboard.board import Board, Rate, Row
+from harness.leaderboard.compile import _ranked, compile_board
 from harness.leaderboard.exports import to_csv, to_json
 from harness.leaderboard.page import render
 from harness.report.compile import compile_summary
@@ -119,6 +119,29 @@ def test_a_codec_that_lacks_a_scenario_stands_last_without_a_mean(results, tmp_p
         1,
     )
     assert "CAU" not in last.categories
+
+
+def test_equal_figures_share_a_place_as_in_the_report(tmp_path):
+    writer = writer_of(tmp_path / "results")
+    writer.anchor_and_floor()
+    for codec, ebpfp in {"second": 5.0, "first": 4.0, "neither": 2.0, "never": 1.0}.items():
+        writer.write(codec, ebpfp=ebpfp, score=0.98 if ebpfp >= 4 else 0.2, trained_on="calibration")
+    (edition,) = compile_board([writer.root], "results", resamples=0).editions
+    placed = {row.codec: (row.overall.rank, row.overall.class_rank) for row in edition.rows}
+    assert placed == {"first": (1, 1), "second": (2, 2), "never": (3, 3), "neither": (3, 3)}
+    summary = compile_summary(writer.root, resamples=0, bound=False)
+    assert placed == {row.codec: (row.rank, row.class_rank) for row in summary.overall}
+
+
+def test_a_rank_is_not_of_rounded_figures():
+    def row(codec, value):
+        return Row(codec=codec, name=codec, level="not verified", trained_on="nothing", state_bytes=0,
+                   overall=Rate(value=value), categories={}, kinds={}, scenarios={}, curves={})  # fmt: skip
+
+    ranked = _ranked([row("a", 1.00002), row("b", 1.00001), row("c", 1.00002)])
+    assert [(one.codec, one.overall.value, one.overall.rank) for one in ranked] == [
+        ("b", 1.0, 1), ("a", 1.0, 2), ("c", 1.0, 2),
+    ]  # fmt: skip
 
 
 def test_codecs_of_one_name_are_told_apart(results, tmp_path):

@@ -51,6 +51,20 @@ def test_the_best_of_each_class_is_named(summary):
     assert names == ["plain", "transform", "answer", "learned"]
 
 
+def test_codecs_of_equal_figures_share_a_place(tmp_path):
+    for scenario in ("mini-cvu-digits", "mini-cvu-depth"):
+        writer = Writer(tmp_path, scenario=scenario, samples=30, test_samples=30)
+        writer.anchor_and_floor()
+        writer.write("good", ebpfp=1.0, score=0.98, trained_on="tail")
+        writer.write("lossy", ebpfp=2.0, score=0.5, trained_on="calibration")  # both never keep the score
+        writer.write("worse", ebpfp=3.0, score=0.4, trained_on="tail")
+        writer.write("other", ebpfp=4.0, score=0.3, trained_on="tail")
+    summary = compile_summary(tmp_path, resamples=0, bound=False)
+    expected = {"good": (1, 1), "lossy": (2, 1), "worse": (2, 2), "other": (2, 2)}
+    for rows in (summary.overall, *(part.codecs[:4] for part in summary.scenarios)):
+        assert {row.codec: (row.rank, row.class_rank) for row in rows} == expected
+
+
 def test_ranks_are_shown_in_terminal_and_markdown(summary):
     stream = io.StringIO()
     terminal_table(summary, stream, points=False)
