@@ -166,7 +166,7 @@ class _Gathered:
         values = np.concatenate(self.kept)[:, counted.numpy()]
         lower, median, upper = np.quantile(values, (0.25, 0.5, 0.75)).tolist()
         root = self.power[counted].sqrt()
-        typical = float(root.median())
+        typical = float(np.median(root.numpy()))  # torch's is the lower of the two middle ones
         return Spread(
             channels=int(counted.sum()),
             minimum=float(self.minimum[counted].min()),
