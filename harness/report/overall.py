@@ -17,6 +17,8 @@ from harness.report.summary import (
     RETAINED_PERCENTS,
     CodecSummary,
     Estimate,
+    FaithfulRate,
+    LowErrorRate,
     OverallBDRate,
     OverallRow,
 )
@@ -72,14 +74,8 @@ def _row(name: str, analyses: Sequence[ScenarioAnalysis]) -> OverallRow:
     gaps = [(gap.bits.value, d.gaps.get(gap.nmse)) for c, d in zip(found, draws, strict=True) for gap in c.bound_gaps
             if gap.nmse == GAP_NMSES[0] and gap.bits.value is not None]  # fmt: skip
     joint_gaps = [gap.joint_bits.value for codec in found for gap in codec.bound_gaps if gap.nmse == GAP_NMSES[0]]
-    faithful, low_error = (
-        [
-            (rate.ebpfp.value, part.faithful)
-            for codec, part in zip(found, draws, strict=True)
-            if (rate := getattr(codec, name)) is not None and rate.ebpfp.value is not None
-        ]
-        for name in ("faithful", "low_error")
-    )
+    faithful, faithful_scenarios = _mean_by_responses(name, analyses, "faithful")
+    low_error, low_error_scenarios = _mean_by_responses(name, analyses, "low_error")
     return OverallRow(
         edition=analyses[0].summary.edition,
         codec=name,
@@ -93,10 +89,10 @@ def _row(name: str, analyses: Sequence[ScenarioAnalysis]) -> OverallRow:
         at_least=at_least,
         bd_rate_score=_bd_rate(found, draws, "score"),
         bd_rate_mse=_bd_rate(found, draws, "mse"),
-        faithful_ebpfp=_mean_of_faithful(faithful),
-        faithful_scenarios=len(faithful),
-        low_error_ebpfp=_mean_of_faithful(low_error),
-        low_error_scenarios=len(low_error),
+        faithful_ebpfp=faithful,
+        faithful_scenarios=faithful_scenarios,
+        low_error_ebpfp=low_error,
+        low_error_scenarios=low_error_scenarios,
         bound_gap=_mean([value for value, _ in gaps], [drawn for _, drawn in gaps]),
         bound_scenarios=len(gaps),
         joint_bound_gap=_mean(joint_gaps, []).value,
@@ -137,9 +133,26 @@ def _of_codec(name: str, analyses: Sequence[ScenarioAnalysis]) -> list[tuple[Cod
     ]
 
 
-def _mean_of_faithful(rates: Sequence[tuple[float, Draws | None]]) -> Estimate:
-    """The geometric mean of rates with their draws."""
-    return _geometric_mean([value for value, _ in rates], [drawn for _, drawn in rates], complete=True)
+def _mean_by_responses(name: str, analyses: Sequence[ScenarioAnalysis], kind: str) -> tuple[Estimate, int]:
+    """The geometric mean of a codec's rates by its responses, and of how many scenarios it has one.
+
+    There is no mean where it lacks a scenario on which another codec has one.
+
+    Args:
+        name: of the codec.
+        analyses: of the scenarios.
+        kind: ``faithful`` or ``low_error``.
+    """
+    due = [part for part in analyses if any(_by_responses(codec, kind) is not None for codec in part.summary.codecs)]
+    found = [(rate, draws.faithful) for codec, draws in _of_codec(name, due)
+             if (rate := _by_responses(codec, kind)) is not None]  # fmt: skip
+    rates, drawn = [rate for rate, _ in found], [draws for _, draws in found]
+    return _geometric_mean(rates, drawn, complete=len(found) == len(due)), len(found)
+
+
+def _by_responses(codec: CodecSummary, kind: str) -> float | None:
+    rate: FaithfulRate | LowErrorRate | None = getattr(codec, kind)
+    return None if rate is None else rate.ebpfp.value
 
 
 def _mean(values: Sequence[float | None], draws: Sequence[Draws | None]) -> Estimate:

@@ -182,8 +182,18 @@ def bd_rate(record: BDRateRecord) -> str:
     """
     if record.percent is None:
         return NOTHING
-    mark = " †" if record.overlap is not None and record.overlap < LOW_OVERLAP else ""
+    mark = " †" if has_low_overlap(record) else ""
     return f"{rate_change(Estimate(value=record.percent, low=record.low, high=record.high))}{mark}"
+
+
+def has_low_overlap(record: BDRateRecord) -> bool:
+    """Whether a BD-rate is of curves that share little of the quality range.
+
+    Example:
+        >>> [has_low_overlap(BDRateRecord(percent=p, overlap=0.5, reason="")) for p in (-12.34, None)]
+        [True, False]
+    """
+    return record.percent is not None and record.overlap is not None and record.overlap < LOW_OVERLAP
 
 
 def rate_change(value: Estimate) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,13 +24,15 @@ from harness.report.render.cells import (
     Table,
     estimate_cell,
     name_cell,
-    number_cell,
     rank_cell,
     state_cell,
     unverified_notes,
 )
+from harness.report.render.scenario_tables import rate_by_responses
 from harness.report.summary import (
+    GAP_NMSES,
     RETAINED_PERCENTS,
+    BDRateRecord,
     CodecSummary,
     Estimate,
     OverallBDRate,
@@ -97,12 +99,17 @@ def _by_edition(summary: Summary, make: Callable[[Summary], Table]) -> list[Tabl
 
 def overall_table(summary: Summary) -> Table:
     """A row a codec: geometric mean rates over one edition, BD-rates, distance to the bound, speeds."""
-    reference = text.shown(summary.reference) if summary.reference else "no reference"
-    percent = str(summary.ranking_percent)
     kinds: list[ResponseKind] = ["logits"] * any(row.faithful_scenarios for row in summary.overall)
     kinds += ["values"] * any(row.low_error_scenarios for row in summary.overall)
     joined = any(row.joint_bound_gap is not None for row in summary.overall)
-    columns = [
+    rows = [_overall_row(row, summary, kinds, joined=joined) for row in summary.overall]
+    return Table("Overall", _overall_columns(summary, kinds, joined=joined), rows, _overall_notes(summary, kinds))
+
+
+def _overall_columns(summary: Summary, kinds: Sequence[ResponseKind], *, joined: bool) -> list[Column]:
+    reference = text.shown(summary.reference) if summary.reference else "no reference"
+    percent = summary.ranking_percent
+    return [
         Column("rank"),
         CODEC_COLUMN,
         KNOWLEDGE_COLUMN,
@@ -111,7 +118,7 @@ def overall_table(summary: Summary) -> Table:
         Column(f"compression at {percent} %", f"geometric mean over scenarios of 32 / EBPFP@{percent}"),
         *(Column(f"EBPFP@{p}", f"{EBPFP_HINT.format(p)}; geometric mean over scenarios") for p in RETAINED_PERCENTS),
         *(
-            replace(c, hint=f"{c.hint}; geometric mean over scenarios")
+            replace(c, hint=f"{c.hint}; geometric mean over the scenarios that have one")
             for c in map(FAITHFUL_COLUMNS.__getitem__, kinds)
         ),
         Column("BD-rate, score", f"mean rate difference to {reference} at equal score; geometric mean over scenarios"),
@@ -121,59 +128,84 @@ def overall_table(summary: Summary) -> Table:
         Column("encode MB/s", SPEED_HINT + "; geometric mean over scenarios"),
         Column("decode MB/s", SPEED_HINT + "; geometric mean over scenarios"),
     ]
-    rows = []
-    for row in summary.overall:
-        compression = row.compression[percent]
-        ranked = compression.value is not None
-        hint = f"no figure for {', '.join(map(text.shown, row.missing))}" if row.missing else ""
-        sign = "≥ " if row.at_least[percent] and ranked else ""
-        cells = [
-            rank_cell(row.rank),
-            name_cell(row.codec, strong=row.rank == 1),
-            Cell(row.trained_on or text.NOTHING),
-            rank_cell(row.class_rank),
-            state_cell(row.state_bytes),
-        ]
-        cells.append(Cell(sign + text.times(compression), compression.value, row.rank == 1, hint))
-        for p in map(str, RETAINED_PERCENTS):
-            sign = "≤ " if row.at_least[p] and row.ebpfp[p].value is not None else ""
-            cells.append(Cell(sign + text.estimate(row.ebpfp[p]), row.ebpfp[p].value, hint=hint))
-        if "logits" in kinds:
-            cells.append(_over_some(row.faithful_ebpfp, row.faithful_scenarios, summary))
-        if "values" in kinds:
-            cells.append(_over_some(row.low_error_ebpfp, row.low_error_scenarios, summary))
-        for record in (row.bd_rate_score, row.bd_rate_mse):
-            cells.append(_overall_bd_rate(record, row, summary))
-        cells.append(_over_some(row.bound_gap, row.bound_scenarios, summary))
-        if joined:
-            cells.append(number_cell(row.joint_bound_gap))
-        rows.append([*cells, estimate_cell(row.encode_mb_per_s), estimate_cell(row.decode_mb_per_s)])
+
+
+def _overall_row(row: OverallRow, summary: Summary, kinds: Sequence[ResponseKind], *, joined: bool) -> list[Cell]:
+    counted = tracks(summary.scenarios)
+    parts = [codec for scenario in counted for codec in scenario.codecs if codec.codec == row.codec]
+    percent = str(summary.ranking_percent)
+    compression = row.compression[percent]
+    first = row.rank == 1
+    hint = f"no figure for {', '.join(map(text.shown, row.missing))}" if row.missing else ""
+    sign = "≥ " if row.at_least[percent] and compression.value is not None else ""
+    cells = [
+        rank_cell(row.rank),
+        name_cell(row.codec, strong=first),
+        Cell(row.trained_on or text.NOTHING),
+        rank_cell(row.class_rank),
+        state_cell(row.state_bytes),
+        Cell(sign + text.times(compression), compression.value, first, hint),
+        *(_rate(row.ebpfp[p], at_most=row.at_least[p], hint=hint) for p in map(str, RETAINED_PERCENTS)),
+    ]
+    for kind in kinds:
+        rates = [rate for codec in parts if (rate := rate_by_responses(codec, kind)) is not None]
+        mean = row.faithful_ebpfp if kind == "logits" else row.low_error_ebpfp
+        cells.append(_rate(mean, at_most=any(rate.bound == "at most" for rate in rates)))
+    if row.codec == summary.reference:
+        cells += [Cell("reference", 0.0)] * 2
+    else:
+        cells.append(_overall_bd_rate(row.bd_rate_score, [codec.bd_rate_score for codec in parts], len(counted)))
+        cells.append(_overall_bd_rate(row.bd_rate_mse, [codec.bd_rate_mse for codec in parts], len(counted)))
+    cells.append(_over_some(text.estimate(row.bound_gap), row.bound_gap.value, row.bound_scenarios, len(counted)))
+    if joined:
+        gaps = [gap for codec in parts for gap in codec.bound_gaps if gap.nmse == GAP_NMSES[0]]
+        reached = sum(gap.joint_bits.value is not None for gap in gaps)
+        shared = sum(part.bound is not None and part.bound.joint is not None for part in counted)
+        cells.append(_over_some(text.number(row.joint_bound_gap), row.joint_bound_gap, reached, shared))
+    return [*cells, estimate_cell(row.encode_mb_per_s), estimate_cell(row.decode_mb_per_s)]
+
+
+def _overall_notes(summary: Summary, kinds: Sequence[ResponseKind]) -> list[str]:
+    counted = tracks(summary.scenarios)
     notes = [
         *unverified_notes(row.codec for row in summary.overall if not row.verified_samples),
-        f"Ranked by the compression at {percent} % of the score; bold: the first. Brackets hold intervals; (n of m) "
-        "counts scenarios.",
+        f"Ranked by the compression at {summary.ranking_percent} % of the score; bold: the first. Brackets hold "
+        "intervals; (n of m) counts the scenarios that have a figure.",
     ]
+    for kind in kinds:
+        due = [part for part in counted if any(rate_by_responses(codec, kind) is not None for codec in part.codecs)]
+        if len(due) < len(counted):
+            name = FAITHFUL_COLUMNS[kind].name
+            notes.append(f"{name}: over the scenarios whose responses are {kind}, {len(due)} of {len(counted)}.")
+    bd_rates = [
+        record for part in counted for codec in part.codecs for record in (codec.bd_rate_score, codec.bd_rate_mse)
+    ]
+    if any(map(text.has_low_overlap, bd_rates)):
+        share = f"{100 * text.LOW_OVERLAP:.0f} %"
+        notes.append(f"† On one scenario at least the two curves share less than {share} of their quality range.")
     incomplete = [row for row in summary.overall if row.missing]
     if incomplete:
         names = "; ".join(f"{text.shown(r.codec)} lacks {', '.join(map(text.shown, r.missing))}" for r in incomplete)
-        notes.append(f"Only codecs with a figure for every scenario get a mean: {names}.")
-    return Table("Overall", columns, rows, notes)
+        notes.append(f"A mean of rates or speeds needs a figure for each of its scenarios: {names}.")
+    return notes
 
 
-def _over_some(value: Estimate, scenarios: int, summary: Summary) -> Cell:
-    """A mean over so many scenarios, which says so where they are not all."""
-    count = len(tracks(summary.scenarios))
-    some = scenarios < count and value.value is not None
-    return Cell(text.estimate(value) + (f" ({scenarios} of {count})" if some else ""), value.value)
+def _rate(mean: Estimate, *, at_most: bool, hint: str = "") -> Cell:
+    """A mean of rates, an upper bound where one of them is."""
+    sign = "≤ " if at_most and mean.value is not None else ""
+    return Cell(sign + text.estimate(mean), mean.value, hint=hint)
 
 
-def _overall_bd_rate(record: OverallBDRate, row: OverallRow, summary: Summary) -> Cell:
-    if row.codec == summary.reference:
-        return Cell("reference", 0.0)
-    count = len(tracks(summary.scenarios))
-    some = 0 < record.scenarios < count
-    mark = f" ({record.scenarios} of {count})" if some else ""
-    return Cell(text.rate_change(record.percent) + mark, record.percent.value)
+def _over_some(shown: str, value: float | None, scenarios: int, count: int) -> Cell:
+    """A mean over so many scenarios, which says so where they are not all that count."""
+    some = scenarios < count and value is not None
+    return Cell(shown + (f" ({scenarios} of {count})" if some else ""), value)
+
+
+def _overall_bd_rate(mean: OverallBDRate, records: Iterable[BDRateRecord], count: int) -> Cell:
+    """A mean of BD-rates, marked where the curves of one share little of the quality range."""
+    mark = " †" if any(map(text.has_low_overlap, records)) else ""
+    return _over_some(text.rate_change(mean.percent) + mark, mean.percent.value, mean.scenarios, count)
 
 
 def matrix_table(summary: Summary) -> Table:

@@ -89,10 +89,11 @@ def headline_table(summary: Summary, scenario: ScenarioSummary | None = None) ->
 def _response_kinds(scenarios: Iterable[ScenarioSummary]) -> list[ResponseKind]:
     """The kinds of responses that any codec of the scenarios was compared by, logits first."""
     codecs = [codec for part in scenarios for codec in part.codecs]
-    return [kind for kind in FAITHFUL_COLUMNS if any(_faithful(codec, kind) for codec in codecs)]
+    return [kind for kind in FAITHFUL_COLUMNS if any(rate_by_responses(codec, kind) for codec in codecs)]
 
 
-def _faithful(codec: CodecSummary, kind: ResponseKind) -> FaithfulRate | LowErrorRate | None:
+def rate_by_responses(codec: CodecSummary, kind: ResponseKind) -> FaithfulRate | LowErrorRate | None:
+    """EBPFP@nats or @error of a codec; None where its responses are of the other kind, or not shown."""
     return codec.faithful if kind == "logits" else codec.low_error
 
 
@@ -118,7 +119,7 @@ def _headline(
         )
         for retained in codec.retained
     ]
-    for rate in (_faithful(codec, kind) for kind in kinds):
+    for rate in (rate_by_responses(codec, kind) for kind in kinds):
         cells.append(Cell(text.NOTHING) if rate is None else Cell(text.reached_rate(rate), rate.ebpfp.value))
     for record in (codec.bd_rate_score, codec.bd_rate_mse):
         shown = "reference" if codec.codec == reference and record.percent is not None else text.bd_rate(record)

@@ -80,7 +80,7 @@ def test_axes_hold_whatever_values_there_are(values):
 
 def test_what_a_figure_counts_does_not_widen_its_column(summary):
     (row, *others) = summary.overall
-    some = row.model_copy(update={"faithful_scenarios": 1, "faithful_ebpfp": Estimate(value=2.0, low=1.0, high=3.0)})
+    some = row.model_copy(update={"bound_scenarios": 1, "bound_gap": Estimate(value=2.0, low=1.0, high=3.0)})
     html = page.render(summary.model_copy(update={"overall": [some, *others]}), styles_of(summary))
     assert '2.00 <span class="interval">[1.00, 3.00]</span> <span class="interval">(1 of 2)</span>' in html
 
