@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.statistics.curves import UNCODED_EBPFP
 from lamofcbench.codecs.knowledge import Knowledge
 
 Ranks = tuple[int | None, int | None]
@@ -31,3 +32,17 @@ def ranks(classes: Sequence[Knowledge | None], figures: Sequence[float | None]) 
         )
         for knowledge, figure in zip(classes, figures, strict=True)
     ]
+
+
+def is_first(rank: int | None, ebpfp: float | None) -> bool:
+    """Whether a codec is the best, or one of several; none is where even the best takes what uncoded features do.
+
+    Args:
+        rank: its place among all.
+        ebpfp: by which it has that place; None for no figure.
+
+    Example:
+        >>> is_first(1, 2.5), is_first(2, 2.5), is_first(1, 32.0)
+        (True, False, False)
+    """
+    return rank == 1 and ebpfp is not None and ebpfp < UNCODED_EBPFP

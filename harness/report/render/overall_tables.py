@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.report import text
 from harness.report.editions import by_edition, tracks
+from harness.report.ranks import is_first
 from harness.report.render.cells import (
     CLASS_RANK_COLUMN,
     CODEC_COLUMN,
@@ -33,7 +34,6 @@ from harness.report.summary import (
     GAP_NMSES,
     RETAINED_PERCENTS,
     BDRateRecord,
-    CodecSummary,
     Estimate,
     OverallBDRate,
     OverallRow,
@@ -132,15 +132,16 @@ def _overall_columns(summary: Summary, kinds: Sequence[ResponseKind], *, joined:
 
 def _overall_row(row: OverallRow, summary: Summary, kinds: Sequence[ResponseKind], *, joined: bool) -> list[Cell]:
     counted = tracks(summary.scenarios)
-    parts = [codec for scenario in counted for codec in scenario.codecs if codec.codec == row.codec]
+    ran = [(part, codec) for part in counted for codec in part.codecs if codec.codec == row.codec]
+    parts = [codec for _, codec in ran]
     percent = str(summary.ranking_percent)
     compression = row.compression[percent]
-    first = row.rank == 1
+    first = is_first(row.rank, row.ebpfp[percent].value)
     hint = f"no figure for {', '.join(map(text.shown, row.missing))}" if row.missing else ""
     sign = "≥ " if row.at_least[percent] and compression.value is not None else ""
     cells = [
         rank_cell(row.rank),
-        name_cell(row.codec, strong=first),
+        Cell(text.shown(row.codec) + _part_mark(part for part, _ in ran), row.codec, first),
         Cell(row.trained_on or text.NOTHING),
         rank_cell(row.class_rank),
         state_cell(row.state_bytes),
@@ -172,6 +173,7 @@ def _overall_notes(summary: Summary, kinds: Sequence[ResponseKind]) -> list[str]
         f"Ranked by the compression at {summary.ranking_percent} % of the score; bold: the first. Brackets hold "
         "intervals; (n of m) counts the scenarios that have a figure.",
     ]
+    notes += _parts_note(counted)
     for kind in kinds:
         due = [part for part in counted if any(rate_by_responses(codec, kind) is not None for codec in part.codecs)]
         if len(due) < len(counted):
@@ -211,31 +213,46 @@ def _overall_bd_rate(mean: OverallBDRate, records: Iterable[BDRateRecord], count
 def matrix_table(summary: Summary) -> Table:
     """A row a codec, a column a scenario: the ranking EBPFP@p, the best of each column bold."""
     scenarios = summary.scenarios
-    best = [
-        next((c.codec for c in s.codecs if c.role == "codec" and _ranking(c, s) is not None), None) for s in scenarios
-    ]
-    columns = [
-        CODEC_COLUMN,
-        *(Column(text.shown(s.scenario), f"EBPFP@{s.ranking_percent}: {text.shown(s.title)}") for s in scenarios),
-    ]
-    columns.append(Column("wins", "scenarios on which the codec has the lowest rate"))
-    rows = []
-    for name in [row.codec for row in summary.overall]:
-        cells = [name_cell(name)]
-        for scenario, winner in zip(scenarios, best, strict=True):
-            codec = next((codec for codec in scenario.codecs if codec.codec == name), None)
-            kept = None if codec is None else codec.retained_at(scenario.ranking_percent)
-            if kept is None or kept.ebpfp.value is None:
-                cells.append(Cell(text.NOTHING))
-                continue
-            shown = text.bounded(kept.ebpfp.value, kept.bound)
-            cells.append(Cell(shown, kept.ebpfp.value, name == winner))
-        wins = best.count(name)
-        rows.append([*cells, Cell(str(wins), wins)])
     percents = sorted({s.ranking_percent for s in scenarios})
-    ranked = " or ".join(f"@{percent}" for percent in percents)
-    return Table("Who wins where", columns, rows, [f"EBPFP{ranked}: lower is better. Bold: the first of its scenario."])
+    columns = [CODEC_COLUMN, *(_matrix_column(s, several=len(percents) > 1) for s in scenarios)]
+    columns.append(Column("wins", "scenarios on which the codec has the lowest rate, alone or with others"))
+    rows = []
+    for row in summary.overall:
+        cells = [_matrix_cell(row.codec, scenario) for scenario in scenarios]
+        wins = sum(cell.strong for cell in cells)
+        rows.append([name_cell(row.codec), *cells, Cell(str(wins), wins)])
+    ranked = "EBPFP, @p above" if len(percents) > 1 else f"EBPFP@{percents[0]}"
+    best = "the first of its scenario, none where no codec keeps that share of the score"
+    return Table(
+        "Who wins where", columns, rows, [f"{ranked}: lower is better. Bold: {best}.", *_parts_note(scenarios)]
+    )
 
 
-def _ranking(codec: CodecSummary, scenario: ScenarioSummary) -> float | None:
-    return codec.retained_at(scenario.ranking_percent).ebpfp.value
+def _matrix_column(scenario: ScenarioSummary, *, several: bool) -> Column:
+    level = f" @{scenario.ranking_percent}" if several else ""
+    hint = f"EBPFP@{scenario.ranking_percent}: {text.shown(scenario.title)}"
+    return Column(text.shown(scenario.scenario) + level + _part_mark([scenario]), hint)
+
+
+def _matrix_cell(name: str, scenario: ScenarioSummary) -> Cell:
+    codec = next((codec for codec in scenario.codecs if codec.codec == name), None)
+    kept = None if codec is None else codec.retained_at(scenario.ranking_percent)
+    if codec is None or kept is None or kept.ebpfp.value is None:
+        return Cell(text.NOTHING)
+    rate = kept.ebpfp.value
+    return Cell(text.bounded(rate, kept.bound), rate, is_first(codec.rank, rate))
+
+
+PART = "*"
+"""Marks what is of part of the samples."""
+
+
+def _part_mark(scenarios: Iterable[ScenarioSummary]) -> str:
+    return f" {PART}" if any(part.samples != part.test_samples for part in scenarios) else ""
+
+
+def _parts_note(scenarios: Iterable[ScenarioSummary]) -> list[str]:
+    """A line that names the scenarios of whose samples only a part was run; none where there are none."""
+    found = [part for part in scenarios if _part_mark([part])]
+    named = ", ".join(f"{text.shown(part.scenario)} {part.samples} of {part.test_samples}" for part in found)
+    return [f"{PART} Of part of the samples: {named}."] * bool(found)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from harness.report import text
+from harness.report.ranks import is_first
 from harness.report.render.cells import (
     CLASS_RANK_COLUMN,
     CODEC_COLUMN,
@@ -71,13 +72,13 @@ def headline_table(summary: Summary, scenario: ScenarioSummary | None = None) ->
     ]
     rows, reasons = [], []
     for part in parts:
-        best = next((codec.codec for codec in part.codecs if codec.role == "codec"), None)
         for codec in part.codecs:
             if codec.role != "codec":
                 continue
             front = [] if scenario else [name_cell(part.scenario)]
             figures = _headline(codec, part, summary.reference, kinds, joined=joined)
-            rows.append([*front, name_cell(codec.codec, strong=codec.codec == best), *figures])
+            first = is_first(codec.rank, codec.retained_at(part.ranking_percent).ebpfp.value)
+            rows.append([*front, name_cell(codec.codec, strong=first), *figures])
             bd_rates = (("score", codec.bd_rate_score), ("MSE", codec.bd_rate_mse))
             if summary.reference:
                 reasons += [(kind, record.reason, codec.codec) for kind, record in bd_rates if record.reason]
@@ -115,7 +116,7 @@ def _headline(
         Cell(
             text.reached_rate(retained),
             retained.ebpfp.value,
-            codec.rank == 1 and retained.percent == scenario.ranking_percent,
+            is_first(codec.rank, retained.ebpfp.value) and retained.percent == scenario.ranking_percent,
         )
         for retained in codec.retained
     ]

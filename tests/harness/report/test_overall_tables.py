@@ -1,4 +1,4 @@
-"""The tables over all scenarios: what a mean is over, and what marks it."""
+"""The tables over all scenarios: what a mean is over, what marks it, and who wins where."""
 
 import dataclasses
 
@@ -8,7 +8,8 @@ from synthetic_results import Writer
 from harness.report import text
 from harness.report.compile import analyse_results, compile_summary
 from harness.report.overall import overall_rows
-from harness.report.render.overall_tables import overall_table
+from harness.report.render.overall_tables import matrix_table, overall_table
+from harness.report.render.scenario_tables import headline_table
 from harness.report.summary import (
     BDRateRecord,
     BoundGap,
@@ -109,3 +110,59 @@ def test_a_mean_of_bd_rates_is_marked_where_curves_of_one_share_little(results):
     assert column(table, "BD-rate, MSE") == {"first": "+100.0 %", "second": "+100.0 % †"}
     assert column(table, "BD-rate, score") == {"first": "+100.0 % (2 of 3)", "second": "+100.0 % † (2 of 3)"}
     assert "† On one scenario at least the two curves share less than 75 % of their quality range." in table.notes
+
+
+def test_codecs_with_results_of_part_of_the_samples_are_marked(tmp_path):
+    for scenario, samples in ((FACTS, 30), (DIGITS, 8)):
+        writer = Writer(tmp_path, scenario=scenario, samples=samples, test_samples=30)
+        writer.anchor_and_floor()
+        writer.write("first", ebpfp=1.0, score=0.98)
+        if samples == 30:
+            writer.write("whole", ebpfp=4.0, score=0.98)
+    summary = compile_summary(tmp_path, resamples=0, bound=False)
+    overall, matrix = overall_table(summary), matrix_table(summary)
+    assert [row[1].text for row in overall.rows] == ["first *", "whole"]
+    assert [row[1].sort for row in overall.rows] == ["first", "whole"]
+    assert [head.name for head in matrix.columns] == ["codec", FACTS, f"{DIGITS} *", "wins"]
+    for table in (overall, matrix):
+        assert f"* Of part of the samples: {DIGITS} 8 of 30." in table.notes
+
+
+def test_whole_results_have_no_mark(results):
+    summary = compile_summary(results, resamples=0, bound=False)
+    for table in (overall_table(summary), matrix_table(summary)):
+        assert not any("*" in note or "†" in note for note in table.notes)
+        assert all(row[0].text != "first *" and row[1].text != "first *" for row in table.rows)
+
+
+def test_the_table_of_who_wins_where_says_which_percent_ranks(realistic_results, results):
+    heads = [head.name for head in matrix_table(compile_summary(realistic_results, resamples=0)).columns]
+    assert heads == ["codec", "mini-cau-commands-clean @95", "mini-cvu-digits @99", "wins"]
+    one = matrix_table(compile_summary(results, resamples=0, bound=False))
+    assert [head.name for head in one.columns] == ["codec", FACTS, DEPTH, DIGITS, "wins"]
+    assert one.notes[0].startswith("EBPFP@95: lower is better.")
+
+
+def test_nobody_wins_where_nobody_keeps_the_score_and_tied_firsts_win_together(tmp_path):
+    for scenario, scores in ((FACTS, {"a": 0.5, "b": 0.4, "c": 0.3}), (DIGITS, {"a": 0.98, "b": 0.98, "c": 0.3})):
+        writer = Writer(tmp_path, scenario=scenario, samples=60, test_samples=60)
+        writer.anchor_and_floor()
+        for name, score in scores.items():
+            writer.write(name, ebpfp=2.0, score=score)
+    table = matrix_table(compile_summary(tmp_path, resamples=0, bound=False))
+    assert {row[0].text: [cell.strong for cell in row[1:3]] for row in table.rows} == {
+        "a": [False, True], "b": [False, True], "c": [False, False],
+    }  # fmt: skip
+    assert column(table, "wins") == {"a": "1", "b": "1", "c": "0"}
+
+
+def test_no_codec_is_first_of_those_that_never_keep_the_score(tmp_path):
+    for scenario in (FACTS, DIGITS):
+        writer = Writer(tmp_path, scenario=scenario, samples=60, test_samples=60)
+        writer.anchor_and_floor()
+        for name in ("a", "b"):
+            writer.write(name, ebpfp=2.0, score=0.5)
+    summary = compile_summary(tmp_path, resamples=0, bound=False)
+    assert column(overall_table(summary), "rank") == {"a": "1", "b": "1"}
+    for table in (overall_table(summary), headline_table(summary)):
+        assert not any(cell.strong for row in table.rows for cell in row)
