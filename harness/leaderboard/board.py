@@ -70,9 +70,13 @@ class Row(_Strict):
         "have no rank, and neither has a mean",
     )
     trained_on: Knowledge = Field(description="its class of knowledge")
-    state_bytes: int = Field(description="the largest of its points; in no rate")
-    encode_mb_per_s: float | None = Field(default=None, description="geometric mean over its scenarios")
-    decode_mb_per_s: float | None = Field(default=None, description="geometric mean over its scenarios")
+    state_bytes: int = Field(
+        description="the largest of its points on the scenarios that `overall` is over; in no rate"
+    )
+    encode_mb_per_s: float | None = Field(
+        default=None, description="geometric mean over the scenarios that `overall` is over; null where it lacks one"
+    )
+    decode_mb_per_s: float | None = Field(default=None, description="the same")
     overall: Rate | None = Field(
         default=None,
         description="geometric mean over all scenarios of the edition that ranked codecs have, but variants; null "

@@ -286,10 +286,12 @@ def _rows(one: Measured, scenarios: Sequence[BoardScenario], groups: Groups, per
 
 
 def _row(one: Measured, codec: str, analyses: Mapping[str, ScenarioAnalysis], groups: Groups, percent: int) -> Row:
-    """A codec's row; it has no mean over a group of scenarios one of which it lacks."""
+    """A codec's row; it has no mean over a group of scenarios one of which it lacks, of rates or speeds."""
     entry = one.entry
     found = {id: own for id, analysis in analyses.items() for own in analysis.summary.codecs if own.codec == codec}
-    own_analyses = [analyses[id] for id in found]
+    due = groups.get(("overall", ""), [])
+    counted = [id for id in due if id in found]
+    whole = [analyses[id] for id in counted] if counted == due else []
     means: dict[tuple[str, str], Rate] = {}
     for group, ids in groups.items():
         if found.keys() >= set(ids):
@@ -306,9 +308,9 @@ def _row(one: Measured, codec: str, analyses: Mapping[str, ScenarioAnalysis], gr
         checked_on=entry.checked_on,
         not_replayed=[id for id in found if not one.is_replayed(id)],
         trained_on=most([*(own.trained_on for own in found.values()), *([entry.knowledge] if entry.knowledge else [])]),
-        state_bytes=max(own.state_bytes for own in found.values()),
-        encode_mb_per_s=_rounded(mean_speed(codec, own_analyses, "encode")),
-        decode_mb_per_s=_rounded(mean_speed(codec, own_analyses, "decode")),
+        state_bytes=max(found[id].state_bytes for id in counted or found),
+        encode_mb_per_s=_rounded(mean_speed(codec, whole, "encode")),
+        decode_mb_per_s=_rounded(mean_speed(codec, whole, "decode")),
         overall=means.get(("overall", "")),
         categories={name: rate for (kind, name), rate in means.items() if kind == "categories"},
         kinds={name: rate for (kind, name), rate in means.items() if kind == "kinds"},  # type: ignore[misc]

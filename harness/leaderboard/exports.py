@@ -16,6 +16,9 @@ COLUMNS = (
     "decode_mb_per_s", "link", "commit", "licence",
 )  # fmt: skip
 
+OF_ALL = ("state_bytes", "encode_mb_per_s", "decode_mb_per_s")
+"""Columns of figures over all scenarios."""
+
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 """How a cell begins that a spreadsheet would calculate, in letters of any width."""
 
@@ -28,7 +31,8 @@ def to_json(board: Board) -> str:
 def to_csv(board: Board) -> str:
     """A line for each figure of each codec: overall, each category, each kind of features, each scenario.
 
-    A field that a spreadsheet would take for a formula gets an apostrophe in front.
+    State and speeds stand on lines of ``overall``, which is what they are of. A field that a spreadsheet would take for
+    a formula gets an apostrophe in front.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -40,6 +44,8 @@ def to_csv(board: Board) -> str:
                     **row.model_dump(include=set(COLUMNS)), **rate.model_dump(), "edition": edition.name,
                     "figure": figure, "name": name, "ebpfp": rate.value, "not_replayed": " ".join(row.not_replayed),
                 }  # fmt: skip
+                if figure != "overall":
+                    values |= dict.fromkeys(OF_ALL)
                 writer.writerow([_plain(values[column]) for column in COLUMNS])
     return stream.getvalue()
 

@@ -144,6 +144,37 @@ def test_a_rank_is_not_of_rounded_figures():
     ]  # fmt: skip
 
 
+@pytest.fixture
+def partial(results, tmp_path):
+    """The results with a variant's and a codec that lacks a scenario."""
+    copy = shutil.copytree(results, tmp_path / "results")
+    slow = {"encode_seconds": 0.2, "decode_seconds": 0.1}
+    variant = writer_of(copy, "mini-cvu-digits-shallow")
+    variant.anchor_and_floor()
+    variant.write("channel", ebpfp=2.0, score=0.98, trained_on="calibration", **slow)
+    writer_of(copy).write("quick", ebpfp=0.5, score=0.98)
+    return copy
+
+
+def test_speeds_are_the_reports_over_tracks_alone_and_of_codecs_that_lack_none(partial):
+    rows = {row.codec: row for row in compile_board([partial], "results", resamples=0).editions[0].rows}
+    overall = {row.codec: row for row in compile_summary(partial, resamples=0, bound=False).overall}
+    for stage in ("encode_mb_per_s", "decode_mb_per_s"):
+        for codec in ("channel", "uniform"):
+            assert getattr(rows[codec], stage) == pytest.approx(getattr(overall[codec], stage).value, rel=1e-3)
+        assert getattr(rows["quick"], stage) is getattr(overall["quick"], stage).value is None
+    assert {codec: row.state_bytes for codec, row in rows.items()} == {
+        codec: row.state_bytes for codec, row in overall.items()
+    }
+
+
+def test_state_and_speeds_stand_on_lines_of_what_they_are_over(partial):
+    made = compile_board([partial], "results", resamples=0)
+    lines = list(csv.DictReader(to_csv(made).splitlines()))
+    for name in ("state_bytes", "encode_mb_per_s", "decode_mb_per_s"):
+        assert {line["figure"] for line in lines if line[name]} == {"overall"}
+
+
 def test_codecs_of_one_name_are_told_apart(results, tmp_path):
     copy = shutil.copytree(results, tmp_path / "copy")
     rows = compile_board([results, copy], "both", resamples=0).editions[0].rows
