@@ -14,15 +14,17 @@ import argparse
 import json
 import re
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
+from bounded_rates import factor, mean_rate, reached, shown
 from edition_leaderboard import bounded
 
 from harness.report.compile import compile_summary
 from harness.report.editions import tracks
 from harness.report.summary import Transfer
 from harness.report.transfers import matrices
-from harness.statistics.curves import geometric_mean
+from harness.statistics.curves import ReachedRate, joint_bound
 from lamofcbench.atomic import write_json, write_text
 from lamofcbench.errors import LaMoFCBenchError
 from lamofcbench.markdown import markdown_table
@@ -77,12 +79,14 @@ def transfers_summary(found: list[dict[str, Any]]) -> str:
     rows = []
     for matrix in _matrices(found):
         home, elsewhere = (
-            [t.retained.ebpfp.value for t in matrix if (t.fitted_on == t.coded) is own] for own in (True, False)
+            [reached(t.retained.model_dump()) for t in matrix if (t.fitted_on == t.coded) is own]
+            for own in (True, False)
         )
         tasks = sorted({t.coded for t in matrix})
-        means = (geometric_mean(home), sum(elsewhere) / len(elsewhere), max(elsewhere))
+        mean = ReachedRate(fmean(one.ebpfp for one in elsewhere), joint_bound([one.bound for one in elsewhere]))
+        figures = (mean_rate(home), mean, max(elsewhere, key=lambda one: one.ebpfp))
         names = ", ".join(name.removeprefix("mini-") for name in tasks)
-        rows.append((names, matrix[0].codec, len(elsewhere), *(f"{value:.3g}" for value in means)))
+        rows.append((names, matrix[0].codec, len(elsewhere), *map(shown, figures)))
     rows = [(f"`{codec}`", names, *figures) for names, codec, *figures in sorted(rows)]
     return markdown_table(
         ("", "tasks of one backbone", "pairs", "at home", "elsewhere, mean", "at worst"), rows, right=range(2, 6)
@@ -98,7 +102,7 @@ def transfers_table(found: list[dict[str, Any]]) -> str:
     for coded, own in sorted(backbones.items()):
         cells: dict[tuple[str, str], dict[str, str]] = {}
         for one in own:
-            cells.setdefault((one.codec, one.fitted_on), {})[one.coded] = _shown(one.retained.model_dump())
+            cells.setdefault((one.codec, one.fitted_on), {})[one.coded] = shown(reached(one.retained.model_dump()))
         rows = [
             (f"`{codec}`", f"`{source}`", *(row.get(c, "-") for c in coded)) for (codec, source), row in cells.items()
         ]
@@ -115,25 +119,19 @@ def variants_table(found: dict[str, Any]) -> str:
     scenarios = list(found["ebpfp"])
     rows = [["", *(f"`{name}`" for name in scenarios), "times all of it"]]
     for variant, title in VARIANTS.items():
-        own = [found["ebpfp"][scenario][variant] for scenario in scenarios]
-        whole = [found["ebpfp"][scenario][WHOLE] for scenario in scenarios]
-        factors = [one["ebpfp"]["value"] / all_["ebpfp"]["value"] for one, all_ in zip(own, whole, strict=True)]
-        rows.append([title, *map(_shown, own), f"{geometric_mean(factors):.2f}"])
+        own, whole = ([reached(found["ebpfp"][scenario][name]) for scenario in scenarios] for name in (variant, WHOLE))
+        times = "1.00" if variant == WHOLE else factor(mean_rate(own), mean_rate(whole))
+        rows.append([title, *map(shown, own), times])
     return markdown_table(rows[0], rows[1:])
 
 
 def rates_table(retained: dict[str, dict[str, Any]]) -> str:
     """A row a scenario, and the geometric means; from what each codec needs on each scenario."""
     scenarios = sorted(set.intersection(*(set(retained[name]) for name in CODECS)))
-    rows = [(f"`{scenario}`", *(_shown(retained[name][scenario]) for name in CODECS)) for scenario in scenarios]
-    means = [geometric_mean([retained[name][scenario]["ebpfp"]["value"] for scenario in scenarios]) for name in CODECS]
-    mean = ("**geometric mean**", *(f"**{value:.3g}**" for value in means))
+    rates = {name: [reached(retained[name][scenario]) for scenario in scenarios] for name in CODECS}
+    rows = [(f"`{scenario}`", *(shown(rates[name][at]) for name in CODECS)) for at, scenario in enumerate(scenarios)]
+    mean = ("**geometric mean**", *(f"**{shown(mean_rate(rates[name]))}**" for name in CODECS))
     return markdown_table(("EBPFP@95", *(f"`{name}`" for name in CODECS)), [*rows, mean])
-
-
-def _shown(reached: dict[str, Any]) -> str:
-    sign = {"at most": "≤ ", "never": "never "}.get(reached["bound"], "")
-    return f"{sign}{reached['ebpfp']['value']:.3g}"
 
 
 def page(text: str) -> str:

@@ -17,12 +17,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bounded_rates import factor, mean_rate, reached, shown, three_digits
 from edition_leaderboard import bounded, whole_summary_of
 from scipy import stats
 from small_outliers import OUTLIERS, measured, outliers
 
 from harness.report.summary import FaithfulRate, RetainedRate
-from harness.statistics.curves import geometric_mean
+from harness.statistics.curves import ReachedRate
 from lamofcbench.atomic import write_json, write_text
 from lamofcbench.errors import LaMoFCBenchError
 from lamofcbench.markdown import markdown_table
@@ -83,8 +84,8 @@ def findings(results: Path, before: Findings | None = None) -> Findings:
     }
 
 
-def _rate(reached: FaithfulRate | RetainedRate | None) -> dict[str, Any] | None:
-    return None if reached is None else bounded(reached)
+def _rate(rate: FaithfulRate | RetainedRate | None) -> dict[str, Any] | None:
+    return None if rate is None else bounded(rate)
 
 
 class Rates:
@@ -103,7 +104,7 @@ class Rates:
         tracks = list(board["scenarios"]) if "scenarios" in board else []
         self._tracks = tracks
         self._caches = [track for track in tracks if adapters.get(track) == CACHES]
-        self.codecs = sorted(self._small, key=self.faithful)
+        self.codecs = sorted(self._small, key=lambda codec: self.faithful(codec).ebpfp)
 
     def label(self, codec: str) -> str:
         """A codec's name, marked where an earlier protocol than that of others measured it."""
@@ -113,44 +114,32 @@ class Rates:
         """Whether an earlier protocol than that of others measured a codec on the small edition."""
         return bool(self._protocols[codec] < max(self._protocols.values()))
 
-    def faithful(self, codec: str) -> float:
+    def faithful(self, codec: str) -> ReachedRate:
         """Geometric mean of EBPFP@nats over the small scenarios."""
-        return self._mean(self._small[codec], self.scenarios, "faithful")
+        return mean_rate([self.faithful_on(codec, name) for name in self.scenarios])
 
-    def kept(self, codec: str) -> float:
+    def kept(self, codec: str) -> ReachedRate:
         """Geometric mean of EBPFP@95 over the small scenarios."""
-        return self._mean(self._small[codec], self.scenarios, "retained")
+        return mean_rate([self.kept_on(codec, name) for name in self.scenarios])
 
-    def faithful_on(self, codec: str, scenario: str) -> dict[str, Any] | None:
+    def faithful_on(self, codec: str, scenario: str) -> ReachedRate:
         """EBPFP@nats on one small scenario."""
-        part = self._small[codec].get(scenario)
-        return part["faithful"] if part else None
+        return reached(self._small[codec].get(scenario, {}).get("faithful"))
 
-    def kept_on(self, codec: str, scenario: str) -> dict[str, Any] | None:
+    def kept_on(self, codec: str, scenario: str) -> ReachedRate:
         """EBPFP@95 on one small scenario."""
-        part = self._small[codec].get(scenario)
-        return part["retained"] if part else None
+        return reached(self._small[codec].get(scenario, {}).get("retained"))
 
-    def mini_caches(self, codec: str) -> float:
+    def mini_caches(self, codec: str) -> ReachedRate:
         """Geometric mean of EBPFP@95 over the mini scenarios of caches and hidden states."""
         return self._mini_mean(codec, self._caches)
 
-    def mini(self, codec: str) -> float:
+    def mini(self, codec: str) -> ReachedRate:
         """The same over all mini scenarios."""
         return self._mini_mean(codec, self._tracks)
 
-    def _mini_mean(self, codec: str, tracks: Sequence[str]) -> float:
-        return self._mean({name: {"": part} for name, part in self._mini.get(codec, {}).items()}, tracks, "")
-
-    @staticmethod
-    def _mean(parts: Mapping[str, Any], scenarios: Sequence[str], kind: str) -> float:
-        """NaN unless there is a rate for every scenario."""
-        rates = [
-            parts[name][kind]["ebpfp"]["value"] if name in parts and parts[name][kind] else None for name in scenarios
-        ]
-        if not rates or None in rates:
-            return math.nan
-        return float(geometric_mean(rates))
+    def _mini_mean(self, codec: str, tracks: Sequence[str]) -> ReachedRate:
+        return mean_rate([reached(self._mini.get(codec, {}).get(name)) for name in tracks])
 
 
 def rates_table(rates: Rates) -> str:
@@ -171,17 +160,17 @@ def rates_table(rates: Rates) -> str:
             (
                 rates.label(codec),
                 *(shown(rates.faithful_on(codec, scenario)) for scenario in rates.scenarios),
-                _number(one),
-                _factor(rates.faithful("uniform"), one),
-                _number(rates.kept(codec)),
-                _number(mini),
-                _factor(rates.mini_caches("uniform"), mini),
+                shown(one),
+                factor(rates.faithful("uniform"), one),
+                shown(rates.kept(codec)),
+                shown(mini),
+                factor(rates.mini_caches("uniform"), mini),
             )
         )
     return markdown_table(head, rows)
 
 
-ORDERS: dict[str, Callable[[Rates, str], float]] = {
+ORDERS: dict[str, Callable[[Rates, str], ReachedRate]] = {
     "small, @0.03 nats": Rates.faithful,
     "small, @95": Rates.kept,
     "mini caches, @95": Rates.mini_caches,
@@ -191,7 +180,7 @@ ORDERS: dict[str, Callable[[Rates, str], float]] = {
 
 def ranks_table(rates: Rates) -> str:
     """A row a codec: its rank by each measure; and below how well each agrees with the first (Spearman's rho)."""
-    columns = {name: [order(rates, codec) for codec in rates.codecs] for name, order in ORDERS.items()}
+    columns = {name: [order(rates, codec).ebpfp for codec in rates.codecs] for name, order in ORDERS.items()}
     known = [i for i in range(len(rates.codecs)) if all(math.isfinite(column[i]) for column in columns.values())]
     ranks = {name: stats.rankdata([column[i] for i in known]) for name, column in columns.items()}
     rows = [(f"`{rates.codecs[i]}`", *(f"{ranks[name][place]:g}" for name in columns)) for place, i in enumerate(known)]
@@ -220,10 +209,10 @@ def outliers_table(found: Mapping[str, Any]) -> str:
             (
                 f"`{codec}`",
                 one["label"],
-                _number(one["ebpfp"]),
-                _number(one["nats"]),
+                three_digits(one["ebpfp"]),
+                three_digits(one["nats"]),
                 *(
-                    f"{_number(one[name])} ({one[name] / one['nats']:.0%})"
+                    f"{three_digits(one[name])} ({one[name] / one['nats']:.0%})"
                     for name in ("nats_with_first_token", "nats_with_channels")
                 ),
                 f"{one['first_token_error']:.1e}",
@@ -231,25 +220,6 @@ def outliers_table(found: Mapping[str, Any]) -> str:
             )
         )
     return markdown_table(head, rows)
-
-
-SIGNS = {"at most": "≤ ", "never": "never "}
-"""Of rates that are bounds."""
-
-
-def shown(reached: Mapping[str, Any] | None) -> str:
-    """A rate, with a sign where it is a bound; a dash for none."""
-    if reached is None or reached["ebpfp"]["value"] is None:
-        return "-"
-    return SIGNS.get(reached["bound"], "") + _number(reached["ebpfp"]["value"])
-
-
-def _number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.3g}"
-
-
-def _factor(uniform: float, own: float) -> str:
-    return "-" if math.isnan(uniform / own) else f"{uniform / own:.2f}"
 
 
 def page(text: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.report.text import number
-from harness.statistics.curves import geometric_mean
+from harness.statistics.curves import ReachedRate, joint_bound
 from lamofcbench.builders import BUILDERS
 from lamofcbench.codecs.learned.checkpoints import shipped_checkpoint
 from lamofcbench.codecs.learned.networks import LAMBDAS, NETWORKS
@@ -21,9 +21,9 @@ from lamofcbench.scenarios.base import SCENARIOS
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "hub_cards"))
 
+from bounded_rates import factor, mean_rate, reached, shown  # noqa: E402  # found once the path is set
 from full_sizes import table as sizes_table  # noqa: E402
-from small_findings import EARLIER, FINDINGS, SIGNS, Rates  # noqa: E402  # found once the path is set
-from small_findings import shown as shown_rate  # noqa: E402
+from small_findings import EARLIER, FINDINGS, Rates  # noqa: E402
 
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
@@ -41,10 +41,10 @@ def real_table() -> str:
     uniform = rates.faithful("uniform")
     for codec in rates.codecs:
         own = rates.faithful(codec)
-        if own > uniform:
+        if own.ebpfp > uniform.ebpfp:
             continue
-        cells = [shown_rate(rates.faithful_on(codec, name)) for name in rates.scenarios]
-        rows.append((rates.label(codec), *cells, f"{own:.3g}", f"{uniform / own:.2f}"))
+        cells = [shown(rates.faithful_on(codec, name)) for name in rates.scenarios]
+        rows.append((rates.label(codec), *cells, shown(own), factor(uniform, own)))
     return markdown_table(head, rows, right=range(1, len(head)))
 
 
@@ -179,12 +179,12 @@ def board_table(
         earlier: the rows on earlier data; they get a mark, and a line below the table says of which scenarios.
     """
     scenarios = {s.id: s.backbone.adapter for s in SCENARIOS}
-    figures: dict[str, list[float]] = {}
+    figures: dict[str, list[ReachedRate]] = {}
     for row in board["codecs"]:
-        rates = {name: part["ebpfp"]["value"] for name, part in board["retained"][row["codec"]].items()}
+        rates = {name: reached(part) for name, part in board["retained"][row["codec"]].items()}
         kinds = [[rate for name, rate in rates.items() if scenarios[name] == adapter] for adapter in KINDS.values()]
-        means = [float(geometric_mean(found)) if found else math.nan for found in kinds]
-        figures[row["codec"]] = [*means, row["ebpfp"]["95"]["value"] or math.nan]
+        over_all = {"ebpfp": row["ebpfp"]["95"], "bound": joint_bound([rate.bound for rate in rates.values()])}
+        figures[row["codec"]] = [*map(mean_rate, kinds), reached(over_all)]
     cells = rate_cells(figures)
     heads, small_cells = small_columns(small) if small else ([], {})
     measures = ["never", "at most", "BD-rate, score", "above the bound", "decoded apart"]
@@ -215,48 +215,42 @@ def small_columns(small: Rates) -> tuple[list[str], dict[str, list[str]]]:
     What an earlier protocol measured has a mark behind its mean.
     """
     heads = [f"small: {name.split('-', 2)[-1]}" for name in small.scenarios] + ["small: all"]
-    reached = {codec: [small.kept_on(codec, name) for name in small.scenarios] for codec in small.codecs}
-    figures = {
-        codec: [*(math.nan if one is None else one["ebpfp"]["value"] or math.nan for one in own), small.kept(codec)]
-        for codec, own in reached.items()
-    }
-    cells = rate_cells(figures)
-    for codec, own in reached.items():
-        for at, one in enumerate(own):
-            cells[codec][at] = ("" if one is None else SIGNS.get(one["bound"], "")) + cells[codec][at]
+    cells = rate_cells(
+        {
+            codec: [*(small.kept_on(codec, name) for name in small.scenarios), small.kept(codec)]
+            for codec in small.codecs
+        }
+    )
+    for codec in small.codecs:
         cells[codec][-1] += f" {EARLIER}" if small.is_earlier(codec) else ""
     return heads, cells
 
 
-def rate_cells(figures: Mapping[str, Sequence[float]]) -> dict[str, list[str]]:
-    """Each codec's rates as cells, the lowest of each column bold, a dash for NaN.
+def rate_cells(figures: Mapping[str, Sequence[ReachedRate]]) -> dict[str, list[str]]:
+    """Each codec's rates as cells, the lowest of each column bold, a dash for what is not known.
 
-    >>> rate_cells({"a": [1.0, math.nan], "b": [2.0, 0.0301]})
-    {'a': ['**1.00**', '-'], 'b': ['2.00', '**0.0301**']}
+    >>> rate_cells({"a": [ReachedRate(1.0, "at most"), mean_rate([])], "b": [ReachedRate(2.0, "exact"), mean_rate([])]})
+    {'a': ['≤ **1.00**', '-'], 'b': ['2.00', '-']}
     """
-    best = [min(filter(math.isfinite, column), default=math.nan) for column in zip(*figures.values(), strict=True)]
-    return {
-        codec: [
-            "-" if math.isnan(rate) else f"**{number(rate)}**" if rate == lowest else number(rate)
-            for rate, lowest in zip(rates, best, strict=True)
-        ]
-        for codec, rates in figures.items()
-    }
+    columns = [[rate.ebpfp for rate in column] for column in zip(*figures.values(), strict=True)]
+    best = [min(filter(math.isfinite, column), default=math.nan) for column in columns]
+
+    def cell(rate: ReachedRate, lowest: float) -> str:
+        return shown(rate, lambda value: f"**{number(value)}**" if value == lowest else number(value))
+
+    return {codec: [cell(*pair) for pair in zip(rates, best, strict=True)] for codec, rates in figures.items()}
 
 
 def variants_table() -> str:
     """A row a codec, the best first: its EBPFP@95 on each variant, and their geometric mean."""
     found = json.loads(VARIANTS.read_text()) if VARIANTS.is_file() else {}
-    figures: dict[str, list[float]] = {}
+    figures: dict[str, list[ReachedRate]] = {}
     for codec in dict.fromkeys(name for part in found.values() for name in part["codecs"]):
-        known = [part["codecs"].get(codec) for part in found.values()]
-        rates = [math.nan if one is None else one["ebpfp"]["value"] or math.nan for one in known]
-        figures[codec] = [*rates, math.nan if any(map(math.isnan, rates)) else float(geometric_mean(rates))]
-    order = sorted(figures, key=lambda codec: (math.isnan(figures[codec][-1]), figures[codec][-1]))
+        rates = [reached(part["codecs"].get(codec)) for part in found.values()]
+        figures[codec] = [*rates, mean_rate(rates)]
+    means = {codec: own[-1].ebpfp for codec, own in figures.items()}
+    order = sorted(figures, key=lambda codec: (math.isnan(means[codec]), means[codec]))
     cells = rate_cells({codec: figures[codec] for codec in order}) if figures else {}
-    for codec, own in cells.items():
-        for at, part in enumerate(found.values()):
-            own[at] = SIGNS.get(part["codecs"].get(codec, {}).get("bound"), "") + own[at]
     head = ("codec", *(f"`{name}`" for name in found), "all")
     return markdown_table(head, [(f"`{codec}`", *own) for codec, own in cells.items()], right=range(1, len(head)))
 

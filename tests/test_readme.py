@@ -1,6 +1,7 @@
 """README and pages are true: tables match what they describe, links lead somewhere, examples run as they stand."""
 
 import itertools
+import json
 import os
 import re
 import subprocess
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import readme_tables
 from readme_tables import PAGES, README, TABLES, Rates, board_table, on_earlier_data, pages_of, with_tables
 
 BLOCK = re.compile(r"<!-- (file: (?P<file>[\w.]+)|run|test) -->\n```(?P<language>\w+)\n(?P<body>.*?)```", re.DOTALL)
@@ -88,7 +90,7 @@ def test_the_small_edition_is_a_group_of_columns_of_its_own():
     }
     alone, both = board_table(mini, None).split("\n"), board_table(mini, Rates(small, mini)).split("\n")
     assert both[0] == f"{alone[0]} small: prose | small: all |"
-    assert both[2] == f"{alone[2]} ≤ **5.00** | **5.00** |"
+    assert both[2] == f"{alone[2]} ≤ **5.00** | ≤ **5.00** |"
     assert both[3] == f"{alone[3]} 6.00 | 6.00 † |"  # measured by an earlier protocol
     assert both[4] == f"{alone[4]} - | - |"
 
@@ -110,3 +112,30 @@ def test_rows_on_earlier_data_are_marked_and_the_scenarios_named():
     assert lines[4:] == ["", "† Measured on earlier data of `mini-cvu-digits`; not made anew yet."]
     older = board | {"scenarios": measured, "earlier_data": {}}
     assert on_earlier_data(older, today) == {"a": ["mini-cvu-digits"], "b": ["mini-cvu-digits"]}
+
+
+def test_means_on_the_board_are_bounds_where_one_of_their_rates_is():
+    absent = {"percent": {"value": None}}
+    row = {"codec": "a", "ebpfp": {"95": {"value": 2.0}}, "bd_rate_score": absent, "bound_gap": {"value": None}}
+    retained = {
+        "mini-cvu-digits": {"ebpfp": {"value": 1.0}, "bound": "at most"},
+        "mini-cvu-depth": {"ebpfp": {"value": 1.0}, "bound": "exact"},
+        "mini-clu-facts": {"ebpfp": {"value": 8.0}, "bound": "exact"},
+    }
+    made = board_table({"codecs": [row], "retained": {"a": retained}}, None).split("\n")
+    cells = dict(
+        zip(*([cell.strip() for cell in line.strip("|").split("|")] for line in (made[0], made[2])), strict=True)
+    )
+    assert (cells["ViT features"], cells["language KV caches"], cells["all"]) == (
+        "≤ **1.00**",
+        "**8.00**",
+        "≤ **2.00**",
+    )
+
+
+def test_the_mean_over_variants_is_a_bound_where_one_of_its_rates_is(tmp_path, monkeypatch):
+    found = {"x": {"codecs": {"a": {"ebpfp": {"value": 2.0}, "bound": "at most"}}},
+             "y": {"codecs": {"a": {"ebpfp": {"value": 8.0}, "bound": "exact"}}}}  # fmt: skip
+    (tmp_path / "variants.json").write_text(json.dumps(found))
+    monkeypatch.setattr(readme_tables, "VARIANTS", tmp_path / "variants.json")
+    assert readme_tables.variants_table().split("\n")[2] == "| `a` | ≤ **2.00** | **8.00** | ≤ **4.00** |"

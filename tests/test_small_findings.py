@@ -53,15 +53,20 @@ def cells(table):
 
 
 def test_means_are_geometric_and_need_every_scenario(rates):
-    assert rates.faithful("uniform") == pytest.approx(2.0) and rates.faithful("a") == pytest.approx(1.0)
-    assert rates.kept("a") == pytest.approx(math.sqrt(3)) and math.isnan(rates.faithful("c"))
-    assert rates.mini_caches("a") == pytest.approx(2.0) and rates.mini("a") == pytest.approx(1.0)
-    assert math.isnan(rates.mini("c"))
+    assert rates.faithful("uniform").ebpfp == pytest.approx(2.0) and rates.faithful("a").ebpfp == pytest.approx(1.0)
+    assert rates.kept("a").ebpfp == pytest.approx(math.sqrt(3)) and math.isnan(rates.faithful("c").ebpfp)
+    assert rates.mini_caches("a").ebpfp == pytest.approx(2.0) and rates.mini("a").ebpfp == pytest.approx(1.0)
+    assert math.isnan(rates.mini("c").ebpfp)
+
+
+def test_a_mean_is_a_bound_where_one_of_its_rates_is(rates):
+    assert [rates.faithful(name).bound for name in ("a", "uniform")] == ["at most", "exact"]
+    assert rates.kept("a").bound == "exact" and rates.kept("c").bound == "exact"  # 32 stands for one that is never
 
 
 def test_rates_are_shown_with_their_bounds_and_beside_uniform(rates):
     found = cells(rates_table(rates))
-    assert found["a"] == ["≤ 1", "1", "1", "2.00", "1.73", "2", "0.50"]
+    assert found["a"] == ["≤ 1", "1", "≤ 1", "≥ 2.00", "1.73", "2", "0.50"]
     assert found["c` †"] == ["never 32", "-", "-", "-", "32", "-", "-"]
 
 

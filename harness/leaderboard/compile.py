@@ -42,7 +42,7 @@ from harness.report.text import shown
 from harness.results.result import PROTOCOL_VERSION, Result
 from harness.running.selection import EDITIONS
 from harness.statistics import bootstrap
-from harness.statistics.curves import Bound
+from harness.statistics.curves import Bound, joint_bound
 from lamofcbench.codecs.knowledge import most
 from lamofcbench.errors import LaMoFCBenchError, first_line, one_line
 from lamofcbench.scenarios.base import SCENARIOS, Scenario
@@ -295,7 +295,7 @@ def _row(one: Measured, codec: str, analyses: Mapping[str, ScenarioAnalysis], gr
     means: dict[tuple[str, str], Rate] = {}
     for group, ids in groups.items():
         if found.keys() >= set(ids):
-            bound = _joint_bound([found[id].retained_at(percent).bound for id in ids])
+            bound = joint_bound([found[id].retained_at(percent).bound for id in ids])
             rate = _as_rate(mean_rate(codec, [analyses[id] for id in ids], percent), bound)
             means |= {group: rate} if rate is not None else {}
     first = next(iter(found.values()))
@@ -321,21 +321,15 @@ def _row(one: Measured, codec: str, analyses: Mapping[str, ScenarioAnalysis], gr
 
 def _rate(codec: CodecSummary, percent: int) -> Rate | None:
     retained = codec.retained_at(percent)
-    return _as_rate(retained.ebpfp, None if retained.bound == "exact" else retained.bound)
+    return _as_rate(retained.ebpfp, retained.bound)
 
 
-def _joint_bound(bounds: Sequence[Bound | None]) -> Bound | None:
-    """What a mean of rates is: at most its value where one of them is, never reached where none is."""
-    if "at most" in bounds:
-        return "at most"
-    return "never" if set(bounds) == {"never"} else None
-
-
-def _as_rate(estimate: Estimate, bound: Bound | None = None) -> Rate | None:
+def _as_rate(estimate: Estimate, bound: Bound | None) -> Rate | None:
     """A rate in full, by which `_ranked` ranks before it rounds."""
     if estimate.value is None:
         return None
-    return Rate(value=estimate.value, low=estimate.low, high=estimate.high, bound=bound)
+    told = None if bound == "exact" else bound
+    return Rate(value=estimate.value, low=estimate.low, high=estimate.high, bound=told)
 
 
 def _rounded(estimate: Estimate) -> float | None:

@@ -32,6 +32,18 @@ Bound = Literal["exact", "at most", "never"]
 """Whether a rate is interpolated, an upper bound (held even at the lowest point), or stands for "never reached"."""
 
 
+def joint_bound(bounds: Sequence[Bound | None]) -> Bound:
+    """What kind of figure a mean of rates is: an upper bound where one of them is, never reached where none is.
+
+    Example:
+        >>> joint_bound(["exact", "at most", "never"]), joint_bound(["never", "never"]), joint_bound(["never", "exact"])
+        ('at most', 'never', 'exact')
+    """
+    if "at most" in bounds:
+        return "at most"
+    return "never" if set(bounds) == {"never"} else "exact"
+
+
 def keeps(retained: float | None, share: float) -> bool:
     """Whether a retention is at least a share of the score, up to rounding; what is not known is not.
 
