@@ -26,7 +26,7 @@ from harness.report.overall import ranked
 from harness.report.summary import FaithfulRate, OverallRow, RetainedRate, Summary
 from harness.results import store
 from harness.results.result import ANCHOR, FLOOR
-from harness.statistics.curves import ReachedRate
+from harness.statistics.curves import UNCODED_EBPFP, ReachedRate
 from lamofcbench.atomic import write_json
 from lamofcbench.errors import LaMoFCBenchError
 from lamofcbench.identity import family_of
@@ -202,14 +202,14 @@ def _earlier_data(
 
 
 def winner(board: Board, scenario: str) -> str | None:
-    """The codec with the lowest rate on a scenario, among those that ran on its present data."""
+    """The codec with the lowest rate on a scenario, among those that ran on its present data; None if none keeps it."""
     earlier = board.get("earlier_data", {})
     rates = {
         codec: found[scenario]["ebpfp"]["value"]
         for codec, found in board["retained"].items()
         if scenario in found and scenario not in earlier.get(codec, {})
     }
-    known = {codec: rate for codec, rate in rates.items() if rate is not None}
+    known = {codec: rate for codec, rate in rates.items() if rate is not None and rate < UNCODED_EBPFP}
     return min(known, key=known.__getitem__, default=None)
 
 

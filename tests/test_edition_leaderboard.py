@@ -93,6 +93,13 @@ def test_rows_of_earlier_data_are_marked_until_they_are_made_anew(edition_leader
     assert edition_leaderboard.leaderboard(whole, current)["earlier_data"] == {}
 
 
+def test_nobody_wins_where_nobody_keeps_the_score(edition_leaderboard):
+    rates = {"a": {"x": 32.0, "y": 32.0}, "b": {"x": 32.0, "y": 2.0}}
+    board = {"retained": {name: {part: {"ebpfp": {"value": value}} for part, value in own.items()}
+                          for name, own in rates.items()}}  # fmt: skip
+    assert [edition_leaderboard.winner(board, part) for part in "xy"] == [None, "b"]
+
+
 def test_rows_of_other_scenarios_do_not_stand_on_one_board(edition_leaderboard, whole):
     before = edition_leaderboard.leaderboard(whole)
     before["scenarios"]["mini-cvu-digits"] = before["scenarios"][HARD]
