@@ -191,8 +191,13 @@ def _operating_points(scenarios: Sequence[ScenarioSummary], question: Question) 
             speedup=_geometric_mean(
                 [plain / one if one else None for plain, one in zip(uncoded, seconds, strict=True)]
             ),
-            state_bytes=max(codec.state_bytes for _, codec, _ in found),
+            state_bytes=max(_state_bytes(codec, point) for _, codec, point in found),
         )
+
+
+def _state_bytes(codec: CodecSummary, point: RatePoint) -> int:
+    """Of the point; an older report knows the codec's largest alone."""
+    return codec.state_bytes if point.state_bytes is None else point.state_bytes
 
 
 def _seconds(point: RatePoint, question: Question) -> float | None:

@@ -163,6 +163,9 @@ class RatePoint(_Strict):
     front_share: float | None = Field(description="of the bootstrap draws in which it is on the front")
     links: list[LinkTime] = Field(description="empty where timings are missing")
     tensors: list[TensorPoint] = Field(description="in the order of the scenario")
+    state_bytes: int | None = Field(
+        default=None, description="learned parameters, not counted as rate; null in older reports"
+    )
     verified_samples: int = Field(
         default=0,
         description="that another process decoded to the bits that were scored, from the saved codec and the bytes "

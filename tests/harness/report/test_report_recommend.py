@@ -104,18 +104,15 @@ def test_a_state_beyond_the_budget_is_told_with_what_is_too_much():
     ]
 
 
-def test_codecs_with_too_large_a_state_are_named(results, monkeypatch):
-    summary = compile_summary(results, resamples=0, bound=False)
-    scenarios = [
-        part.model_copy(
-            update={"codecs": [c.model_copy(update={"state_bytes": 10**6 * (c.name == "small")}) for c in part.codecs]}
-        )
-        for part in summary.scenarios
-    ]
-    summary = summary.model_copy(update={"scenarios": scenarios})
-    answer = recommend(summary, Question(max_state_bytes=10**6 - 1))[0]
-    assert answer.lowest_rate.codec == "fast:bits=4"
-    assert answer.over_state == ["small"]
+def test_state_is_that_of_the_point_and_a_codec_whose_points_all_have_too_much_is_named(tmp_path):
+    writer = Writer(tmp_path, scenario=DIGITS, samples=60, test_samples=60)
+    writer.anchor_and_floor()
+    for points, ebpfp, state in ((16, 4.0, 512), (4, 2.0, 128)):
+        writer.write("means", ebpfp=ebpfp, score=0.98, params={"points": points}, state_bytes=state)
+        writer.write("net", ebpfp=ebpfp / 2, score=0.98, params={"width": points}, state_bytes=10**6)
+    answer = _answers(tmp_path, max_state_bytes=300)["hidden-state"]
+    assert (answer.lowest_rate.codec, answer.lowest_rate.state_bytes) == ("means:points=4", 128)
+    assert answer.over_state == ["net"]
 
 
 def test_a_point_that_lacks_a_scenario_is_not_one_setting_for_all(results):
