@@ -8,6 +8,7 @@ from harness.report import text
 from harness.report.editions import by_edition, tracks
 from harness.report.render.cells import Cell, Column, Table
 from harness.report.summary import CodecSummary, Estimate, OverallRow, ScenarioSummary, Summary
+from harness.statistics.curves import UNCODED_EBPFP
 
 MAX_NAME = 24
 _COLUMNS = ("codec", "trained on", "", "smaller", "encode MB/s", "decode MB/s")
@@ -53,7 +54,7 @@ def _of_several(summary: Summary, percent: int) -> Iterator[list[Cell]]:
 def _row(
     row: CodecSummary | OverallRow, rate: str, value: float | None, compression: float | None, *, at_least: bool
 ) -> list[Cell]:
-    first = row.rank == 1
+    first = row.rank == 1 and value is not None and value < UNCODED_EBPFP
     sign = "≥ " if at_least else ""
     smaller = text.NOTHING if compression is None else f"{sign}{text.number(compression)} {text.TIMES}"
     return [
