@@ -11,15 +11,18 @@ from harness.statistics.curves import UNCODED_EBPFP
 from lamofcbench.codecs.knowledge import CLASSES
 
 
-def findings(overall: Sequence[OverallRow], winners: Sequence[str | None], ranking_percent: int) -> list[str]:
+def findings(
+    overall: Sequence[OverallRow], winners: Sequence[str | None], ranking_percent: int, in_part: int = 0
+) -> list[str]:
     """One sentence for each thing worth knowing; fewer where figures are missing.
 
     Args:
         overall: the codecs, the best first.
         winners: of each scenario, see `winner`.
         ranking_percent: by which EBPFP@p the best is the best.
+        in_part: of how many scenarios the figures cover a part of the test samples alone.
     """
-    compression = _compression(overall, str(ranking_percent), len(winners))
+    compression = _compression(overall, str(ranking_percent), len(winners), in_part)
     found = [compression, _wins(winners), _bound(overall), _speed(overall), _classes(overall, str(ranking_percent))]
     return [sentence for sentence in found if sentence]
 
@@ -32,17 +35,25 @@ def winner(scenario: ScenarioSummary) -> str | None:
     return first[0] if len(first) == 1 else None
 
 
-def _compression(overall: Sequence[OverallRow], percent: str, count: int) -> str:
+def _compression(overall: Sequence[OverallRow], percent: str, count: int, in_part: int) -> str:
     best = next((row for row in overall if row.compression[percent].value is not None), None)
     if best is None:
         return ""
     if not _keeps(best, percent):
         on_any = "" if count == 1 else f" on any of {count} scenarios"
         return f"No codec keeps {percent} % of the score at a lower rate than uncoded features{on_any}."
-    where = "" if count == 1 else f" over {count} scenarios (geometric mean)"
+    where = _where(count, in_part)
     lead = _lead(overall, percent)
     size = _size(best, percent)
     return f"{text.shown(best.codec)} compresses most: {size} at {percent} % of the score{where}{lead}."
+
+
+def _where(count: int, in_part: int) -> str:
+    """What a mean runs over, and where a part of the test samples stands for all."""
+    if count == 1:
+        return " on a part of the test samples" if in_part else ""
+    part = f"; {in_part} of them on a part of the test samples" if in_part else ""
+    return f" over {count} scenarios (geometric mean{part})"
 
 
 def _keeps(row: OverallRow, percent: str) -> bool:

@@ -310,6 +310,11 @@ class ScenarioSummary(_Strict):
     links: list[LinkAnswer]
     run: dict[Text, Text] = Field(description="what run.json says; values that differ between runs stand side by side")
 
+    @property
+    def in_part(self) -> bool:
+        """Whether the figures leave some of the test samples out."""
+        return self.samples < self.test_samples
+
 
 class OverallBDRate(_Strict):
     """Geometric mean of a codec's rate ratios to the reference over scenarios."""
