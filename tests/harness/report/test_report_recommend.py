@@ -8,6 +8,8 @@ from synthetic_results import Writer
 from harness.cli import main
 from harness.report.compile import compile_summary
 from harness.report.recommend import Answer, OperatingPoint, Question, lines, over_links, recommend, titles
+from harness.report.render import page
+from harness.report.render.styles import styles_of
 
 DIGITS, FACTS = "mini-cvu-digits", "mini-clu-facts"
 VARIANT, PROSE = "mini-cvu-digits-hard-shallow", "small-clu-prose"
@@ -185,6 +187,16 @@ def test_that_uncoded_features_arrive_first_is_said_only_where_a_point_keeps_the
     assert _sentences(tmp_path)[0].startswith("Over 10 Mbit/s no point that keeps 95 % of the task everywhere arrives")
     (slow / "timings.parquet").unlink()
     assert _sentences(tmp_path) == []
+
+
+def test_the_page_says_who_is_left_out_and_why_there_is_nothing_to_take(tmp_path):
+    writer = Writer(tmp_path, scenario=DIGITS, samples=60, test_samples=60)
+    writer.write("identity", ebpfp=32, score=1.0, lossless=True)
+    writer.write("lossy", ebpfp=1.0, score=0.5)
+    summary = compile_summary(tmp_path, resamples=0, bound=False)
+    shown = page.render(summary, styles_of(summary))
+    assert "no point can be judged" in shown
+    assert "Not considered, as their rate or what they keep of the score is unknown: lossy." in shown
 
 
 def test_the_command_names_points_as_the_command_line_takes_them_within_80_columns(results, capsys):
