@@ -94,6 +94,7 @@ class RunDisplay(Progress):
         self._above_bars = contextlib.ExitStack()  # log messages, while there are bars
         self._current = self._current_label = ""
         self._ends: dict[str, dict[str, Result]] = {}
+        self._warned: set[str] = set()
 
     def __enter__(self) -> RunDisplay:
         if self._bars:
@@ -174,8 +175,26 @@ class RunDisplay(Progress):
         ends = self._ends[scenario.id]
         if ANCHOR not in ends or FLOOR not in ends:
             return 1.0 if result.codec.name == ANCHOR else None
+        if len({part.samples for part in (result, ends[ANCHOR], ends[FLOOR])}) > 1:
+            self._warn_of_samples(scenario, result)
+            return None
         value = float(curves.retention(result.score, ends[ANCHOR].score, ends[FLOOR].score, result.direction))
         return None if value != value else value
+
+    def _warn_of_samples(self, scenario: Scenario, result: Result) -> None:
+        """Says on stderr, once a scenario and however little is shown, why there are dashes."""
+        if scenario.id in self._warned:
+            return
+        self._warned.add(scenario.id)
+        covered = [(end, self._ends[scenario.id][end].samples) for end in (ANCHOR, FLOOR)]
+        if result.codec.name not in (ANCHOR, FLOOR):
+            covered.append((self._current_label, result.samples))
+        counts = ", ".join(f"{text.shown(name)} {samples}" for name, samples in covered)
+        with self._without_bars(sys.stderr):
+            tell(
+                f"{scenario.id}: no share of the score where results cover other samples ({counts}); run without "
+                "--limit, or into another --results folder"
+            )
 
     def _line(self, shown: Shown) -> str:
         result, finished = shown.finished.result, shown.finished

@@ -32,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Runs the command; prints an answer for each kind of features."""
+    """Runs the command; prints an answer for each edition and kind of features."""
+    from harness.console import tell
     from harness.results.place import require_folder
     from lamofcbench.errors import LaMoFCBenchError
 
@@ -58,6 +59,8 @@ def run(args: argparse.Namespace) -> None:
     )
     own = select_scenarios(args.scenarios) if args.scenarios else []
     summary = compile_summary(args.results, resamples=0, scenarios=own, bound=False)
+    for warning in summary.warnings:
+        tell(f"warning: {warning}")  # on stderr, beside the answers and their JSON
     answers = recommend(summary, question, args.features)
     if not answers:
         raise LaMoFCBenchError(f"{args.results} has no results of {args.features or 'any scenario that is known here'}")

@@ -296,7 +296,7 @@ def _curve_pairs(side_a: _Side, side_b: _Side, settings: _Settings) -> list[Pair
             if all(percent in part for part in found):
                 (a, draws_a), (b, draws_b) = (part[percent] for part in found)
                 change = relative_change(name, a.ebpfp, b.ebpfp, draws_a, draws_b, -1, RATE_MARGIN, settings.confidence)
-                changes.append(change.model_copy(update={"bound_a": a.bound, "bound_b": b.bound}))
+                changes.append(change.with_bounds(a.bound, b.bound))
         if changes:
             scenario = next(iter(side_a.values())).item.result.scenario
             pairs.append(Pair(scenario=scenario, codec=codec, label="", changes=changes))

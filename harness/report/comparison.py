@@ -39,7 +39,13 @@ class Change(_Strict):
     difference: Estimate = Field(description="second minus first, with its interval")
     bound_a: Bound | None = Field(default=None, description="of EBPFP@p in the first run; null for other figures")
     bound_b: Bound | None = Field(default=None, description="of EBPFP@p in the second run")
-    verdict: Verdict = Field(description="'same' covers every difference that may be noise")
+    verdict: Verdict = Field(description="'same' covers every difference that may be noise, or that bounds leave open")
+
+    def with_bounds(self, bound_a: Bound, bound_b: Bound) -> Change:
+        """The change of a rate that may be but an upper bound: what lies below one contradicts no other figure."""
+        open_end = {"better": bound_a, "worse": bound_b}.get(self.verdict)
+        verdict = "same" if open_end == "at most" else self.verdict
+        return self.model_copy(update={"bound_a": bound_a, "bound_b": bound_b, "verdict": verdict})
 
 
 class Pair(_Strict):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.report import ladder_ends
+from harness.report import ladder_ends, text
 from harness.report.analysis import FindSpectra, ScenarioAnalysis, analyse_scenario
 from harness.report.collect import Evidence, read_results
 from harness.report.contexts import comparable
@@ -16,7 +16,7 @@ from harness.report.kind_findings import kind_findings, rates_of
 from harness.report.origins import Origin, is_ours, labelled, labels_of, origin_of
 from harness.report.overall import overall_rows
 from harness.report.spectra import Spectra, read_spectra
-from harness.report.summary import Summary
+from harness.report.summary import ScenarioSummary, Summary
 from harness.report.transfers import at_home, transfers
 from harness.results.result import Result
 from harness.statistics import bootstrap
@@ -25,6 +25,8 @@ from lamofcbench.scenarios.base import Scenario
 from lamofcbench.version import __version__
 
 DEFAULT_REFERENCE = "uniform"
+MOST_NAMED = 6
+"""Scenarios in a warning."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def compile_summary(
             seed,
             declared,
         ),
-        warnings=analysed.warnings,
+        warnings=[*analysed.warnings, *_in_part(analysis.summary for analysis in analyses)],
     )
     return summary.model_copy(update={"findings": _findings(summary)})
 
@@ -134,18 +136,29 @@ def analyse_results(
     return Analysed(analyses, reference, evidence, elsewhere, told)
 
 
+def _in_part(scenarios: Iterable[ScenarioSummary]) -> list[str]:
+    """A warning that names the scenarios whose figures cover a part of their test samples alone, if there are any."""
+    part = [scenario for scenario in scenarios if scenario.in_part]
+    named = [f"{s.scenario} ({text.samples(s.samples, s.test_samples)})" for s in part[:MOST_NAMED]]
+    more = f" and {len(part) - MOST_NAMED} more" if len(part) > MOST_NAMED else ""
+    return [f"figures are of a part of the test samples alone on {', '.join(named)}{more}"] if part else []
+
+
 def _findings(summary: Summary) -> list[str]:
     parts = by_edition(summary)
     return [
         line if len(parts) == 1 else f"{edition} edition: {line}"
         for edition, part in parts.items()
-        for line in (
-            *findings(part.overall, [winner(scenario) for scenario in tracks(part.scenarios)], part.ranking_percent),
-            *kind_findings(
-                tracks(part.scenarios), rates_of(tracks(part.scenarios), part.ranking_percent), part.ranking_percent
-            ),
-            *ladder_ends.sentences(ladder_ends.open_ends(tracks(part.scenarios))),
-        )
+        for line in _of_edition(part, tracks(part.scenarios))
+    ]
+
+
+def _of_edition(part: Summary, counted: Sequence[ScenarioSummary]) -> list[str]:
+    percent, in_part = part.ranking_percent, sum(scenario.in_part for scenario in counted)
+    return [
+        *findings(part.overall, [winner(scenario) for scenario in counted], percent, in_part),
+        *kind_findings(counted, rates_of(counted, percent), percent),
+        *ladder_ends.sentences(ladder_ends.open_ends(counted)),
     ]
 
 

@@ -61,6 +61,7 @@ def rate_point(entry: Scored, entries: Sequence[Scored], floor: Evidence | None,
         front_share=None,
         links=link_times(bytes_per_sample, raw_bytes, encode, decode),
         tensors=tensors,
+        state_bytes=result.codec.state_bytes,
         verified_samples=result.verification.samples if result.verification else 0,
     )
 

@@ -2,6 +2,7 @@
 
 An operating point is a codec with its parameters, the same on all scenarios that are asked about: an engineer sets one,
 and the next request may be of any of them. It keeps the task where it keeps so much of the score on every scenario.
+Asked about are the tracks of one edition; codecs without such a point are named.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.report import text
 from harness.report.deployment import transfer_seconds
+from harness.report.editions import by_edition, tracks
 from harness.report.points import spec_of_params
 from harness.report.summary import CodecSummary, RatePoint, ScenarioSummary, Summary
 from harness.statistics import curves
@@ -53,8 +56,9 @@ class OperatingPoint(_Strict):
 class Answer(_Strict):
     """The operating points to take for some scenarios; each null where no point will do."""
 
+    edition: str = Field(description="whose scenarios")
     features: Kind | None = Field(description="the kind of features; null for all scenarios together")
-    scenarios: list[str]
+    scenarios: list[str] = Field(description="tracks; variants only where there is nothing else of these features")
     lowest_rate: OperatingPoint | None
     fastest: OperatingPoint | None = Field(description="by encoding and decoding together")
     soonest: OperatingPoint | None = Field(description="over the link; null too where uncoded features arrive first")
@@ -62,34 +66,46 @@ class Answer(_Strict):
     uncoded_seconds: float = Field(description="transfer of an uncoded sample over the link, mean over scenarios")
     considered: int = Field(description="operating points that ran on all of these scenarios")
     over_state: list[str] = Field(description="codecs left out for their state alone")
+    not_everywhere: list[str] = Field(description="codecs left out as no point of theirs ran on all of these scenarios")
+    unknown: list[str] = Field(description="codecs left out as a rate or share of the score is unknown of every point")
 
 
 def recommend(summary: Summary, question: Question, features: Kind | None = None) -> list[Answer]:
-    """An answer for each kind of features that there is, after one for all of them where there are several.
+    """For each edition an answer for each kind of features, after one for all of them where there are several.
 
     Args:
         summary: what was measured.
         question: the budget.
         features: the only kind to answer for; None for all.
     """
-    kinds = {kind: [part for part in summary.scenarios if part.features == kind] for kind in KINDS}
+    parts = by_edition(summary).values()
+    return [answer for part in parts for answer in _of_edition(part.scenarios, question, features)]
+
+
+def _of_edition(scenarios: Sequence[ScenarioSummary], question: Question, features: Kind | None) -> list[Answer]:
+    kinds = {kind: tracks([part for part in scenarios if part.features == kind]) for kind in KINDS}
     if features is not None:
         return [_answer(kinds[features], question, features)] if kinds[features] else []
     found = [_answer(parts, question, kind) for kind, parts in kinds.items() if parts]
-    if len(found) == 1 and len(found[0].scenarios) == len(summary.scenarios):
+    everything = tracks(scenarios)
+    if len(found) == 1 and len(found[0].scenarios) == len(everything):
         return found
-    return [_answer(summary.scenarios, question, None), *found] if summary.scenarios else []
+    return [_answer(everything, question, None), *found]
 
 
 def _answer(scenarios: Sequence[ScenarioSummary], question: Question, features: Kind | None) -> Answer:
-    points = list(_operating_points(scenarios, question))
+    judged = [(run.codec, _operating_point(run, question)) for run in _runs(scenarios) if run.covers(scenarios)]
+    points = [point for _, point in judged if point is not None]
     most = question.max_state_bytes
     too_large = [point for point in points if most is not None and point.state_bytes > most]
     within = [point for point in points if point not in too_large]
     budget = [point for point in within if question.target_ebpfp is None or point.ebpfp <= question.target_ebpfp]
     keeping = [point for point in budget if point.kept_scenarios == len(scenarios)]
     soonest = _best(keeping, lambda point: point.speedup)
+    ran = {codec.codec for part in scenarios for codec in part.codecs if codec.role == "codec"}
+    everywhere, known = {name for name, _ in judged}, {name for name, point in judged if point is not None}
     return Answer(
+        edition=scenarios[0].edition,
         features=features,
         scenarios=[part.scenario for part in scenarios],
         lowest_rate=_best(keeping, lambda point: -point.ebpfp),
@@ -99,6 +115,8 @@ def _answer(scenarios: Sequence[ScenarioSummary], question: Question, features: 
         uncoded_seconds=_mean([_uncoded_seconds(part, question) for part in scenarios]),
         considered=len(points),
         over_state=sorted({_name(point.codec) for point in too_large} - {_name(point.codec) for point in within}),
+        not_everywhere=sorted(ran - everywhere),
+        unknown=sorted(everywhere - known),
     )
 
 
@@ -156,8 +174,26 @@ def _round_trip(point: OperatingPoint) -> float | None:
     return 1 / (1 / point.encode_mb_per_s + 1 / point.decode_mb_per_s)
 
 
-def _operating_points(scenarios: Sequence[ScenarioSummary], question: Question) -> Iterable[OperatingPoint]:
-    """What ran with the same parameters on all of the scenarios."""
+@dataclass(frozen=True)
+class _Run:
+    """A codec with its parameters wherever it ran.
+
+    Attributes:
+        spec: as the command line takes it.
+        found: the scenarios, with the codec and its point there.
+    """
+
+    codec: str
+    spec: str
+    found: list[tuple[ScenarioSummary, CodecSummary, RatePoint]]
+
+    def covers(self, scenarios: Sequence[ScenarioSummary]) -> bool:
+        """Whether it ran on all of them."""
+        return len({part.scenario for part, _, _ in self.found}) == len(scenarios)
+
+
+def _runs(scenarios: Sequence[ScenarioSummary]) -> list[_Run]:
+    """What ran on any of the scenarios, by parameters."""
     runs: dict[tuple[str, str], list[tuple[ScenarioSummary, CodecSummary, RatePoint]]] = {}
     ladders: dict[str, dict[str, Mapping[str, Any]]] = {}
     for part in scenarios:
@@ -166,33 +202,41 @@ def _operating_points(scenarios: Sequence[ScenarioSummary], question: Question) 
                 key = codec.codec, json.dumps(point.params, sort_keys=True)
                 runs.setdefault(key, []).append((part, codec, point))
                 ladders.setdefault(codec.codec, {})[key[1]] = point.params
-    for (name, _), found in runs.items():
-        if len({part.scenario for part, _, _ in found}) != len(scenarios):
-            continue
-        rates = [point.ebpfp for _, _, point in found]
-        retentions = [(point.retention.value, part.scenario) for part, _, point in found]
-        if any(not rate for rate in rates) or any(value is None for value, _ in retentions):
-            continue
-        seconds = [_seconds(point, question) for _, _, point in found]
-        uncoded = [_uncoded_seconds(part, question) for part, _, _ in found]
-        lowest, weakest = min((value, scenario) for value, scenario in retentions if value is not None)
-        ebpfp = _geometric_mean(rates)
-        assert ebpfp is not None  # every rate is there
-        yield OperatingPoint(
-            codec=spec_of_params(name, found[0][2].params, list(ladders[name].values())),
-            ebpfp=ebpfp,
-            smaller=curves.UNCODED_EBPFP / ebpfp,
-            retention=lowest,
-            weakest_scenario=weakest,
-            kept_scenarios=sum(curves.keeps(value, question.keep_percent / 100) for value, _ in retentions),
-            encode_mb_per_s=_geometric_mean([point.encode_mb_per_s for _, _, point in found]),
-            decode_mb_per_s=_geometric_mean([point.decode_mb_per_s for _, _, point in found]),
-            seconds=None if None in seconds else _mean([one for one in seconds if one is not None]),
-            speedup=_geometric_mean(
-                [plain / one if one else None for plain, one in zip(uncoded, seconds, strict=True)]
-            ),
-            state_bytes=max(codec.state_bytes for _, codec, _ in found),
-        )
+    return [
+        _Run(name, spec_of_params(name, found[0][2].params, list(ladders[name].values())), found)
+        for (name, _), found in runs.items()
+    ]
+
+
+def _operating_point(run: _Run, question: Question) -> OperatingPoint | None:
+    """What a run comes to over its scenarios; None where a rate or a share of the score is unknown."""
+    ebpfp = _geometric_mean([point.ebpfp for _, _, point in run.found])
+    retentions = [
+        (value, part.scenario) for part, _, point in run.found if (value := point.retention.value) is not None
+    ]
+    if ebpfp is None or len(retentions) < len(run.found):
+        return None
+    seconds = [_seconds(point, question) for _, _, point in run.found]
+    uncoded = [_uncoded_seconds(part, question) for part, _, _ in run.found]
+    lowest, weakest = min(retentions)
+    return OperatingPoint(
+        codec=run.spec,
+        ebpfp=ebpfp,
+        smaller=curves.UNCODED_EBPFP / ebpfp,
+        retention=lowest,
+        weakest_scenario=weakest,
+        kept_scenarios=sum(curves.keeps(value, question.keep_percent / 100) for value, _ in retentions),
+        encode_mb_per_s=_geometric_mean([point.encode_mb_per_s for _, _, point in run.found]),
+        decode_mb_per_s=_geometric_mean([point.decode_mb_per_s for _, _, point in run.found]),
+        seconds=None if None in seconds else _mean([one for one in seconds if one is not None]),
+        speedup=_geometric_mean([plain / one if one else None for plain, one in zip(uncoded, seconds, strict=True)]),
+        state_bytes=max(_state_bytes(codec, point) for _, codec, point in run.found),
+    )
+
+
+def _state_bytes(codec: CodecSummary, point: RatePoint) -> int:
+    """Of the point; an older report knows the codec's largest alone."""
+    return codec.state_bytes if point.state_bytes is None else point.state_bytes
 
 
 def _seconds(point: RatePoint, question: Question) -> float | None:
@@ -222,12 +266,18 @@ def _name(spec: str) -> str:
 # --------------------------------------------------------------------------------------------------------- in sentences
 
 
-def title(answer: Answer, question: Question) -> str:
-    """Whom an answer is for, on a line."""
-    count = len(answer.scenarios)
-    where = answer.scenarios[0] if count == 1 else f"{count} scenarios"
-    what = "All features" if answer.features is None else answer.features
-    return f"{what} ({text.shown(where)}): one measured setting that keeps {question.keep_percent:g} % of the task"
+def titles(answers: Sequence[Answer], question: Question) -> list[str]:
+    """Whom each answer is for, on a line; with its edition where there are several."""
+    several = len({answer.edition for answer in answers}) > 1
+    found = []
+    for answer in answers:
+        count = len(answer.scenarios)
+        where = answer.scenarios[0] if count == 1 else f"{count} scenarios"
+        what = "All features" if answer.features is None else answer.features
+        edition = f"{answer.edition} edition, " if several else ""
+        kept = f"{question.keep_percent:g} % of the task"
+        found.append(f"{what} ({edition}{text.shown(where)}): one measured setting that keeps {kept}")
+    return found
 
 
 def lines(answer: Answer, question: Question) -> list[tuple[str, str, list[str]]]:
@@ -246,7 +296,7 @@ def lines(answer: Answer, question: Question) -> list[tuple[str, str, list[str]]
     rows = [
         (", ".join(aims[codec]), text.shown(codec), reasons(point, answer, question)) for codec, point in points.items()
     ]
-    if rows and answer.soonest is None:
+    if _outruns(answer):
         rows.append(
             (f"over {link}", "uncoded", [f"no point arrives sooner than {text.duration(answer.uncoded_seconds)}"])
         )
@@ -258,18 +308,57 @@ def lines(answer: Answer, question: Question) -> list[tuple[str, str, list[str]]
     return rows
 
 
-def over_link(answer: Answer, question: Question) -> str:
-    """What to take for the link, in a sentence."""
+def _outruns(answer: Answer) -> bool:
+    """Whether uncoded features arrive before every point that keeps the task; no where there is none, or no time."""
+    return answer.fastest is not None and answer.soonest is None
+
+
+def why_none(answer: Answer) -> str:
+    """Why there is nothing to take, not even a nearest point."""
+    if answer.unknown:
+        return "no point can be judged"
+    return "no point ran on all of them" if answer.not_everywhere else "no codec ran"
+
+
+def left_out(answer: Answer) -> list[str]:
+    """Sentences that name the codecs which an answer leaves out, and why."""
+    count = len(answer.scenarios)
+    groups = {
+        "Left out for their state alone": answer.over_state,
+        f"Not considered, as no one setting of theirs ran on all {count}": answer.not_everywhere,
+        "Not considered, as their rate or what they keep of the score is unknown": answer.unknown,
+    }
+    return [f"{why}: {', '.join(map(text.shown, names))}." for why, names in groups.items() if names]
+
+
+def over_links(answers: Sequence[Answer], question: Question) -> list[str]:
+    """What to take for the link, in sentences for each edition's first answer; none where nothing is known."""
+    firsts: dict[str, Answer] = {}
+    for answer in answers:
+        firsts.setdefault(answer.edition, answer)
+    found = []
+    for edition, answer in firsts.items():
+        said = _over_link(answer, question)
+        if said:
+            found.append(" ".join([f"{edition} edition: {said}" if len(firsts) > 1 else said, *left_out(answer)]))
+    return found
+
+
+def _over_link(answer: Answer, question: Question) -> str:
     link = f"{question.link_mbit_per_s:g} Mbit/s"
     kept = f"{question.keep_percent:g} % of the task"
-    uncoded = text.duration(answer.uncoded_seconds)
-    if answer.soonest is None:
+    uncoded, point = text.duration(answer.uncoded_seconds), answer.soonest
+    if point is not None:
+        return (
+            f"Over {link} take {text.shown(point.codec)}: it arrives first of the measured points that keep {kept}, "
+            f"{text.number(point.speedup)} times sooner than uncoded ({uncoded})."
+        )
+    if _outruns(answer):
         return f"Over {link} no point that keeps {kept} everywhere arrives sooner than uncoded features ({uncoded})."
-    point = answer.soonest
-    faster = "" if point.speedup is None else f", {text.number(point.speedup)} times sooner than uncoded ({uncoded})"
-    return (
-        f"Over {link} take {text.shown(point.codec)}: it arrives first of the measured points that keep {kept}{faster}."
-    )
+    if answer.lowest_rate is not None or not answer.considered:
+        return ""
+    where = "" if len(answer.scenarios) == 1 else f" on all {len(answer.scenarios)} scenarios"
+    return f"No one measured setting keeps {kept}{where}."
 
 
 def reasons(point: OperatingPoint, answer: Answer, question: Question) -> list[str]:

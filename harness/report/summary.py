@@ -163,6 +163,9 @@ class RatePoint(_Strict):
     front_share: float | None = Field(description="of the bootstrap draws in which it is on the front")
     links: list[LinkTime] = Field(description="empty where timings are missing")
     tensors: list[TensorPoint] = Field(description="in the order of the scenario")
+    state_bytes: int | None = Field(
+        default=None, description="learned parameters, not counted as rate; null in older reports"
+    )
     verified_samples: int = Field(
         default=0,
         description="that another process decoded to the bits that were scored, from the saved codec and the bytes "
@@ -306,6 +309,11 @@ class ScenarioSummary(_Strict):
     bound_reason: Text = Field(description="why there is no bound; empty where there is one")
     links: list[LinkAnswer]
     run: dict[Text, Text] = Field(description="what run.json says; values that differ between runs stand side by side")
+
+    @property
+    def in_part(self) -> bool:
+        """Whether the figures leave some of the test samples out."""
+        return self.samples < self.test_samples
 
 
 class OverallBDRate(_Strict):

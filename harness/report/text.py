@@ -35,6 +35,16 @@ def count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
+def samples(number: int, test_samples: int) -> str:
+    """How many samples figures cover, and of how many where a run left some out.
+
+    Example:
+        >>> samples(256, 256), samples(8, 256)
+        ('256 samples', '8 of 256 samples')
+    """
+    return count(number, "sample") if number == test_samples else f"{number} of {count(test_samples, 'sample')}"
+
+
 def shown(name: str, most: int = MAX_NAME) -> str:
     """A name on one line: control and other unprintable characters replaced, the middle of a long one left out.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from harness.report import text
 from harness.report.editions import by_edition, tracks
 from harness.report.render.cells import Cell, Column, Table
 from harness.report.summary import CodecSummary, Estimate, OverallRow, ScenarioSummary, Summary
+from harness.statistics.curves import UNCODED_EBPFP
 
 MAX_NAME = 24
 _COLUMNS = ("codec", "trained on", "", "smaller", "encode MB/s", "decode MB/s")
@@ -23,7 +24,9 @@ def _table(edition: str, summary: Summary) -> Table:
     counted = tracks(summary.scenarios)
     percent = min(scenario.ranking_percent for scenario in counted)
     rows = list(_of_one(counted[0], percent) if len(counted) == 1 else _of_several(summary, percent))
-    where = text.shown(counted[0].scenario) if len(counted) == 1 else f"{len(counted)} scenarios, geometric means"
+    where = f"{len(counted)} scenarios of {_samples(counted)}, geometric means"
+    if len(counted) == 1:
+        where = f"{text.shown(counted[0].scenario)}, {text.samples(counted[0].samples, counted[0].test_samples)}"
     columns = [Column(name or f"EBPFP@{percent}", numeric=number > 1) for number, name in enumerate(_COLUMNS)]
     notes = [
         f"EBPFP@{percent}: bits a feature point, where 32 is uncoded, at which {percent} % of the score is kept"
@@ -32,6 +35,11 @@ def _table(edition: str, summary: Summary) -> Table:
     if any(cell[2].text == text.NOTHING for cell in rows):
         notes.append("A dash: no figure for every scenario.")
     return Table(f"{edition} edition, {where}".removeprefix(" edition, "), columns, rows, notes)
+
+
+def _samples(scenarios: Sequence[ScenarioSummary]) -> str:
+    fewest, most = (extreme(scenario.samples for scenario in scenarios) for extreme in (min, max))
+    return text.count(most, "sample") if fewest == most else f"{fewest} to {text.count(most, 'sample')}"
 
 
 def _of_one(scenario: ScenarioSummary, percent: int) -> Iterator[list[Cell]]:
@@ -53,7 +61,7 @@ def _of_several(summary: Summary, percent: int) -> Iterator[list[Cell]]:
 def _row(
     row: CodecSummary | OverallRow, rate: str, value: float | None, compression: float | None, *, at_least: bool
 ) -> list[Cell]:
-    first = row.rank == 1
+    first = row.rank == 1 and value is not None and value < UNCODED_EBPFP
     sign = "≥ " if at_least else ""
     smaller = text.NOTHING if compression is None else f"{sign}{text.number(compression)} {text.TIMES}"
     return [

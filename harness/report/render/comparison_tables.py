@@ -60,6 +60,8 @@ def comparison_notes(comparison: Comparison) -> list[str]:
         f"zero; for rates beyond {100 * comparison.rate_margin:g} %, for speeds beyond a factor of "
         f"{1 + comparison.speed_margin:g}, because the machine's load moves them."
     ]
+    if any("at most" in (change.bound_a, change.bound_b) for pair in comparison.pairs for change in pair.changes):
+        notes.append("Behind ≤ the true rate may be lower: it never counts as worse, nor what follows it as better.")
     for part in comparison.scenarios:
         how = "paired" if part.paired else "not paired, independent draws"
         line = f"{text.shown(part.scenario)}: {part.samples} samples, {how}"

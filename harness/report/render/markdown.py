@@ -78,7 +78,8 @@ def _scenario(scenario: ScenarioSummary, figure: str) -> Iterable[str]:
     other = "" if scenario.current else detail_tables.OTHER_PROTOCOL
     yield from (f"## {escape(text.shown(title))}{other}", "")
     anchor, floor = text.estimate(scenario.anchor), text.estimate(scenario.floor)
-    yield from (f"{scenario.samples} samples; uncoded {escape(anchor)}, calibration mean {escape(floor)}.", "")
+    covered = text.samples(scenario.samples, scenario.test_samples)
+    yield from (f"{covered}; uncoded {escape(anchor)}, calibration mean {escape(floor)}.", "")
     yield from (f"![Score and error over rate]({figure})", "")
     yield from _table(scenario_tables.points_table(scenario))
     yield from (f"- {escape(answer)}" for answer in detail_tables.deployment_answers(scenario))

@@ -46,10 +46,7 @@ def render(summary: Summary, styles: Mapping[str, Style]) -> str:
         policy=html.policy(script),
         style=html.style(html.source("harness.report.render", "page.css")),
         codecs=len({row.codec for row in summary.overall}),
-        recommended=[
-            (recommend.title(answer, recommend.Question()), recommend.lines(answer, recommend.Question()))
-            for answer in recommend.recommend(summary, recommend.Question())
-        ],
+        recommended=_recommended(summary),
         editions=_editions(summary, styles),
         matrices=[
             *(overall_tables.matrix_tables(summary) if several else []),
@@ -57,6 +54,20 @@ def render(summary: Summary, styles: Mapping[str, Style]) -> str:
         ],
         sections=[_section(number, summary, scenario, styles) for number, scenario in enumerate(summary.scenarios)],
     )
+
+
+def _recommended(summary: Summary) -> list[tuple[str, list[tuple[str, str, list[str]]], list[str]]]:
+    """Of each answer its title, what to take with the reasons, and who is left out."""
+    question = recommend.Question()
+    answers = recommend.recommend(summary, question)
+    return [
+        (
+            title,
+            recommend.lines(answer, question) or [("none", text.NOTHING, [recommend.why_none(answer)])],
+            recommend.left_out(answer),
+        )
+        for title, answer in zip(recommend.titles(answers, question), answers, strict=True)
+    ]
 
 
 def _editions(summary: Summary, styles: Mapping[str, Style]) -> list[dict[str, Any]]:

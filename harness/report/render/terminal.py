@@ -59,9 +59,8 @@ def terminal_brief(summary: Summary, file: IO[str] | None = None) -> None:
         console.print(_text(console, f"warning: {text.shown(warning, text.MAX_LINE)}", "yellow"))
     for finding in summary.findings:
         _bullet(console, finding)
-    answers = recommend.recommend(summary, Question())
-    if answers:
-        _bullet(console, recommend.over_link(answers[0], Question()))
+    for sentence in recommend.over_links(recommend.recommend(summary, Question()), Question()):
+        _bullet(console, sentence)
     console.print()
     for table in brief_tables(summary):
         console.print(_rich(console, table, drop=(), brief=True, title=table.title))
@@ -110,22 +109,20 @@ def terminal_recommendation(answers: Sequence[Answer], question: Question, file:
         file: stdout where absent.
     """
     console = _console(file)
-    for number, answer in enumerate(answers):
+    for number, (title, answer) in enumerate(zip(recommend.titles(answers, question), answers, strict=True)):
         if number:
             console.print()
-        console.print(_text(console, recommend.title(answer, question), "bold"))
+        console.print(_text(console, title, "bold"))
         found = recommend.lines(answer, question)
         if not found:
-            budget = "no point is within the budget" if answer.considered else "no point ran on all of them"
-            console.print(_text(console, f"  {budget}", ""))
+            console.print(_text(console, f"  {recommend.why_none(answer)}", ""))
         aims = max((len(aim) for aim, _, _ in found), default=0)
         for aim, point, reasons in found:
             console.print(_text(console, f"  {aim.ljust(aims)}  {point}", ""))
             for reason in reasons:
                 console.print(_text(console, f"  {' ' * aims}    {reason}", "dim"))
-        if answer.over_state:
-            names = ", ".join(map(text.shown, answer.over_state))
-            console.print(_text(console, f"  Left out for their state alone: {names}.", "dim"))
+        for sentence in recommend.left_out(answer):
+            console.print(_text(console, f"  {sentence}", "dim"))
 
 
 def terminal_comparison(comparison: Comparison, file: IO[str] | None = None, *, everything: bool = False) -> None:

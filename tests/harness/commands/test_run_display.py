@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from harness.commands._run_display import RunDisplay, Shown
+from harness.report.text import NOTHING
 from harness.running.progress import Finished
 from lamofcbench.codecs.base import CODECS
 from lamofcbench.scenarios.base import SCENARIOS
@@ -26,10 +27,10 @@ class Terminal(io.StringIO):
         return True
 
 
-def _finished(name, rate, score, **options):
+def _finished(name, rate, score, *, samples=64, **options):
     codec = SimpleNamespace(name=name, lossless=False)
     result = SimpleNamespace(
-        codec=codec, rate=SimpleNamespace(ebpfp=rate), score=score, samples=64, direction="up", metric="accuracy"
+        codec=codec, rate=SimpleNamespace(ebpfp=rate), score=score, samples=samples, direction="up", metric="accuracy"
     )
     return Finished(Path(name, f"{rate}"), result, 1.25, batches=4, **options)
 
@@ -112,6 +113,25 @@ def test_points_of_a_saved_codec_are_told_apart_by_parameters_and_are_one_curve(
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[1] for line in lines[1:]] == ["org/name (step=2)", "org/name (step=4)"]
     assert {shown.point.codec for shown in display.points} == {"org/name"}
+
+
+@pytest.mark.parametrize("lines", [True, False])
+def test_a_score_of_other_samples_than_anchor_and_floor_cover_has_no_share_and_the_reason_is_told_once(
+    plans, capsys, lines
+):
+    (_, codecs), ends = plans[0], [(CODECS.get(name)(SCENARIO.specs), 200) for name in ("identity", "mean")]
+    with RunDisplay(plans, lines=lines, bars=False) as display:
+        for codec, samples in (*ends, *((codec, 4) for _, codec in codecs)):
+            display.begin(SCENARIO, codec)
+            score = 0.0 if codec.name == "mean" else 1.0
+            rate = codec.params.step if codec.name == "uniform" else 32.0
+            display.finish(SCENARIO, _finished(codec.name, rate, score, samples=samples))
+    assert [point["retention"] for point in display.as_plain()] == [1.0, 0.0, None, None]
+    counts = "(identity 200, mean 200, uniform:step=2 4)"
+    said = [line for line in capsys.readouterr().err.splitlines() if "no share of the score" in line]
+    assert len(said) == 1 and counts in said[0]
+    display.print_summary(thinned=False)
+    assert f"mini-cvu-digits  {NOTHING.rjust(len('uniform'))}" in capsys.readouterr().out
 
 
 def test_a_share_just_below_none_has_no_sign(plans):

@@ -39,6 +39,7 @@ class Writer:
         decode_seconds: float = 0.001,
         lossless: bool = False,
         trained_on: str = "nothing",
+        state_bytes: int | None = None,
         fingerprint_of: str = "",
         run: dict | None = None,
         quantiser_share: float | None = None,
@@ -49,6 +50,8 @@ class Writer:
         """One result; `identity` is of the codec's code, this project's by default, `asked` when it was run (ISO)."""
         params = params or {}
         identity = f"lamofcbench:{codec}@1" if identity is None else identity
+        if state_bytes is None:
+            state_bytes = 0 if trained_on == "nothing" else 4096
         elements = sum(TENSORS.values())
         raw_bits = 32 * elements
         coded = np.full(self.samples, max(round(ebpfp * raw_bits / 256), 1), dtype=np.int64)
@@ -91,7 +94,7 @@ class Writer:
                 identity=identity,
                 params=params,
                 fingerprint=hashlib.sha256(config).hexdigest(),
-                state_bytes=0 if trained_on == "nothing" else 4096,
+                state_bytes=state_bytes,
                 trained_on=trained_on,
                 lossless=lossless,
             ),

@@ -5,6 +5,7 @@ import io
 import pytest
 from synthetic_results import Writer
 
+from harness.cli import main
 from harness.report import terminal_brief
 from harness.report.compile import compile_summary
 
@@ -83,3 +84,26 @@ def test_ladders_that_end_too_soon_are_named_with_the_point_to_go_on_from(tmp_pa
     words = " ".join(brief(compile_summary(tmp_path, resamples=0, bound=False)).split())
     assert "extend to higher rates, as none of their points keeps the score: channel:step=0.5 (mini-cvu" in words
     assert "extend to lower rates, as all of their points keep the score: uniform:step=1 (mini-cvu-digits)" in words
+
+
+@pytest.mark.parametrize("others", [(), ("mini-clu-facts", "mini-clu-arithmetic")])
+def test_a_part_of_the_test_samples_is_told_in_a_warning_the_headline_and_the_title(tmp_path, others, capsys):
+    for scenario, samples in (("mini-cvu-digits", 8), *((other, 60) for other in others)):
+        writer = Writer(tmp_path, scenario=scenario, samples=samples, test_samples=60)
+        writer.anchor_and_floor()
+        writer.write("best", ebpfp=1.0, score=0.98)
+    warning = "figures are of a part of the test samples alone on mini-cvu-digits (8 of 60 samples)"
+    summary = compile_summary(tmp_path, resamples=0, bound=False)
+    assert summary.warnings == [warning]
+    words = " ".join(brief(summary).split())
+    assert words.startswith(f"warning: {warning} - best compresses most")
+    assert f"{'1 of them ' if others else ''}on a part of the test samples" in summary.findings[0]
+    title = "3 scenarios of 8 to 60 samples, geometric means" if others else "mini-cvu-digits, 8 of 60 samples"
+    assert f" {title} " in words
+    assert main(["recommend", "--results", str(tmp_path)]) == 0
+    assert f"warning: {warning}\n" in capsys.readouterr().err
+
+
+def test_whole_test_splits_need_no_warning(summary):
+    assert not summary.warnings and "part of the test samples" not in " ".join(summary.findings)
+    assert "2 scenarios of 30 samples, geometric means" in brief(summary)

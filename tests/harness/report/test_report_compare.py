@@ -173,6 +173,33 @@ def test_a_rate_that_is_only_bounded_keeps_its_sign(tmp_path, capsys):
     }
 
 
+def test_a_bound_contradicts_no_rate_below_it(tmp_path, capsys):
+    """In the second run the lowest points are missing, so that more is all that is known of the same curve."""
+    ladder = {1: (4.0, 0.98), 2: (2.0, 0.97), 3: (1.0, 0.3)}
+    for name, points in (("whole", (1, 2, 3)), ("lowest", (2,)), ("short", (1,))):
+        run = Writer(tmp_path / name, samples=200, test_samples=200)
+        run.anchor_and_floor()
+        for point in points:
+            ebpfp, score = ladder[point]
+            run.write("uniform", ebpfp=ebpfp, score=score, params={"step": point})
+    for before, after in (("whole", "short"), ("lowest", "short"), ("short", "whole"), ("short", "lowest")):
+        comparison = _compare([Writer(tmp_path / before), Writer(tmp_path / after)])
+        assert _found(comparison, "worse") == _found(comparison, "better") == set()
+    assert main(["compare", str(tmp_path / "whole"), str(tmp_path / "short"), "--fail-on-regression"]) == 0
+    assert "the true rate may be lower" in capsys.readouterr().out
+
+
+def test_a_bound_on_the_other_side_still_counts(tmp_path):
+    for name, points in (("bound", ((4.0, 0.98), (2.0, 0.98))), ("exact", ((3.0, 0.98), (2.5, 0.3)))):
+        run = Writer(tmp_path / name, samples=200, test_samples=200)
+        run.anchor_and_floor()
+        for ebpfp, score in points:
+            run.write("uniform", ebpfp=ebpfp, score=score, params={"step": ebpfp})
+    runs = [Writer(tmp_path / name) for name in ("bound", "exact")]
+    assert ("", "EBPFP@95") in _found(_compare(runs), "worse")
+    assert ("", "EBPFP@95") in _found(_compare(runs[::-1]), "better")
+
+
 def test_json_is_everything_in_ascii(runs, capsys):
     _ladder(runs[1], rate=1.5)
     assert main(["compare", str(runs[0].root), str(runs[1].root), "--json", "--bootstrap", "200"]) == 0

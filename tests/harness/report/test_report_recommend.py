@@ -7,9 +7,12 @@ from synthetic_results import Writer
 
 from harness.cli import main
 from harness.report.compile import compile_summary
-from harness.report.recommend import Answer, OperatingPoint, Question, lines, recommend
+from harness.report.recommend import Answer, OperatingPoint, Question, lines, over_links, recommend, titles
+from harness.report.render import page
+from harness.report.render.styles import styles_of
 
 DIGITS, FACTS = "mini-cvu-digits", "mini-clu-facts"
+VARIANT, PROSE = "mini-cvu-digits-hard-shallow", "small-clu-prose"
 
 
 @pytest.fixture
@@ -94,8 +97,8 @@ def test_a_state_beyond_the_budget_is_told_with_what_is_too_much():
         encode_mb_per_s=None, decode_mb_per_s=None, seconds=None, speedup=None, state_bytes=1500,
     )  # fmt: skip
     answer = Answer(
-        features=None, scenarios=[FACTS], lowest_rate=None, fastest=None, soonest=None, nearest=point,
-        uncoded_seconds=1, considered=1, over_state=["large"],
+        edition="mini", features=None, scenarios=[FACTS], lowest_rate=None, fastest=None, soonest=None, nearest=point,
+        uncoded_seconds=1, considered=1, over_state=["large"], not_everywhere=[], unknown=[],
     )  # fmt: skip
     ((_, _, sentences),) = lines(answer, Question(max_state_bytes=1000))
     assert sentences[:2] == [
@@ -104,18 +107,15 @@ def test_a_state_beyond_the_budget_is_told_with_what_is_too_much():
     ]
 
 
-def test_codecs_with_too_large_a_state_are_named(results, monkeypatch):
-    summary = compile_summary(results, resamples=0, bound=False)
-    scenarios = [
-        part.model_copy(
-            update={"codecs": [c.model_copy(update={"state_bytes": 10**6 * (c.name == "small")}) for c in part.codecs]}
-        )
-        for part in summary.scenarios
-    ]
-    summary = summary.model_copy(update={"scenarios": scenarios})
-    answer = recommend(summary, Question(max_state_bytes=10**6 - 1))[0]
-    assert answer.lowest_rate.codec == "fast:bits=4"
-    assert answer.over_state == ["small"]
+def test_state_is_that_of_the_point_and_a_codec_whose_points_all_have_too_much_is_named(tmp_path):
+    writer = Writer(tmp_path, scenario=DIGITS, samples=60, test_samples=60)
+    writer.anchor_and_floor()
+    for points, ebpfp, state in ((16, 4.0, 512), (4, 2.0, 128)):
+        writer.write("means", ebpfp=ebpfp, score=0.98, params={"points": points}, state_bytes=state)
+        writer.write("net", ebpfp=ebpfp / 2, score=0.98, params={"width": points}, state_bytes=10**6)
+    answer = _answers(tmp_path, max_state_bytes=300)["hidden-state"]
+    assert (answer.lowest_rate.codec, answer.lowest_rate.state_bytes) == ("means:points=4", 128)
+    assert answer.over_state == ["net"]
 
 
 def test_a_point_that_lacks_a_scenario_is_not_one_setting_for_all(results):
@@ -125,6 +125,78 @@ def test_a_point_that_lacks_a_scenario_is_not_one_setting_for_all(results):
     answers = _answers(results)
     assert answers["hidden-state"].lowest_rate.codec == "small:step=8"
     assert answers[None].lowest_rate.codec == "small:step=1"
+
+
+def test_a_codec_none_of_whose_points_ran_everywhere_is_named(results, capsys):
+    Writer(results, scenario=DIGITS, samples=60, test_samples=60).write("part", ebpfp=0.01, score=1.0)
+    answers = _answers(results)
+    assert [answers[kind].not_everywhere for kind in (None, "kv-cache", "hidden-state")] == [["part"], [], []]
+    assert main(["recommend", "--results", str(results)]) == 0
+    said = "Not considered, as no one setting of theirs ran on all 2: part."
+    assert said in capsys.readouterr().out
+    summary = compile_summary(results, resamples=0, bound=False)
+    (sentence,) = over_links(recommend(summary, Question()), Question())
+    assert sentence.endswith(said)
+
+
+def test_variants_are_asked_about_only_where_there_is_nothing_else(results, tmp_path):
+    for root in (results, tmp_path / "alone"):
+        writer = Writer(root, scenario=VARIANT, samples=60, test_samples=60)
+        writer.anchor_and_floor()
+        writer.write("small", ebpfp=0.1, score=0.98, params={"step": 16.0})
+    assert _answers(results)[None].scenarios == [FACTS, DIGITS]
+    assert _answers(results)["hidden-state"].scenarios == [DIGITS]
+    assert _answers(tmp_path / "alone")["hidden-state"].scenarios == [VARIANT]
+
+
+def test_each_edition_has_its_own_answers(results):
+    writer = Writer(results, scenario=PROSE, samples=60, test_samples=60)
+    writer.anchor_and_floor()
+    writer.write("small", ebpfp=0.1, score=0.98, params={"step": 16.0})
+    summary, question = compile_summary(results, resamples=0, bound=False), Question()
+    answers = recommend(summary, question)
+    assert [(answer.edition, answer.features) for answer in answers] == [
+        ("mini", None), ("mini", "kv-cache"), ("mini", "hidden-state"), ("small", "kv-cache"),
+    ]  # fmt: skip
+    assert answers[1].scenarios == [FACTS] and answers[-1].scenarios == [PROSE]
+    assert titles(answers, question)[-1].startswith(f"kv-cache (small edition, {PROSE}): ")
+    sentences = over_links(answers, question)
+    assert [sentence.partition(":")[0] for sentence in sentences] == ["mini edition", "small edition"]
+    assert [answer.edition for answer in recommend(summary, question, "kv-cache")] == ["mini", "small"]
+
+
+def _sentences(root):
+    return over_links(recommend(compile_summary(root, resamples=0, bound=False), Question()), Question())
+
+
+def test_that_uncoded_features_arrive_first_is_said_only_where_a_point_keeps_the_task(tmp_path, capsys):
+    writer = Writer(tmp_path, scenario=DIGITS, samples=60, test_samples=60)
+    writer.write("identity", ebpfp=32, score=1.0, lossless=True)
+    assert _sentences(tmp_path) == []
+    assert main(["recommend", "--results", str(tmp_path)]) == 0
+    assert "no codec ran" in capsys.readouterr().out
+    writer.write("lossy", ebpfp=1.0, score=0.5, params={"step": 2})
+    assert _sentences(tmp_path) == []
+    assert main(["recommend", "--results", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "no point can be judged" in out
+    assert "Not considered, as their rate or what they keep of the score is unknown: lossy." in out
+    writer.write("mean", ebpfp=0.01, score=0.0)
+    assert _sentences(tmp_path) == ["No one measured setting keeps 95 % of the task."]
+    slow = writer.write("lossy", ebpfp=2.0, score=1.0, params={"step": 1}, encode_seconds=1.0)
+    assert _sentences(tmp_path)[0].startswith("Over 10 Mbit/s no point that keeps 95 % of the task everywhere arrives")
+    (slow / "timings.parquet").unlink()
+    assert _sentences(tmp_path) == []
+
+
+def test_the_page_says_who_is_left_out_and_why_there_is_nothing_to_take(tmp_path):
+    writer = Writer(tmp_path, scenario=DIGITS, samples=60, test_samples=60)
+    writer.write("identity", ebpfp=32, score=1.0, lossless=True)
+    writer.write("lossy", ebpfp=1.0, score=0.5)
+    summary = compile_summary(tmp_path, resamples=0, bound=False)
+    shown = page.render(summary, styles_of(summary))
+    assert "no point can be judged" in shown
+    assert "Not considered, as their rate or what they keep of the score is unknown: lossy." in shown
 
 
 def test_the_command_names_points_as_the_command_line_takes_them_within_80_columns(results, capsys):

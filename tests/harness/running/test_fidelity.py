@@ -197,7 +197,7 @@ def test_results_say_how_far_values_are_off(depths):
 def test_reports_show_the_rate_at_which_values_are_near_enough(depths):
     _, points, results = depths
     summary = compile_summary(results, resamples=50)
-    assert not summary.warnings
+    assert all("part of the test samples" in warning for warning in summary.warnings)
     [scenario] = summary.scenarios
     codec = next(codec for codec in scenario.codecs if codec.codec == "uniform")
     shown = {point.config_hash: point.response_error for point in codec.points}
