@@ -115,7 +115,7 @@ class KltCodec(Codec):
     """
 
     Params = KltParams
-    revision = 5
+    revision = 6
     ingredients: ClassVar[Ingredients] = EVERYTHING
     rate_points = tuple({"step": step} for step in (0.1, 0.35, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.3, 16.0))
     needs_calibration = True

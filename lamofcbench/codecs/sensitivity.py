@@ -243,8 +243,14 @@ def sensitivity_of(halves: Sequence[SensitivitySums], origin: str | None = None)
     Args:
         halves: their sums.
         origin: see `Sensitivity`; None for a hash of the values.
+
+    Raises:
+        CodecError: if gradients were NaN or infinite, or too large to be squared.
     """
     groups = tuple(_joined(sums) for sums in zip(*(half._groups for half in halves), strict=True))
+    values = (array for each in groups for array in (each.squares, each.across) if array is not None)
+    if not all(np.isfinite(array).all() for array in values):
+        raise CodecError("gradients are NaN, infinite or too large to be squared; leave out samples that have such")
     return Sensitivity(groups, digest_of(groups) if origin is None else origin)
 
 

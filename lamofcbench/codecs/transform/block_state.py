@@ -196,8 +196,9 @@ class BlockState:
         assert self.syntheses is not None and self.units_of_steps is not None
         return (
             self.analysis is None
-            and len(analyses) in (1, 1 if places else 3)
-            and self.syntheses.shape == analyses.shape == (*self.gains.shape, width)
+            and len(self.gains) in (1, 1 if places else 3)
+            and len(analyses) in (1, len(self.gains))
+            and self.syntheses.shape == analyses.shape == (len(analyses), *self.gains.shape[1:], width)
             and self.lifts.shape == self.gains.shape
             and (self.rows is None) == (self.back is None)
             and (self.back is None or self.back.shape == (places,) * 2)

@@ -28,6 +28,11 @@ def cheapest(candidates: Sequence[Estimate], step: float) -> Estimate:
     return candidates[min(cheapest_ones)]
 
 
+def least_cost(candidates: Sequence[Estimate], step: float) -> float:
+    """What the cheapest candidate costs at a step of the quantiser: distortion in squares of it, and bits, of a row."""
+    return min(_cost(candidate, step) for candidate in candidates)
+
+
 def _cheapest(candidates: Sequence[Estimate], step: float) -> int:
     costs = [_cost(candidate, step) for candidate in candidates]
     return costs.index(min(costs))
@@ -35,10 +40,9 @@ def _cheapest(candidates: Sequence[Estimate], step: float) -> int:
 
 def _cost(candidate: Estimate, step: float) -> float:
     """Distortion in squares of the step, and bits, of a row."""
-    classes, residual_classes = (
-        classes_of(deviations, step) for deviations in (candidate.deviations, candidate.residual_deviations)
-    )
-    of_others = classes_of(candidate.others_deviations, step)
+    leftovers = candidate.leftovers
+    classes, of_others = (classes_of(each, step) for each in (candidate.deviations, candidate.others_deviations))
+    residual_classes = classes_of(leftovers.others_deviations, step)
     counts = TableCounts(np.unique(np.concatenate([a.reshape(-1) for a in (classes, of_others, residual_classes)])))
     numbers, residual_numbers = counts.numbers(of_others), counts.numbers(residual_classes)
     every = max(len(candidate.coefficients) // SAMPLES, 1)
@@ -50,14 +54,13 @@ def _cost(candidate: Estimate, step: float) -> float:
         distortion += _distortion(scaled, where)
         rows += len(values)
     cost = (distortion + BITS_WORTH * counts.bits()) / max(rows, 1)
-    if len(candidate.residuals) and (residual_classes >= LOWEST).any():
+    if len(leftovers.rows) and (residual_classes >= LOWEST).any():
         residual_counts = TableCounts(counts.used)
-        scaled = candidate.residuals / np.float32(step)
-        where = np.broadcast_to(residual_numbers, scaled.shape)
+        scaled, where = leftovers.rows / np.float32(step), residual_numbers[leftovers.folds]
         residual_counts.add(scaled, where)
         cost += (_distortion(scaled, where) + BITS_WORTH * residual_counts.bits()) / len(scaled)
     else:
-        cost += float(np.square(candidate.residual_deviations / step).sum())
+        cost += float(np.square(leftovers.deviations / step).sum())
     return cost
 
 

@@ -75,6 +75,12 @@ class Dictionary:
         """The entropy model of entry numbers."""
         return integers.table(self.frequencies)
 
+    @property
+    def bits(self) -> float:
+        """What the number of an entry costs on average."""
+        shares = self.frequencies / float(self.frequencies.sum())
+        return float((shares * (integers.TOKEN_WIDTH - np.log2(shares))).sum())
+
     @functools.cached_property
     def _names(self) -> tuple[Matrix, Matrix]:
         """The entries in the tensor that names rows, and their squares."""

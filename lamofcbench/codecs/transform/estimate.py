@@ -23,15 +23,84 @@ FOLDS = 4
 MAX_EXACT_WIDTH = 3072
 """Covariances of wider rows are not formed; their leading directions are found by subspace iteration."""
 MAX_ROW_TRANSFORM = 2048
-PROFILE_SHRINKAGES = (8.0, 32.0, 128.0, 512.0)
+PROFILE_SHRINKAGES = (0.5, 2.0, 8.0, 32.0, 128.0, 512.0)
 """How many rows the common variance may be worth in the estimate of a profile's; what predicts best is taken."""
+RESIDUAL_SHRINKAGE = 2.0
+"""How many rows the mean over all columns is worth in the estimate of how far what is left of a column deviates."""
 DIAGONAL_SHRINKAGE = 0.02
+KEPT_ROWS = 64
+"""Of what a transform leaves of a sample, about so many rows are kept to make tables of."""
 MAX_KEPT = 2**25
 """Values of calibration samples that are kept as they are."""
 _OVERSAMPLING, _ITERATIONS = 32, 3
 
 Matrix = NDArray[np.float32]
 Index = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Leftovers:
+    """What transforms that were not fitted to them leave of the rows of samples.
+
+    Attributes:
+        deviations: of each column, float64 ``[C]``; zero where nothing is left.
+        others_deviations: what the samples of all other folds say of them, by fold, ``[F, C]``.
+        rows: some of them, ``[rows, C]``.
+        folds: of each of these rows, ``[rows]``.
+    """
+
+    deviations: NDArray[np.float64]
+    others_deviations: NDArray[np.float64]
+    rows: Matrix
+    folds: Index
+
+    @classmethod
+    def none(cls, width: int, folds: int) -> Leftovers:
+        """Of a transform that leaves nothing."""
+        return cls(np.zeros(width), np.zeros((folds, width)), np.zeros((0, width), np.float32), np.zeros(0, np.intp))
+
+    def in_units(self, size: float) -> Leftovers:
+        """The same in units of this size."""
+        return Leftovers(
+            self.deviations / size, self.others_deviations / size, self.rows / np.float32(size), self.folds
+        )
+
+
+class LeftoverSums:
+    """Adds up what transforms leave, sample by sample.
+
+    Args:
+        width: C, the number of columns.
+        folds: that samples are dealt into.
+    """
+
+    def __init__(self, width: int, folds: int) -> None:
+        self._squares, self._counts = np.zeros((folds, width)), np.zeros((folds, 1))
+        self._kept, self._of_kept = [np.zeros((0, width), np.float32)], [np.zeros(0, np.intp)]
+
+    def add(self, left: Matrix, fold: int) -> None:
+        """Adds what is left of the rows of a sample, ``[rows, C]``, by a transform fitted to all other folds."""
+        self._squares[fold] += np.square(left, dtype=np.float64).sum(0)
+        self._counts[fold] += len(left)
+        self._kept.append(left[:: max(len(left) // KEPT_ROWS, 1)].copy())
+        self._of_kept.append(np.full(len(self._kept[-1]), fold, np.intp))
+
+    def leftovers(self) -> Leftovers:
+        """Of all samples."""
+        squares, counts = self._squares.sum(0), self._counts.sum(0)
+        of_others = (self._squares, self._counts)
+        if len(self._counts) > 1:
+            of_others = (squares - self._squares, counts - self._counts)
+        return Leftovers(
+            _drawn(squares, counts), _drawn(*of_others), np.concatenate(self._kept), np.concatenate(self._of_kept)
+        )
+
+
+def _drawn(squares: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Root mean squares of columns, ``[..., C]``, drawn to what all columns have in common."""
+    squares = np.maximum(squares, 0.0)
+    common = squares.mean(-1, keepdims=True) / np.maximum(counts, 1)
+    return np.sqrt((squares + RESIDUAL_SHRINKAGE * common) / (counts + RESIDUAL_SHRINKAGE))
 
 
 @dataclass(frozen=True)
@@ -42,29 +111,34 @@ class Estimate:
         analysis: orthonormal rows, ``[K, C]``: coefficients are ``analysis @ row``; None where they are the row itself.
         rows: orthonormal, ``[R, R]``, applied to the coefficients of all places of a sample; None where there is none.
         deviations: of unseen coefficients by profile, ``[P, K]``.
-        residual_deviations: of what lies outside the transform, ``[C]``; zero where it spans everything.
+        leftovers: what lies outside the transform.
         coefficients: of each calibration sample, by a transform that was not fitted to it, ``[rows, K]``.
         profiles: of these rows, ``[rows]`` each.
         folds: of each of these samples.
         others_deviations: what the samples of all other folds say of the deviations, by fold, ``[F, P, K]``.
-        residuals: a sample of what they leave, ``[rows, C]``; empty where nothing is left.
-        weighting: the transform where it is one in the tail's metric, of which residuals are in steps then; else None.
+        weighting: the transform where it is one in the tail's metric, of which leftovers are in steps then; else None.
     """
 
     analysis: Matrix | None
     rows: Matrix | None
     deviations: NDArray[np.float64]
-    residual_deviations: NDArray[np.float64]
+    leftovers: Leftovers
     coefficients: list[Matrix]
     profiles: Sequence[Index]
     folds: Sequence[int]
     others_deviations: NDArray[np.float64]
-    residuals: Matrix
     weighting: Weighting | None = None
 
 
 def estimate(
-    centred: Sequence[Matrix], index: Sequence[Index], count: int, profiles: Profiles, rank: int, *, across: bool = True
+    centred: Sequence[Matrix],
+    index: Sequence[Index],
+    count: int,
+    profiles: Profiles,
+    rank: int,
+    *,
+    across: bool = True,
+    shifts: Sequence[Matrix] = (),
 ) -> Estimate:
     """Fits a transform to the rows of calibration samples.
 
@@ -75,60 +149,85 @@ def estimate(
         profiles: of the places of rows.
         rank: the most directions that the transform keeps.
         across: whether a second transform runs over places.
+        shifts: by how much more the samples of all other folds expect, by fold; see `about_others`.
     """
     width = centred[0].shape[1]
     rank = max(min(rank, width), 0)
     analysis = _directions(centred, width, rank)
     row_transform = _row_transform(centred, profiles) if across else None
     coefficients: list[Matrix] = [np.zeros((0, len(analysis)), np.float32)] * len(centred)
-    residual_squares, residual_rows, kept = np.zeros(width), 0, []
     folds = min(FOLDS, len(centred))
+    left = LeftoverSums(width, folds)
     for fold in range(folds):
-        others = [rows for number, rows in enumerate(centred) if number % folds != fold]
+        shifted = about_others(centred, fold, shifts, profiles)
+        others = [rows for number, rows in enumerate(shifted) if number % folds != fold]
         held_out = _directions(others, width, rank) if folds > 1 else analysis
         over_places = _row_transform(others, profiles) if across and folds > 1 else row_transform
         for number in range(fold, len(centred), folds):
-            values = _product(centred[number], held_out.T)
+            values = _product(shifted[number], held_out.T)
             if len(held_out) < width:
-                left = centred[number] - _product(values, held_out)
-                residual_squares += np.square(left, dtype=np.float64).sum(0)
-                residual_rows += len(left)
-                kept.append(left[:: max(len(left) // 64, 1)])
+                left.add(shifted[number] - _product(values, held_out), fold)
             coefficients[number] = transform_rows(_padded(values, len(analysis)), over_places, profiles)
     deviations, of_others = profile_deviations(coefficients, index, count, profiles)
     return Estimate(
         analysis,
         row_transform,
         deviations,
-        np.sqrt(residual_squares / max(residual_rows, 1)),
+        left.leftovers(),
         coefficients,
         index,
         [number % folds for number in range(len(centred))],
         of_others,
-        np.concatenate(kept) if kept else np.zeros((0, width), np.float32),
     )
 
 
-def untransformed(centred: Sequence[Matrix], index: Sequence[Index], count: int, profiles: Profiles) -> Estimate:
+def about_others(
+    centred: Sequence[Matrix], fold: int, shifts: Sequence[Matrix], profiles: Profiles
+) -> Sequence[Matrix]:
+    """Rows about what all folds but one say of them.
+
+    Deviations from a mean sum up to zero: those of a fold lie in the span of all others, where a transform that is
+    fitted to these would expect them by no merit of its own.
+
+    Args:
+        centred: the rows of each sample about what is expected of them, ``[rows, C]``.
+        fold: that has no say.
+        shifts: by how much more the samples of all others expect, by fold, ``[P or 1, C]``; empty where they have not
+            been asked.
+        profiles: of the places of rows.
+    """
+    if not len(shifts):
+        return centred
+    shift = shifts[fold]
+    return [rows - (shift if len(shift) == 1 else shift[profiles.of(len(rows))]) for rows in centred]
+
+
+def untransformed(
+    centred: Sequence[Matrix],
+    index: Sequence[Index],
+    count: int,
+    profiles: Profiles,
+    *,
+    shifts: Sequence[Matrix] = (),
+) -> Estimate:
     """The same for rows as they are, of which as many samples are kept as `MAX_KEPT` allows.
 
     Where columns have little to do with each other, or samples are few, a transform mixes them for nothing: heavy tails
     that stood alone become noise everywhere.
     """
-    width = centred[0].shape[1]
-    deviations, of_others = profile_deviations(centred, index, count, profiles)
-    folds = [number % len(of_others) for number in range(len(centred))]
+    width, folds = centred[0].shape[1], min(FOLDS, len(centred))
+    held_out = [about_others([rows], number % folds, shifts, profiles)[0] for number, rows in enumerate(centred)]
+    deviations, of_others = profile_deviations(held_out, index, count, profiles)
     share = max(-(-sum(map(len, centred)) * width // MAX_KEPT), 1)
     return Estimate(
         None,
         None,
         deviations,
-        np.zeros(width),
-        list(centred[::share]),
+        Leftovers.none(width, folds),
+        held_out[::share],
         index[::share],
-        folds[::share],
+        [number % folds for number in range(len(centred))][::share],
         of_others,
-        np.zeros((0, width), np.float32),
     )
 
 
@@ -137,10 +236,9 @@ def scaled(known: Estimate, size: float) -> Estimate:
     return replace(
         known,
         deviations=known.deviations / size,
-        residual_deviations=known.residual_deviations / size,
+        leftovers=known.leftovers.in_units(size),
         coefficients=[values / np.float32(size) for values in known.coefficients],
         others_deviations=known.others_deviations / size,
-        residuals=known.residuals / np.float32(size),
         weighting=None if known.weighting is None else known.weighting.in_steps_of(size),
     )
 

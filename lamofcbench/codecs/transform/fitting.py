@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from lamofcbench.codecs.sensitivity import Sensitivity, digest_of
 from lamofcbench.codecs.transform import outliers
 from lamofcbench.codecs.transform.block_state import BlockState, stored_weighting
+from lamofcbench.codecs.transform.choice import MODERATE, least_cost
+from lamofcbench.codecs.transform.classes import BITS_WORTH
 from lamofcbench.codecs.transform.dictionary import (
     FIRST_LEVEL,
     LEVELS,
@@ -24,7 +26,7 @@ from lamofcbench.codecs.transform.dictionary import (
     free_rows,
     level_of,
 )
-from lamofcbench.codecs.transform.estimate import Estimate, estimate, scaled, untransformed
+from lamofcbench.codecs.transform.estimate import FOLDS, Estimate, about_others, estimate, scaled, untransformed
 from lamofcbench.codecs.transform.familiarity import NOTHING, Energies, Familiarity
 from lamofcbench.codecs.transform.ingredients import EVERYTHING, Ingredients
 from lamofcbench.codecs.transform.means import Means, profile_means
@@ -33,6 +35,7 @@ from lamofcbench.codecs.transform.profiles import FIRST, LAST, MIDDLE, Profiles,
 from lamofcbench.codecs.transform.rows import RowGroup
 from lamofcbench.codecs.transform.thinning import Thinning
 from lamofcbench.codecs.transform.weighted import Prepared, transforms_of, weighted
+from lamofcbench.errors import CodecError
 from lamofcbench.features import FeatureSet, tensor_bytes
 from lamofcbench.scenarios.base import Axis
 
@@ -46,6 +49,10 @@ Entries predict them, so that it costs nothing but for new words, and what other
 """
 LEAST_MET = 0.98
 """Of the rows of a sample: where fewer have words that other samples have, new ones would cost too much for that."""
+WIDE = 256
+"""Columns of rows beside which the number of an entry, at most 15 bits, costs next to nothing."""
+LEAST_ASKED = 4
+"""Calibration samples of which those of all other folds are asked what they expect; fewer would know too little."""
 LEAST_WEIGHT = 1e-9
 """Of the mean weight of all columns: what a column has at least."""
 
@@ -61,7 +68,7 @@ class Fitted:
         profiles: of the places of rows.
         scale: what a column is divided by, the same for all columns of a tensor, float32 ``[C]``.
         deviations: of scaled columns about the means of their profiles, ``[C]``.
-        mean: of scaled rows, float32 ``[P or 1, C]``.
+        mean: of rows before they are scaled, float32 ``[P or 1, C]``.
         dictionary: of scaled rows that come again; None where none do.
         by_place: whether the first and the last row have profiles of their own where there is a dictionary.
         candidates: of these rows: a transform, and none.
@@ -143,7 +150,7 @@ def block_state(
     state = BlockState(
         places=torch.tensor([fitted.profiles.places], dtype=torch.int32),
         scale=torch.from_numpy(fitted.scale),
-        mean=torch.from_numpy(fitted.mean * fitted.scale),
+        mean=torch.from_numpy(fitted.mean),
         limits=torch.from_numpy(np.minimum(limits, np.finfo(np.float32).max).astype(np.float32)),
         energies=torch.from_numpy(familiarity.expected),
         usual=torch.tensor([familiarity.directions], dtype=torch.int32),
@@ -202,16 +209,22 @@ def _fit(group: RowGroup, calibration: _Samples, rank: int, ingredients: Ingredi
 
 def _plain(rows: Prepared, rank: int, ingredients: Ingredients = EVERYTHING) -> tuple[Estimate, ...]:
     """A transform of features alone, and none."""
-    none = untransformed(rows.centred, rows.index, rows.count, rows.profiles)
-    if not ingredients.transform:
+    known = rows.centred, rows.index, rows.count, rows.profiles
+    none = untransformed(*known, shifts=rows.shifts)
+    if not ingredients.transform or len(rows.centred) < 2:  # one alone knows of no other what it would look like
         return (none,)
-    return estimate(rows.centred, rows.index, rows.count, rows.profiles, rank, across=ingredients.across), none
+    return estimate(*known, rank, across=ingredients.across, shifts=rows.shifts), none
 
 
 def _energies(rows: Prepared, plain: Estimate) -> Energies:
     """Of the rows, with the directions of a transform of features alone, if it is one."""
     none = [np.zeros((len(values), 0), np.float32) for values in rows.centred]
-    return Energies.of(rows.centred, none if plain.analysis is None else plain.coefficients, rows.profiles)
+    folds = min(FOLDS, len(rows.centred))
+    held_out = [
+        about_others([values], number % folds, rows.shifts, rows.profiles)[0]
+        for number, values in enumerate(rows.centred)
+    ]
+    return Energies.of(held_out, none if plain.analysis is None else plain.coefficients, rows.profiles)
 
 
 def _fit_in_metric(
@@ -224,24 +237,28 @@ def _fit_in_metric(
     """
     values = sum((2 * transforms_of(known) + 1) * known.group.width**2 for known in sensitivity.groups)
     floor = LEAST_WEIGHT * sensitivity.mean_weight or 1.0  # of a tail that answers to nothing, all is worth the same
-    made: list[tuple[Fitted, Estimate | None, float]] = []
+    made: list[tuple[Fitted, tuple[Estimate, ...], float]] = []
     plain = in_metric = 0.0
     for group, known in zip(groups, sensitivity.groups, strict=True):
         fitted, rows = _prepare(group, calibration)
-        bound = STATE_VALUES * group.width // max(values, 1) if rank is None else rank
-        found, weight = weighted(rows, known, bound, floor)
+        bound, shared_bound = rank, 0
+        if bound is None:
+            bound = STATE_VALUES * group.width // max(values, 1)
+            shared_bound = bound * transforms_of(known)
+        found, weight = weighted(rows, known, bound, floor, shared_bound)
         energy = _energy(rows.centred)
         plain += energy
-        in_metric += weight * energy if found is None else _energy(found.coefficients)
+        in_metric += _energy(found[0].coefficients) if found else weight * energy
         plain_ones = _plain(rows, bound)
         fitted = replace(fitted, energies=_energies(rows, plain_ones[0]))
         fitted = replace(fitted, foreign=plain_ones) if found else replace(fitted, candidates=plain_ones)
         made.append((fitted, found, weight))
+    _require_finite(in_metric)
     unit = np.sqrt(in_metric / plain) if plain > 0 and in_metric > 0 else 1.0
     return [
-        _in_units(fitted, unit / np.sqrt(weight))
-        if found is None
-        else replace(fitted, candidates=(scaled(found, unit),))
+        replace(fitted, candidates=tuple(scaled(each, unit) for each in found))
+        if found
+        else _in_units(fitted, unit / np.sqrt(weight))
         for fitted, found, weight in made
     ]
 
@@ -258,7 +275,6 @@ def _in_units(fitted: Fitted, size: float) -> Fitted:
         fitted,
         scale=(fitted.scale * size).astype(np.float32),
         deviations=fitted.deviations / size,
-        mean=(fitted.mean / size).astype(np.float32),
         dictionary=None
         if dictionary is None
         else replace(dictionary, units=(dictionary.units / size).astype(np.float32)),
@@ -268,7 +284,21 @@ def _in_units(fitted: Fitted, size: float) -> Fitted:
 
 
 def _prepare(group: RowGroup, calibration: _Samples, ingredients: Ingredients = EVERYTHING) -> tuple[Fitted, Prepared]:
-    """What stands before a transform, which is yet to be fitted; and the rows to fit it to."""
+    """What stands before a transform, which is yet to be fitted; and the rows to fit it to.
+
+    An entry of a dictionary costs next to nothing beside the values of a wide row. Where rows are narrow, it stays if
+    it is cheaper than none.
+    """
+    fitted, rows = _prepared(group, calibration, ingredients)
+    if fitted.dictionary is None or group.width > WIDE:
+        return fitted, rows
+    without = _prepared(group, calibration, replace(ingredients, dictionary=False))
+    costs = [least_cost(_plain(each, group.width, ingredients), MODERATE) for each in (rows, without[1])]
+    return (fitted, rows) if costs[0] + BITS_WORTH * fitted.dictionary.bits < costs[1] else without
+
+
+def _prepared(group: RowGroup, calibration: _Samples, ingredients: Ingredients) -> tuple[Fitted, Prepared]:
+    """The same, with a dictionary wherever rows come again."""
     shapes = [group.row_shape(of_sample) for of_sample in calibration.shapes]
     profiles = find_profiles(shapes, [isinstance(axis, Axis) for axis in group.row_axes], group.width)
     thinning = Thinning.of([rows_of(shape) for shape in shapes], group.width, profiles.places)
@@ -276,31 +306,39 @@ def _prepare(group: RowGroup, calibration: _Samples, ingredients: Ingredients = 
     repetition = find_repetition(group, samples) if ingredients.dictionary and not profiles.places else None
     if not ingredients.places:
         profiles = Profiles(0)
-    means = profile_means(samples, profiles)
-    centred = [_unseen(rows, means) for rows in samples]
-    weights = [thinning.weights(len(rows)) for rows in centred]
+    asked = repetition is None and len(samples) >= LEAST_ASKED
+    means, of_others = profile_means(samples, profiles, min(FOLDS, len(samples)) if asked else 1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        centred = [(rows - means.of(len(rows))).astype(np.float32) for rows in samples]
+    factors = [_unseen(means, len(rows)) for rows in centred]
+    weights = [thinning.weights(len(rows)) * np.square(of) for rows, of in zip(centred, factors, strict=True)]
     squares = sum(
         (np.square(rows, dtype=np.float64) * of[:, None]).sum(0) for rows, of in zip(centred, weights, strict=True)
     )
-    deviations = np.sqrt(squares / max(sum(of.sum() for of in weights), 1))
+    count_of_rows = sum(float(thinning.weights(len(rows)).sum()) for rows in centred)
+    deviations = np.sqrt(squares / max(count_of_rows, 1))
+    _require_finite(deviations)
     scale = _scales(group, deviations)
     if repetition is not None and repetition.met_before >= LEAST_MET:
         for columns in repetition.determined:
             scale[columns] /= np.float32(NAMES_WEIGHT)
-    for rows in (*samples, *centred):
+    for rows, of in zip(centred, factors, strict=True):
         rows /= scale
-    mean = means.values / scale
+        if not asked:
+            rows *= of[:, None].astype(np.float32)
     index = [profiles.of(len(rows)) for rows in centred]
     count, dictionary, by_place = profiles.count, None, (True, True)
     if repetition is not None:
         count = FIRST_LEVEL + len(LEVELS)
         for rows in samples:
-            rows -= mean[MIDDLE]
+            rows -= means.values[MIDDLE]
+            rows /= scale
         if repetition.mostly:  # else a first or last row of no entry would be taken for any other
             by_place = _places_of_their_own(samples, centred, index, repetition)
         dictionary = _predict(samples, repetition, by_place, centred, index)
-    fitted = Fitted(profiles, scale, deviations / scale, mean, dictionary, by_place)
-    return fitted, Prepared(group, centred, index, count, profiles, scale)
+    fitted = Fitted(profiles, scale, deviations / scale, means.values, dictionary, by_place)
+    shifts = [(each.values - means.values) / scale for each in of_others]
+    return fitted, Prepared(group, centred, index, count, profiles, scale, shifts)
 
 
 def _predict(
@@ -338,11 +376,17 @@ def _predict(
     return entries.dictionary(uses)
 
 
-def _unseen(rows: Matrix, means: Means) -> Matrix:
-    """Rows about their means, as far off as rows would be from means that they are no part of."""
-    counts = means.counts[means.profiles.of(len(rows))]
-    factors = np.where(counts > 1, counts / np.maximum(counts - 1, 1), 2.0)
-    return ((rows - means.of(len(rows))) * factors[:, None]).astype(np.float32)
+def _require_finite(values: float | NDArray[np.float64]) -> None:
+    if not np.isfinite(values).all():
+        raise CodecError(
+            "calibration samples hold values that are too large for a transform; look for masks among the features"
+        )
+
+
+def _unseen(means: Means, rows: int) -> NDArray[np.float64]:
+    """How many times as far each row of a sample would be from means that it is no part of, ``[rows]``."""
+    counts = means.counts[means.profiles.of(rows)]
+    return np.where(counts > 1, counts / np.maximum(counts - 1, 1), 2.0)
 
 
 def _scales(group: RowGroup, deviations: NDArray[np.float64]) -> Matrix:

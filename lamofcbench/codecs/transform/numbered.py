@@ -31,12 +31,14 @@ class Numbered:
         tables: of coefficients, int16 ``[P, K]``.
         others_tables: the same as the samples of all other folds tell them, by fold, int16 ``[F, P, K]``.
         residual_tables: of columns, int16 ``[C]``.
+        others_residual_tables: likewise by fold, int16 ``[F, C]``.
     """
 
     chosen: Estimate
     tables: NDArray[np.int16]
     others_tables: NDArray[np.int16]
     residual_tables: NDArray[np.int16]
+    others_residual_tables: NDArray[np.int16]
 
     @classmethod
     def of(cls, candidates: Sequence[Estimate], step: float, spare: int) -> Numbered:
@@ -61,13 +63,15 @@ class Numbered:
             replace(chosen, coefficients=[values[:, :kept] for values in chosen.coefficients]),
             tables[:, :kept],
             others[:, :, :kept],
-            _numbers(chosen.residual_deviations, step),
+            _numbers(chosen.leftovers.deviations, step),
+            _numbers(chosen.leftovers.others_deviations, step),
         )
 
     @property
     def highest(self) -> int:
         """The largest number of a table."""
-        return int(max(t.max(initial=0) for t in (self.tables, self.others_tables, self.residual_tables)))
+        tables = (self.tables, self.others_tables, self.residual_tables, self.others_residual_tables)
+        return int(max(each.max(initial=0) for each in tables))
 
     @property
     def directions(self) -> int:
@@ -100,8 +104,8 @@ def counted(
         for values, profiles, fold, level in of_samples:
             numbers = np.minimum(known.others_tables[fold, profiles] + level.classes, most)
             tables.add(values / np.float32(step) * level.gains, np.maximum(numbers, UNCODED))
-        numbers = np.broadcast_to(np.maximum(known.residual_tables, UNCODED), chosen.residuals.shape)
-        tables.add(chosen.residuals / np.float32(step), numbers)
+        numbers = np.maximum(known.others_residual_tables[chosen.leftovers.folds], UNCODED)
+        tables.add(chosen.leftovers.rows / np.float32(step), numbers)
     return tables
 
 

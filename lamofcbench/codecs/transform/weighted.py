@@ -11,7 +11,7 @@ gradients of all samples.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from lamofcbench.codecs.transform.estimate import (
     DIAGONAL_SHRINKAGE,
     FOLDS,
     Estimate,
+    LeftoverSums,
+    about_others,
     leading_directions,
     profile_deviations,
 )
@@ -42,8 +44,8 @@ from lamofcbench.codecs.transform.rows import RowGroup
 from lamofcbench.codecs.transform.weighted_rows import WeightedTransform
 from lamofcbench.codecs.transform.weighting import Weighting
 
-KEPT_ROWS = 64
-"""Of what a transform leaves of a sample, about so many rows are kept to make tables of."""
+LEAST_WORTH = 1e-6
+"""Of what all rows are worth: what those of a kind are at least, which no step could be too coarse for else."""
 
 Matrix = NDArray[np.float32]
 Wide = NDArray[np.float64]
@@ -61,6 +63,8 @@ class Prepared:
         count: P, the number of profiles.
         profiles: of the places of rows.
         scale: float32 ``[C]``.
+        shifts: by how much more than all samples those of all other folds expect, by fold, ``[P or 1, C]``; empty where
+            these have not been asked.
     """
 
     group: RowGroup
@@ -69,6 +73,7 @@ class Prepared:
     count: int
     profiles: Profiles
     scale: Matrix
+    shifts: Sequence[Matrix] = ()
 
 
 def transforms_of(sensitivity: RowSensitivity) -> int:
@@ -76,53 +81,60 @@ def transforms_of(sensitivity: RowSensitivity) -> int:
     return 1 if sensitivity.is_factored else sensitivity.kinds
 
 
-def weighted(rows: Prepared, sensitivity: RowSensitivity, rank: int, floor: float) -> tuple[Estimate | None, float]:
-    """Fits a transform in the tail's metric.
+def weighted(
+    rows: Prepared, sensitivity: RowSensitivity, rank: int, floor: float, shared_rank: int = 0
+) -> tuple[tuple[Estimate, ...], float]:
+    """Fits transforms in the tail's metric.
 
     Args:
         rows: of calibration samples.
         sensitivity: of the same tensors.
-        rank: the most directions that the transform keeps.
+        rank: the most directions that a transform keeps.
         floor: the least weight of a column, for tensors that no gradient arrives at.
+        shared_rank: the most directions that one for all kinds of rows keeps; it is fitted where these are more.
 
     Returns:
-        The transform, None where no weights do better on samples that they were not fitted to; and the mean weight of a
-        column in the metric.
+        A transform for each kind of rows, and one that they share, if it was fitted; none where no weights do better on
+        samples that they were not fitted to. And the mean weight of a column in the metric.
     """
-    rank = max(min(rank, rows.group.width), 0)
+    rank, shared_rank = (max(min(each, rows.group.width), 0) for each in (rank, shared_rank))
     if not rank or not sum(map(len, rows.centred)):
-        return None, floor
+        return (), floor
     fit: _Wide | _Exact = (_Wide if sensitivity.is_factored else _Exact)(rows, sensitivity, rank, floor)
     if fit.mixing is None:
-        return None, fit.mean_weight
+        return (), fit.mean_weight
+    found = [_estimated(rows, fit)]
+    if isinstance(fit, _Exact) and fit.kinds > 1 and shared_rank > rank:
+        found.append(_estimated(rows, _Shared(fit, shared_rank)))
+    return tuple(found), fit.mean_weight
+
+
+def _estimated(rows: Prepared, fit: _Wide | _Exact | _Shared) -> Estimate:
+    """The transform of all samples, with what those of other folds make of each."""
     folds = min(FOLDS, len(rows.centred))
     whole = fit.weighting(range(folds))
     coefficients: list[Matrix] = [np.zeros((0, whole.gains.shape[1]), np.float32)] * len(rows.centred)
-    squares, seen, kept = np.zeros(rows.group.width), 0, []
+    left = LeftoverSums(rows.group.width, folds)
     for fold in range(folds):
         others = [other for other in range(folds) if other != fold] or [fold]
         transform = WeightedTransform(fit.weighting(others), rows.profiles)
         for number in range(fold, len(rows.centred), folds):
-            values = transform.analyse(rows.centred[number])
-            left = (rows.centred[number] - transform.synthesise(values)) / transform.units
-            squares += np.square(left, dtype=np.float64).sum(0)
-            seen += len(left)
-            kept.append(left[:: max(len(left) // KEPT_ROWS, 1)])
+            (held_out,) = about_others([rows.centred[number]], fold, rows.shifts, rows.profiles)
+            values = transform.analyse(held_out)
+            left.add((held_out - transform.synthesise(values)) / transform.units, fold)
             coefficients[number] = _fitted(values, whole.gains.shape[1])
     deviations, of_others = profile_deviations(coefficients, rows.index, rows.count, rows.profiles)
-    made = Estimate(
+    return Estimate(
         analysis=None,
         rows=None,
         deviations=deviations,
-        residual_deviations=np.sqrt(squares / max(seen, 1)),
+        leftovers=left.leftovers(),
         coefficients=coefficients,
         profiles=rows.index,
         folds=[number % folds for number in range(len(rows.centred))],
         others_deviations=of_others,
-        residuals=np.concatenate(kept) if kept else np.zeros((0, rows.group.width), np.float32),
         weighting=whole,
     )
-    return made, fit.mean_weight
 
 
 class _Fit:
@@ -195,8 +207,8 @@ class _Exact(_Fit):
         self.mean_weight = float(sum(s * np.trace(m) for s, m in zip(shares, metrics[None], strict=True))) / width
         if self.mixing is None:
             return
-        chosen_metrics = [mixed(rows.group, matrix, self.mixing) for matrix in metrics[None]]
-        self._roots = [root_of(metric) for metric in chosen_metrics]
+        self.metrics = [mixed(rows.group, matrix, self.mixing) for matrix in metrics[None]]
+        self._roots = [root_of(metric) for metric in self.metrics]
         inverses = [np.diagonal(np.linalg.inv(root @ root.T)) for root in self._roots]
         self._units = np.sqrt(sum(s * inverse for s, inverse in zip(shares, inverses, strict=True)))
 
@@ -229,10 +241,21 @@ class _Exact(_Fit):
         found = []
         for scatter, count in zip(scatters, counts, strict=True):
             matrix = common if self.kinds == 1 else (scatter + strength * common) / (count + strength)
-            own = np.diagonal(matrix)
-            more = DIAGONAL_SHRINKAGE * min(1.0, width / total) * own + 1e-12 * own.mean()
-            found.append(matrix + np.diag(more))
+            found.append(_shrunk(matrix, total))
         return found
+
+    def shared_covariance(self, folds: Sequence[int]) -> Wide:
+        """Of all kinds of rows together, float64 ``[C, C]``."""
+        chosen = list(folds)
+        total = max(float(self._counts[chosen].sum()), 1.0)
+        return _shrunk(self._scatters[chosen].sum((0, 1)) / total, total)
+
+    def shared_metric(self) -> tuple[Wide, Wide]:
+        """The mean metric of all rows, float64 ``[C, C]``; and how many times as much those of each kind matter."""
+        shares = self._counts.sum(0) / max(self._counts.sum(), 1.0)
+        metric = np.asarray(sum(share * each for share, each in zip(shares, self.metrics, strict=True)))
+        inverse = np.linalg.inv(metric)
+        return metric, np.array([float((inverse * each).sum()) / len(metric) for each in self.metrics])
 
     def weighting(self, folds: Sequence[int]) -> Weighting:
         """The transform of the samples of some folds."""
@@ -242,6 +265,28 @@ class _Exact(_Fit):
             for covariance, root in zip(self._covariances(folds), self._roots, strict=True)
         ]
         return self._weighting(pairs, self._units, folds, self.mixing)
+
+
+class _Shared:
+    """One transform for all kinds of rows, which are coded in steps that are worth what they matter.
+
+    It takes the room of one in place of several, so that it keeps more directions. By Lagrange, at fine steps the
+    squared step of a kind is in inverse proportion to what its metric makes of the errors of a step.
+    """
+
+    def __init__(self, fit: _Exact, rank: int) -> None:
+        self._fit, self._rank = fit, rank
+        metric, worth = fit.shared_metric()
+        self._root, self._factors = root_of(metric), np.sqrt(np.maximum(worth, LEAST_WORTH)).astype(np.float32)
+        self._units = np.sqrt(np.diagonal(np.linalg.inv(self._root @ self._root.T)))
+
+    def weighting(self, folds: Sequence[int]) -> Weighting:
+        """The transform of the samples of some folds."""
+        assert self._fit.mixing is not None
+        pair = weighted_pair(self._fit.shared_covariance(folds), self._root, self._rank)
+        made = self._fit._weighting([pair], self._units, folds, self._fit.mixing)
+        factors = self._factors[:, None]
+        return replace(made, gains=made.gains * factors, lifts=made.lifts / factors)
 
 
 class _Wide(_Fit):
@@ -278,6 +323,13 @@ class _Wide(_Fit):
         synthesis = np.linalg.solve(gram, products).T
         pair = Pair(analysis, synthesis, np.diagonal(gram))
         return self._weighting([pair], 1.0 / self._weights.astype(np.float64), folds, self.mixing)
+
+
+def _shrunk(covariance: Wide, rows: float) -> Wide:
+    """A covariance of so many rows with a little more on its diagonal."""
+    own = np.diagonal(covariance)
+    more = DIAGONAL_SHRINKAGE * min(1.0, len(covariance) / rows) * own + 1e-12 * own.mean()
+    return covariance + np.diag(more)
 
 
 def _halved(matrix: Wide, directions: int) -> tuple[NDArray[np.float16], Matrix]:

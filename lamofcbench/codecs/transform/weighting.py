@@ -13,15 +13,15 @@ Matrix = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Weighting:
-    """A pair of transforms for each of M kinds of rows: to coefficients, and back.
+    """A pair of transforms, to coefficients and back, for each of M kinds of rows; or one that all of these share.
 
     Analysis and synthesis differ, unlike those of an orthonormal transform, and so do their scales; both are in half
     precision with their rows scaled to 1, and what they are to be multiplied by stands beside them.
 
     Attributes:
-        analyses: float16 ``[M, K, C]``.
+        analyses: float16 ``[M or 1, K, C]``.
         gains: what coefficients are multiplied by behind it, float32 ``[M, K]``.
-        syntheses: float16 ``[M, K, C]``: rows are ``(coefficients * lifts) @ synthesis``.
+        syntheses: float16 ``[M or 1, K, C]``: rows are ``(coefficients * lifts) @ synthesis``.
         lifts: float32 ``[M, K]``.
         across: the analysis over places, float16 ``[R, R]``; None where there is none.
         back: the synthesis over places, float16 ``[R, R]``; likewise.

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from lamofcbench.codecs.channel import ChannelCodec
 from lamofcbench.codecs.klt import KltCodec
 from lamofcbench.codecs.transform import centring, outliers, thinning
 from lamofcbench.codecs.transform.blocks import Block
@@ -77,35 +76,6 @@ def test_gaussian_rows_cost_little_more_than_the_joint_rate_distortion_function(
     bound, coded = rate_distortion_bits(spectrum, nmse * spectrum.mean())
     container = 8 * 13 / (100 * width)
     assert rate <= (bound * 1.02 + 0.26 * coded) / width + container
-
-
-@pytest.mark.parametrize("samples", [8, 50])
-@pytest.mark.parametrize("joined", [False, True])
-def test_heavy_tails_cost_no_more_than_by_channel(samples, joined):
-    draw = np.random.default_rng(5)
-    widths = 24, 40
-    spread = np.exp(draw.normal(0, 1, 64))
-    spread[:2] *= 100
-    mixing = draw.normal(size=(8, 64)) / 3
-
-    def made(seed, count):
-        draw = np.random.default_rng(seed)
-        found = []
-        for _ in range(count):
-            rows = draw.standard_t(4, (60, 64)) + (draw.standard_t(4, (60, 8)) @ mixing * 2 if joined else 0)
-            rows[0] += 5  # a sink
-            found.append(feature_set(rows * spread, *widths))
-        return found
-
-    calibration, test = made(0, samples), made(1, 10)
-    curves = []
-    for codec, steps in ((KltCodec, 2.0 ** np.arange(-4, 6)), (ChannelCodec, 2.0 ** np.arange(0, 10))):
-        points = [rate_and_error(codec(specs(*widths), {"step": s}).fit(calibration), test) for s in steps]
-        curves.append(np.array(sorted(points, key=lambda point: -point[1])))
-    for error in (0.1, 0.03, 0.01):
-        assert all(c[-1, 1] < error < c[0, 1] for c in curves)
-        rates = [float(np.interp(-math.log(error), -np.log(c[:, 1]), c[:, 0])) for c in curves]
-        assert rates[0] <= 1.02 * rates[1]
 
 
 def test_tensors_that_share_rows_are_cheaper_together():

@@ -11,6 +11,7 @@ from lamofcbench.codecs.klt import KltCodec
 from lamofcbench.codecs.klt_task import KltTaskCodec
 from lamofcbench.codecs.sensitivity import SensitivitySums, sensitivity_of
 from lamofcbench.codecs.transform import fitting
+from lamofcbench.codecs.transform.profiles import FIRST, LAST, MIDDLE
 from lamofcbench.errors import BitstreamError, CodecError
 from lamofcbench.features import FeatureSet
 from lamofcbench.scenarios.base import Axis, FeatureSpecs, TensorSpec
@@ -45,13 +46,15 @@ def features(samples, seed, specs=RAGGED):
 DIRECTIONS = np.random.default_rng(9).normal(size=(2, WIDTH))
 
 
-def known(samples, specs=RAGGED, directions=DIRECTIONS, places=None):
-    """Gradients in a few directions, the same for all rows."""
+def known(samples, specs=RAGGED, directions=DIRECTIONS, places=None, of_last=1.0):
+    """Gradients in a few directions, the same for all rows, but for the last by a factor."""
     places = (9 if specs is FIXED else 0) if places is None else places
     halves = [SensitivitySums(specs, [places], [np.ones(WIDTH, np.float32)]) for _ in range(2)]
     for number, sample in enumerate(samples):
         draw = np.random.default_rng([3, number])
-        halves[number % 2].add(feature_set(draw.normal(size=(len(sample["x0"]), len(directions))) @ directions), 1.0)
+        rows = draw.normal(size=(len(sample["x0"]), len(directions))) @ directions
+        rows[-1] *= of_last
+        halves[number % 2].add(feature_set(rows), 1.0)
     return sensitivity_of(halves)
 
 
@@ -128,14 +131,48 @@ def test_rank_bounds_the_state():
     assert codec.state["0.analyses"].dtype is torch.float16
 
 
+TRANSFORMS = ("analysis", "analyses", "syntheses", "foreign_analysis")
+
+
+@pytest.mark.parametrize("step", [0.001, 2.0])
 @pytest.mark.parametrize(("widest", "transforms"), [(sensitivity.MAX_MATRIX_WIDTH, 3), (8, 1)], ids=["exact", "wide"])
-def test_without_a_rank_transforms_take_the_room_there_is_for_all_of_them(widest, transforms, monkeypatch):
+def test_without_a_rank_transforms_take_the_room_there_is_for_all_of_them(widest, transforms, step, monkeypatch):
     monkeypatch.setattr(sensitivity, "MAX_MATRIX_WIDTH", widest)
-    calibration, rank = features(30, 0), 10
-    monkeypatch.setattr(fitting, "STATE_VALUES", (2 * transforms + 1) * WIDTH * rank)
-    state = KltTaskCodec(RAGGED, {"step": 0.001}).fit(calibration, known(calibration)).state
-    assert state["0.analyses"].shape == state["0.syntheses"].shape == (transforms, rank, WIDTH)
-    assert len(state.get("0.foreign_analysis", ())) <= rank
+    calibration, rank = features(30, 0), 9
+    room = (2 * transforms + 1) * WIDTH * rank
+    monkeypatch.setattr(fitting, "STATE_VALUES", room)
+    state = KltTaskCodec(RAGGED, {"step": step}).fit(calibration, known(calibration)).state
+    assert state["0.analyses"].shape == state["0.syntheses"].shape
+    taken = sum(state[f"0.{name}"].numel() for name in TRANSFORMS if f"0.{name}" in state)
+    assert taken <= room
+    assert taken >= room - 3 * WIDTH * rank or step > 1
+
+
+def test_where_room_is_scarce_all_kinds_of_rows_share_a_transform_at_fine_steps(monkeypatch):
+    calibration, test = features(40, 0), features(10, 1)
+    monkeypatch.setattr(fitting, "STATE_VALUES", 7 * WIDTH * 11)
+    bounded = [KltTaskCodec(RAGGED, {"step": 0.02, "rank": rank}) for rank in (11, None)]
+    apart, shared = (codec.fit(calibration, known(calibration)) for codec in bounded)
+    assert apart.state["0.analyses"].shape == (3, 11, WIDTH)
+    assert shared.state["0.analyses"].shape == shared.state["0.syntheses"].shape == (1, WIDTH, WIDTH)
+    assert shared.state["0.gains"].shape == shared.state["0.lifts"].shape == (3, WIDTH)
+    sizes = [sum(len(codec.encode(sample)) for sample in test) for codec in (apart, shared)]
+    assert sizes[1] < 0.9 * sizes[0]
+    again = KltTaskCodec(shared.specs, shared.params, shared.state)
+    again.check_state()
+    for sample in test:
+        decoded = again.decode(shared.encode(sample))
+        assert (decoded["x0"] - sample["x0"]).abs().max() < 0.1 * sample["x0"].std()
+
+
+def test_a_shared_transform_takes_finer_steps_for_the_kinds_of_rows_that_count(monkeypatch):
+    calibration = features(40, 0)
+    monkeypatch.setattr(fitting, "STATE_VALUES", 7 * WIDTH * 11)
+    codec = KltTaskCodec(RAGGED, {"step": 0.02}).fit(calibration, known(calibration, of_last=4.0))
+    gains = codec.state["0.gains"].numpy()
+    assert gains[LAST] / gains[MIDDLE] == pytest.approx(4.0, rel=0.3)
+    assert gains[FIRST] / gains[MIDDLE] == pytest.approx(1.0, rel=0.3)
+    assert np.allclose(codec.state["0.lifts"].numpy() * gains, codec.state["0.lifts"].numpy()[:1] * gains[:1])
 
 
 def test_samples_of_other_lengths_than_the_sensitivity_saw_are_fitted_on():
@@ -144,6 +181,16 @@ def test_samples_of_other_lengths_than_the_sensitivity_saw_are_fitted_on():
     codec = KltTaskCodec(FIXED, {"step": 0.5}).fit(calibration, elsewhere)
     assert codec.state["0.analyses"].shape[0] == 1 and "0.back" not in codec.state
     codec.decode(codec.encode(calibration[0]))
+
+
+@pytest.mark.parametrize("codec_class", [KltCodec, KltTaskCodec])
+def test_values_whose_deviations_are_no_floats_are_refused_in_one_line(codec_class):
+    calibration = features(12, 0)
+    for sample in calibration:
+        sample["x0"][:, ::7] = 3.4e38 * torch.sign(sample["x0"][:, ::7])
+    more = [known(calibration)] if codec_class is KltTaskCodec else []
+    with pytest.raises(CodecError, match="too large for a transform; look for masks among the features"):
+        codec_class(RAGGED, {"step": 0.5}).fit(calibration, *more)
 
 
 def test_wide_rows_need_no_matrix(monkeypatch):
@@ -170,6 +217,7 @@ def test_what_is_learned_depends_on_the_sensitivity_alone_and_not_on_what_was_fi
 @pytest.mark.parametrize(
     ("name", "change"),
     [
+        ("0.analyses", lambda t: t[:1]),
         ("0.analyses", lambda t: t[:2]),
         ("0.analyses", lambda t: t[:, 1:]),
         ("0.analyses", lambda t: t.float()),
@@ -177,6 +225,7 @@ def test_what_is_learned_depends_on_the_sensitivity_alone_and_not_on_what_was_fi
         ("0.syntheses", lambda t: t[:, :, 1:]),
         ("0.gains", lambda t: t * math.nan),
         ("0.gains", lambda t: t[:, 1:]),
+        ("0.gains", lambda t: t[:2]),
         ("0.lifts", lambda t: t.double()),
         ("0.units_of_steps", lambda t: t * 0),
         ("0.units_of_steps", lambda t: t[1:]),

@@ -99,6 +99,13 @@ def test_sums_of_several_processes_add_up():
         one.add_tensors({**other.tensors(), "0.squares": torch.zeros(2)})
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e38])
+def test_gradients_that_are_no_numbers_or_cannot_be_squared_are_refused(value):
+    hostile = FeatureSet({"key": torch.zeros(1, 3, 4), "hidden": torch.full((3, 3), value)})
+    with pytest.raises(CodecError, match="gradients are NaN, infinite or too large to be squared"):
+        of(TOKENS, 0, [hostile], [gradient(3)])
+
+
 def test_it_comes_back_from_a_file(tmp_path):
     for specs, places, samples in ((TOKENS, 0, [gradient(5), gradient(3)]), (SPECS, None, calibration_samples())):
         found = of(specs, places, samples, samples) if places == 0 else conformance.sensitivity(specs, samples)

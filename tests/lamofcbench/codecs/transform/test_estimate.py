@@ -69,8 +69,8 @@ def test_what_a_small_rank_leaves_is_measured_by_column():
     samples = rows_of(np.diag([5.0, 4.0, 1.0, 2.0]), 20, 0)
     found = fitted(samples, rank=2)
     assert found.analysis.shape == (2, 4)
-    assert found.residual_deviations == pytest.approx([0, 0, 1, 2], abs=0.2)
-    assert fitted(samples, rank=4).residual_deviations.max() == 0
+    assert found.leftovers.deviations == pytest.approx([0, 0, 1, 2], abs=0.2)
+    assert fitted(samples, rank=4).leftovers.deviations.max() == 0
 
 
 def test_wide_rows_find_the_same_directions_without_a_covariance(monkeypatch):

@@ -67,7 +67,7 @@ def test_part_of_the_rows_tells_nearly_as_much_as_all(specs, codec_class, monkey
     part = size_and_error(fit(codec_class, specs, calibration), test)
     (kept,) = fitting._LAST[0][1]
     assert sum(map(len, kept.candidates[0].coefficients)) <= 32 * PLACES
-    assert part == pytest.approx(whole, rel=0.1) and part != whole
+    assert part == pytest.approx(whole, rel=0.12) and part != whole
 
 
 @pytest.mark.parametrize("codec_class", [KltCodec, KltTaskCodec])
