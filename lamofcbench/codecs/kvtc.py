@@ -80,6 +80,9 @@ class KvtcCodec(CacheCodec):
     Hidden states and embeddings, of which the paper says nothing, are coded by the same rule, each role by itself. What
     holds no tokens of at least 16 channels (states, latents, pooled vectors) is coded by `ChannelCodec`, with the step
     at which Gaussian channels would take one part in ``ratio`` of the stored bits.
+
+    Eight-bit floats reach three to four octaves beyond the largest coefficient of calibration, and clip what lies
+    further out.
     """
 
     Params = KvtcParams
