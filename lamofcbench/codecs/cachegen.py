@@ -20,7 +20,7 @@ from lamofcbench.codecs.caches.base import CacheCodec, Shapes
 from lamofcbench.codecs.caches.channel_tables import ChannelCounts, ChannelTables
 from lamofcbench.codecs.caches.tokens import is_of_tokens, stored_rows, token_groups
 from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder, least_bytes
-from lamofcbench.codecs.transform.classes import UNCODED, classes_of
+from lamofcbench.codecs.transform.classes import classes_of
 from lamofcbench.codecs.transform.profiles import rows_of
 from lamofcbench.codecs.transform.rows import RowGroup
 from lamofcbench.errors import CodecError
@@ -59,10 +59,11 @@ class CachegenCodec(CacheCodec):
     as caches hold them, after rotary embedding.
 
     Where this differs from the paper: tables are calibrated, not sent with each chunk; channels share a table where
-    their deviation over the bin falls into the same quarter octave, so that few samples suffice; bins are measured
-    against a layer's median channel, so that a few massive ones do not decide them; levels of anchors span sixteen such
-    deviations around calibrated means, the same in all tokens; first tokens, which are attention sinks, have means and
-    tables of their own; one level serves a whole sample, where the paper chooses one for each chunk by bandwidth.
+    their deviation over the bin falls into the same quarter octave, so that few samples suffice, and all that hardly
+    ever leave zero share one, in which zeros cost next to nothing; bins are measured against a layer's median channel,
+    so that a few massive ones do not decide them; levels of anchors span sixteen such deviations around calibrated
+    means, the same in all tokens; first tokens, which are attention sinks, have means and tables of their own; one
+    level serves a whole sample, where the paper chooses one for each chunk by bandwidth.
 
     Hidden states and embeddings are coded by the same rule. What holds no tokens of at least 16 channels (states,
     latents, pooled vectors) is coded by `ChannelCodec`, with the middle layers' bin as its step.
@@ -70,6 +71,7 @@ class CachegenCodec(CacheCodec):
 
     Params = CachegenParams
     rate_points = tuple({"bin": width} for width in (0.02, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0))
+    revision = 2
     paper = "https://arxiv.org/abs/2310.07240"
 
     def learn(self, calibration: Iterable[FeatureSet]) -> Mapping[str, Tensor]:
@@ -113,7 +115,7 @@ class CachegenCodec(CacheCodec):
                 and bool(torch.isfinite(means).all())
             )
             numbers = torch.cat([anchors.reshape(-1), deltas]) if fitting else None
-            if numbers is None or not UNCODED <= int(numbers.min()) <= int(numbers.max()) < len(self._tables):
+            if numbers is None or not 0 <= int(numbers.min()) <= int(numbers.max()) < len(self._tables):
                 raise CodecError(f"codec {self.name!r} has no mean and table for each channel of tensor {index}")
         _ = self.channel
 

@@ -40,6 +40,9 @@ class KiviCodec(GroupedCodec):
     128); tokens that fill no group share longer groups; groups of values run over all heads side by side, which is the
     same where a head is a multiple of the group; scales are rounded so that the levels cover the group, which bounds
     each error by half a step.
+
+    Scales are in half precision, which has a range: values below 3e-8 come back as zero, and those beyond 65504 are
+    clipped.
     """
 
     Params = KiviParams

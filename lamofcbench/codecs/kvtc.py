@@ -19,6 +19,7 @@ from lamofcbench.codecs.caches.allocation import INTEGER_BITS, allocate
 from lamofcbench.codecs.caches.base import CacheCodec, Shapes
 from lamofcbench.codecs.caches.block import Block
 from lamofcbench.codecs.caches.components import Components, fit_components
+from lamofcbench.codecs.caches.exact_tables import ExactTables, Token, learned_exact_tables, token_of
 from lamofcbench.codecs.caches.plan import CodedRows, Plan
 from lamofcbench.codecs.caches.tables import PlanTables, learned_tables
 from lamofcbench.codecs.caches.tokens import token_groups
@@ -79,6 +80,9 @@ class KvtcCodec(CacheCodec):
     Hidden states and embeddings, of which the paper says nothing, are coded by the same rule, each role by itself. What
     holds no tokens of at least 16 channels (states, latents, pooled vectors) is coded by `ChannelCodec`, with the step
     at which Gaussian channels would take one part in ``ratio`` of the stored bits.
+
+    Eight-bit floats reach three to four octaves beyond the largest coefficient of calibration, and clip what lies
+    further out.
     """
 
     Params = KvtcParams
@@ -140,12 +144,15 @@ class KvtcCodec(CacheCodec):
         """Each block, how many rows it has, and which of them are quantised."""
         for block in self._blocks:
             rows = rows_of(block.group.row_shape(shapes))
-            first, last = 0, rows
-            if exact.can_be_exact(block.group):
-                sinks = max(self.params.sinks - self.first_position, 0)
-                first = min(sinks, rows) if self.params.exact_sinks else 0
-                last = max(rows - self.params.window, first)
-            yield block, rows, slice(first, last)
+            yield block, rows, self._kept(block.group, rows)
+
+    def _kept(self, group: RowGroup, rows: int) -> slice:
+        """Which of a sample's rows are quantised."""
+        if not exact.can_be_exact(group):
+            return slice(0, rows)
+        sinks = max(self.params.sinks - self.first_position, 0)
+        first = min(sinks, rows) if self.params.exact_sinks else 0
+        return slice(first, max(rows - self.params.window, first))
 
     # -------------------------------------------------------------------------------------------------------- DEFLATE
 
@@ -156,7 +163,7 @@ class KvtcCodec(CacheCodec):
             coded = block.encode(block.group.gather(features), kept)
             data += [coded.steps.astype("<f2").tobytes(), coded.lows.astype("<f2").tobytes()]
             data += [pack_bits(np.ascontiguousarray(coded.codes[:, s]), part.bits) for s, part in block.plan.spans]
-            data.append(_words_outside(block, features, rows, kept).tobytes())
+            data.append(_words_outside(block.group, features, rows, kept).tobytes())
         encoder = SymbolEncoder(least_bytes(self.least_cost_of_others(_shapes_of(features))))
         self.put_others(encoder, features)
         return deflate.compress(b"".join(data), short=self.first_position > 0) + encoder.finish()
@@ -193,7 +200,8 @@ class KvtcEntropyCodec(KvtcCodec):
     """The values of `KvtcCodec`, its codes and scales entropy coded with calibrated tables in place of DEFLATE.
 
     A table for each component, and for the upper bytes of each group's steps and low ends; first tokens have tables of
-    their own. Lower bytes of scales and exact tokens follow as plain bits.
+    their own. Where tokens stay as they are, each tensor has a table for the upper bytes of these. Lower bytes of
+    scales and exact tokens follow as plain bits.
     """
 
     name = "kvtc-entropy"
@@ -204,27 +212,49 @@ class KvtcEntropyCodec(KvtcCodec):
         for index, (plan, found) in enumerate(fitted):
             coded = plan.encode(found.coefficients[:, : plan.components])
             state |= learned_tables(plan, index, coded, found.first)
+        for index, (group, token) in enumerate(zip(self._groups, self._exact_tokens, strict=True)):
+            state |= learned_exact_tables(token, index, self._exact_words(group, calibration))
         return state
 
     def check_state(self) -> None:
         """The same, and each group has its tables."""
         super().check_state()
-        _ = self._tables
+        _ = self._tables, self._exact_tables
 
     def _prepare(self) -> None:
         super()._prepare()
-        _ = self._tables
+        _ = self._tables, self._exact_tables
+
+    def _exact_words(self, group: RowGroup, calibration: Iterable[FeatureSet]) -> Iterator[NDArray[np.uint16]]:
+        for features in calibration:
+            rows = rows_of(group.row_shape(_shapes_of(features)))
+            yield _words_outside(group, features, rows, self._kept(group, rows))
+
+    @functools.cached_property
+    def _exact_tokens(self) -> list[Token]:
+        """What a token of each group holds; nothing where none stays as it is."""
+        some = self.params.window or (self.params.exact_sinks and self.params.sinks)
+        return [token_of(group) if some and exact.can_be_exact(group) else () for group in self._groups]
 
     @functools.cached_property
     def _tables(self) -> list[PlanTables]:
         return [PlanTables.from_state(block.plan, i, self.state) for i, block in enumerate(self._blocks)]
 
+    @functools.cached_property
+    def _exact_tables(self) -> list[ExactTables]:
+        return [ExactTables.from_state(token, i, self.state) for i, token in enumerate(self._exact_tokens)]
+
+    def _coders(self, shapes: Shapes) -> Iterator[tuple[PlanTables, ExactTables, Block, int, slice]]:
+        """Each block with its tables, how many rows it has, and which of them are quantised."""
+        for tables, of_exact, span in zip(self._tables, self._exact_tables, self._spans(shapes), strict=True):
+            yield tables, of_exact, *span
+
     def encode_features(self, features: FeatureSet) -> bytes:
         """Scales, codes and exact tokens of each group, and the rest, in one stream."""
         encoder = SymbolEncoder(self._least_bytes(_shapes_of(features)))
-        for tables, (block, rows, kept) in zip(self._tables, self._spans(_shapes_of(features)), strict=True):
+        for tables, of_exact, block, rows, kept in self._coders(_shapes_of(features)):
             tables.put(encoder, block.encode(block.group.gather(features), kept), starts=self._starts(kept))
-            encoder.put_bits(_words_outside(block, features, rows, kept).astype(np.int32), 16)
+            of_exact.put(encoder, _words_outside(block.group, features, rows, kept), _count_outside(rows, kept))
         self.put_others(encoder, features)
         return encoder.finish()
 
@@ -232,9 +262,9 @@ class KvtcEntropyCodec(KvtcCodec):
         """Components transformed back."""
         decoder = SymbolDecoder(payload, self._least_bytes(shapes))
         tensors: dict[str, Tensor] = {}
-        for tables, (block, rows, kept) in zip(self._tables, self._spans(shapes), strict=True):
+        for tables, of_exact, block, rows, kept in self._coders(shapes):
             coded = tables.take(decoder, kept.stop - kept.start, starts=self._starts(kept))
-            words = decoder.take_bits(_exact_words(block, rows, kept, shapes), 16).astype(np.uint16)
+            words = of_exact.take(decoder, _count_outside(rows, kept))
             tensors |= _restored(block, coded, rows, kept, words, shapes)
         tensors |= self.take_others(decoder, shapes)
         decoder.finish()
@@ -242,8 +272,9 @@ class KvtcEntropyCodec(KvtcCodec):
 
     def _least_bytes(self, shapes: Shapes) -> int:
         cost = self.least_cost_of_others(shapes)
-        for tables, (_, _, kept) in zip(self._tables, self._spans(shapes), strict=True):
+        for tables, of_exact, _, rows, kept in self._coders(shapes):
             cost += tables.least_cost(kept.stop - kept.start, starts=self._starts(kept))
+            cost += of_exact.least_cost(_count_outside(rows, kept))
         return least_bytes(cost)
 
     def _starts(self, kept: slice) -> bool:
@@ -259,21 +290,22 @@ def _outside(rows: int, kept: slice) -> NDArray[np.intp]:
     return np.concatenate([np.arange(kept.start), np.arange(kept.stop, rows)])
 
 
-def _words_outside(block: Block, features: FeatureSet, rows: int, kept: slice) -> NDArray[np.uint16]:
+def _count_outside(rows: int, kept: slice) -> int:
+    return rows - (kept.stop - kept.start)
+
+
+def _words_outside(group: RowGroup, features: FeatureSet, rows: int, kept: slice) -> NDArray[np.uint16]:
     outside = _outside(rows, kept)
-    return exact.words_of(block.group, features, outside) if len(outside) else np.zeros(0, np.uint16)
-
-
-def _exact_words(block: Block, rows: int, kept: slice, shapes: Shapes) -> int:
-    outside = rows - (kept.stop - kept.start)
-    return exact.word_count(block.group, shapes, outside) if outside else 0
+    return exact.words_of(group, features, outside) if len(outside) else np.zeros(0, np.uint16)
 
 
 def _section_sizes(block: Block, rows: int, kept: slice, shapes: Shapes) -> list[int]:
     """Bytes of steps, low ends, the codes of each group of components, and exact tokens."""
     count, plan = kept.stop - kept.start, block.plan
     codes = [packed_bytes(count * (span.stop - span.start), part.bits) for span, part in plan.spans]
-    return [*[2 * count * plan.integer_groups] * 2, *codes, 2 * _exact_words(block, rows, kept, shapes)]
+    outside = _count_outside(rows, kept)
+    words = exact.word_count(block.group, shapes, outside) if outside else 0
+    return [*[2 * count * plan.integer_groups] * 2, *codes, 2 * words]
 
 
 def _restored(

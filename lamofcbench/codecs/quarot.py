@@ -42,6 +42,9 @@ class QuarotCodec(GroupedCodec):
     instead of a tabulated Hadamard matrix; with heads smaller than a group, a group spans several of them; clipping
     draws a group's ends towards its middle, with a low end in half precision, where the published program draws both
     towards zero and rounds the zero point, and symmetric levels leave out the lowest.
+
+    Scales are in half precision, which has a range: rotated values below 3e-8 come back as zero, and those beyond 65504
+    are clipped.
     """
 
     Params = QuarotParams

@@ -43,6 +43,9 @@ class TurboquantCodec(GroupedCodec):
     matrix behind random signs, as in published programs, not a dense orthogonal one (lengths that are no power of two:
     `lamofcbench.codecs.groups.hadamard`), so that of a vector with one massive channel it makes two values, not a
     Gaussian; norms are stored in half precision, over the root of the length; all channels have the same bits.
+
+    Half precision has a range: vectors of a root mean square below 3e-8 come back as zeros, and values beyond 65504 are
+    clipped.
     """
 
     Params = TurboquantParams

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lamofcbench.codecs import integers
 from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder, TableStack
-from lamofcbench.codecs.transform.classes import AN_OCTAVE, LOWEST, UNCODED
+from lamofcbench.codecs.transform.classes import AN_OCTAVE
 
 Matrix = NDArray[np.float32]
 _LARGEST = float(np.finfo(np.float32).max)
@@ -22,7 +22,7 @@ class ChannelTables:
     """Which table codes each channel.
 
     Attributes:
-        numbers: int16 ``[channels]``; `UNCODED` where a channel is taken for zero.
+        numbers: int16 ``[channels]``.
         tables: by number.
     """
 
@@ -30,42 +30,31 @@ class ChannelTables:
     tables: Sequence[FrequencyTable]
 
     def put(self, encoder: SymbolEncoder, scaled: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Appends values, in steps, and returns what `take` will: the nearest integers, zero where not coded."""
-        columns = self._coded
-        values = np.clip(scaled[:, columns].T, -_LARGEST, _LARGEST)
+        """Appends values, in steps, and returns what `take` will: the nearest integers."""
+        values = np.clip(scaled.T, -_LARGEST, _LARGEST)
         rounded = np.rint(values)
         tokens = integers.tokenise(rounded, values.astype(np.float32))
-        encoder.put_indexed(tokens.symbols, self.numbers[columns], self._stack)
+        encoder.put_indexed(tokens.symbols, self.numbers, self._stack)
         tokens.put_extras(encoder)
         raw = tokens.symbols == integers.RAW
         rounded[raw] = values.astype(np.float32)[raw]
-        return self._spread(rounded, columns)
+        return rounded.T
 
     def take(self, decoder: SymbolDecoder, rows: int) -> NDArray[np.float64]:
         """The values ``[rows, channels]`` that `put` appended, in steps."""
-        columns = self._coded
-        symbols = decoder.take_indexed(self.numbers[columns], self._stack, each=rows).reshape(len(columns), rows)
+        symbols = decoder.take_indexed(self.numbers, self._stack, each=rows).reshape(len(self.numbers), rows)
         values, raw, originals = integers.detokenise(symbols, 1.0, decoder)
         values.reshape(-1)[raw] = originals
-        return self._spread(values, columns)
+        return values.T
 
     @functools.cached_property
     def least_cost(self) -> int:
         """What a row costs at the least, for `lamofcbench.codecs.entropy.least_bytes`."""
-        return sum(self.tables[number].least_cost for number in self.numbers[self.numbers != UNCODED].tolist())
-
-    @functools.cached_property
-    def _coded(self) -> NDArray[np.intp]:
-        return np.flatnonzero(self.numbers != UNCODED)
+        return sum(self.tables[number].least_cost for number in self.numbers.tolist())
 
     @functools.cached_property
     def _stack(self) -> TableStack:
         return TableStack(self.tables)
-
-    def _spread(self, values: NDArray[np.float64], columns: NDArray[np.intp]) -> NDArray[np.float64]:
-        result = np.zeros((values.shape[1], len(self.numbers)))
-        result[:, columns] = values.T
-        return result
 
 
 class ChannelCounts:
@@ -76,20 +65,19 @@ class ChannelCounts:
     """
 
     def __init__(self, classes: Iterable[NDArray[np.int64]]) -> None:
-        used = np.unique(np.concatenate([np.zeros(1, np.int64), *(each.reshape(-1) for each in classes)]))
-        self._used = used[used >= LOWEST]
+        self._used = np.unique(np.concatenate([np.zeros(1, np.int64), *(each.reshape(-1) for each in classes)]))
         self._counts = np.zeros((len(self._used), integers.ALPHABET), np.int64)
 
     def numbers(self, classes: NDArray[np.int64]) -> NDArray[np.int16]:
-        """The table numbers of classes; `UNCODED` for those that hardly ever leave zero."""
-        return np.where(classes >= LOWEST, np.searchsorted(self._used, classes), UNCODED).astype(np.int16)
+        """The table numbers of classes."""
+        return np.searchsorted(self._used, classes).astype(np.int16)
 
     def add(self, scaled: NDArray[np.float64], numbers: NDArray[np.int16]) -> None:
         """Counts values ``[rows, channels]``, in steps, each under the number of its channel."""
         values = np.clip(scaled, -_LARGEST, _LARGEST)
         symbols = integers.tokenise(np.rint(values), values.astype(np.float32)).symbols
-        for channel in np.flatnonzero(numbers != UNCODED).tolist():
-            self._counts[numbers[channel]] += integers.count_tokens(symbols[:, channel])
+        for channel, number in enumerate(numbers.tolist()):
+            self._counts[number] += integers.count_tokens(symbols[:, channel])
 
     def frequencies(self) -> NDArray[np.int32]:
         """The tables, ``[tables, tokens]``."""

@@ -122,11 +122,11 @@ def learned_tables(plan: Plan, index: int, coded: CodedRows, first: NDArray[np.b
             deviations = np.sqrt(squares.mean(0)) if len(squares) else np.ones(squares.shape[1])
             priors = [_of_floats(*of) for of in zip(deviations.tolist(), exponents[which].tolist(), strict=True)]
         else:
-            priors = [_smoothed(np.bincount(column, minlength=2**width)) for column in codes.T]
+            priors = [smoothed(np.bincount(column, minlength=2**width)) for column in codes.T]
         strength = FLOAT_PRIOR_STRENGTH if width == FLOAT_BITS else PRIOR_STRENGTH
         state[f"{index}.codes{width}"] = _frequencies(codes, first, priors, strength)
     uppers = np.concatenate([coded.steps, coded.lows], axis=1).view(np.uint16) >> np.uint16(8)
-    priors = [_smoothed(np.bincount(column, minlength=256)) for column in uppers.T]
+    priors = [smoothed(np.bincount(column, minlength=256)) for column in uppers.T]
     state[f"{index}.scales"] = _frequencies(uppers, first, priors, PRIOR_STRENGTH)
     return state
 
@@ -142,15 +142,20 @@ def _frequencies(
     tables = np.zeros((_PROFILES, symbols.shape[1], alphabet), np.int32)
     for column, prior in enumerate(priors):
         counts = [np.bincount(symbols[rows, column], minlength=alphabet) for rows in (first, ~first)]
-        others = counts[_OTHERS] + strength * ((1 - _UNIFORM_SHARE) * prior + _UNIFORM_SHARE / alphabet)
+        others = with_prior(counts[_OTHERS], prior, strength)
         pooled = counts[_FIRST] + others
         tables[_OTHERS, column] = frequencies_from_weights(others)
         tables[_FIRST, column] = frequencies_from_weights(counts[_FIRST] + PRIOR_STRENGTH * pooled / pooled.sum())
     return torch.from_numpy(tables)
 
 
-def _smoothed(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Probabilities by the counts near each code: neighbours are near in value, in upper bytes of scales too."""
+def with_prior(counts: NDArray[np.int64], prior: NDArray[np.float64], strength: float) -> NDArray[np.float64]:
+    """Counts and a prior that is worth so many observations, as weights of symbols, none of which is impossible."""
+    return counts + strength * ((1 - _UNIFORM_SHARE) * prior + _UNIFORM_SHARE / len(counts))
+
+
+def smoothed(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Probabilities by the counts near each code: neighbours are near in value, in upper bytes of floats too."""
     kernel = _DECAY ** np.abs(np.arange(-_REACH, _REACH + 1))
     spread = np.convolve(counts, kernel)[_REACH:-_REACH]
     return spread / spread.sum() if counts.any() else np.full(len(counts), 1 / len(counts))

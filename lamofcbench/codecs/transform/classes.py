@@ -15,7 +15,7 @@ from lamofcbench.codecs.entropy import PRECISION_BITS
 
 AN_OCTAVE = 4
 LOWEST = -10
-"""Values that deviate less than ``2**(LOWEST / AN_OCTAVE)`` steps are never coded."""
+"""Of values that deviate ``2**(LOWEST / AN_OCTAVE)`` steps; here, those that deviate less are never coded."""
 HIGHEST = 20 * AN_OCTAVE
 UNCODED = -1
 """The table number of values that are taken for zero."""
@@ -32,7 +32,7 @@ BITS_WORTH = float(np.log(2) / 6)
 
 
 def classes_of(deviations: NDArray[np.float64], step: float, below: int = 1) -> NDArray[np.int64]:
-    """The class of each deviation; below `LOWEST`, by at most so many, where it is not coded."""
+    """The class of each deviation, at the least so many below `LOWEST`."""
     with np.errstate(divide="ignore"):
         octaves = np.log2(deviations / step)
     return np.rint(np.clip(octaves * AN_OCTAVE, LOWEST - below, HIGHEST)).astype(np.int64)

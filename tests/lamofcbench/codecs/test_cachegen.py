@@ -98,6 +98,24 @@ def test_a_massive_channel_decides_no_bin_and_is_not_cut():
     assert errors(codec, sample, "value.0").max() < codec.state["steps"].max()
 
 
+@pytest.mark.parametrize("bin_width", [0.2, 1.0, 4.0])
+def test_a_channel_that_was_quiet_costs_next_to_nothing_and_is_coded_where_it_is_not(bin_width):
+    specs = cache_specs(3)
+
+    def with_quiet(tokens, seed):
+        sample = cache(tokens, seed, specs).clone()
+        for tensor in sample.tensors.values():
+            tensor[..., :5] *= 0.001  # 10 of 32 channels
+        return sample
+
+    codec = CachegenCodec(specs, {"bin": bin_width}).fit([with_quiet(45, seed) for seed in range(30)])
+    sample, loud = with_quiet(45, 99), fitted(specs, bin=bin_width)
+    assert len(codec.encode(sample)) < 1.1 * 22 / 32 * len(loud.encode(cache(45, 99, specs)))
+    for tensor in sample.tensors.values():
+        tensor[0, 7:21, 3] += 1000.0  # an anchor and what is near it, and tokens near an anchor that stays
+    assert max(errors(codec, sample, name).max() for name in sample) < codec.state["steps"].max()
+
+
 def test_a_first_token_that_never_changes_costs_next_to_nothing():
     specs = cache_specs()
 

@@ -180,19 +180,52 @@ def test_exact_tokens_keep_the_contract(codec_class, check):
     check(conformance.fitted(codec_class, {"ratio": 8.0, "sinks": 3, "window": 5, "exact_sinks": True}))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("params", [PAPER_SETTING, {"window": 128}, {"exact_sinks": True, "sinks": 32}])
+def test_exact_tokens_cost_less_with_tables_than_with_deflate(dtype, params):
+    specs = cache_specs(dtype)
+    sample = cache(150, 9, specs)
+    calibration = [cache(200, seed, specs) for seed in range(3)]
+    plain, coded = (c(specs, {"ratio": 16.0, **params}).fit(calibration) for c in (KvtcCodec, KvtcEntropyCodec))
+    assert len(coded.encode(sample)) < len(plain.encode(sample))
+
+
+def test_chunks_keep_their_exact_tokens_too():
+    specs = cache_specs()
+    codec = KvtcEntropyCodec(specs, {"sinks": 4, "window": 16, "exact_sinks": True}).fit(
+        [cache(100, seed, specs) for seed in range(3)]
+    )
+    chunk = cache(40, 9, specs)
+    for first in (0, 2, 64):
+        there = codec.continuing(first)
+        decoded = there.decode(there.encode(chunk))
+        for name, tensor in chunk.tensors.items():
+            sinks = max(4 - first, 0)
+            for exact in (slice(0, sinks), slice(24, 40)):
+                assert tensor_bytes(decoded[name][:, exact]) == tensor_bytes(tensor[:, exact])
+            assert not torch.equal(decoded[name][:, sinks:24], tensor[:, sinks:24])
+
+
 def test_exact_tokens_of_a_stranger_must_be_finite():
     specs = cache_specs()
     codec = KvtcEntropyCodec(specs, {"window": 64}).fit([cache(100, 0, specs)])
     encoder = SymbolEncoder()
-    for _ in range(2):
-        encoder.put_bits(np.full(LAYERS * HEADS * 8 * WIDTH, 0xFFFF, np.int32), 16)
+    for tables in codec._exact_tables:
+        tables.put(encoder, np.full(LAYERS * HEADS * 8 * WIDTH, 0xFFFF, np.uint16), 8)
     with pytest.raises(BitstreamError, match="not finite"):
         codec.decode_features(encoder.finish(), {spec.name: (HEADS, 8, WIDTH) for spec in specs.tensors})
 
 
-@pytest.mark.parametrize("damage", ["0.plan", "0.means", "0.units", "0.basis", "0.codes8", "0.scales"])
+def test_exact_tokens_that_a_short_payload_claims_are_refused():
+    specs = cache_specs()
+    codec = KvtcEntropyCodec(specs, {"window": 2**20}).fit([cache(100, 0, specs)])
+    with pytest.raises(BitstreamError, match="too few for the shapes"):
+        codec.decode_features(b"\1" * 1000, {spec.name: (HEADS, 4096, WIDTH) for spec in specs.tensors})
+
+
+@pytest.mark.parametrize("damage", ["0.plan", "0.means", "0.units", "0.basis", "0.codes8", "0.scales", "1.exact"])
 def test_the_state_of_a_stranger_is_checked(damage):
-    codec = fitted(KvtcEntropyCodec, cache_specs(), ratio=8.0)
+    codec = fitted(KvtcEntropyCodec, cache_specs(), ratio=8.0, window=8)
     good = codec.state[damage]
     spoilt = [good[:-1], torch.zeros_like(good), None]
     for tensor in spoilt:
