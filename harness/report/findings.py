@@ -109,10 +109,12 @@ def _bound(overall: Sequence[OverallRow]) -> str:
     if not rows or len({row.bound_scenarios for row in rows}) > 1:
         return ""
     best = min(rows, key=_gap)
-    joint = "" if best.joint_bound_gap is None else f", and {_distance(best.joint_bound_gap)} the joint one"
+    joint = ""
+    if best.joint_bound_gap is not None and len({row.joint_bound_scenarios for row in rows}) == 1:
+        joint = f", and {_distance(best.joint_bound_gap)} the joint one on {best.joint_bound_scenarios}"
     return (
         f"Closest to the Gaussian bound of tensors one by one is {text.shown(best.codec)}: {_distance(_gap(best))} it "
-        f"at NMSE {GAP_NMSES[0]:g}{joint}."
+        f"at NMSE {GAP_NMSES[0]:g} on {text.count(best.bound_scenarios, 'scenario')}{joint}."
     )
 
 

@@ -73,7 +73,8 @@ def _row(name: str, analyses: Sequence[ScenarioAnalysis]) -> OverallRow:
         compression[key] = _inverted(ebpfp[key])
     gaps = [(gap.bits.value, d.gaps.get(gap.nmse)) for c, d in zip(found, draws, strict=True) for gap in c.bound_gaps
             if gap.nmse == GAP_NMSES[0] and gap.bits.value is not None]  # fmt: skip
-    joint_gaps = [gap.joint_bits.value for codec in found for gap in codec.bound_gaps if gap.nmse == GAP_NMSES[0]]
+    of_joint = (gap.joint_bits.value for codec in found for gap in codec.bound_gaps if gap.nmse == GAP_NMSES[0])
+    joint_gaps = [bits for bits in of_joint if bits is not None]
     faithful, faithful_scenarios = _mean_by_responses(name, analyses, "faithful")
     low_error, low_error_scenarios = _mean_by_responses(name, analyses, "low_error")
     return OverallRow(
@@ -96,6 +97,7 @@ def _row(name: str, analyses: Sequence[ScenarioAnalysis]) -> OverallRow:
         bound_gap=_mean([value for value, _ in gaps], [drawn for _, drawn in gaps]),
         bound_scenarios=len(gaps),
         joint_bound_gap=_mean(joint_gaps, []).value,
+        joint_bound_scenarios=len(joint_gaps),
         encode_mb_per_s=mean_speed(name, analyses, "encode"),
         decode_mb_per_s=mean_speed(name, analyses, "decode"),
         on_front=None,

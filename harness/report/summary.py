@@ -345,18 +345,18 @@ class OverallRow(_Strict):
     bd_rate_score: OverallBDRate
     bd_rate_mse: OverallBDRate
     faithful_ebpfp: Estimate = Field(
-        default=Estimate(value=None), description="geometric mean of EBPFP@nats over the scenarios that have one"
+        default=Estimate(value=None),
+        description="geometric mean of EBPFP@nats over the scenarios that have one; null where the codec lacks one",
     )
-    faithful_scenarios: int = Field(default=0, description="how many scenarios have one")
-    low_error_ebpfp: Estimate = Field(
-        default=Estimate(value=None), description="geometric mean of EBPFP@error over the scenarios that have one"
-    )
-    low_error_scenarios: int = Field(default=0, description="how many scenarios have one")
+    faithful_scenarios: int = Field(default=0, description="on how many it has one")
+    low_error_ebpfp: Estimate = Field(default=Estimate(value=None), description="the same of EBPFP@error")
+    low_error_scenarios: int = Field(default=0, description="on how many it has one")
     bound_gap: Estimate = Field(description="mean over scenarios of the BPFP above the Gaussian bound at NMSE 0.1")
     joint_bound_gap: float | None = Field(
         default=None,
         description="the same above the bound over tensors that share their rows, mean over the scenarios that have it",
     )
+    joint_bound_scenarios: int = Field(default=0, description="over how many")
     bound_scenarios: int = Field(description="how many scenarios have that distance")
     encode_mb_per_s: Estimate = Field(description="geometric mean over scenarios")
     decode_mb_per_s: Estimate = Field(description="geometric mean over scenarios")

@@ -205,6 +205,7 @@ class KvtcEntropyCodec(KvtcCodec):
     """
 
     name = "kvtc-entropy"
+    revision = 2
 
     def learn(self, calibration: Iterable[FeatureSet]) -> Mapping[str, Tensor]:
         """The same, and tables counted on rows that the components were not fitted to."""

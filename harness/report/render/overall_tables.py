@@ -31,7 +31,6 @@ from harness.report.render.cells import (
 )
 from harness.report.render.scenario_tables import rate_by_responses
 from harness.report.summary import (
-    GAP_NMSES,
     RETAINED_PERCENTS,
     BDRateRecord,
     Estimate,
@@ -159,10 +158,9 @@ def _overall_row(row: OverallRow, summary: Summary, kinds: Sequence[ResponseKind
         cells.append(_overall_bd_rate(row.bd_rate_mse, [codec.bd_rate_mse for codec in parts], len(counted)))
     cells.append(_over_some(text.estimate(row.bound_gap), row.bound_gap.value, row.bound_scenarios, len(counted)))
     if joined:
-        gaps = [gap for codec in parts for gap in codec.bound_gaps if gap.nmse == GAP_NMSES[0]]
-        reached = sum(gap.joint_bits.value is not None for gap in gaps)
         shared = sum(part.bound is not None and part.bound.joint is not None for part in counted)
-        cells.append(_over_some(text.number(row.joint_bound_gap), row.joint_bound_gap, reached, shared))
+        shown = text.number(row.joint_bound_gap)
+        cells.append(_over_some(shown, row.joint_bound_gap, row.joint_bound_scenarios, shared))
     return [*cells, estimate_cell(row.encode_mb_per_s), estimate_cell(row.decode_mb_per_s)]
 
 

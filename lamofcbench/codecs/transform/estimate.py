@@ -99,7 +99,7 @@ class LeftoverSums:
 def _drawn(squares: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
     """Root mean squares of columns, ``[..., C]``, drawn to what all columns have in common."""
     squares = np.maximum(squares, 0.0)
-    common = squares.mean(-1, keepdims=True) / np.maximum(counts, 1)
+    common = squares.sum(-1, keepdims=True) / (np.maximum(counts, 1) * max(squares.shape[-1], 1))
     return np.sqrt((squares + RESIDUAL_SHRINKAGE * common) / (counts + RESIDUAL_SHRINKAGE))
 
 
