@@ -84,6 +84,7 @@ bench: venv ## every codec on every mini scenario, all samples, rate points by c
 	$(BIN)/python hub_cards/edition_leaderboard.py results/bench
 	$(BIN)/python hub_cards/edition_variants.py results/bench
 	$(BIN)/python hub_cards/klt_figures.py
+	$(BIN)/python hub_cards/small_findings.py
 	$(BIN)/python tests/readme_tables.py
 
 # Two scenarios at a time, each in a process of its own, keep two cores busier than two processes that share a scenario.
