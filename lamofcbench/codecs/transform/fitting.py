@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,78 +12,23 @@ from numpy.typing import NDArray
 from lamofcbench.codecs.sensitivity import Sensitivity, digest_of
 from lamofcbench.codecs.transform import outliers
 from lamofcbench.codecs.transform.block_state import BlockState, stored_weighting
-from lamofcbench.codecs.transform.choice import MODERATE, least_cost
-from lamofcbench.codecs.transform.classes import BITS_WORTH
-from lamofcbench.codecs.transform.dictionary import (
-    FIRST_LEVEL,
-    LEVELS,
-    NONE,
-    Dictionary,
-    EntryMeans,
-    Repetition,
-    find_repetition,
-    free_rows,
-    level_of,
-)
-from lamofcbench.codecs.transform.estimate import FOLDS, Estimate, about_others, estimate, scaled, untransformed
-from lamofcbench.codecs.transform.familiarity import NOTHING, Energies, Familiarity
+from lamofcbench.codecs.transform.estimate import FOLDS, Estimate, about_others, scaled
+from lamofcbench.codecs.transform.familiarity import Energies, Familiarity
 from lamofcbench.codecs.transform.ingredients import EVERYTHING, Ingredients
-from lamofcbench.codecs.transform.means import Means, profile_means
 from lamofcbench.codecs.transform.numbered import Numbered
-from lamofcbench.codecs.transform.profiles import FIRST, LAST, MIDDLE, Profiles, find_profiles, rows_of
+from lamofcbench.codecs.transform.preparing import Fitted, Samples, plain_candidates, prepare, require_finite
 from lamofcbench.codecs.transform.rows import RowGroup
-from lamofcbench.codecs.transform.thinning import Thinning
 from lamofcbench.codecs.transform.weighted import Prepared, transforms_of, weighted
-from lamofcbench.errors import CodecError
-from lamofcbench.features import FeatureSet, tensor_bytes
-from lamofcbench.scenarios.base import Axis
+from lamofcbench.features import FeatureSet
 
 STATE_VALUES = 2**24
 """Values that the transforms of a codec have together where no rank is stated, those for each kind of rows and of
 foreign samples included; two bytes each."""
-NAMES_WEIGHT = 3.0
-"""How much larger tensors are made whose rows an entry of the dictionary knows: they say which token a row is of.
-
-Entries predict them, so that it costs nothing but for new words, and what other tasks say is told from these.
-"""
-LEAST_MET = 0.98
-"""Of the rows of a sample: where fewer have words that other samples have, new ones would cost too much for that."""
-WIDE = 256
-"""Columns of rows beside which the number of an entry, at most 15 bits, costs next to nothing."""
-LEAST_ASKED = 4
-"""Calibration samples of which those of all other folds are asked what they expect; fewer would know too little."""
 LEAST_WEIGHT = 1e-9
 """Of the mean weight of all columns: what a column has at least."""
 
 Matrix = NDArray[np.float32]
 Index = NDArray[np.intp]
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A group's transform and what stands before it.
-
-    Attributes:
-        profiles: of the places of rows.
-        scale: what a column is divided by, the same for all columns of a tensor, float32 ``[C]``.
-        deviations: of scaled columns about the means of their profiles, ``[C]``.
-        mean: of rows before they are scaled, float32 ``[P or 1, C]``.
-        dictionary: of scaled rows that come again; None where none do.
-        by_place: whether the first and the last row have profiles of their own where there is a dictionary.
-        candidates: of these rows: a transform, and none.
-        energies: of these rows, with the directions of the transform of features alone.
-        foreign: likewise, for foreign samples; empty where they are transformed like others.
-    """
-
-    profiles: Profiles
-    scale: Matrix
-    deviations: NDArray[np.float64]
-    mean: Matrix
-    dictionary: Dictionary | None
-    by_place: tuple[bool, bool]
-    candidates: tuple[Estimate, ...] = ()
-    energies: Energies = NOTHING
-    foreign: tuple[Estimate, ...] = ()
 
 
 def fit_groups(
@@ -106,7 +50,7 @@ def fit_groups(
         ingredients: what transforms of features alone are made of.
     """
     known = digest_of(sensitivity.groups) if sensitivity else ""
-    samples = _Samples.of(calibration)
+    samples = Samples.of(calibration)
     key = (tuple(groups), rank, samples.digest, known, ingredients)
     kept = _LAST[0]  # read and replaced as a whole: another thread may fit something else meanwhile
     if kept is not None and kept[0] == key:
@@ -176,44 +120,10 @@ def block_state(
     )
 
 
-@dataclass(frozen=True)
-class _Samples:
-    """Calibration samples that were looked through once.
-
-    Attributes:
-        features: of each; read again when they are iterated.
-        shapes: of the tensors of each.
-        digest: sha256 of all.
-    """
-
-    features: Iterable[FeatureSet]
-    shapes: Sequence[Mapping[str, tuple[int, ...]]]
-    digest: bytes
-
-    @classmethod
-    def of(cls, calibration: Iterable[FeatureSet]) -> _Samples:
-        digest, shapes = hashlib.sha256(), []
-        for features in calibration:
-            shapes.append({name: tuple(tensor.shape) for name, tensor in features.tensors.items()})
-            for name, tensor in features.tensors.items():
-                digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-                digest.update(tensor_bytes(tensor))
-        return cls(calibration, shapes, digest.digest())
-
-
-def _fit(group: RowGroup, calibration: _Samples, rank: int, ingredients: Ingredients) -> Fitted:
-    fitted, rows = _prepare(group, calibration, ingredients)
-    plain_ones = _plain(rows, rank, ingredients)
+def _fit(group: RowGroup, calibration: Samples, rank: int, ingredients: Ingredients) -> Fitted:
+    fitted, rows = prepare(group, calibration, ingredients)
+    plain_ones = plain_candidates(rows, rank, ingredients)
     return replace(fitted, candidates=plain_ones, energies=_energies(rows, plain_ones[0]))
-
-
-def _plain(rows: Prepared, rank: int, ingredients: Ingredients = EVERYTHING) -> tuple[Estimate, ...]:
-    """A transform of features alone, and none."""
-    known = rows.centred, rows.index, rows.count, rows.profiles
-    none = untransformed(*known, shifts=rows.shifts)
-    if not ingredients.transform or len(rows.centred) < 2:  # one alone knows of no other what it would look like
-        return (none,)
-    return estimate(*known, rank, across=ingredients.across, shifts=rows.shifts), none
 
 
 def _energies(rows: Prepared, plain: Estimate) -> Energies:
@@ -228,7 +138,7 @@ def _energies(rows: Prepared, plain: Estimate) -> Energies:
 
 
 def _fit_in_metric(
-    groups: Sequence[RowGroup], calibration: _Samples, rank: int | None, sensitivity: Sensitivity
+    groups: Sequence[RowGroup], calibration: Samples, rank: int | None, sensitivity: Sensitivity
 ) -> list[Fitted]:
     """Fits transforms in the tail's metric, with one unit for the coefficients of all groups.
 
@@ -240,7 +150,7 @@ def _fit_in_metric(
     made: list[tuple[Fitted, tuple[Estimate, ...], float]] = []
     plain = in_metric = 0.0
     for group, known in zip(groups, sensitivity.groups, strict=True):
-        fitted, rows = _prepare(group, calibration)
+        fitted, rows = prepare(group, calibration)
         bound, shared_bound = rank, 0
         if bound is None:
             bound = STATE_VALUES * group.width // max(values, 1)
@@ -249,11 +159,11 @@ def _fit_in_metric(
         energy = _energy(rows.centred)
         plain += energy
         in_metric += _energy(found[0].coefficients) if found else weight * energy
-        plain_ones = _plain(rows, bound)
+        plain_ones = plain_candidates(rows, bound)
         fitted = replace(fitted, energies=_energies(rows, plain_ones[0]))
         fitted = replace(fitted, foreign=plain_ones) if found else replace(fitted, candidates=plain_ones)
         made.append((fitted, found, weight))
-    _require_finite(in_metric)
+    require_finite(in_metric)
     unit = np.sqrt(in_metric / plain) if plain > 0 and in_metric > 0 else 1.0
     return [
         replace(fitted, candidates=tuple(scaled(each, unit) for each in found))
@@ -281,137 +191,3 @@ def _in_units(fitted: Fitted, size: float) -> Fitted:
         candidates=tuple(scaled(each, size) for each in fitted.candidates),
         energies=fitted.energies.in_units(size),
     )
-
-
-def _prepare(group: RowGroup, calibration: _Samples, ingredients: Ingredients = EVERYTHING) -> tuple[Fitted, Prepared]:
-    """What stands before a transform, which is yet to be fitted; and the rows to fit it to.
-
-    An entry of a dictionary costs next to nothing beside the values of a wide row. Where rows are narrow, it stays if
-    it is cheaper than none.
-    """
-    fitted, rows = _prepared(group, calibration, ingredients)
-    if fitted.dictionary is None or group.width > WIDE:
-        return fitted, rows
-    without = _prepared(group, calibration, replace(ingredients, dictionary=False))
-    costs = [least_cost(_plain(each, group.width, ingredients), MODERATE) for each in (rows, without[1])]
-    return (fitted, rows) if costs[0] + BITS_WORTH * fitted.dictionary.bits < costs[1] else without
-
-
-def _prepared(group: RowGroup, calibration: _Samples, ingredients: Ingredients) -> tuple[Fitted, Prepared]:
-    """The same, with a dictionary wherever rows come again."""
-    shapes = [group.row_shape(of_sample) for of_sample in calibration.shapes]
-    profiles = find_profiles(shapes, [isinstance(axis, Axis) for axis in group.row_axes], group.width)
-    thinning = Thinning.of([rows_of(shape) for shape in shapes], group.width, profiles.places)
-    samples = thinning.kept(group.gather(features) for features in calibration.features)
-    repetition = find_repetition(group, samples) if ingredients.dictionary and not profiles.places else None
-    if not ingredients.places:
-        profiles = Profiles(0)
-    asked = repetition is None and len(samples) >= LEAST_ASKED
-    means, of_others = profile_means(samples, profiles, min(FOLDS, len(samples)) if asked else 1)
-    with np.errstate(over="ignore", invalid="ignore"):
-        centred = [(rows - means.of(len(rows))).astype(np.float32) for rows in samples]
-    factors = [_unseen(means, len(rows)) for rows in centred]
-    weights = [thinning.weights(len(rows)) * np.square(of) for rows, of in zip(centred, factors, strict=True)]
-    squares = sum(
-        (np.square(rows, dtype=np.float64) * of[:, None]).sum(0) for rows, of in zip(centred, weights, strict=True)
-    )
-    count_of_rows = sum(float(thinning.weights(len(rows)).sum()) for rows in centred)
-    deviations = np.sqrt(squares / max(count_of_rows, 1))
-    _require_finite(deviations)
-    scale = _scales(group, deviations)
-    if repetition is not None and repetition.met_before >= LEAST_MET:
-        for columns in repetition.determined:
-            scale[columns] /= np.float32(NAMES_WEIGHT)
-    for rows, of in zip(centred, factors, strict=True):
-        rows /= scale
-        if not asked:
-            rows *= of[:, None].astype(np.float32)
-    index = [profiles.of(len(rows)) for rows in centred]
-    count, dictionary, by_place = profiles.count, None, (True, True)
-    if repetition is not None:
-        count = FIRST_LEVEL + len(LEVELS)
-        for rows in samples:
-            rows -= means.values[MIDDLE]
-            rows /= scale
-        if repetition.mostly:  # else a first or last row of no entry would be taken for any other
-            by_place = _places_of_their_own(samples, centred, index, repetition)
-        dictionary = _predict(samples, repetition, by_place, centred, index)
-    fitted = Fitted(profiles, scale, deviations / scale, means.values, dictionary, by_place)
-    shifts = [(each.values - means.values) / scale for each in of_others]
-    return fitted, Prepared(group, centred, index, count, profiles, scale, shifts)
-
-
-def _predict(
-    about_middle: Sequence[Matrix],
-    repetition: Repetition,
-    by_place: tuple[bool, bool],
-    centred: Sequence[Matrix],
-    index: Sequence[Index],
-) -> Dictionary:
-    """Makes a dictionary, and sets rows about what the entries of all other samples predict, with their profiles.
-
-    Args:
-        about_middle: the rows of each sample about the middle mean, ``[rows, C]``.
-        repetition: their names.
-        by_place: whether first and last rows keep the profiles of their places.
-        centred: of these rows, what is left; changed.
-        index: of these rows, the profile by place; changed.
-    """
-    free = [free_rows(places, by_place) for places in index]
-    entries = EntryMeans(about_middle, repetition, free)
-    order = entries.order()
-    rank_of = np.full(repetition.count, NONE, np.intp)
-    rank_of[order] = np.arange(len(order))
-    uses = np.zeros(len(order) + 1, np.int64)
-    for number, (rows, names, may) in enumerate(zip(about_middle, repetition.names, free, strict=True)):
-        predicted, counts = entries.without(names, rows, may)
-        gain = (predicted * (2 * rows - predicted)).sum(1)
-        known = may & (counts > 0) & (gain > 0) & (rank_of[names] != NONE)
-        unknown = may & ~known
-        centred[number][known] = (rows - predicted)[known]
-        centred[number][unknown] = rows[unknown]
-        index[number][may] = MIDDLE
-        index[number][known] = FIRST_LEVEL + level_of(counts[known])
-        uses += np.bincount(np.where(known, rank_of[names], NONE)[may] + 1, minlength=len(uses))
-    return entries.dictionary(uses)
-
-
-def _require_finite(values: float | NDArray[np.float64]) -> None:
-    if not np.isfinite(values).all():
-        raise CodecError(
-            "calibration samples hold values that are too large for a transform; look for masks among the features"
-        )
-
-
-def _unseen(means: Means, rows: int) -> NDArray[np.float64]:
-    """How many times as far each row of a sample would be from means that it is no part of, ``[rows]``."""
-    counts = means.counts[means.profiles.of(rows)]
-    return np.where(counts > 1, counts / np.maximum(counts - 1, 1), 2.0)
-
-
-def _scales(group: RowGroup, deviations: NDArray[np.float64]) -> Matrix:
-    """The root mean square of the deviations of each tensor's columns, ``[C]``; 1 where it does not vary."""
-    scale = np.ones(group.width, np.float32)
-    for columns in group.columns.values():
-        square = float(np.mean(np.square(deviations[columns]))) if columns.stop > columns.start else 0.0
-        if square > 0:
-            scale[columns] = max(np.sqrt(square), np.finfo(np.float32).tiny)
-    return scale
-
-
-def _places_of_their_own(
-    about_middle: Sequence[Matrix], centred: Sequence[Matrix], index: Sequence[Index], repetition: Repetition
-) -> tuple[bool, bool]:
-    """Whether first and last rows are nearer to what their places have in common than to what a dictionary says."""
-    everything = [np.ones(len(rows), bool) for rows in about_middle]
-    entries = EntryMeans(about_middle, repetition, everything)
-    by_place, by_entry = np.zeros(3), np.zeros(3)
-    for rows, placed, places, names, may in zip(
-        about_middle, centred, index, repetition.names, everything, strict=True
-    ):
-        predicted, _ = entries.without(names, rows, may)
-        for place in (FIRST, LAST):
-            at = places == place
-            by_place[place] += np.square(placed[at]).sum(dtype=np.float64)
-            by_entry[place] += np.square(rows[at] - predicted[at]).sum(dtype=np.float64)
-    return bool(by_place[FIRST] <= by_entry[FIRST]), bool(by_place[LAST] <= by_entry[LAST])
