@@ -44,7 +44,8 @@ def fit_groups(
 
     Args:
         groups: the tensors.
-        calibration: feature sets; iterated once more than there are groups, so that one group is in memory at a time.
+        calibration: feature sets; iterated once, and for each group, so that one is in memory at a time; again for
+            narrow groups with a dictionary.
         rank: of each transform; None for what fits `STATE_VALUES`.
         sensitivity: of the tail, for transforms in its metric; None for transforms of features alone.
         ingredients: what transforms of features alone are made of.
