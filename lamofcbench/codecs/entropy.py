@@ -221,13 +221,13 @@ class SymbolEncoder:
         each, rest = divmod(symbols.size, max(len(numbers), 1))
         if rest:
             raise ValueError(f"{symbols.size} symbols cannot share {len(numbers)} table numbers evenly")
-        flat = _flat(symbols)
+        flat, of_each = _flat(symbols), np.repeat(numbers, each) if each > 1 else numbers
 
         def bits(every: int) -> float:
             places = np.arange(0, flat.size, every)
-            return tables.bits(flat[places], numbers[places // each])
+            return tables.bits(flat[places], of_each[places])
 
-        code = functools.partial(_call_with, "encode", (argument(numbers.view(np.uint16)), each, *tables.for_encoder))
+        code = functools.partial(_call_with, "encode", (argument(of_each.view(np.uint16)), *tables.for_encoder))
         self._pushes.append(_Push(flat.view(np.uint32), tables.steps, code, bits))
 
     def finish(self) -> bytes:
@@ -326,7 +326,9 @@ class SymbolDecoder:
     def _take(self, count: int, numbers: NDArray[np.int16], tables: FrequencyTable | TableStack) -> Symbols:
         if not count:
             return np.empty(0, np.int32)
-        return self._fill(count, "decode", (argument(numbers), count // len(numbers), *tables.coder.for_decoder))
+        each = count // len(numbers)
+        of_each = np.repeat(numbers, each) if each > 1 else numbers
+        return self._fill(count, "decode", (argument(of_each), *tables.coder.for_decoder))
 
     def _fill(self, count: int, name: str, more: tuple[Any, ...]) -> Symbols:
         symbols = np.empty(count, np.int32) if compiled() else [0] * count

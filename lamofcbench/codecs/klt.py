@@ -30,12 +30,11 @@ from lamofcbench.codecs.transform.levels import (
     Costs,
     Levels,
     level_frequencies,
-    require_range,
 )
 from lamofcbench.codecs.transform.numbered import SPARE_VALUES, Numbered, chosen_levels, counted
 from lamofcbench.codecs.transform.outliers import Outliers
 from lamofcbench.codecs.transform.profiles import rows_of
-from lamofcbench.codecs.transform.rounding import put_rows, take_rows
+from lamofcbench.codecs.transform.rounding import put_rows, require_range, take_rows
 from lamofcbench.codecs.transform.rows import RowGroup, row_groups
 from lamofcbench.errors import CodecError
 from lamofcbench.features import FeatureSet
@@ -241,7 +240,6 @@ class KltCodec(Codec):
             found = put_rows(encoder, coefficients, placed, *by, wanted=residuals_placed is not None)
             if residuals_placed is not None and found is not None:
                 left, less = coded.residuals(centred, found)
-                require_range(float(self._step), *(each for each in (left, less) if each is not None))
                 put_rows(encoder, left, residuals_placed, *by, less=less, wanted=False)
             rows.beyond.encode(encoder, centred.shape)
         return encoder.finish()

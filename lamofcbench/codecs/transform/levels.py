@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from types import ModuleType
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from lamofcbench.codecs import integers
@@ -30,7 +29,6 @@ from lamofcbench.codecs.entropy import (
 )
 from lamofcbench.codecs.rans.compiling import argument
 from lamofcbench.codecs.transform.classes import AN_OCTAVE, BITS_WORTH, LOWEST
-from lamofcbench.errors import CodecError
 
 SHIFTS = (-6, -4, -2, 0, 2, 4, 6, 8, 10, 12)
 """By how many classes those of a row may be shifted."""
@@ -51,7 +49,6 @@ FOREIGN_TABLE = FrequencyTable(frequencies_from_weights(_FOREIGN))
 """Of the levels of foreign samples."""
 IS_FOREIGN = FrequencyTable(frequencies_from_weights(np.array([255.0, 1.0])))
 """Of the symbol that says whether a sample is foreign."""
-_LARGEST = float(np.finfo(np.float32).max)
 _COSTS_OF = 128
 """Costs of tokens are looked up for magnitudes below."""
 
@@ -124,25 +121,6 @@ class Levels:
 def levels_table(foreign: bool, usual: FrequencyTable) -> FrequencyTable:
     """The table of the levels of a sample."""
     return FOREIGN_TABLE if foreign else usual
-
-
-def require_range(step: float, *values: Values) -> None:
-    """Refuses values that the finest steps of a row cannot count: kernels look up what they round to unchecked.
-
-    Args:
-        step: the quantiser's.
-        values: which may be subtracted from each other before they are rounded.
-
-    Raises:
-        CodecError: if one is NaN, or their magnitudes together are no finite number of the finest steps.
-    """
-    bounds = [torch.aminmax(torch.from_numpy(each)) for each in values if each.size]  # one pass, and NaN is either
-    most = sum(max(-low.item(), high.item()) for low, high in bounds)
-    if not most / step * 2.0 ** (HALVINGS - 1) <= _LARGEST:
-        raise CodecError(
-            "what the transform makes of these features is too large to be coded in steps; raise the codec's step, or "
-            "fit it on features like these"
-        )
 
 
 def choose_levels(

@@ -12,16 +12,24 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from lamofcbench.codecs import integers
 from lamofcbench.codecs.entropy import SymbolDecoder, SymbolEncoder, Symbols, TableStack
 from lamofcbench.codecs.rans.compiling import compiled
 from lamofcbench.codecs.transform.classes import quantised, restored
+from lamofcbench.codecs.transform.levels import HALVINGS
+from lamofcbench.errors import CodecError
 
 Values = NDArray[np.float32]
 Numbers = NDArray[np.int16]
 _NONE = np.empty((0, 0), np.float32)
+_LARGEST = float(np.finfo(np.float32).max)
+_TOO_LARGE = (
+    "what the transform makes of these features is too large to be coded in steps; raise the codec's step, or fit it "
+    "on features like these"
+)
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,31 @@ class RowTables:
         return np.ascontiguousarray(self.tables), self.profiles.astype(np.int64), self.raised, self.last
 
 
+def require_range(step: float, values: Values) -> None:
+    """Refuses values that the finest steps of a row cannot count, before levels are looked up for them.
+
+    Raises:
+        CodecError: if one is NaN, or its magnitude is no finite number of the finest steps.
+    """
+    if values.size:
+        low, high = torch.aminmax(torch.from_numpy(values))  # one pass, and NaN is either
+        if not max(-low.item(), high.item()) / step * 2.0 ** (HALVINGS - 1) <= _LARGEST:
+            raise CodecError(_TOO_LARGE)
+
+
+def _in_steps(values: Values, less: Values | None, steps: Values) -> Values:
+    """Values, less what is subtracted from them, in steps; all ``[N]``.
+
+    Raises:
+        CodecError: if one is not finite.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled: Values = (values if less is None else values - less) / steps
+    if not np.isfinite(scaled).all():
+        raise CodecError(_TOO_LARGE)
+    return scaled
+
+
 def put_rows(
     encoder: SymbolEncoder,
     values: Values,
@@ -78,12 +111,16 @@ def put_rows(
         tables: that numbers refer to.
         less: what is subtracted from values first, ``[rows, K]``.
         wanted: whether what they are restored to is; else None is returned.
+
+    Raises:
+        CodecError: if a value is no finite number of its steps.
     """
     if compiled():
         return _put_compiled(encoder, values, placed, steps, shifts, tables, less, wanted)
     numbers = placed.numbers
     coded = numbers >= 0
-    of_each, scaled = numbers[coded], ((values if less is None else values - less) / steps)[coded]
+    of_each, by_value = numbers[coded], np.broadcast_to(steps, coded.shape)[coded]
+    scaled = _in_steps(values[coded], None if less is None else less[coded], by_value)
     whole = quantised(scaled)
     tokens = integers.tokenise(whole.astype(np.float64), scaled)
     encoder.put_indexed(tokens.symbols, of_each, tables)
@@ -102,23 +139,20 @@ def _put_compiled(
     wanted: bool,
 ) -> Values | None:
     symbols, of_each = np.empty(values.size, np.int32), np.empty(values.size, np.int16)
-    large, found = np.empty(values.size + 1, np.int64), np.empty(values.shape if wanted else (0, 0), np.float32)
-    arrays = values, _NONE if less is None else less
-    count = _kernels().round_rows(
-        *(symbols, of_each, large, found),
-        *map(np.ascontiguousarray, arrays),
-        *placed.arguments,
-        np.ascontiguousarray(steps.reshape(-1)),
-        shifts,
-    )
+    large, by_row = np.empty(values.size + 1, np.int64), np.ascontiguousarray(steps.reshape(-1))
+    arrays = map(np.ascontiguousarray, (values, _NONE if less is None else less))
+    count = _kernels().round_rows(symbols, of_each, large, *arrays, *placed.arguments, by_row)
+    found = np.empty(values.shape if wanted else (0, 0), np.float32)
+    if wanted:
+        _kernels().restore_rows(found, symbols, *placed.arguments, by_row, shifts)
     symbols, at = symbols[:count], large[1 : 1 + large[0]]
     extras: list[tuple[int, Symbols]] = []
     if at.size:
-        rows, scaled = steps.reshape(-1)[at // values.shape[1]], values.reshape(-1)[at]
-        scaled = (scaled if less is None else scaled - less.reshape(-1)[at]) / rows
+        of_value = by_row[at // values.shape[1]]
+        scaled = _in_steps(values.reshape(-1)[at], None if less is None else less.reshape(-1)[at], of_value)
         whole = quantised(scaled)
         if wanted:
-            found.reshape(-1)[at] = restored(whole, placed.numbers.reshape(-1)[at], shifts) * rows
+            found.reshape(-1)[at] = restored(whole, placed.numbers.reshape(-1)[at], shifts) * of_value
         tokens = integers.with_large(symbols, whole.astype(np.float64), scaled)
         symbols, extras = tokens.symbols, tokens.extras
     encoder.put_indexed(symbols, of_each[:count], tables)

@@ -19,21 +19,17 @@ _ROUNDING, _EXACT = np.float32(ROUNDING), np.float32(EXACT)
 _PLACED = "int16[:, ::1], int64[::1], int16[::1], int64"
 
 
-@kernel(
-    "int64(int32[::1], int16[::1], int64[::1], float32[:, ::1], float32[:, ::1], float32[:, ::1], "
-    f"{_PLACED}, float32[::1], float32[:, ::1])"
-)
+@kernel(f"int64(int32[::1], int16[::1], int64[::1], float32[:, ::1], float32[:, ::1], {_PLACED}, float32[::1])")
 def round_rows(
-    symbols: Any, numbers: Any, large: Any, restored: Any, values: Any, less: Any,
-    tables: Any, profiles: Any, raised: Any, last: int, steps: Any, shifts: Any,
+    symbols: Any, numbers: Any, large: Any, values: Any, less: Any,
+    tables: Any, profiles: Any, raised: Any, last: int, steps: Any,
 ) -> int:  # fmt: skip
-    """Rounds values to tokens, and restores them where somebody wants to know.
+    """Rounds values to tokens.
 
     Args:
         symbols: filled with the tokens of what is coded, row by row; those from `EXACT` on are cut off there.
         numbers: filled with the table of each.
         large: filled with the flat places of what was cut off, behind how many these are.
-        restored: filled with what tokens are restored to, zero where nothing is coded, ``[rows, K]``; or no rows.
         values: ``[rows, K]``.
         less: what is subtracted from them first, ``[rows, K]``; or no rows.
         tables: of the values, by profile, ``[P, K]``; not coded where they are negative, once raised.
@@ -41,7 +37,6 @@ def round_rows(
         raised: by how many the tables of each row are.
         last: table of all.
         steps: of the rows.
-        shifts: of centroids, ``[tables, MAGNITUDES]``.
 
     Returns:
         How many are coded.
@@ -59,7 +54,8 @@ def round_rows(
                 scaled[k] = of_row[k] / step
         lowest, greatest = np.int32(0), np.int32(0)
         for k in range(width):
-            integer = np.int32(min(np.floor(np.abs(scaled[k]) + _ROUNDING), _EXACT))
+            magnitude = np.floor(np.abs(scaled[k]) + _ROUNDING)
+            integer = np.int32(magnitude if magnitude < _EXACT else _EXACT)  # NaN is cut off, too
             greatest = max(greatest, integer)
             lowest = min(lowest, np.int32(table[k] + lift))
             whole[k] = -integer if scaled[k] < 0 else integer
@@ -83,15 +79,6 @@ def round_rows(
                 if abs(whole[k]) == EXACT and table[k] + lift >= 0:
                     cut += 1
                     large[cut] = row * width + k
-        if len(restored):
-            found = restored[row]
-            for k in range(width):
-                number, integer = min(table[k] + lift, last), abs(whole[k])
-                value = np.float32(integer)
-                if integer:
-                    value += shifts[max(number, 0), min(integer, MAGNITUDES - 1)]
-                value *= step
-                found[k] = 0 if number < 0 else -value if scaled[k] < 0 else value
     large[0] = cut
     return count
 
@@ -125,29 +112,46 @@ def place_rows(numbers: Any, tables: Any, profiles: Any, raised: Any, last: int)
 def restore_rows(
     restored: Any, symbols: Any, tables: Any, profiles: Any, raised: Any, last: int, steps: Any, shifts: Any
 ) -> int:
-    """Fills ``restored``, ``[rows, K]``, as `round_rows` does, from the tokens that it made.
+    """Restores values from the tokens that `round_rows` made.
+
+    Args:
+        restored: filled, zero where nothing is coded, ``[rows, K]``.
+        symbols: the tokens of what is coded, row by row.
+        tables: as in `round_rows`.
+        profiles: as in `round_rows`.
+        raised: as in `round_rows`.
+        last: as in `round_rows`.
+        steps: as in `round_rows`.
+        shifts: of centroids, ``[tables, MAGNITUDES]``.
 
     Returns:
         How many tokens are those of no small integer, which is taken for `EXACT`.
     """
-    count, large = 0, 0
+    count, large, width = 0, 0, restored.shape[1]
+    by_centroid, centroids, whole = shifts.reshape(-1), np.empty(width, np.uint32), np.empty(width, np.int32)
     for row in range(restored.shape[0]):
         step, lift, table, found = steps[row], raised[row], tables[profiles[row]], restored[row]
         tokens = symbols[count:]
-        coded = 0
-        for k in range(len(table)):
-            number = table[k] + lift
-            if number < 0:
-                found[k] = 0.0
-                continue
-            number, integer = min(number, last), tokens[coded] - ZERO
-            magnitude = min(abs(integer), EXACT)
+        lowest = np.int32(0)
+        for k in range(width):
+            lowest = min(lowest, np.int32(table[k] + lift))
+        if lowest >= 0:
+            for k in range(width):
+                whole[k] = max(-EXACT, min(tokens[k] - ZERO, EXACT))
+            count += width
+        else:
+            coded = 0
+            for k in range(width):
+                number = table[k] + lift
+                whole[k] = max(-EXACT, min(tokens[coded] - ZERO, EXACT)) if number >= 0 else 0
+                coded += number >= 0
+            count += coded
+        for k in range(width):
+            number, magnitude = min(max(table[k] + lift, 0), last), abs(whole[k])
             large += magnitude == EXACT
-            value = np.float32(magnitude)
-            if magnitude:
-                value += shifts[number, min(magnitude, MAGNITUDES - 1)]
-            value *= step
-            found[k] = -value if integer < 0 else value
-            coded += 1
-        count += coded
+            centroids[k] = number * MAGNITUDES + min(magnitude, MAGNITUDES - 1)
+        for k in range(width):
+            # Whether it is zero is asked without a branch, for none could foresee it.
+            shift, sign = by_centroid[centroids[k]], max(-1, min(1, whole[k]))
+            found[k] = (np.float32(whole[k]) + shift * np.float32(sign)) * step
     return large
