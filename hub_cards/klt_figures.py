@@ -21,7 +21,6 @@ from bounded_rates import factor, mean_rate, reached, shown
 from edition_leaderboard import bounded
 
 from harness.report.compile import compile_summary
-from harness.report.editions import tracks
 from harness.report.summary import Transfer
 from harness.report.transfers import matrices
 from harness.statistics.curves import ReachedRate, joint_bound
@@ -52,7 +51,7 @@ def variants(results: Path) -> dict[str, Any]:
         LaMoFCBenchError: if there is no such scenario.
     """
     found: dict[str, Any] = {"samples": {}, "ebpfp": {}}
-    for part in tracks(compile_summary(results, resamples=0, bound=False).scenarios):
+    for part in compile_summary(results, resamples=0, bound=False).scenarios:
         known = {codec.name: codec.retained_at(95) for codec in part.codecs if codec.role == "codec"}
         if all(name in known and known[name].ebpfp.value is not None for name in VARIANTS):
             found["samples"][part.scenario] = part.samples

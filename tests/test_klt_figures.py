@@ -1,5 +1,6 @@
 """The page on transform coding: its tables are its figures, and the variants of the ablation are what they say."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -40,6 +41,13 @@ def test_a_variant_is_compared_with_the_whole_in_the_geometric_mean():
     assert lines[2] == "| all of `klt` | 0.5 | ≤ 0.25 | 1.00 |"
     assert lines[3] == "| each tensor alone | 0.5 | ≤ 0.25 | - |"  # both are bounds, and their ratio may be anything
     assert lines[-1] == "| no transform at all | 1 | 2 | ≥ 4.00 |"  # twice, and eight times or more
+
+
+def test_the_ablation_kept_is_of_all_scenarios_that_its_command_runs():
+    makefile = (Path(__file__).parents[1] / "Makefile").read_text(encoding="utf-8")
+    asked = next(line.split()[2:] for line in makefile.splitlines() if line.startswith("ABLATION := "))
+    kept = json.loads(FIGURES.read_text(encoding="utf-8"))["variants"]
+    assert set(kept["ebpfp"]) == set(kept["samples"]) == set(asked)
 
 
 def test_rates_are_those_of_the_scenarios_that_all_codecs_ran_on():
