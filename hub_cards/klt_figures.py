@@ -4,8 +4,9 @@
     python hub_cards/klt_figures.py [--variants results/ablation] [--transfers results/bench]
 
 The first runs `benchmarks/klt_variants.py` on a few scenarios and makes their table. The second takes those of codecs
-that were fitted elsewhere. These figures are kept in ``mini/klt.json``; rates on whole scenarios are those of the
-edition's board. Without results only the page is made anew.
+that were fitted elsewhere, and keeps matrices of scenarios that these results lack. All of it is kept in
+``mini/klt.json``; rates on whole scenarios are those of the edition's board. Without results only the page is made
+anew.
 """
 
 from __future__ import annotations
@@ -61,8 +62,12 @@ def variants(results: Path) -> dict[str, Any]:
     return found
 
 
-def transfers(results: Path) -> list[dict[str, Any]]:
+def transfers(results: Path, before: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """EBPFP@95 of each codec by what it was fitted on and what it codes, as plain JSON values.
+
+    Args:
+        results: with codecs that were fitted elsewhere.
+        before: what was found earlier, of which matrices of other scenarios stay.
 
     Raises:
         LaMoFCBenchError: if nothing was fitted elsewhere.
@@ -70,7 +75,8 @@ def transfers(results: Path) -> list[dict[str, Any]]:
     found = compile_summary(results, resamples=0, bound=False).transfers
     if not found:
         raise LaMoFCBenchError(f"{results} has no codec that was fitted elsewhere; see `run --fit-on`")
-    return [one.model_dump(mode="json") for one in found]
+    coded = {one.coded for one in found}
+    return [one for one in before if one["coded"] not in coded] + [one.model_dump(mode="json") for one in found]
 
 
 def transfers_summary(found: list[dict[str, Any]]) -> str:
@@ -160,7 +166,7 @@ def main() -> None:
     if args.variants is not None:
         found["variants"] = variants(args.variants)
     if args.transfers is not None:
-        found["transfers"] = transfers(args.transfers)
+        found["transfers"] = transfers(args.transfers, found.get("transfers", []))
     write_json(FIGURES, found)
     if {"variants", "transfers"} <= found.keys():
         write_text(PAGE, page(PAGE.read_text(encoding="utf-8")))

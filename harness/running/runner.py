@@ -226,7 +226,9 @@ class ScenarioRunner(OpenScenario):
             if self.source is self.scenario or not needs_fit:
                 fitted = fitting.fit(codec, self.calibration, self.settings.seed, tail)
             else:
-                fitted = transfer.fit_elsewhere(codec, self.source, self.calibration, self.settings.seed, tail)
+                reused = self._may_reuse(codec)
+                home = store.codec_directory(self.settings.results, self.source.ref, codec.name) if reused else None
+                fitted = transfer.fit_elsewhere(codec, self.source, self.calibration, self.settings.seed, tail, home)
         return fitted, store.ResultFolder(directory / store.config_hash(self.config_of(fitted.fingerprint))), record
 
     def _is_yet_to_be_fitted(self, codec: Codec) -> bool:
@@ -235,9 +237,10 @@ class ScenarioRunner(OpenScenario):
         return self._find_fitted(directory, codec, record) is None
 
     def _find_fitted(self, directory: Path, codec: Codec, record: dict[str, Any]) -> Codec | None:
-        if self.settings.overwrite == "always" or fitting.is_anonymous(codec):
-            return None
-        return fitting.find_fitted(directory, codec, record)
+        return fitting.find_fitted(directory, codec, record) if self._may_reuse(codec) else None
+
+    def _may_reuse(self, codec: Codec) -> bool:
+        return self.settings.overwrite != "always" and not fitting.is_anonymous(codec)
 
     def _computed(self, codec: Codec, folder: store.ResultFolder) -> tuple[dict[int, JournalEntry], int]:
         keeps, drawn = self.settings.keeps_bitstreams(self.scenario), self._draw(codec, folder).samples

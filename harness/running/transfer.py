@@ -58,10 +58,33 @@ def _serves(source: Scenario, scenario: Scenario) -> bool:
 
 
 def fit_elsewhere(
-    codec: Codec, source: Scenario, calibration: Calibration, seed: int, tail: TailSensitivity | None
+    codec: Codec,
+    source: Scenario,
+    calibration: Calibration,
+    seed: int,
+    tail: TailSensitivity | None,
+    at_home: Path | None = None,
 ) -> Codec:
-    """The codec with what one of its class and parameters has learned on another scenario."""
-    learned = fitting.fit(type(codec)(source.specs, codec.params), calibration, seed, tail)
+    """The codec with what one of its class and parameters has learned on another scenario.
+
+    Args:
+        codec: for the scenario that is coded.
+        source: what it is fitted on.
+        calibration: samples of that.
+        seed: of the run.
+        tail: computes the sensitivity of its tail; None for codecs that need none.
+        at_home: where results of this codec on ``source`` stand, if any may serve: what was learned for them is not
+            learned again.
+
+    Raises:
+        CodecError: if fitting fails, or its outcome does not serve the tensors of the scenario that is coded.
+    """
+    own = type(codec)(source.specs, codec.params)
+    learned = None
+    if at_home is not None:
+        learned = fitting.find_fitted(at_home, own, fitting.fit_record(own, source, calibration, seed, tail))
+    if learned is None:
+        learned = fitting.fit(own, calibration, seed, tail)
     try:
         # Fitting replaces the path of published tables or weights by their hash.
         return type(codec)(codec.specs, learned.params, learned.state)

@@ -51,6 +51,18 @@ def test_the_codec_knows_the_other_scenarios_calibration_samples_and_codes_its_o
     assert all(torch.equal(codec.state[name], expected.state[name]) for name in expected.state)
 
 
+def test_what_was_learned_for_results_at_home_is_not_learned_again(tmp_path, monkeypatch):
+    """Fitting fails once they are there, so that it can only have been taken from them."""
+    run = ["run", "--codecs", "channel:step=2", "--limit", "8", "--quiet", "--results", str(tmp_path)]
+    assert main([*run, "--scenarios", DIGITS]) == 0
+    (home,) = tmp_path.glob(f"{DIGITS}@*/channel/*/codec")
+    monkeypatch.setattr(CODECS.get("channel"), "learn", None)
+    assert main([*run, "--scenarios", HARD, "--fit-on", DIGITS]) == 0
+    away = load_saved(_folder(tmp_path, DIGITS) / "codec")
+    assert all(torch.equal(away.state[name], tensor) for name, tensor in load_saved(home).state.items())
+    assert main([*run, "--scenarios", HARD, "--fit-on", DIGITS, "--overwrite", "always"]) == 1
+
+
 def test_results_say_so_and_stand_apart(results):
     home, away = _folder(results, None), _folder(results, DIGITS)
     assert home != away
