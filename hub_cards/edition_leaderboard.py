@@ -33,6 +33,7 @@ from lamofcbench.identity import family_of
 from lamofcbench.locks import LOCKS_DIRECTORY, locked
 
 LEADERBOARD_FILE = "leaderboard.json"
+SUMMARY_FILE = "report/summary.json"
 PERCENT = 95
 SAME = ("lamofcbench", "protocol", "reference", "confidence")
 """What rows must have in common to stand on one board, beside the names of the scenarios."""
@@ -141,7 +142,7 @@ def summary_of(results: Path) -> Summary:
     Raises:
         LaMoFCBenchError: if there is none.
     """
-    report = results / "report" / "summary.json"
+    report = results / SUMMARY_FILE
     if not report.is_file():
         raise LaMoFCBenchError(f"there is no {report}; `lamofcbench report --results {results}` writes it")
     return Summary.model_validate_json(report.read_text(encoding="utf-8"))
@@ -151,9 +152,16 @@ def whole_summary_of(results: Path) -> Summary:
     """What a folder's report says, all of it of whole test splits.
 
     Raises:
-        LaMoFCBenchError: if there is none, or it has results on a part of a test split.
+        LaMoFCBenchError: if there is none, it is not of the results that stand there, or it has results on a part of a
+            test split.
     """
     summary = summary_of(results)
+    told = {point.folder for part in summary.scenarios for codec in part.codecs for point in codec.points}
+    made = (results / SUMMARY_FILE).stat().st_mtime
+    if any(not (results / folder / store.RESULT_FILE).is_file() for folder in told) or any(
+        (found.path / store.RESULT_FILE).stat().st_mtime > made for found in store.find_results(results)
+    ):
+        raise LaMoFCBenchError(f"{results} has changed since its report; `lamofcbench report --results {results}` anew")
     parts = [part.scenario for part in summary.scenarios if part.samples != part.test_samples]
     if parts:
         raise LaMoFCBenchError(f"{results} has results on a part of the test split of {', '.join(parts)}")

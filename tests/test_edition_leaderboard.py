@@ -143,6 +143,20 @@ def test_results_on_a_part_of_the_split_are_refused(edition_leaderboard, tmp_pat
         edition_leaderboard.leaderboard(results(tmp_path, "--limit", "8"))
 
 
+@pytest.mark.parametrize("how", ["gone", "newer"])
+def test_a_report_of_other_results_than_stand_there_is_refused(edition_leaderboard, whole, tmp_path, how):
+    folder = tmp_path / "changed"
+    shutil.copytree(whole, folder)
+    edition_leaderboard.leaderboard(folder)
+    result = sorted(folder.glob("*@*/uniform/*/result.json"))[0]
+    if how == "gone":
+        shutil.rmtree(result.parent)
+    else:
+        result.touch()
+    with pytest.raises(LaMoFCBenchError, match="has changed since its report"):
+        edition_leaderboard.leaderboard(folder)
+
+
 def test_results_of_several_editions_are_kept_apart(edition_leaderboard, whole, tmp_path):
     folder = tmp_path / "mixed"
     shutil.copytree(whole, folder)
