@@ -6,7 +6,10 @@ import difflib
 import reprlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 _FEW_NAMES = 12
 """So many names a message may list."""
@@ -47,6 +50,27 @@ def one_line(text: str, limit: int = 80) -> str:
     """A text on one printable line, cut with an ellipsis."""
     text = " ".join("".join(letter if letter.isprintable() else " " for letter in text[: 4 * limit]).split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def broken_field(error: ValidationError, whole: str = "it") -> str:
+    """What a schema's first complaint is about and what it says, on one printable line.
+
+    Args:
+        error: pydantic's.
+        whole: what to call it where the complaint is about no field; empty leaves the name out.
+
+    Example:
+        >>> from pydantic import TypeAdapter, ValidationError
+        >>> try:
+        ...     TypeAdapter(dict[str, int]).validate_python({"step": "coarse"})
+        ... except ValidationError as error:
+        ...     broken_field(error)
+        'step: Input should be a valid integer, unable to parse string as an integer'
+    """
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = one_line(".".join(map(str, first["loc"]))) or whole
+    message = one_line(first["msg"].removeprefix("Value error, "), 300)
+    return f"{where}: {message}" if where else message
 
 
 def lacks_memory(error: BaseException | None) -> bool:

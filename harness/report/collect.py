@@ -39,7 +39,7 @@ from harness.results.store import (
     read_consistently,
 )
 from lamofcbench import rates
-from lamofcbench.errors import ResultsError
+from lamofcbench.errors import ResultsError, broken_field
 from lamofcbench.identity import is_anonymous
 from lamofcbench.scenarios.base import NAME_PATTERN, Scenario
 
@@ -209,9 +209,7 @@ def _read_result(folder: Path) -> Result:
             raise ResultsError(f"{RESULT_FILE} is larger than {MAX_JSON_BYTES} bytes")
         result = Result.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        detail = error.errors()[0]
-        where = ".".join(map(str, detail["loc"]))
-        raise ResultsError(f"{RESULT_FILE} breaks the schema: {where}{': ' if where else ''}{detail['msg']}") from error
+        raise ResultsError(f"{RESULT_FILE} breaks the schema: {broken_field(error, whole='')}") from error
     except OSError as error:
         raise ResultsError(f"{RESULT_FILE} cannot be read ({_first_line(error)})") from error
     if not re.fullmatch(NAME_PATTERN, result.scenario):

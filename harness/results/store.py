@@ -28,7 +28,7 @@ from harness.results.place import require_no_file
 from harness.results.record import TIMING_SCHEMA, TableWriter, from_json, sample_schema
 from harness.results.result import Result
 from lamofcbench.atomic import remove, replacing, write_errors, write_json
-from lamofcbench.errors import ResultsError, one_line
+from lamofcbench.errors import ResultsError, broken_field
 from lamofcbench.locks import LOCKS_DIRECTORY, locked, locked_if_free
 from lamofcbench.prediction_kinds import PredictionKind
 from lamofcbench.scenarios.base import PredictionType
@@ -130,9 +130,7 @@ class ResultFolder:
         try:
             result = Result.model_validate_json(file.read_bytes())
         except ValidationError as error:
-            detail = error.errors()[0]
-            where = one_line(".".join(map(str, detail["loc"]))) or "it"
-            raise ResultsError(f"{file} breaks the result schema: {where}: {one_line(detail['msg'], 200)}") from error
+            raise ResultsError(f"{file} breaks the result schema: {broken_field(error)}") from error
         if result.config_hash != self.path.name:
             raise ResultsError(f"{file} is the result of {result.config_hash}, not of the folder it is in")
         return result

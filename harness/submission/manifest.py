@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from harness.results.result import Parameters
 from harness.submission.bounded_json import require_few_values
 from lamofcbench.codecs.knowledge import Knowledge
-from lamofcbench.errors import LaMoFCBenchError, first_line, one_line
+from lamofcbench.errors import LaMoFCBenchError, broken_field, first_line, one_line
 from lamofcbench.pins import COMMIT
 from lamofcbench.storage.integrity import file_sha256
 
@@ -129,9 +129,7 @@ def read_manifest(folder: Path) -> Submission:
         require_few_values(json.loads(content))
         found = Submission.model_validate_json(content)
     except ValidationError as error:
-        detail = error.errors()[0]
-        where = one_line(".".join(map(str, detail["loc"]))) or "it"
-        raise SubmissionError(f"{path} breaks its schema: {where}: {one_line(detail['msg'], 200)}") from error
+        raise SubmissionError(f"{path} breaks its schema: {broken_field(error)}") from error
     except OSError as error:
         raise SubmissionError(f"{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:

@@ -46,7 +46,7 @@ from harness.submission.manifest import (
 )
 from lamofcbench.atomic import replacing, write_json
 from lamofcbench.codecs.knowledge import most
-from lamofcbench.errors import UnknownNameError, one_line, shown
+from lamofcbench.errors import UnknownNameError, broken_field, one_line, shown
 from lamofcbench.identity import family_of
 from lamofcbench.version import __version__
 
@@ -258,9 +258,7 @@ def _manifest(name: str, codec: str, own: Sequence[_Packed], author: Author, sam
             environment={key: one_line(value, 500) for key, value in environment.items()},
         )
     except ValidationError as error:
-        detail = error.errors()[0]
-        field = one_line(".".join(map(str, detail["loc"])))
-        raise SubmissionError(f"{field} is not fit for a submission: {one_line(detail['msg'], 200)}") from error
+        raise SubmissionError(f"not fit for a submission: {broken_field(error)}") from error
 
 
 def _ladder(ref: str, points: Sequence[_Packed]) -> DeclaredLadder:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
 from lamofcbench.builders import BUILDERS, ScenarioBuilder
-from lamofcbench.errors import DataError, PluginError, ScenarioError, UnknownNameError
+from lamofcbench.errors import DataError, PluginError, ScenarioError, UnknownNameError, broken_field
 from lamofcbench.features import TORCH_DTYPES
 from lamofcbench.models import placement as placing
 from lamofcbench.models.base import MODELS, SplitModel
@@ -128,9 +128,7 @@ def parse_options(schema: type[Options], scenario: Scenario) -> Options:
     try:
         return schema.model_validate(options)
     except ValidationError as error:
-        detail = error.errors()[0]
-        where = ".".join(map(str, detail["loc"]))
-        raise ScenarioError(f"scenario {scenario.id!r}: option {where}: {detail['msg']}") from error
+        raise ScenarioError(f"scenario {scenario.id!r}: option {broken_field(error)}") from error
 
 
 def load_pretrained(

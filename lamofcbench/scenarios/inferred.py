@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import ValidationError
 
-from lamofcbench.errors import ScenarioError, UnknownNameError, one_line, shown
+from lamofcbench.errors import ScenarioError, UnknownNameError, broken_field, shown
 from lamofcbench.features import FeatureSet, dtype_name
 from lamofcbench.scenarios.base import LONGEST_AXIS, Axis, FeatureSpecs, TensorSpec
 
@@ -28,10 +28,7 @@ def declaring(what: str) -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        detail = error.errors()[0]
-        where = one_line(".".join(map(str, detail["loc"])))
-        reason = one_line(detail["msg"].removeprefix("Value error, "), 300)
-        raise ScenarioError(f"{what} cannot be declared: {where}{': ' if where else ''}{reason}") from error
+        raise ScenarioError(f"{what} cannot be declared: {broken_field(error, whole='')}") from error
 
 
 def infer_specs(

@@ -36,7 +36,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from lamofcbench.builders import Split
-from lamofcbench.errors import DataError, ScenarioError, first_line, one_line, shown
+from lamofcbench.errors import DataError, ScenarioError, broken_field, first_line, one_line, shown
 from lamofcbench.scenarios.base import FeatureSpecs, GivenSpec, Scenario, TensorSpec
 from lamofcbench.storage.columns import Columns
 
@@ -181,9 +181,7 @@ def read_manifest(path: Path) -> Manifest:
     try:
         manifest = Manifest.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = one_line(".".join(map(str, first["loc"]))) or "it"
-        raise DataError(f"manifest {path} is damaged: {where}: {one_line(first['msg'], 200)}; {again}") from error
+        raise DataError(f"manifest {path} is damaged: {broken_field(error)}; {again}") from error
     manifest._sha256 = hashlib.sha256(text).hexdigest()
     return manifest
 

@@ -100,8 +100,8 @@ def test_what_is_not_fit_to_be_submitted_is_refused_before_anything_is_written(r
         pack(run_results, tmp_path / "out", Author(), "unifrom")
     for author, message in [
         (Author(name="../up"), "is no name of a submission"),
-        (Author(link="http://example.org"), "link is not fit"),
-        (Author(display_name="a\nb"), "display_name is not fit"),
+        (Author(link="http://example.org"), "not fit for a submission: link: "),
+        (Author(display_name="a\nb"), "not fit for a submission: display_name: "),
     ]:
         with pytest.raises(SubmissionError, match=message):
             pack(run_results, tmp_path / "out", author)
