@@ -117,7 +117,7 @@ bench-small: small-data ## fifteen codecs at five rates on the small edition, al
 ABLATION := mini-cvu-depth mini-clu-facts mini-clu-arithmetic mini-cau-commands-clean mini-ctti-shapes-latent
 KLT_VARIANTS := Whole EachTensorAlone KeysAsRotated NoDictionary NoTransformOverPlaces NoPlaces NoTransform
 
-ablation: venv ## what each ingredient of the codec klt brings: the table of docs/transform-coding.md; half an hour; resumes
+ablation: venv ## what each ingredient of the codec klt brings: the table of docs/transform-coding.md; minutes; resumes
 	$(BIN)/lamofcbench run --scenarios $(ABLATION) --codecs $(addprefix ./benchmarks/klt_variants.py:,$(KLT_VARIANTS)) \
 		--limit 64 --num-processes 2 --verify-samples 0 --results results/ablation
 	$(BIN)/python hub_cards/klt_figures.py --variants results/ablation

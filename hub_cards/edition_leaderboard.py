@@ -161,7 +161,8 @@ def whole_summary_of(results: Path) -> Summary:
     if any(not (results / folder / store.RESULT_FILE).is_file() for folder in told) or any(
         (found.path / store.RESULT_FILE).stat().st_mtime > made for found in store.find_results(results)
     ):
-        raise LaMoFCBenchError(f"{results} has changed since its report; `lamofcbench report --results {results}` anew")
+        again = f"`lamofcbench report --results {results}` makes it anew"
+        raise LaMoFCBenchError(f"{results} has changed since its report; {again}")
     parts = [part.scenario for part in summary.scenarios if part.samples != part.test_samples]
     if parts:
         raise LaMoFCBenchError(f"{results} has results on a part of the test split of {', '.join(parts)}")

@@ -221,7 +221,7 @@ class SymbolEncoder:
         each, rest = divmod(symbols.size, max(len(numbers), 1))
         if rest:
             raise ValueError(f"{symbols.size} symbols cannot share {len(numbers)} table numbers evenly")
-        flat, of_each = _flat(symbols), np.repeat(numbers, each) if each > 1 else numbers
+        flat, of_each = _flat(symbols), _of_each(numbers, each)
 
         def bits(every: int) -> float:
             places = np.arange(0, flat.size, every)
@@ -326,14 +326,18 @@ class SymbolDecoder:
     def _take(self, count: int, numbers: NDArray[np.int16], tables: FrequencyTable | TableStack) -> Symbols:
         if not count:
             return np.empty(0, np.int32)
-        each = count // len(numbers)
-        of_each = np.repeat(numbers, each) if each > 1 else numbers
+        of_each = _of_each(numbers, count // len(numbers))
         return self._fill(count, "decode", (argument(of_each), *tables.coder.for_decoder))
 
     def _fill(self, count: int, name: str, more: tuple[Any, ...]) -> Symbols:
         symbols = np.empty(count, np.int32) if compiled() else [0] * count
         self._left = _call_with(name, more, symbols, self._words, self._left, self._states, self._lanes)
         return np.asarray(symbols, np.int32)
+
+
+def _of_each(numbers: NDArray[np.int16], each: int) -> NDArray[np.int16]:
+    """Numbers of so many symbols in a row, as one a symbol."""
+    return np.repeat(numbers, each) if each > 1 else numbers
 
 
 def _flat(values: Symbols) -> Symbols:
