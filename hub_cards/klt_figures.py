@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -24,6 +25,7 @@ from edition_leaderboard import bounded
 from harness.report.compile import compile_summary
 from harness.report.summary import Transfer
 from harness.report.transfers import matrices
+from harness.results.fitted_on import is_mixture, parted
 from harness.statistics.curves import ReachedRate, joint_bound
 from lamofcbench.atomic import write_json, write_text
 from lamofcbench.errors import LaMoFCBenchError
@@ -80,22 +82,36 @@ def transfers(results: Path, before: list[dict[str, Any]]) -> list[dict[str, Any
 
 
 def transfers_summary(found: list[dict[str, Any]]) -> str:
-    """A row a codec and backbone: what it needs at home and elsewhere."""
+    """A row a codec and backbone: what it needs at home, fitted on one other task, and on all others together."""
     rows = []
     for matrix in _matrices(found):
-        home, elsewhere = (
-            [reached(t.retained.model_dump()) for t in matrix if (t.fitted_on == t.coded) is own]
-            for own in (True, False)
-        )
         tasks = sorted({t.coded for t in matrix})
-        mean = ReachedRate(fmean(one.ebpfp for one in elsewhere), joint_bound([one.bound for one in elsewhere]))
-        figures = (mean_rate(home), mean, max(elsewhere, key=lambda one: one.ebpfp))
+        rates: dict[str, list[ReachedRate]] = {}
+        for one in matrix:
+            rates.setdefault(_source(one, tasks), []).append(reached(one.retained.model_dump()))
+        home, together = rates.pop(HOME, []), rates.pop(OTHERS, [])
+        elsewhere = [rate for source, own in rates.items() if not is_mixture(source) for rate in own]
+        figures = (mean_rate(home), _mean(elsewhere), max(elsewhere, key=lambda one: one.ebpfp))
+        of_others = shown(_mean(together)) if len(together) == len(tasks) else "-"
         names = ", ".join(name.removeprefix("mini-") for name in tasks)
-        rows.append((names, matrix[0].codec, len(elsewhere), *map(shown, figures)))
+        rows.append((names, matrix[0].codec, len(elsewhere), *map(shown, figures), of_others))
     rows = [(f"`{codec}`", names, *figures) for names, codec, *figures in sorted(rows)]
-    return markdown_table(
-        ("", "tasks of one backbone", "pairs", "at home", "elsewhere, mean", "at worst"), rows, right=range(2, 6)
-    )
+    titles = ("", "tasks of one backbone", "pairs", "at home", "on one other, mean", "at worst", "on all others, mean")
+    return markdown_table(titles, rows, right=range(2, len(titles)))
+
+
+HOME, OTHERS = "the same", "all others"
+
+
+def _source(one: Transfer, tasks: Sequence[str]) -> str:
+    """What a codec was fitted on, in view of the tasks of its backbone."""
+    if one.fitted_on == one.coded:
+        return HOME
+    return OTHERS if len(tasks) > 2 and {*parted(one.fitted_on), one.coded} == set(tasks) else one.fitted_on
+
+
+def _mean(rates: Sequence[ReachedRate]) -> ReachedRate:
+    return ReachedRate(fmean(one.ebpfp for one in rates), joint_bound([one.bound for one in rates]))
 
 
 def transfers_table(found: list[dict[str, Any]]) -> str:
@@ -107,10 +123,10 @@ def transfers_table(found: list[dict[str, Any]]) -> str:
     for coded, own in sorted(backbones.items()):
         cells: dict[tuple[str, str], dict[str, str]] = {}
         for one in own:
-            cells.setdefault((one.codec, one.fitted_on), {})[one.coded] = shown(reached(one.retained.model_dump()))
-        rows = [
-            (f"`{codec}`", f"`{source}`", *(row.get(c, "-") for c in coded)) for (codec, source), row in cells.items()
-        ]
+            source = OTHERS if _source(one, coded) == OTHERS else f"`{one.fitted_on}`"
+            cells.setdefault((one.codec, source), {})[one.coded] = shown(reached(one.retained.model_dump()))
+        order = sorted(cells, key=lambda row: (row[0], row[1] == OTHERS, row[1]))
+        rows = [(f"`{row[0]}`", row[1], *(cells[row].get(c, "-") for c in coded)) for row in order]
         tables.append(markdown_table(("", "fitted on", *(f"`{name}`" for name in coded)), rows))
     return "\n\n".join(tables)
 

@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
     tail = _tail_of(codecs[0], scenario, args)
     codec = fitting.fit(codecs[0], Calibration(scenario, args.data), args.seed, tail)
     data = codec.encode(split.features(args.index))
-    fitting.save(codec, directory, fitting.fit_record(codecs[0], scenario, split, args.seed, tail))
+    fitting.save(codec, directory, fitting.fit_record(codecs[0], [scenario], split, args.seed, tail))
     write_bytes(args.output, data)
     print(args.output, directory, sep="\n")
 

@@ -37,8 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="rate points of codecs that are named without parameters, as `lamofcbench ladder` laid them out",
     )  # fmt: skip
     parser.add_argument(
-        "--fit-on", metavar="SCENARIO",
-        help="fit codecs on this scenario's calibration samples in place of those that they code; of the same backbone",
+        "--fit-on", nargs="+", default=[], metavar="A,B",
+        help="fit codecs on the calibration samples of these scenarios, together, in place of those that they code; of "
+        "the same backbone",
     )  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="estimate time, memory and disk; write no results")
     parser.add_argument("--num-processes", type=int, default=1, metavar="N", help="processes on this machine")
@@ -95,23 +96,17 @@ def _settings(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # RunS
         trust_code=args.trust_code,
         progress=not args.quiet,
         argv=tuple(args.argv),
-        fit_on=_source(args),
+        fit_on=_sources(args),
         ladders=args.ladders,
         placement=_common.placement_of(args, "tail"),
     )
 
 
-def _source(args: argparse.Namespace):  # type: ignore[no-untyped-def]
-    """The scenario of ``--fit-on``; None where it is not given."""
+def _sources(args: argparse.Namespace):  # type: ignore[no-untyped-def]
+    """The scenarios of ``--fit-on``."""
     from harness.running import selection
-    from lamofcbench.errors import LaMoFCBenchError
 
-    if args.fit_on is None:
-        return None
-    found = selection.select_scenarios([args.fit_on])
-    if len(found) != 1:
-        raise LaMoFCBenchError(f"--fit-on {args.fit_on} stands for {len(found)} scenarios; name one")
-    return found[0]
+    return tuple(selection.select_scenarios(args.fit_on)) if args.fit_on else ()
 
 
 def _check(args: argparse.Namespace):  # type: ignore[no-untyped-def]
@@ -127,8 +122,8 @@ def _check(args: argparse.Namespace):  # type: ignore[no-untyped-def]
     plans = []
     scenarios = selection.select_scenarios(args.scenarios)
     for scenario in _metric_options.with_options(scenarios, args.metric_options):
-        if settings.fit_on is not None:
-            transfer.require_same_backbone(settings.fit_on, scenario)
+        for source in settings.fit_on:
+            transfer.require_same_backbone(source, scenario)
         scoring.make_metric(scenario)
         codecs = selection.select_named(
             args.codecs, scenario, trust_code=args.trust_code, points=args.points, ladders=args.ladders

@@ -371,7 +371,9 @@ class Transfer(_Strict):
     """What a codec reaches on a scenario when it was fitted on one."""
 
     codec: str = Field(description="as the report calls it")
-    fitted_on: str = Field(description="the id of the scenario whose calibration samples it has learned from")
+    fitted_on: str = Field(
+        description="the id of the scenario whose calibration samples it has learned from; of several, joined by +"
+    )
     coded: str = Field(description="the id of the scenario that it codes")
     retained: RetainedRate = Field(description="EBPFP@95 of every scenario")
 

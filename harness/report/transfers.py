@@ -14,6 +14,7 @@ from harness.report.collect import Evidence
 from harness.report.contexts import comparable
 from harness.report.origins import labelled, labels_of, origin_of, role_of
 from harness.report.summary import RETAINED_PERCENTS, ScenarioSummary, Transfer
+from harness.results.fitted_on import parted
 from lamofcbench.scenarios.base import Scenario
 
 PERCENT = RETAINED_PERCENTS[0]
@@ -62,8 +63,7 @@ def transfers(
             summary = analyse_scenario(group, reference=None, resamples=resamples, seed=seed, declared=declared).summary
             found += _of(summary, source)
     codecs = {transfer.codec for transfer in found}
-    sources = {transfer.fitted_on for transfer in found}
-    met = {transfer.coded for transfer in found} | sources
+    met = set().union(*map(_ends, found))
     for summary in scenarios:
         if summary.scenario in met:
             found += [transfer for transfer in _of(summary, summary.scenario) if transfer.codec in codecs]
@@ -83,6 +83,11 @@ def _of(summary: ScenarioSummary, source: str) -> list[Transfer]:
     ]
 
 
+def _ends(transfer: Transfer) -> set[str]:
+    """The scenarios that a codec was fitted on, and the one that it codes."""
+    return {*parted(transfer.fitted_on), transfer.coded}
+
+
 def matrices(found: Iterable[Transfer]) -> list[list[Transfer]]:
     """The transfers codec by codec, and of each codec those together that are linked: tasks of one backbone.
 
@@ -96,8 +101,8 @@ def matrices(found: Iterable[Transfer]) -> list[list[Transfer]]:
     """
     made: list[list[Transfer]] = []
     for transfer in sorted(found, key=lambda transfer: (transfer.codec, transfer.fitted_on, transfer.coded)):
-        ends = {transfer.fitted_on, transfer.coded}
-        linked = [m for m in made if m[0].codec == transfer.codec and any(ends & {t.fitted_on, t.coded} for t in m)]
+        ends = _ends(transfer)
+        linked = [m for m in made if m[0].codec == transfer.codec and any(ends & _ends(t) for t in m)]
         made = [m for m in made if not any(m is one for one in linked)]
         made.append([*(one for matrix in linked for one in matrix), transfer])
     return sorted(made, key=lambda m: (m[0].codec, min(min(t.fitted_on, t.coded) for t in m)))

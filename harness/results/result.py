@@ -103,7 +103,8 @@ class CodecRecord(_Strict):
     trained_on: Knowledge = Field(description="its class of knowledge, see lamofcbench.codecs.knowledge")
     lossless: bool
     fitted_on: str | None = Field(
-        default=None, description="the id of another scenario, on whose calibration split it was fitted"
+        default=None,
+        description="the id of another scenario, or ids joined by +, on whose calibration splits it was fitted",
     )
 
 

@@ -62,7 +62,7 @@ def evaluate(
     verify_samples: int = 3,
     trust_code: bool = False,
     progress: bool = True,
-    fit_on: str | Scenario | None = None,
+    fit_on: str | Scenario | Sequence[str | Scenario] | None = None,
     ladders: str | Path | None = None,
 ) -> Curve:
     """The curve of a codec on a scenario, with its anchor and floor.
@@ -84,7 +84,8 @@ def evaluate(
         verify_samples: how many samples of each result another process decodes and compares; see `RunSettings`.
         trust_code: allow a saved codec to run the Python source that came with it.
         progress: show progress bars on stderr.
-        fit_on: another scenario of the same backbone, on whose calibration samples codecs are fitted.
+        fit_on: one or several scenarios of the same backbone, on whose calibration samples codecs are fitted; none for
+            the one that they code.
         ladders: a folder of ``lamofcbench ladder``, whose rate points run in place of the codecs' own.
 
     Raises:
@@ -93,8 +94,9 @@ def evaluate(
     if isinstance(scenario, str):
         scenario = SCENARIOS.get(scenario)
     likes: Iterable[CodecLike] = [codec] if isinstance(codec, (str, type, Codec)) else codec
-    source = SCENARIOS.get(fit_on) if isinstance(fit_on, str) else fit_on
-    if source is not None:
+    named = [fit_on] if isinstance(fit_on, (str, Scenario)) else fit_on or ()
+    sources = tuple(SCENARIOS.get(source) if isinstance(source, str) else source for source in named)
+    for source in sources:
         require_same_backbone(source, scenario)
     chosen = Path(ladders) if ladders is not None else None
     codecs = select_codecs(likes, scenario, trust_code=trust_code, ladders=chosen)
@@ -116,7 +118,7 @@ def evaluate(
             verify_samples=verify_samples,
             trust_code=trust_code,
             progress=progress,
-            fit_on=source,
+            fit_on=sources,
             ladders=chosen,
         )
         with DecodingProcess() as decoder:

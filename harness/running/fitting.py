@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import secrets
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from harness.results import store
+from harness.results.fitted_on import joined, parted
 from harness.running import environment
+from harness.running.mixed_sensitivity import MixedTailSensitivity
 from harness.running.sensitivity import TailSensitivity
 from lamofcbench import identity
 from lamofcbench.atomic import replacing, write_json
@@ -24,10 +27,11 @@ from lamofcbench.storage.calibration import Calibration
 from lamofcbench.storage.reader import SplitReader
 from lamofcbench.user_files.modules import tree_of
 
+AnySensitivity: TypeAlias = TailSensitivity | MixedTailSensitivity
 _CLASS_TOKENS: weakref.WeakKeyDictionary[type[Codec], str] = weakref.WeakKeyDictionary()
 
 
-def fit(codec: Codec, calibration: Calibration, seed: int, tail: TailSensitivity | None = None) -> Codec:
+def fit(codec: Codec, calibration: Calibration, seed: int, tail: AnySensitivity | None = None) -> Codec:
     """The codec, fitted where it needs to be and is not yet.
 
     Args:
@@ -48,24 +52,24 @@ def fit(codec: Codec, calibration: Calibration, seed: int, tail: TailSensitivity
 
 def fit_record(
     codec: Codec,
-    scenario: Scenario,
+    sources: Sequence[Scenario],
     data: Calibration | SplitReader,
     seed: int,
-    tail: TailSensitivity | None = None,
+    tail: AnySensitivity | None = None,
 ) -> dict[str, Any]:
     """What decides a fitted codec: ``fit.json``.
 
     Args:
         codec: before fitting.
-        scenario: whose calibration split it is fitted on.
-        data: that split, or another one of the same data.
+        sources: whose calibration splits it is fitted on.
+        data: these splits, or another one of the same data.
         seed: of the run.
         tail: of whose sensitivity the codec learns, if it does.
     """
     return {
         **({} if tail is None else {"sensitivity": tail.origin}),
         "unfitted_fingerprint": codec.fingerprint.hex(),
-        "scenario": scenario.ref,
+        "scenario": joined(source.ref for source in sources),
         "data_revision": data.data_revision,
         "builder_identity": data.builder_identity,
         "seed": seed,
@@ -73,17 +77,18 @@ def fit_record(
 
 
 def fitted_on(directory: Path, scenario: Scenario) -> str | None:
-    """The id of another scenario than the one that is coded, on which a codec was fitted; None where there is none.
+    """The ids of scenarios on which a codec was fitted, joined; None where it is just the one that is coded.
 
     Args:
         directory: where the codec is saved with what it was fitted on.
         scenario: that it codes.
     """
     try:
-        source, _, _ = json.loads((directory / store.FIT_FILE).read_text())["scenario"].rpartition("@")
+        refs = parted(json.loads((directory / store.FIT_FILE).read_text())["scenario"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return source if source and source != scenario.id else None
+    sources = [ref.rpartition("@")[0] for ref in refs]
+    return joined(sources) if all(sources) and sources != [scenario.id] else None
 
 
 def find_fitted(directory: Path, codec: Codec, record: dict[str, Any]) -> Codec | None:

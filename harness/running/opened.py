@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from harness.results import scoring
 from harness.results.result import PROTOCOL_VERSION
-from harness.running import environment, fitting, plan, sensitivity
+from harness.running import environment, fitting, plan, sensitivity, transfer
 from harness.running.fidelity import Fidelity
 from harness.running.launch import Team
+from harness.running.mixed_sensitivity import MixedTailSensitivity
 from harness.running.pipeline import Pipeline
 from harness.running.sensitivity import TailSensitivity
 from harness.running.settings import RunSettings
@@ -20,6 +21,7 @@ from lamofcbench.codecs.base import Codec
 from lamofcbench.errors import DataError, PluginError, ScenarioError
 from lamofcbench.scenarios.base import Scenario
 from lamofcbench.storage.calibration import Calibration
+from lamofcbench.storage.mixed_calibration import MixedCalibration
 
 if TYPE_CHECKING:
     from lamofcbench.models.base import SplitModel
@@ -73,16 +75,25 @@ class OpenScenario:
     @functools.cached_property
     def calibration(self) -> Calibration:
         """The calibration samples, the only ones that codecs may learn from."""
-        calibration = Calibration(self.source, self.settings.data)
-        if self.source is self.scenario:
+        if len(self.sources) > 1:
+            return MixedCalibration(self.sources, self.settings.data)
+        calibration = Calibration(self.sources[0], self.settings.data)
+        if self.fits_at_home:
             self.require_one_build((calibration.data_revision, calibration.builder_identity))
         return calibration
 
     @functools.cached_property
-    def source(self) -> Scenario:
-        """The scenario whose calibration samples codecs are fitted on."""
-        source = self.settings.fit_on
-        return self.scenario if source is None or source.id == self.scenario.id else source
+    def sources(self) -> tuple[Scenario, ...]:
+        """The scenarios whose calibration samples codecs are fitted on, each once, in the order of their ids."""
+        named = {source.id: source for source in self.settings.fit_on}
+        if self.scenario.id in named or not named:
+            named[self.scenario.id] = self.scenario
+        return tuple(named[name] for name in sorted(named))
+
+    @property
+    def fits_at_home(self) -> bool:
+        """Whether codecs are fitted on nothing but what they code."""
+        return self.sources == (self.scenario,)
 
     @functools.cached_property
     def model(self) -> SplitModel:
@@ -107,10 +118,14 @@ class OpenScenario:
         return None if self.model.response_kind is None else Fidelity(self.model)
 
     @functools.cached_property
-    def _tail_sensitivity(self) -> TailSensitivity:
+    def _tail_sensitivity(self) -> TailSensitivity | MixedTailSensitivity:
+        parts = [self._sensitivity_on(source) for source in self.sources]
+        return parts[0] if len(parts) == 1 else MixedTailSensitivity(parts, transfer.widest(self.sources))
+
+    def _sensitivity_on(self, source: Scenario) -> TailSensitivity:
         from lamofcbench.models.loading import load_model
 
-        folder, source = self.settings.results / sensitivity.FOLDER, self.source
+        folder = self.settings.results / sensitivity.FOLDER
         model = functools.cache(
             lambda: (
                 self.model
@@ -120,7 +135,7 @@ class OpenScenario:
         )
         return TailSensitivity(source, self.settings.data, model, folder, self.settings.seed, self.device)
 
-    def tail_of(self, codec: Codec) -> TailSensitivity | None:
+    def tail_of(self, codec: Codec) -> TailSensitivity | MixedTailSensitivity | None:
         """What tells a codec of the tail's sensitivity; None where it does not ask.
 
         Raises:

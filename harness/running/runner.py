@@ -131,11 +131,11 @@ class ScenarioRunner(OpenScenario):
 
     def _at_home(self) -> ScenarioRunner:
         """This runner with codecs fitted on the scenario itself, as anchor and floor always are."""
-        if self.source is self.scenario:
+        if self.fits_at_home:
             return self
         own = copy.copy(self)
-        own.settings = dataclasses.replace(self.settings, fit_on=None)
-        for name in ("calibration", "source", "_tail_sensitivity"):
+        own.settings = dataclasses.replace(self.settings, fit_on=())
+        for name in ("calibration", "sources", "_tail_sensitivity"):
             own.__dict__.pop(name, None)
         return own
 
@@ -216,28 +216,34 @@ class ScenarioRunner(OpenScenario):
         needs_fit = codec.needs_calibration and not codec.state
         data = self.calibration if needs_fit else self.test
         tail = self.tail_of(codec) if needs_fit else None
-        record = fitting.fit_record(codec, self.source if needs_fit else self.scenario, data, self.settings.seed, tail)
+        sources = self.sources if needs_fit else [self.scenario]
+        record = fitting.fit_record(codec, sources, data, self.settings.seed, tail)
         fitted = self._find_fitted(directory, codec, record) if needs_fit else codec
         if fitted is None and turn is not None:
             file = store.lock_file(self.settings.results, *directory.parts[-2:], f"fit-{store.config_hash(record)}")
             turn.enter_context(locked(file, f"fitting {codec!r} on {self.scenario.ref}"))
             fitted = self._find_fitted(directory, codec, record)
         if fitted is None:
-            if self.source is self.scenario or not needs_fit:
+            if self.fits_at_home or not needs_fit:
                 fitted = fitting.fit(codec, self.calibration, self.settings.seed, tail)
             else:
-                reused = self._may_reuse(codec)
-                home = store.codec_directory(self.settings.results, self.source.ref, codec.name) if reused else None
-                fitted = transfer.fit_elsewhere(codec, self.source, self.calibration, self.settings.seed, tail, home)
+                home = self._at_home_of(codec)
+                fitted = transfer.fit_elsewhere(codec, self.sources, self.calibration, self.settings.seed, tail, home)
         return fitted, store.ResultFolder(directory / store.config_hash(self.config_of(fitted.fingerprint))), record
 
     def _is_yet_to_be_fitted(self, codec: Codec) -> bool:
         directory = store.codec_directory(self.settings.results, self.scenario.ref, codec.name)
-        record = fitting.fit_record(codec, self.source, self.calibration, self.settings.seed, self.tail_of(codec))
+        record = fitting.fit_record(codec, self.sources, self.calibration, self.settings.seed, self.tail_of(codec))
         return self._find_fitted(directory, codec, record) is None
 
     def _find_fitted(self, directory: Path, codec: Codec, record: dict[str, Any]) -> Codec | None:
         return fitting.find_fitted(directory, codec, record) if self._may_reuse(codec) else None
+
+    def _at_home_of(self, codec: Codec) -> Path | None:
+        """Where results of a codec stand on the one scenario that it is fitted on, if they may serve."""
+        if len(self.sources) > 1 or not self._may_reuse(codec):
+            return None
+        return store.codec_directory(self.settings.results, self.sources[0].ref, codec.name)
 
     def _may_reuse(self, codec: Codec) -> bool:
         return self.settings.overwrite != "always" and not fitting.is_anonymous(codec)

@@ -31,8 +31,8 @@ class RunSettings:
         trust_code: allow a saved codec to run the Python source that came with it.
         progress: show progress bars on stderr.
         argv: the command line, for ``run.json``.
-        fit_on: another scenario of the same backbone, on whose calibration samples codecs are fitted; None for the
-            scenario that they code.
+        fit_on: scenarios of the same backbone, on whose calibration samples codecs are fitted; none for the one that
+            they code.
         ladders: a folder of ``lamofcbench ladder`` from which rate points were chosen, which results record; None where
             none was used.
         placement: of the split model, of which a run needs the tail.
@@ -50,7 +50,7 @@ class RunSettings:
     trust_code: bool = False
     progress: bool = True
     argv: tuple[str, ...] = ()
-    fit_on: Scenario | None = None
+    fit_on: tuple[Scenario, ...] = ()
     ladders: Path | None = None
     placement: Placement = TAIL
 

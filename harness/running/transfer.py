@@ -1,6 +1,6 @@
-"""Fitting on one scenario and coding another: what a codec knows of a task, on a task that it does not know.
+"""Fitting on some scenarios and coding another: what a codec knows of tasks, on a task that it does not know.
 
-Both scenarios must have the same backbone, split at the same place: the same weights, and tensors that differ in
+All of them must have the same backbone, split at the same place: the same weights, and tensors that differ in
 nothing but how long they may be.
 """
 
@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.running import fitting
-from harness.running.sensitivity import TailSensitivity
 from lamofcbench.codecs.base import Codec
 from lamofcbench.errors import CodecError, LaMoFCBenchError
 from lamofcbench.models.loading import weights_directory
@@ -59,37 +58,55 @@ def _serves(source: Scenario, scenario: Scenario) -> bool:
 
 def fit_elsewhere(
     codec: Codec,
-    source: Scenario,
+    sources: Sequence[Scenario],
     calibration: Calibration,
     seed: int,
-    tail: TailSensitivity | None,
+    tail: fitting.AnySensitivity | None,
     at_home: Path | None = None,
 ) -> Codec:
-    """The codec with what one of its class and parameters has learned on another scenario.
+    """The codec with what one of its class and parameters has learned on other scenarios.
 
     Args:
         codec: for the scenario that is coded.
-        source: what it is fitted on.
-        calibration: samples of that.
+        sources: what it is fitted on.
+        calibration: samples of these.
         seed: of the run.
         tail: computes the sensitivity of its tail; None for codecs that need none.
-        at_home: where results of this codec on ``source`` stand, if any may serve: what was learned for them is not
-            learned again.
+        at_home: where results of this codec on its only source stand, if any may serve: what was learned for them is
+            not learned again.
 
     Raises:
         CodecError: if fitting fails, or its outcome does not serve the tensors of the scenario that is coded.
     """
-    own = type(codec)(source.specs, codec.params)
+    own = type(codec)(widest(sources), codec.params)
     learned = None
     if at_home is not None:
-        learned = fitting.find_fitted(at_home, own, fitting.fit_record(own, source, calibration, seed, tail))
+        learned = fitting.find_fitted(at_home, own, fitting.fit_record(own, sources, calibration, seed, tail))
     if learned is None:
         learned = fitting.fit(own, calibration, seed, tail)
     try:
         # Fitting replaces the path of published tables or weights by their hash.
         return type(codec)(codec.specs, learned.params, learned.state)
     except CodecError as error:
-        raise CodecError(f"what was learned on {source.id} does not serve these tensors: {error}") from error
+        learned_on = _listed(source.id for source in sources)
+        raise CodecError(f"what was learned on {learned_on} does not serve these tensors: {error}") from error
+
+
+def widest(scenarios: Sequence[Scenario]) -> FeatureSpecs:
+    """The tensors of scenarios that differ in nothing but how long they may be, as long as the longest."""
+    first = scenarios[0].specs
+    if len(scenarios) == 1:
+        return first
+    limits: dict[str, int] = {}
+    for axis in (axis for each in scenarios for spec in each.specs.tensors for axis in spec.shape):
+        if isinstance(axis, Axis):
+            limits[axis.name] = max(axis.limit, limits.get(axis.name, 0))
+    return FeatureSpecs(tensors=tuple(_as_long(spec, limits) for spec in first.tensors), side=first.side)
+
+
+def _as_long(spec: TensorSpec, limits: Mapping[str, int]) -> TensorSpec:
+    shape = tuple(Axis(name=n.name, limit=limits[n.name]) if isinstance(n, Axis) else n for n in spec.shape)
+    return spec.model_copy(update={"shape": shape})
 
 
 def _difference(source: FeatureSpecs, specs: FeatureSpecs) -> str:

@@ -41,6 +41,7 @@ from harness.report.summary import (
     Transfer,
 )
 from harness.report.transfers import matrices
+from harness.results.fitted_on import is_mixture, parted
 from harness.statistics.curves import geometric_mean
 
 if TYPE_CHECKING:
@@ -78,15 +79,31 @@ def _transfer_table(matrix: Sequence[Transfer]) -> Table:
         for source in sources
     ]
     notes = ["EBPFP of scenarios in columns, of the codec fitted on those in rows."]
-    rates = [kept.ebpfp.value for (source, name), kept in known.items() if source != name]
-    means = [rate for rate in rates if rate is not None]
-    if means and len(means) == len(rates):
-        mean, geometric = (text.number(float(value)) for value in (sum(means) / len(means), geometric_mean(means)))
-        pairs = f"{len(means)} ordered pair{'s' if len(means) > 1 else ''}"
-        notes.append(f"Fitted on one and run on another: {mean} in the mean over {pairs}, geometrically {geometric}.")
+    pairs = [kept.ebpfp.value for (source, name), kept in known.items() if source != name and not is_mixture(source)]
+    of_one = _means(pairs)
+    if of_one:
+        counted = f"{len(pairs)} ordered pair{'s' if len(pairs) > 1 else ''}"
+        notes.append(f"Fitted on one and run on another: {of_one} over {counted}.")
+    others = [
+        kept.ebpfp.value
+        for (source, name), kept in known.items()
+        if is_mixture(source) and set(parted(source)) == set(coded) - {name}
+    ]
+    of_others = _means(others)
+    if of_others:
+        notes.append(f"Fitted on all others together: {of_others} over {len(others)} of {len(coded)} scenarios.")
     columns = [Column("fitted on", numeric=False), *(Column(text.shown(name)) for name in coded)]
     title = f"Fitted elsewhere: {text.shown(matrix[0].codec)}, EBPFP@{matrix[0].retained.percent}"
     return Table(title, columns, rows, notes)
+
+
+def _means(rates: Sequence[float | None]) -> str:
+    """Two means of rates; nothing where one is missing, or all."""
+    known = [rate for rate in rates if rate is not None]
+    if not known or len(known) < len(rates):
+        return ""
+    mean, geometric = text.number(sum(known) / len(known)), text.number(float(geometric_mean(known)))
+    return f"{mean} in the mean, geometrically {geometric},"
 
 
 def _by_edition(summary: Summary, make: Callable[[Summary], Table]) -> list[Table]:

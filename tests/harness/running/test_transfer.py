@@ -12,22 +12,24 @@ from harness.report.compare import compare_runs
 from harness.report.compile import compile_summary
 from harness.report.render.overall_tables import transfer_tables
 from harness.report.summary import Estimate, RetainedRate
-from harness.running.transfer import fit_elsewhere, require_same_backbone
+from harness.running.transfer import fit_elsewhere, require_same_backbone, widest
 from lamofcbench.codecs.identity import IdentityCodec
 from lamofcbench.codecs.registry import CODECS, load_saved
 from lamofcbench.errors import LaMoFCBenchError
-from lamofcbench.scenarios.base import SCENARIOS
+from lamofcbench.scenarios.base import SCENARIOS, Axis
 from lamofcbench.storage.calibration import Calibration
+from lamofcbench.storage.mixed_calibration import MixedCalibration
 
-DIGITS, HARD = "mini-cvu-digits", "mini-cvu-digits-hard"
+DIGITS, HARD, RENDITIONS = "mini-cvu-digits", "mini-cvu-digits-hard", "mini-cvu-digits-renditions"
+BOTH = f"{DIGITS}+{RENDITIONS}"
 RUN = ["--codecs", "channel:step=2", "uniform:step=1", "--limit", "8", "--quiet"]
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """Hard digits, coded by codecs fitted on them and by codecs fitted on all digits."""
+    """Hard digits, coded by codecs fitted on them, on all digits, and on these and renditions of them together."""
     folder = tmp_path_factory.mktemp("transfer") / "results"
-    for fit_on in ([], ["--fit-on", DIGITS]):
+    for fit_on in ([], ["--fit-on", DIGITS], ["--fit-on", DIGITS, RENDITIONS]):
         assert main(["run", "--scenarios", HARD, *fit_on, *RUN, "--results", str(folder)]) == 0
     return folder
 
@@ -63,6 +65,37 @@ def test_what_was_learned_for_results_at_home_is_not_learned_again(tmp_path, mon
     assert main([*run, "--scenarios", HARD, "--fit-on", DIGITS, "--overwrite", "always"]) == 1
 
 
+def test_of_several_scenarios_it_knows_all_calibration_samples(results):
+    codec = load_saved(_folder(results, BOTH) / "codec")
+    sources = [SCENARIOS.get(name) for name in (DIGITS, RENDITIONS)]
+    expected = CODECS.get("channel")(sources[0].specs, {"step": 2.0}).fit(MixedCalibration(sources))
+    alone = load_saved(_folder(results, DIGITS) / "codec")
+    assert all(torch.equal(codec.state[name], expected.state[name]) for name in expected.state)
+    assert any(not torch.equal(codec.state[name], alone.state[name]) for name in alone.state)
+
+
+def test_a_scenario_may_be_among_those_that_its_codec_is_fitted_on(tmp_path):
+    run = ["run", "--codecs", "channel:step=2", "--limit", "8", "--quiet", "--results", str(tmp_path)]
+    assert main([*run, "--scenarios", HARD, "--fit-on", f"{RENDITIONS},{HARD}"]) == 0
+    assert _folder(tmp_path, f"{HARD}+{RENDITIONS}")
+    assert main([*run, "--scenarios", HARD, "--fit-on", HARD]) == 0  # which is to fit at home
+    assert _folder(tmp_path, None)
+
+
+def test_tensors_of_several_are_as_long_as_the_longest():
+    facts = SCENARIOS.get("mini-clu-facts")
+    (axis,) = {axis for spec in facts.tensors for axis in spec.shape if isinstance(axis, Axis)}
+    longer = [
+        spec.model_copy(
+            update={"shape": tuple(Axis(name=n.name, limit=n.limit + 7) if n == axis else n for n in spec.shape)}
+        )
+        for spec in facts.tensors
+    ]
+    found = widest([facts, facts.model_copy(update={"id": "longer", "tensors": tuple(longer)})])
+    assert found.tensors == tuple(longer)
+    assert widest([facts]) == facts.specs
+
+
 def test_results_say_so_and_stand_apart(results):
     home, away = _folder(results, None), _folder(results, DIGITS)
     assert home != away
@@ -79,12 +112,13 @@ def test_the_report_keeps_them_out_of_curves_and_tells_them_in_a_matrix(results)
     (scenario,) = summary.scenarios
     assert [len(codec.points) for codec in scenario.codecs] == [1, 1, 1, 1]
     found = {(transfer.codec, transfer.fitted_on, transfer.coded) for transfer in summary.transfers}
-    assert found == {(codec, source, HARD) for codec in ("channel", "uniform") for source in (DIGITS, HARD)}
+    assert found == {(codec, source, HARD) for codec in ("channel", "uniform") for source in (DIGITS, HARD, BOTH)}
 
 
 def test_the_same_command_again_computes_nothing(results, capsys):
     before = {path: path.stat().st_mtime_ns for path in results.glob("*/*/*/result.json")}
-    assert main(["run", "--scenarios", HARD, "--fit-on", DIGITS, *RUN, "--results", str(results)]) == 0
+    for fit_on in ([DIGITS], [f"{RENDITIONS},{DIGITS}"], [RENDITIONS, DIGITS, RENDITIONS]):  # in any order
+        assert main(["run", "--scenarios", HARD, "--fit-on", *fit_on, *RUN, "--results", str(results)]) == 0
     assert {path: path.stat().st_mtime_ns for path in results.glob("*/*/*/result.json")} == before
 
 
@@ -160,19 +194,20 @@ def test_what_fitting_made_of_the_parameters_is_kept(toy, toy_data):
             return type(self)(self.specs, {"tables": "sha256:0"}, {"count": torch.tensor([1.0])})
 
     codec = Renamed(toy.specs, {"tables": "/somewhere"})
-    assert fit_elsewhere(codec, toy, Calibration(toy, toy_data), 0, None).params.tables == "sha256:0"
+    assert fit_elsewhere(codec, [toy], Calibration(toy, toy_data), 0, None).params.tables == "sha256:0"
 
 
 def test_a_comparison_of_runs_leaves_them_out(results):
     found = compare_runs(results, results, resamples=10, speeds=False)
-    assert sum("left out 2 results of codecs fitted on other scenarios" in line for line in found.warnings) == 2
+    assert sum("left out 4 results of codecs fitted on other scenarios" in line for line in found.warnings) == 2
     assert not any("replaced" in line for line in found.warnings)
 
 
 def test_each_backbone_has_a_matrix_with_the_mean_over_its_pairs(results):
     summary = compile_summary(results, resamples=0, bound=False)
     made = []
-    for source, coded, rate in [("a", "b", 1.0), ("b", "a", 4.0), ("a", "a", 0.5), ("x", "y", 9.0)]:
+    rates = [("a", "b", 1.0), ("b", "a", 4.0), ("a", "a", 0.5), ("a+b", "b", 0.6), ("x", "y", 9.0)]
+    for source, coded, rate in rates:
         retained = RetainedRate(percent=95, ebpfp=Estimate(value=rate), bound="exact", compression=32 / rate)
         changed = {"fitted_on": source, "coded": coded, "retained": retained}
         made.append(summary.transfers[0].model_copy(update=changed))
@@ -180,10 +215,25 @@ def test_each_backbone_has_a_matrix_with_the_mean_over_its_pairs(results):
     assert [column.name for column in first.columns] == ["fitted on", "a", "b"]
     assert [[cell.text for cell in row] for row in first.rows] == [
         ["a", "0.500 (own)", "1.00"],
+        ["a+b", text.NOTHING, "0.600"],
         ["b", "4.00", text.NOTHING],
     ]
-    assert "2.50 in the mean over 2 ordered pairs, geometrically 2.00" in first.notes[1]
+    assert "2.50 in the mean, geometrically 2.00, over 2 ordered pairs" in first.notes[1]
     assert [column.name for column in second.columns] == ["fitted on", "y"]
+
+
+def test_fitted_on_all_others_together_has_a_mean_of_its_own(results):
+    summary = compile_summary(results, resamples=0, bound=False)
+    made = []
+    rates = [("a", "b", 1.0), ("b+c", "a", 0.5), ("a+c", "b", 2.0), ("a+b+c", "c", 9.0)]
+    for source, coded, rate in rates:
+        retained = RetainedRate(percent=95, ebpfp=Estimate(value=rate), bound="exact", compression=32 / rate)
+        made.append(summary.transfers[0].model_copy(update={"fitted_on": source, "coded": coded, "retained": retained}))
+    (table,) = transfer_tables(summary.model_copy(update={"transfers": made}))
+    assert table.notes[1:] == [
+        "Fitted on one and run on another: 1.00 in the mean, geometrically 1.00, over 1 ordered pair.",
+        "Fitted on all others together: 1.25 in the mean, geometrically 1.00, over 2 of 3 scenarios.",
+    ]
 
 
 def test_the_command_refuses_it_in_one_line_before_anything_runs(tmp_path, capsys):
