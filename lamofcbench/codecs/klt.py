@@ -19,7 +19,7 @@ from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEnco
 from lamofcbench.codecs.transform.block_state import BlockState
 from lamofcbench.codecs.transform.blocks import Block
 from lamofcbench.codecs.transform.classes import HIGHEST, LOWEST, MAGNITUDES
-from lamofcbench.codecs.transform.familiarity import Familiarity, most_familiar, together
+from lamofcbench.codecs.transform.familiarity import Familiarity, Rule, most_familiar, together
 from lamofcbench.codecs.transform.fitting import Fitted, block_state, fit_groups
 from lamofcbench.codecs.transform.ingredients import EVERYTHING, Ingredients
 from lamofcbench.codecs.transform.levels import (
@@ -86,11 +86,11 @@ class _Rows(NamedTuple):
     coefficients: Matrix | None
 
     @classmethod
-    def of(cls, block: Block, features: FeatureSet) -> _Rows:
+    def of(cls, block: Block, features: FeatureSet, rule: Rule) -> _Rows:
         rows = block.group.gather(features)
         entries = block.find_entries(rows)
         centred, beyond = block.centred(rows, entries)
-        return cls(entries, block.row_profiles(len(rows), entries), centred, beyond, *block.look_at(centred))
+        return cls(entries, block.row_profiles(len(rows), entries), centred, beyond, *block.look_at(centred, rule))
 
 
 class KltCodec(Codec):
@@ -116,6 +116,7 @@ class KltCodec(Codec):
     Params = KltParams
     revision = 6
     ingredients: ClassVar[Ingredients] = EVERYTHING
+    familiar_by: ClassVar[Rule] = Rule.WORST_KIND
     rate_points = tuple({"step": step} for step in (0.1, 0.35, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.3, 16.0))
     needs_calibration = True
     paper = "https://doi.org/10.1109/79.952802"  # Goyal, Theoretical foundations of transform coding
@@ -143,14 +144,14 @@ class KltCodec(Codec):
         for index, (known, numbers) in enumerate(zip(fitted, chosen, strict=True)):
             levels = level_frequencies(np.bincount(np.concatenate(numbers), minlength=COUNT))
             plain = foreign[index] or home[index]
-            familiarity, of_samples = Familiarity.learned(known.energies, plain.directions)
+            familiarity, of_samples = Familiarity.learned(known.energies, plain.directions, self.familiar_by)
             surprises.append(of_samples)
             of_block = block_state(known, step, home[index], foreign[index], levels, familiarity)
             state |= of_block.named_tensors(index)
         return {
             **state,
             "step": torch.tensor([step], dtype=torch.float64),
-            "surprise": torch.tensor([most_familiar(together(surprises))], dtype=torch.float32),
+            "surprise": torch.tensor([most_familiar(together(surprises), self.familiar_by)], dtype=torch.float32),
             "frequencies": torch.from_numpy(tables.frequencies()),
             "shifts": torch.from_numpy(tables.shifts()),
         }
@@ -223,7 +224,7 @@ class KltCodec(Codec):
             CodecError: if the transform makes more of them than can be counted in steps.
         """
         encoder = SymbolEncoder(self._least_bytes({n: tuple(t.shape) for n, t in features.tensors.items()}))
-        sample = [_Rows.of(block, features) for block in self._blocks]
+        sample = [_Rows.of(block, features, self.familiar_by) for block in self._blocks]
         foreign = self._is_foreign([rows.surprise for rows in sample])
         for block, rows in zip(self._blocks, sample, strict=True):
             profiles, centred = rows.profiles, rows.centred

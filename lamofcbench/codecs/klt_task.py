@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from torch import Tensor
 
 from lamofcbench.codecs.base import CalibrationSamples
 from lamofcbench.codecs.klt import KltCodec
+from lamofcbench.codecs.transform.familiarity import Rule
 from lamofcbench.codecs.transform.fitting import fit_groups
 
 
@@ -26,9 +28,10 @@ class KltTaskCodec(KltCodec):
     """
 
     name = "klt-task"
-    revision = 7
+    revision = 8
     rate_points = tuple({"step": step} for step in (0.1, 0.35, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.3, 16.0))
     needs_sensitivity = True
+    familiar_by: ClassVar[Rule] = Rule.MIDDLE_ROW
 
     def learn(self, calibration: CalibrationSamples) -> Mapping[str, Tensor]:
         """A block a group of tensors, and the tables that all of them share."""

@@ -15,7 +15,7 @@ from lamofcbench.codecs.transform.block_state import BlockState
 from lamofcbench.codecs.transform.centring import Expected
 from lamofcbench.codecs.transform.dictionary import free_rows
 from lamofcbench.codecs.transform.estimate import transform_rows
-from lamofcbench.codecs.transform.familiarity import Familiarity, energies_beyond
+from lamofcbench.codecs.transform.familiarity import Familiarity, Rule, energies_beyond
 from lamofcbench.codecs.transform.levels import REACH, SHIFTS, Costs, Levels, choose_levels, levels_table
 from lamofcbench.codecs.transform.outliers import Outliers
 from lamofcbench.codecs.transform.profiles import FIRST, LAST, MIDDLE
@@ -81,7 +81,7 @@ class Block:
 
     # --------------------------------------------------------------------------------------------- levels of rows
 
-    def look_at(self, centred: Matrix) -> tuple[float, Matrix | None]:
+    def look_at(self, centred: Matrix, rule: Rule) -> tuple[float, Matrix | None]:
         """How many times as much a sample's centred rows have beyond the usual directions as those of calibration.
 
         Returns:
@@ -93,7 +93,7 @@ class Block:
             leading = coefficients[:, : self._familiarity.directions]  # turned over places, which adds up to as much
         elif self._usual is not None:
             leading = (torch.from_numpy(centred) @ self._usual.T).numpy()
-        return self._familiarity.surprise(energies_beyond(centred, leading), self.profiles), coefficients
+        return self._familiarity.surprise(energies_beyond(centred, leading), self.profiles, rule), coefficients
 
     def choose_levels(self, scaled: Matrix, profiles: Index, foreign: bool, costs: Costs) -> Levels:
         """The levels at which coefficients in steps, ``[rows, K]``, cost least."""

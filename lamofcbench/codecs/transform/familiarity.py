@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ _TINY = float(np.finfo(np.float32).tiny)
 
 Matrix = NDArray[np.float32]
 Wide = NDArray[np.float64]
+Index = NDArray[np.intp]
 
 
 def parts_of(profiles: Profiles) -> int:
@@ -41,17 +43,21 @@ def parts_of(profiles: Profiles) -> int:
 
 @dataclass(frozen=True)
 class Energies:
-    """Of the rows of calibration samples, by kind.
+    """Of the rows of calibration samples.
 
     Attributes:
-        rows: how many there are, ``[S, kinds]``.
-        whole: their energy, ``[S, kinds]``.
-        taken: what the first directions take of it, none of them, one, two and so on, ``[S, kinds, directions + 1]``.
+        kinds: of the rows of each sample, ``[rows]``.
+        whole: their energies, ``[rows]`` each.
+        leading: their coefficients by the first directions, ``[rows, directions]`` each.
+        count: how many kinds of rows there are.
+        size: the unit, in those of ``whole`` and ``leading``.
     """
 
-    rows: Wide
-    whole: Wide
-    taken: Wide
+    kinds: Sequence[Index]
+    whole: Sequence[Wide]
+    leading: Sequence[Matrix]
+    count: int
+    size: float = 1.0
 
     @classmethod
     def of(cls, centred: Sequence[Matrix], coefficients: Sequence[Matrix], profiles: Profiles) -> Energies:
@@ -66,30 +72,65 @@ class Energies:
         by_direction = sum(np.square(values, dtype=np.float64).sum(0) for values in coefficients)
         reached = np.flatnonzero(np.cumsum(by_direction) >= USUAL_SHARE * energy)
         directions = int(reached[0]) + 1 if len(reached) and energy > 0 else np.size(by_direction)
-        kinds = parts_of(profiles)
-        rows, whole = np.zeros((2, len(centred), kinds))
-        taken = np.zeros((len(centred), kinds, directions + 1))
-        for number, (values, found) in enumerate(zip(centred, coefficients, strict=True)):
-            kind = _kinds(len(values), profiles)
-            rows[number] = np.bincount(kind, minlength=kinds)
-            whole[number] = np.bincount(kind, np.square(values, dtype=np.float64).sum(1), kinds)
-            squares = np.square(found[:, :directions], dtype=np.float64)
-            for each in np.unique(kind):
-                taken[number, each, 1:] = np.cumsum(squares[kind == each].sum(0))
-        return cls(rows, whole, taken)
+        return cls(
+            [_kinds(len(values), profiles) for values in centred],
+            [np.square(values, dtype=np.float64).sum(1) for values in centred],
+            [values[:, :directions] for values in coefficients],
+            parts_of(profiles),
+        )
 
     @property
     def directions(self) -> int:
         """How many directions take `USUAL_SHARE` of the energy, as far as there are so many."""
-        return self.taken.shape[2] - 1
+        return self.leading[0].shape[1] if self.leading else 0
 
     def in_units(self, size: float) -> Energies:
         """The same of rows in units of this size."""
-        return replace(self, whole=self.whole / size**2, taken=self.taken / size**2)
+        return replace(self, size=self.size * size)
+
+    def beyond(self, directions: int) -> list[Wide]:
+        """The energy of each row but for that of its first coefficients; over places, only their sums count."""
+        taken = (np.square(values[:, :directions], dtype=np.float64).sum(1) for values in self.leading)
+        return [(whole - own) / self.size**2 for whole, own in zip(self.whole, taken, strict=True)]
 
 
-NOTHING = Energies(np.zeros((0, 1)), np.zeros((0, 1)), np.zeros((0, 1, 1)))
+NOTHING = Energies((), (), (), 1)
 """Of no samples."""
+
+
+class Rule(Enum):
+    """What makes one figure of the rows of a sample.
+
+    Attributes:
+        WORST_KIND: the largest ratio of the mean energy of rows of a kind to what is expected of it: any kind may tell
+            alone.
+        MIDDLE_ROW: the median ratio of the energy of a row to what is expected of its kind: most rows have to tell. Of
+            a known task, a few may be like none of calibration, those of new words and what follows from them. Where
+            places are all of one kind, their energies are known in sums alone, which are taken.
+    """
+
+    WORST_KIND = auto()
+    MIDDLE_ROW = auto()
+
+    def surprise(self, beyond: Wide, kinds: Index, expected: Wide) -> float:
+        """How surprising a sample is.
+
+        Args:
+            beyond: energies of its rows, ``[rows]``.
+            kinds: of these.
+            expected: of a row, by kind.
+        """
+        if self is Rule.WORST_KIND or len(expected) == 1:
+            return _surprise(*_sums(beyond, kinds, len(expected)), expected)
+        if not len(beyond):
+            return 0.0
+        with np.errstate(over="ignore"):
+            return float(np.median(np.maximum(beyond, 0.0) / expected[kinds]))
+
+
+LEAST_SURPRISE = {Rule.WORST_KIND: 1.0, Rule.MIDDLE_ROW: 1.5}
+"""What surprises no more is familiar, whatever calibration says. New words change the rows behind them, too, of which a
+calibration whose words all come again knows nothing."""
 
 
 @dataclass(frozen=True)
@@ -105,34 +146,33 @@ class Familiarity:
     directions: int
 
     @classmethod
-    def learned(cls, known: Energies, most_directions: int) -> tuple[Familiarity, Wide]:
+    def learned(cls, known: Energies, most_directions: int, rule: Rule) -> tuple[Familiarity, Wide]:
         """What calibration says, with so many directions at most; and how surprising its samples are, ``[S]``.
 
         Each sample is compared with all others.
         """
         directions = min(known.directions, most_directions)
-        beyond = np.maximum(known.whole - known.taken[:, :, directions], 0.0)
-        least = LEAST_SHARE * float(known.whole.sum()) / max(float(known.rows.sum()), 1.0)
-        total, total_rows = beyond.sum(0), known.rows.sum(0)
+        beyond = known.beyond(directions)
+        energy = sum(float(whole.sum()) for whole in known.whole) / known.size**2
+        least = LEAST_SHARE * energy / max(sum(map(len, known.whole)), 1)
+        sums = [_sums(own, kinds, known.count) for own, kinds in zip(beyond, known.kinds, strict=True)]
+        total, total_rows = (np.sum([each[part] for each in sums], axis=0) for part in (0, 1))
         surprises = [
-            _surprise(own, rows, _expected(total - own, total_rows - rows, least))
-            for own, rows in zip(beyond, known.rows, strict=True)
+            rule.surprise(own, kinds, _expected(total - less, total_rows - rows, least))
+            for own, kinds, (less, rows) in zip(beyond, known.kinds, sums, strict=True)
         ]
         expected = np.clip(_expected(total, total_rows, least), _TINY, _LARGEST)
         return cls(expected.astype(np.float32), directions), np.array(surprises)
 
-    def surprise(self, beyond: Wide, profiles: Profiles) -> float:
+    def surprise(self, beyond: Wide, profiles: Profiles, rule: Rule) -> float:
         """How many times as much as expected a sample has beyond the directions.
 
         Args:
-            beyond: energies of its rows there, ``[rows]``; only their sums over rows of a kind count.
+            beyond: energies of its rows there, ``[rows]``.
             profiles: of the places of rows.
+            rule: makes one figure of them.
         """
-        kinds = len(self.expected)
-        kind = _kinds(len(beyond), profiles)
-        rows = np.bincount(kind, minlength=kinds).astype(np.float64)
-        own: Wide = np.bincount(kind, beyond, kinds)  # type: ignore[assignment]  # as of its weights
-        return _surprise(np.maximum(own, 0.0), rows, self.expected.astype(np.float64))
+        return rule.surprise(beyond, _kinds(len(beyond), profiles), self.expected.astype(np.float64))
 
 
 def energies_beyond(rows: Matrix, coefficients: Matrix) -> Wide:
@@ -158,17 +198,23 @@ def together(surprises: Sequence[Wide] | Wide) -> Wide:
         return np.asarray(np.mean(surprises, axis=0))
 
 
-def most_familiar(surprises: Wide) -> float:
-    """How surprising a sample may be that is still familiar, from what calibration samples are, ``[S]``."""
+def most_familiar(surprises: Wide, rule: Rule) -> float:
+    """How surprising a sample may be that is still familiar, from what calibration samples are by a rule, ``[S]``."""
     if len(surprises) < LEAST_SAMPLES:
         return _LARGEST
     margin = MARGIN + MARGIN_OF_ONE / len(surprises)
-    return min(max(margin * float(surprises.max()), 1.0), _LARGEST)
+    return min(max(margin * float(surprises.max()), LEAST_SURPRISE[rule]), _LARGEST)
 
 
 def _kinds(rows: int, profiles: Profiles) -> NDArray[np.intp]:
     """The kind of each row of a sample of so many."""
     return np.zeros(rows, np.intp) if profiles.places else profiles.of(rows)
+
+
+def _sums(energies: Wide, kinds: Index, count: int) -> tuple[Wide, Wide]:
+    """The energies of rows by kind, none below zero, and how many rows there are."""
+    own: Wide = np.bincount(kinds, energies, count)  # type: ignore[assignment]  # as of its weights
+    return np.maximum(own, 0.0), np.bincount(kinds, minlength=count).astype(np.float64)
 
 
 def _expected(sums: Wide, rows: Wide, least: float) -> Wide:

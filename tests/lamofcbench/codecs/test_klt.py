@@ -162,7 +162,7 @@ def test_what_the_usual_directions_take_is_left_out_however_it_is_transformed(pl
     assert 0 < len(usual) < 16
     for directions, is_foreign in ((mixing, False), (other, True)):
         centred, _ = block.centred(block.group.gather(feature_set(made(directions), 32)), np.empty(0, np.intp))
-        surprise, coefficients = block.look_at(centred)
+        surprise, coefficients = block.look_at(centred, codec.familiar_by)
         torch.testing.assert_close(torch.from_numpy(coefficients), torch.from_numpy(block.analyse(centred)))
         left = centred - (torch.from_numpy(centred) @ usual.T @ usual).numpy()
         if places:

@@ -9,6 +9,7 @@ from lamofcbench.codecs.transform.familiarity import (
     MARGIN_OF_ONE,
     Energies,
     Familiarity,
+    Rule,
     energies_beyond,
     most_familiar,
     together,
@@ -28,15 +29,15 @@ def sample(seed, last=1.0, rows=20, deviations=DEVIATIONS):
 class Known:
     """What samples say whose coefficients are their columns."""
 
-    def __init__(self, samples, places=0, most_directions=WIDTH):
-        self.profiles = Profiles(places)
+    def __init__(self, samples, places=0, most_directions=WIDTH, rule=Rule.WORST_KIND):
+        self.profiles, self.rule = Profiles(places), rule
         self.energies = Energies.of(samples, samples, self.profiles)
-        self.familiarity, self.surprises = Familiarity.learned(self.energies, most_directions)
-        self.most = most_familiar(self.surprises)
+        self.familiarity, self.surprises = Familiarity.learned(self.energies, most_directions, rule)
+        self.most = most_familiar(self.surprises, rule)
 
     def is_foreign(self, rows, profiles=None):
         outside = energies_beyond(rows, rows[:, : self.familiarity.directions])
-        return self.familiarity.surprise(outside, profiles or self.profiles) > self.most
+        return self.familiarity.surprise(outside, profiles or self.profiles, self.rule) > self.most
 
 
 @pytest.mark.parametrize("places", [0, 20])
@@ -64,7 +65,7 @@ def test_so_many_directions_are_left_out_as_hold_nine_tenths():
 
 def test_energies_in_other_units_say_the_same():
     known = Known([sample(seed) for seed in range(9)])
-    familiarity, surprises = Familiarity.learned(known.energies.in_units(0.1), WIDTH)
+    familiarity, surprises = Familiarity.learned(known.energies.in_units(0.1), WIDTH, Rule.WORST_KIND)
     np.testing.assert_allclose(surprises, known.surprises)
     np.testing.assert_allclose(familiarity.expected, 100 * known.familiarity.expected, rtol=1e-6)
 
@@ -72,6 +73,35 @@ def test_energies_in_other_units_say_the_same():
 def test_the_last_row_tells_alone_where_it_used_to_deviate_little():
     known = Known([sample(seed, 0.1) for seed in range(30)])
     assert known.is_foreign(sample(100, 1.0))
+
+
+def test_a_few_rows_like_none_tell_nothing_to_the_rule_of_the_middle_row():
+    known = Known([sample(seed, 0.1) for seed in range(30)], rule=Rule.MIDDLE_ROW)
+    other = sample(100, 3.0)
+    other[3:9] *= 30
+    assert Known([sample(seed, 0.1) for seed in range(30)]).is_foreign(other)
+    assert not known.is_foreign(other)
+    other[9:14] *= 30
+    assert known.is_foreign(other)
+
+
+def test_as_much_energy_in_other_directions_is_foreign_to_the_rule_of_the_middle_row():
+    known = Known([sample(seed) for seed in range(30)], rule=Rule.MIDDLE_ROW)
+    assert not any(known.is_foreign(sample(seed)) for seed in range(100, 130))
+    assert known.is_foreign(sample(100, deviations=DEVIATIONS[::-1]))
+
+
+def test_half_as_much_again_is_familiar_to_the_rule_of_the_middle_row_whatever_calibration_says():
+    words = [sample(seed, deviations=np.where(np.arange(20) % 3 == 0, 1.0, 0.01)[:, None]) for seed in range(30)]
+    known = Known(words, rule=Rule.MIDDLE_ROW)  # one row of three has all energy there is, the middle one none
+    assert known.surprises.max() < 0.01
+    assert known.most == 1.5
+
+
+def test_places_of_one_kind_are_known_in_sums_whatever_the_rule():
+    samples = [sample(seed) for seed in range(30)]
+    middle, worst = (Known(samples, 20, rule=rule) for rule in (Rule.MIDDLE_ROW, Rule.WORST_KIND))
+    np.testing.assert_array_equal(middle.surprises, worst.surprises)
 
 
 def test_no_row_of_a_chunk_tells_alone():
@@ -87,8 +117,10 @@ def test_groups_of_tensors_are_heard_together():
     surprises = together([known.surprises for known in groups])
     assert surprises.shape == (30,)
     np.testing.assert_allclose(surprises[3], np.mean([known.surprises[3] for known in groups]))
-    assert most_familiar(surprises) < min(known.most for known in groups)  # what is a little odd in each, is as a whole
-    assert most_familiar(surprises) == pytest.approx((MARGIN + MARGIN_OF_ONE / 30) * surprises.max())
+    assert most_familiar(surprises, Rule.WORST_KIND) < min(
+        known.most for known in groups
+    )  # what is a little odd in each, is as a whole
+    assert most_familiar(surprises, Rule.WORST_KIND) == pytest.approx((MARGIN + MARGIN_OF_ONE / 30) * surprises.max())
 
 
 @pytest.mark.parametrize("count", [4, 8, 30])
@@ -117,8 +149,8 @@ def test_no_rows_are_familiar():
 
 def test_values_without_bound_are_foreign_and_no_error():
     known = Known([sample(seed) for seed in range(9)])
-    assert known.familiarity.surprise(np.full(20, 1e300), known.profiles) > known.most
-    assert known.familiarity.surprise(np.full(20, np.inf), known.profiles) > known.most
+    assert known.familiarity.surprise(np.full(20, 1e300), known.profiles, known.rule) > known.most
+    assert known.familiarity.surprise(np.full(20, np.inf), known.profiles, known.rule) > known.most
 
 
 def test_rows_too_large_to_be_measured_warn_of_nothing():
