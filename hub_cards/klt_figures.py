@@ -24,8 +24,8 @@ from edition_leaderboard import bounded
 
 from harness.report.compile import compile_summary
 from harness.report.summary import Transfer
-from harness.report.transfers import matrices
-from harness.results.fitted_on import is_mixture, parted
+from harness.report.transfers import ALL, ALL_OTHERS, SAME, matrices, source_of
+from harness.results.fitted_on import is_mixture
 from harness.statistics.curves import ReachedRate, joint_bound
 from lamofcbench.atomic import write_json, write_text
 from lamofcbench.errors import LaMoFCBenchError
@@ -45,6 +45,7 @@ VARIANTS = {
     "no-transform": "no transform at all",
 }
 CODECS = ("uniform", "channel", "klt", "klt-task")
+TOGETHER = (ALL_OTHERS, ALL)
 
 
 def variants(results: Path) -> dict[str, Any]:
@@ -88,30 +89,25 @@ def transfers_summary(found: list[dict[str, Any]]) -> str:
         tasks = sorted({t.coded for t in matrix})
         rates: dict[str, list[ReachedRate]] = {}
         for one in matrix:
-            rates.setdefault(_source(one, tasks), []).append(reached(one.retained.model_dump()))
-        home, together = rates.pop(HOME, []), rates.pop(OTHERS, [])
-        elsewhere = [rate for source, own in rates.items() if not is_mixture(source) for rate in own]
-        figures = (mean_rate(home), _mean(elsewhere), max(elsewhere, key=lambda one: one.ebpfp))
-        of_others = shown(_mean(together)) if len(together) == len(tasks) else "-"
+            source = source_of(one, tasks)
+            kind = source if source == SAME or is_mixture(one.fitted_on) else ""
+            rates.setdefault(kind, []).append(reached(one.retained.model_dump()))
+        home, elsewhere, together = (rates.get(kind, []) for kind in (SAME, "", ALL_OTHERS))
+        worst = shown(max(elsewhere, key=lambda one: one.ebpfp)) if elsewhere else "-"
+        of_others = _mean(together if len(together) == len(tasks) else [])
         names = ", ".join(name.removeprefix("mini-") for name in tasks)
-        rows.append((names, matrix[0].codec, len(elsewhere), *map(shown, figures), of_others))
+        at_home = shown(mean_rate(home)) if home else "-"
+        rows.append((names, matrix[0].codec, len(elsewhere), at_home, _mean(elsewhere), worst, of_others))
     rows = [(f"`{codec}`", names, *figures) for names, codec, *figures in sorted(rows)]
     titles = ("", "tasks of one backbone", "pairs", "at home", "on one other, mean", "at worst", "on all others, mean")
     return markdown_table(titles, rows, right=range(2, len(titles)))
 
 
-HOME, OTHERS = "the same", "all others"
-
-
-def _source(one: Transfer, tasks: Sequence[str]) -> str:
-    """What a codec was fitted on, in view of the tasks of its backbone."""
-    if one.fitted_on == one.coded:
-        return HOME
-    return OTHERS if len(tasks) > 2 and {*parted(one.fitted_on), one.coded} == set(tasks) else one.fitted_on
-
-
-def _mean(rates: Sequence[ReachedRate]) -> ReachedRate:
-    return ReachedRate(fmean(one.ebpfp for one in rates), joint_bound([one.bound for one in rates]))
+def _mean(rates: Sequence[ReachedRate]) -> str:
+    """The mean of rates as the page shows it; a dash where there are none."""
+    if not rates:
+        return "-"
+    return shown(ReachedRate(fmean(one.ebpfp for one in rates), joint_bound([one.bound for one in rates])))
 
 
 def transfers_table(found: list[dict[str, Any]]) -> str:
@@ -123,10 +119,11 @@ def transfers_table(found: list[dict[str, Any]]) -> str:
     for coded, own in sorted(backbones.items()):
         cells: dict[tuple[str, str], dict[str, str]] = {}
         for one in own:
-            source = OTHERS if _source(one, coded) == OTHERS else f"`{one.fitted_on}`"
+            source = source_of(one, coded) if is_mixture(one.fitted_on) else one.fitted_on
             cells.setdefault((one.codec, source), {})[one.coded] = shown(reached(one.retained.model_dump()))
-        order = sorted(cells, key=lambda row: (row[0], row[1] == OTHERS, row[1]))
-        rows = [(f"`{row[0]}`", row[1], *(cells[row].get(c, "-") for c in coded)) for row in order]
+        order = sorted(cells, key=lambda row: (row[0], row[1] in TOGETHER, row[1]))
+        titles = {source: source if source in TOGETHER else f"`{source}`" for _, source in order}
+        rows = [(f"`{row[0]}`", titles[row[1]], *(cells[row].get(c, "-") for c in coded)) for row in order]
         tables.append(markdown_table(("", "fitted on", *(f"`{name}`" for name in coded)), rows))
     return "\n\n".join(tables)
 

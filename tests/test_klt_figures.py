@@ -94,6 +94,16 @@ def test_fitted_on_all_others_together_has_a_column_and_a_row_of_its_own():
     assert transfers_table(TOGETHER).splitlines()[-1] == "| `klt` | all others | 0.5 | 0.25 | 0.75 |"
 
 
+def test_fitted_on_all_together_is_not_fitted_on_all_others():
+    everything = [moved("klt", "a+b+c", of, 9.0) for of in "abc"]
+    (line,) = transfers_summary([*TOGETHER, *everything]).splitlines()[2:]
+    assert line == "| `klt` | a, b, c | 3 | 1 | 1 | 1 | 0.5 |"
+    rows = transfers_table([*TOGETHER, *everything]).splitlines()[-2:]
+    assert rows == ["| `klt` | all others | 0.5 | 0.25 | 0.75 |", "| `klt` | all together | 9 | 9 | 9 |"]
+    (line,) = transfers_summary(everything).splitlines()[2:]
+    assert line == "| `klt` | a, b, c | 0 | - | - | - | - |"
+
+
 def test_a_mixture_of_only_some_scenarios_enters_no_mean():
     lines = transfers_summary([*TOGETHER[:-1], moved("klt", "a+c", "c", 9.0)]).splitlines()[2:]
     assert lines == ["| `klt` | a, b, c | 3 | 1 | 1 | 1 | - |"]

@@ -6,7 +6,7 @@ own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 
 from harness.report.analysis import analyse_scenario
@@ -51,10 +51,10 @@ def transfers(
     ends = [item for item in evidence if role_of(item) != "codec"]
     found = []
 
-    def source_of(item: Evidence) -> str:
+    def fitted_on(item: Evidence) -> str:
         return item.result.codec.fitted_on or ""
 
-    for source, items in groupby(sorted(elsewhere, key=source_of), source_of):
+    for source, items in groupby(sorted(elsewhere, key=fitted_on), fitted_on):
         own = list(items)
         coded = {item.result.scenario for item in own}
         groups, _ = comparable([*(item for item in ends if item.result.scenario in coded), *own])
@@ -81,6 +81,25 @@ def _of(summary: ScenarioSummary, source: str) -> list[Transfer]:
         for codec in summary.codecs
         if codec.role == "codec"
     ]
+
+
+SAME, ALL_OTHERS, ALL = "the same", "all others", "all together"
+
+
+def source_of(transfer: Transfer, tasks: Collection[str]) -> str:
+    """What a codec was fitted on, in view of the tasks of its backbone that are coded.
+
+    Returns:
+        `SAME`, `ALL_OTHERS`, `ALL`, or else the scenario's id, or several.
+    """
+    sources = set(parted(transfer.fitted_on))
+    if sources == {transfer.coded}:
+        return SAME
+    if len(sources) == 1:
+        return transfer.fitted_on
+    if sources == set(tasks) - {transfer.coded}:
+        return ALL_OTHERS
+    return ALL if sources == set(tasks) else transfer.fitted_on
 
 
 def _ends(transfer: Transfer) -> set[str]:

@@ -23,7 +23,8 @@ from lamofcbench.codecs.saved_source import source_record
 from lamofcbench.codecs.saving import CONFIG_FILE, read_config
 from lamofcbench.errors import CodecError
 from lamofcbench.scenarios.base import Scenario
-from lamofcbench.storage.calibration import Calibration
+from lamofcbench.storage import mixed_calibration
+from lamofcbench.storage.calibration import CalibrationSplit
 from lamofcbench.storage.reader import SplitReader
 from lamofcbench.user_files.modules import tree_of
 
@@ -31,7 +32,7 @@ AnySensitivity: TypeAlias = TailSensitivity | MixedTailSensitivity
 _CLASS_TOKENS: weakref.WeakKeyDictionary[type[Codec], str] = weakref.WeakKeyDictionary()
 
 
-def fit(codec: Codec, calibration: Calibration, seed: int, tail: AnySensitivity | None = None) -> Codec:
+def fit(codec: Codec, calibration: CalibrationSplit, seed: int, tail: AnySensitivity | None = None) -> Codec:
     """The codec, fitted where it needs to be and is not yet.
 
     Args:
@@ -53,7 +54,7 @@ def fit(codec: Codec, calibration: Calibration, seed: int, tail: AnySensitivity 
 def fit_record(
     codec: Codec,
     sources: Sequence[Scenario],
-    data: Calibration | SplitReader,
+    data: CalibrationSplit | SplitReader,
     seed: int,
     tail: AnySensitivity | None = None,
 ) -> dict[str, Any]:
@@ -68,6 +69,7 @@ def fit_record(
     """
     return {
         **({} if tail is None else {"sensitivity": tail.origin}),
+        **({} if len(sources) == 1 else {"mixture": mixed_calibration.REVISION}),
         "unfitted_fingerprint": codec.fingerprint.hex(),
         "scenario": joined(source.ref for source in sources),
         "data_revision": data.data_revision,

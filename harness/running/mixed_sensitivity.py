@@ -17,7 +17,7 @@ REVISION = 1
 
 
 class MixedTailSensitivity:
-    """Computes the sensitivities of scenarios as far as they are not there yet, and takes their mean.
+    """Computes the sensitivities of scenarios as far as they are not there yet, and takes their mean, which it keeps.
 
     Args:
         parts: of each scenario.
@@ -27,17 +27,21 @@ class MixedTailSensitivity:
     def __init__(self, parts: Sequence[TailSensitivity], specs: FeatureSpecs) -> None:
         self._parts, self._specs = parts, specs
         record = {"revision": REVISION, "parts": [part.origin for part in parts]}
+        self._mean: Sensitivity | None = None
         self.origin = hashlib.sha256(store.canonical_json(record).encode()).hexdigest()
 
     def read(self) -> Sensitivity | None:
         """The sensitivity, if those of all scenarios were computed before and are whole."""
-        found = [part.read() for part in self._parts]
-        known = [one for one in found if one is not None]
-        return self._mean(known) if len(known) == len(found) else None
+        if self._mean is None:
+            found = [part.read() for part in self._parts]
+            known = [one for one in found if one is not None]
+            if len(known) == len(found):
+                self._mean = mixed_sensitivity(known, self._specs, self.origin)
+        return self._mean
 
     def computed(self, team: Team | None = None) -> Sensitivity:
         """The sensitivity; see `TailSensitivity.computed`."""
-        return self._mean([part.computed(team) for part in self._parts])
-
-    def _mean(self, parts: Sequence[Sensitivity]) -> Sensitivity:
-        return mixed_sensitivity(parts, self._specs, self.origin)
+        if self._mean is None:
+            parts = [part.computed(team) for part in self._parts]
+            self._mean = mixed_sensitivity(parts, self._specs, self.origin)
+        return self._mean

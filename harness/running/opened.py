@@ -20,7 +20,7 @@ from lamofcbench import provenance
 from lamofcbench.codecs.base import Codec
 from lamofcbench.errors import DataError, PluginError, ScenarioError
 from lamofcbench.scenarios.base import Scenario
-from lamofcbench.storage.calibration import Calibration
+from lamofcbench.storage.calibration import Calibration, CalibrationSplit
 from lamofcbench.storage.mixed_calibration import MixedCalibration
 
 if TYPE_CHECKING:
@@ -73,14 +73,13 @@ class OpenScenario:
         return split
 
     @functools.cached_property
-    def calibration(self) -> Calibration:
+    def calibration(self) -> CalibrationSplit:
         """The calibration samples, the only ones that codecs may learn from."""
-        if len(self.sources) > 1:
-            return MixedCalibration(self.sources, self.settings.data)
-        calibration = Calibration(self.sources[0], self.settings.data)
-        if self.fits_at_home:
-            self.require_one_build((calibration.data_revision, calibration.builder_identity))
-        return calibration
+        parts = [Calibration(source, self.settings.data) for source in self.sources]
+        for part in parts:
+            if part.scenario is self.scenario:
+                self.require_one_build((part.data_revision, part.builder_identity))
+        return parts[0] if len(parts) == 1 else MixedCalibration(parts)
 
     @functools.cached_property
     def sources(self) -> tuple[Scenario, ...]:
@@ -125,14 +124,12 @@ class OpenScenario:
     def _sensitivity_on(self, source: Scenario) -> TailSensitivity:
         from lamofcbench.models.loading import load_model
 
+        def model() -> SplitModel:
+            if source is self.scenario:
+                return self.model
+            return load_model(source, device=self.device, placement=self.settings.placement)
+
         folder = self.settings.results / sensitivity.FOLDER
-        model = functools.cache(
-            lambda: (
-                self.model
-                if source is self.scenario
-                else load_model(source, device=self.device, placement=self.settings.placement)
-            )
-        )
         return TailSensitivity(source, self.settings.data, model, folder, self.settings.seed, self.device)
 
     def tail_of(self, codec: Codec) -> TailSensitivity | MixedTailSensitivity | None:

@@ -86,7 +86,7 @@ class TailSensitivity:
     Args:
         scenario: whose tail.
         data: dataset folder; None for where the scenario's data are by default.
-        model: gives the split model, when it is first needed.
+        model: gives the split model; asked once for a computation, and not kept behind it.
         folder: where it is kept.
         seed: of the run.
         device: a torch device.
@@ -108,7 +108,8 @@ class TailSensitivity:
                 "a `response_kind`"
             )
         self.scenario, self.seed, self.device = scenario, seed, device
-        self._data, self._model = data, model
+        self._data, self._load = data, model
+        self._loaded: SplitModel | None = None
         self._split: SplitReader = open_split(scenario, "calibration", data)
         self.origin = hashlib.sha256(store.canonical_json(self._record()).encode()).hexdigest()
         self._folder = folder / self.origin[:16]
@@ -152,6 +153,7 @@ class TailSensitivity:
             if chosen is not None:
                 team.together(lambda: self._compute_shards(chosen, team))
                 team.from_leader(lambda: self._finish(chosen))
+        self._loaded = None
         found = self.read()
         if found is None:
             raise DataError(f"{self.file} vanished while it was in use; rerun the same command")
@@ -214,6 +216,11 @@ class TailSensitivity:
 
     def _draft(self, step: float) -> Codec:
         return KltCodec(self.scenario.specs, {"step": step}).fit(Calibration(self.scenario, self._data))
+
+    def _model(self) -> SplitModel:
+        if self._loaded is None:
+            self._loaded = self._load()
+        return self._loaded
 
     @property
     def _kind(self) -> Any:

@@ -17,7 +17,7 @@ from lamofcbench.codecs.base import Codec
 from lamofcbench.errors import CodecError, LaMoFCBenchError
 from lamofcbench.models.loading import weights_directory
 from lamofcbench.scenarios.base import SCENARIOS, Axis, FeatureSpecs, Scenario, TensorSpec
-from lamofcbench.storage.calibration import Calibration
+from lamofcbench.storage.calibration import CalibrationSplit
 
 
 def require_same_backbone(source: Scenario, scenario: Scenario) -> None:
@@ -59,7 +59,7 @@ def _serves(source: Scenario, scenario: Scenario) -> bool:
 def fit_elsewhere(
     codec: Codec,
     sources: Sequence[Scenario],
-    calibration: Calibration,
+    calibration: CalibrationSplit,
     seed: int,
     tail: fitting.AnySensitivity | None,
     at_home: Path | None = None,

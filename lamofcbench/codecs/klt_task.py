@@ -20,8 +20,8 @@ class KltTaskCodec(KltCodec):
     (`lamofcbench.codecs.sensitivity`), so that one step for all coefficients spends bits where the tail looks; what is
     not coded is predicted from what is. All else is as in `klt`. A group of tensors for which held-out halves of the
     calibration samples show no gain from weights is transformed as there. Without a stated rank, transforms have 32 MiB
-    together. Foreign samples (`lamofcbench.codecs.transform.familiarity`) are transformed as in `klt`: the metric knows
-    nothing of their tail.
+    together. Foreign samples are transformed as in `klt`, for the metric knows nothing of their tail; most rows of one
+    have to tell that it is foreign (`lamofcbench.codecs.transform.familiarity`).
 
     It has seen gradients of the tail of one task, which features of calibration alone do not tell: its figures are for
     that task, and not to be compared with those of codecs that know features only without saying so.

@@ -40,8 +40,8 @@ from harness.report.summary import (
     Summary,
     Transfer,
 )
-from harness.report.transfers import matrices
-from harness.results.fitted_on import is_mixture, parted
+from harness.report.transfers import ALL, ALL_OTHERS, SAME, matrices, source_of
+from harness.results.fitted_on import is_mixture
 from harness.statistics.curves import geometric_mean
 
 if TYPE_CHECKING:
@@ -64,37 +64,28 @@ def transfer_tables(summary: Summary) -> list[Table]:
 
 
 def _transfer_table(matrix: Sequence[Transfer]) -> Table:
-    sources, coded = (sorted({getattr(transfer, name) for transfer in matrix}) for name in ("fitted_on", "coded"))
-    known = {(transfer.fitted_on, transfer.coded): transfer.retained for transfer in matrix}
-    rows = [
-        [
-            name_cell(source),
-            *(
-                Cell(text.reached_rate(kept) + (" (own)" if source == name else ""), kept.ebpfp.value)
-                if (kept := known.get((source, name))) is not None
-                else Cell(text.NOTHING)
-                for name in coded
-            ),
-        ]
-        for source in sources
-    ]
+    coded = sorted({transfer.coded for transfer in matrix})
+    rows: dict[str, dict[str, Cell]] = {}
+    rates: dict[str, list[float | None]] = {}
+    for transfer in matrix:
+        kept, source = transfer.retained, source_of(transfer, coded)
+        of_one = not is_mixture(transfer.fitted_on)
+        title = transfer.fitted_on if of_one else source
+        own = " (own)" if source == SAME else ""
+        rows.setdefault(title, {})[transfer.coded] = Cell(text.reached_rate(kept) + own, kept.ebpfp.value)
+        rates.setdefault("of one" if of_one and not own else source, []).append(kept.ebpfp.value)
+    order = sorted(rows, key=lambda title: (title in (ALL_OTHERS, ALL), title))
+    cells = [[name_cell(title), *(rows[title].get(name, Cell(text.NOTHING)) for name in coded)] for title in order]
     notes = ["EBPFP of scenarios in columns, of the codec fitted on those in rows."]
-    pairs = [kept.ebpfp.value for (source, name), kept in known.items() if source != name and not is_mixture(source)]
-    of_one = _means(pairs)
-    if of_one:
+    pairs, together = rates.get("of one", []), rates.get(ALL_OTHERS, [])
+    if means := _means(pairs):
         counted = f"{len(pairs)} ordered pair{'s' if len(pairs) > 1 else ''}"
-        notes.append(f"Fitted on one and run on another: {of_one} over {counted}.")
-    others = [
-        kept.ebpfp.value
-        for (source, name), kept in known.items()
-        if is_mixture(source) and set(parted(source)) == set(coded) - {name}
-    ]
-    of_others = _means(others)
-    if of_others:
-        notes.append(f"Fitted on all others together: {of_others} over {len(others)} of {len(coded)} scenarios.")
+        notes.append(f"Fitted on one and run on another: {means} over {counted}.")
+    if means := _means(together):
+        notes.append(f"Fitted on all others together: {means} over {len(together)} of {len(coded)} scenarios.")
     columns = [Column("fitted on", numeric=False), *(Column(text.shown(name)) for name in coded)]
     title = f"Fitted elsewhere: {text.shown(matrix[0].codec)}, EBPFP@{matrix[0].retained.percent}"
-    return Table(title, columns, rows, notes)
+    return Table(title, columns, cells, notes)
 
 
 def _means(rates: Sequence[float | None]) -> str:

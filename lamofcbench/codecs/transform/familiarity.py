@@ -1,10 +1,12 @@
 """Familiarity: how much of a sample lies where calibration has next to nothing, against what it has there itself.
 
 Another task on the same backbone may have no more energy than the known one; it has it elsewhere. So what the leading
-directions of calibration take is left out, and the rest is compared with what is expected of it. First, last and all
-other rows are looked at apart, the most surprising of the three tells: the last ones hold the answer. What a row is
-predicted from makes no difference to what is expected of it: words that calibration lacks are a surprise too. Groups of
-tensors are heard together, for single ones vary more than samples do.
+directions of calibration take is left out, and the rest is compared with what is expected of it, of first, last and all
+other rows apart. What a row is predicted from makes no difference to that: words that calibration lacks are a surprise
+too. Groups of tensors are heard together, for single ones vary more than samples do.
+
+A codec that does no more for what surprises it than code it with care asks for the most surprising kind of rows; one
+that codes another task as if it knew nothing of its tail, for what most rows say (`Rule`).
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ MARGIN, MARGIN_OF_ONE = 1.25, 4.0
 there are few of these, by so much over their number."""
 LEAST_SAMPLES = 4
 """Fewer calibration samples than these do not tell what is foreign: nothing is."""
+FEW_ROWS = 8
+"""Of fewer rows than these, as of chunks of a stream, each may be one of the few that are like none: they have to be as
+much more surprising as there are fewer."""
 USUAL_SHARE = 0.9
 """Of the energy of calibration rows: what the directions take that are left out."""
 LEAST_SHARE = 1e-3
@@ -125,7 +130,8 @@ class Rule(Enum):
         if not len(beyond):
             return 0.0
         with np.errstate(over="ignore"):
-            return float(np.median(np.maximum(beyond, 0.0) / expected[kinds]))
+            median = float(np.median(np.maximum(beyond, 0.0) / expected[kinds]))
+        return median * min(len(beyond) / FEW_ROWS, 1.0)
 
 
 LEAST_SURPRISE = {Rule.WORST_KIND: 1.0, Rule.MIDDLE_ROW: 1.5}

@@ -68,7 +68,9 @@ def test_what_was_learned_for_results_at_home_is_not_learned_again(tmp_path, mon
 def test_of_several_scenarios_it_knows_all_calibration_samples(results):
     codec = load_saved(_folder(results, BOTH) / "codec")
     sources = [SCENARIOS.get(name) for name in (DIGITS, RENDITIONS)]
-    expected = CODECS.get("channel")(sources[0].specs, {"step": 2.0}).fit(MixedCalibration(sources))
+    expected = CODECS.get("channel")(sources[0].specs, {"step": 2.0}).fit(
+        MixedCalibration([Calibration(source) for source in sources])
+    )
     alone = load_saved(_folder(results, DIGITS) / "codec")
     assert all(torch.equal(codec.state[name], expected.state[name]) for name in expected.state)
     assert any(not torch.equal(codec.state[name], alone.state[name]) for name in alone.state)
@@ -215,8 +217,8 @@ def test_each_backbone_has_a_matrix_with_the_mean_over_its_pairs(results):
     assert [column.name for column in first.columns] == ["fitted on", "a", "b"]
     assert [[cell.text for cell in row] for row in first.rows] == [
         ["a", "0.500 (own)", "1.00"],
-        ["a+b", text.NOTHING, "0.600"],
         ["b", "4.00", text.NOTHING],
+        ["all together", text.NOTHING, "0.600"],
     ]
     assert "2.50 in the mean, geometrically 2.00, over 2 ordered pairs" in first.notes[1]
     assert [column.name for column in second.columns] == ["fitted on", "y"]
@@ -230,6 +232,11 @@ def test_fitted_on_all_others_together_has_a_mean_of_its_own(results):
         retained = RetainedRate(percent=95, ebpfp=Estimate(value=rate), bound="exact", compression=32 / rate)
         made.append(summary.transfers[0].model_copy(update={"fitted_on": source, "coded": coded, "retained": retained}))
     (table,) = transfer_tables(summary.model_copy(update={"transfers": made}))
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["a", text.NOTHING, "1.00", text.NOTHING],
+        ["all others", "0.500", "2.00", text.NOTHING],
+        ["all together", text.NOTHING, text.NOTHING, "9.00"],
+    ]
     assert table.notes[1:] == [
         "Fitted on one and run on another: 1.00 in the mean, geometrically 1.00, over 1 ordered pair.",
         "Fitted on all others together: 1.25 in the mean, geometrically 1.00, over 2 of 3 scenarios.",

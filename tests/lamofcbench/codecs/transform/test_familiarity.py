@@ -91,6 +91,16 @@ def test_as_much_energy_in_other_directions_is_foreign_to_the_rule_of_the_middle
     assert known.is_foreign(sample(100, deviations=DEVIATIONS[::-1]))
 
 
+def test_each_of_a_few_rows_has_to_tell_the_louder():
+    known = Known([sample(seed) for seed in range(30)], rule=Rule.MIDDLE_ROW)
+    inner = Profiles(0, has_first=False, has_last=False)
+    chunk = sample(100) * np.float32(3.0)  # nine times the energy
+    assert known.is_foreign(chunk, inner)
+    assert known.is_foreign(chunk[:8], inner)
+    assert not known.is_foreign(chunk[:1], inner)
+    assert known.is_foreign(10 * chunk[:1], inner)
+
+
 def test_half_as_much_again_is_familiar_to_the_rule_of_the_middle_row_whatever_calibration_says():
     words = [sample(seed, deviations=np.where(np.arange(20) % 3 == 0, 1.0, 0.01)[:, None]) for seed in range(30)]
     known = Known(words, rule=Rule.MIDDLE_ROW)  # one row of three has all energy there is, the middle one none
