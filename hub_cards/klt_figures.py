@@ -83,7 +83,7 @@ def transfers(results: Path, before: list[dict[str, Any]]) -> list[dict[str, Any
 
 
 def transfers_summary(found: list[dict[str, Any]]) -> str:
-    """A row a codec and backbone: what it needs at home, fitted on one other task, and on all others together."""
+    """A row a codec and backbone: what it needs at home, fitted on one other task, on all others, and on all together."""
     rows = []
     for matrix in _matrices(found):
         tasks = sorted({t.coded for t in matrix})
@@ -92,14 +92,13 @@ def transfers_summary(found: list[dict[str, Any]]) -> str:
             source = source_of(one, tasks)
             kind = source if source == SAME or is_mixture(one.fitted_on) else ""
             rates.setdefault(kind, []).append(reached(one.retained.model_dump()))
-        home, elsewhere, together = (rates.get(kind, []) for kind in (SAME, "", ALL_OTHERS))
+        home, elsewhere, others, together = (rates.get(kind, []) for kind in (SAME, "", ALL_OTHERS, ALL))
         worst = shown(max(elsewhere, key=lambda one: one.ebpfp)) if elsewhere else "-"
-        of_others = _mean(together if len(together) == len(tasks) else [])
+        of_several = [_mean(own if len(own) == len(tasks) else []) for own in (others, together)]
         names = ", ".join(name.removeprefix("mini-") for name in tasks)
-        at_home = shown(mean_rate(home)) if home else "-"
-        rows.append((names, matrix[0].codec, len(elsewhere), at_home, _mean(elsewhere), worst, of_others))
+        rows.append((names, matrix[0].codec, len(elsewhere), _mean(home), _mean(elsewhere), worst, *of_several))
     rows = [(f"`{codec}`", names, *figures) for names, codec, *figures in sorted(rows)]
-    titles = ("", "tasks of one backbone", "pairs", "at home", "on one other, mean", "at worst", "on all others, mean")
+    titles = ("", "means of", "pairs", "at home", "on one other", "at worst", "on all others", "on all together")
     return markdown_table(titles, rows, right=range(2, len(titles)))
 
 

@@ -79,7 +79,7 @@ MOVED = [
 
 def test_transfers_are_summed_up_by_backbone_apart_from_home():
     lines = transfers_summary(MOVED).splitlines()[2:]
-    assert lines == ["| `klt` | a, b | 2 | 0.02 | ≤ 0.2 | 0.3 | - |", "| `klt` | y | 1 | 0.5 | 1 | 1 | - |"]
+    assert lines == ["| `klt` | a, b | 2 | 0.025 | ≤ 0.2 | 0.3 | - | - |", "| `klt` | y | 1 | 0.5 | 1 | 1 | - | - |"]
 
 
 TOGETHER = [
@@ -90,23 +90,23 @@ TOGETHER = [
 
 def test_fitted_on_all_others_together_has_a_column_and_a_row_of_its_own():
     (line,) = transfers_summary(TOGETHER).splitlines()[2:]
-    assert line == "| `klt` | a, b, c | 3 | 1 | 1 | 1 | 0.5 |"
+    assert line == "| `klt` | a, b, c | 3 | 1 | 1 | 1 | 0.5 | - |"
     assert transfers_table(TOGETHER).splitlines()[-1] == "| `klt` | all others | 0.5 | 0.25 | 0.75 |"
 
 
 def test_fitted_on_all_together_is_not_fitted_on_all_others():
     everything = [moved("klt", "a+b+c", of, 9.0) for of in "abc"]
     (line,) = transfers_summary([*TOGETHER, *everything]).splitlines()[2:]
-    assert line == "| `klt` | a, b, c | 3 | 1 | 1 | 1 | 0.5 |"
+    assert line == "| `klt` | a, b, c | 3 | 1 | 1 | 1 | 0.5 | 9 |"
     rows = transfers_table([*TOGETHER, *everything]).splitlines()[-2:]
     assert rows == ["| `klt` | all others | 0.5 | 0.25 | 0.75 |", "| `klt` | all together | 9 | 9 | 9 |"]
     (line,) = transfers_summary(everything).splitlines()[2:]
-    assert line == "| `klt` | a, b, c | 0 | - | - | - | - |"
+    assert line == "| `klt` | a, b, c | 0 | - | - | - | - | 9 |"
 
 
 def test_a_mixture_of_only_some_scenarios_enters_no_mean():
     lines = transfers_summary([*TOGETHER[:-1], moved("klt", "a+c", "c", 9.0)]).splitlines()[2:]
-    assert lines == ["| `klt` | a, b, c | 3 | 1 | 1 | 1 | - |"]
+    assert lines == ["| `klt` | a, b, c | 3 | 1 | 1 | 1 | - | - |"]
 
 
 def test_transfers_of_each_backbone_have_a_table_of_their_own():
