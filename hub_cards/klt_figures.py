@@ -83,7 +83,7 @@ def transfers(results: Path, before: list[dict[str, Any]]) -> list[dict[str, Any
 
 
 def transfers_summary(found: list[dict[str, Any]]) -> str:
-    """A row a codec and backbone: needed at home, fitted on one other task, on all others, and on all of them together."""
+    """A row a codec and backbone: at home, fitted on one other task, on all others, and on all of them together."""
     rows = []
     for matrix in _matrices(found):
         tasks = sorted({t.coded for t in matrix})
