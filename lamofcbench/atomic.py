@@ -19,6 +19,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,7 +67,7 @@ def replacing(path: Path) -> Iterator[Path]:
         >>> path.read_text(), len(list(path.parent.iterdir()))
         ('42', 1)
     """
-    if path.exists() and not path.is_file() and not path.is_dir():
+    if _is_device(path):
         with write_errors(path):
             yield path
         return
@@ -74,6 +75,15 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         _wait_for_disk(temporary)
         _rename(temporary, path)
+
+
+def _is_device(path: Path) -> bool:
+    """Whether something that is no file and no folder stands there; told by one look, for others may replace it."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 @contextlib.contextmanager

@@ -96,6 +96,17 @@ def test_writers_at_once_do_not_meet(tmp_path):
     assert names(tmp_path) == ["a.json", "folder"]
 
 
+def test_a_folder_that_another_writer_replaces_at_this_moment_is_no_device(tmp_path, monkeypatch):
+    """For a moment there is none: who asks twice what it is may find neither file nor folder, and write into it."""
+    folder, is_dir = tmp_path / "folder", Path.is_dir
+    folder.mkdir()
+    monkeypatch.setattr(Path, "is_dir", lambda self: self != folder and is_dir(self))
+    with replacing(folder) as temporary:
+        monkeypatch.undo()
+        assert temporary != folder
+        temporary.mkdir()
+
+
 def test_a_long_name_is_no_obstacle(tmp_path):
     path = tmp_path / ("ü" * 120 + ".json")  # 245 bytes
     write_text(path, "x")
