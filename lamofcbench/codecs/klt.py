@@ -20,7 +20,7 @@ from lamofcbench.codecs.transform.block_state import BlockState
 from lamofcbench.codecs.transform.blocks import Block
 from lamofcbench.codecs.transform.classes import HIGHEST, LOWEST, MAGNITUDES
 from lamofcbench.codecs.transform.familiarity import Familiarity, Rule, most_familiar, together
-from lamofcbench.codecs.transform.fitting import Fitted, block_state, fit_groups
+from lamofcbench.codecs.transform.fitting import Fitted, Part, block_state, fit_groups
 from lamofcbench.codecs.transform.ingredients import EVERYTHING, Ingredients
 from lamofcbench.codecs.transform.levels import (
     COUNT,
@@ -30,6 +30,9 @@ from lamofcbench.codecs.transform.levels import (
     Costs,
     Levels,
     level_frequencies,
+    levels_table,
+    put_foreign,
+    take_foreign,
 )
 from lamofcbench.codecs.transform.numbered import SPARE_VALUES, Numbered, chosen_levels, counted
 from lamofcbench.codecs.transform.outliers import Outliers
@@ -71,6 +74,7 @@ class _Rows(NamedTuple):
 
     Attributes:
         entries: of the dictionary, one for each row that may have one.
+        like: which of these rows are merely like their entry, bool.
         profiles: of the rows.
         centred: about what is expected of them, zero in place of the outliers, float32 ``[rows, C]``.
         beyond: the outliers.
@@ -79,6 +83,7 @@ class _Rows(NamedTuple):
     """
 
     entries: Index
+    like: NDArray[np.bool_]
     profiles: Index
     centred: Matrix
     beyond: Outliers
@@ -88,9 +93,30 @@ class _Rows(NamedTuple):
     @classmethod
     def of(cls, block: Block, features: FeatureSet, rule: Rule) -> _Rows:
         rows = block.group.gather(features)
-        entries = block.find_entries(rows)
+        entries, like = block.find_entries(rows)
         centred, beyond = block.centred(rows, entries)
-        return cls(entries, block.row_profiles(len(rows), entries), centred, beyond, *block.look_at(centred, rule))
+        profiles = block.row_profiles(len(rows), entries, like)
+        return cls(entries, like, profiles, centred, beyond, *block.look_at(centred, rule))
+
+
+class _Some(NamedTuple):
+    """Rows of a sample that are transformed alike.
+
+    Attributes:
+        profiles: of them.
+        kinds: likewise.
+    """
+
+    profiles: Index
+    kinds: Index
+
+
+def _merged(parts: Sequence[tuple[Index | slice, Matrix]], count: int) -> Matrix:
+    """So many rows of which each part has some."""
+    rows = np.empty((count, parts[0][1].shape[1]), np.float32)
+    for at, some in parts:
+        rows[at] = some
+    return rows
 
 
 class KltCodec(Codec):
@@ -114,7 +140,7 @@ class KltCodec(Codec):
     """
 
     Params = KltParams
-    revision = 6
+    revision = 7
     ingredients: ClassVar[Ingredients] = EVERYTHING
     familiar_by: ClassVar[Rule] = Rule.WORST_KIND
     rate_points = tuple({"step": step} for step in (0.1, 0.35, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.3, 16.0))
@@ -130,24 +156,31 @@ class KltCodec(Codec):
         """The state of fitted groups."""
         step = self.params.step
         spare = SPARE_VALUES // max(sum(group.width for group in self._groups), 1)
-        home = [Numbered.of(each.candidates, step, spare) for each in fitted]
+        home = [Numbered.of(each.candidates, step, spare // 2 if each.unnamed else spare) for each in fitted]
         foreign = [Numbered.of(each.foreign, step, spare) if each.foreign else None for each in fitted]
-        highest = max((each.highest for each in (*home, *foreign) if each is not None), default=0)
-        classes = np.arange(LOWEST, min(LOWEST + highest + SHIFTS[-1], HIGHEST) + 1)
-        usual = [[np.full(len(rows), USUAL, np.int32) for rows in each.chosen.coefficients] for each in home]
-        tables = counted(home, usual, classes, step)
+        unnamed = [Numbered.of(each.unnamed, step, 0) if each.unnamed else None for each in fitted]
+        strangers = [Numbered.of(each.unnamed_foreign, step, 0) if each.unnamed_foreign else None for each in fitted]
+        every = [each for each in (*home, *foreign, *unnamed, *strangers) if each is not None]
+        classes = np.arange(LOWEST, min(LOWEST + max(e.highest for e in every) + SHIFTS[-1], HIGHEST) + 1)
+        at_home = [each for each in (*home, *unnamed) if each is not None]
+        usual = [[np.full(len(rows), USUAL, np.int32) for rows in each.chosen.coefficients] for each in at_home]
+        tables = counted(at_home, usual, classes, step)
         costs = Costs.of(tables.frequencies(), tables.shifts())
-        chosen = [chosen_levels(each, costs, step) for each in home]
-        tables = counted(home, chosen, classes, step)
+        chosen = [chosen_levels(each, costs, step) for each in at_home]
+        tables = counted(at_home, chosen, classes, step)
+        levels = iter([level_frequencies(np.bincount(np.concatenate(n), minlength=COUNT)) for n in chosen])
+        named_parts = [Part(*each, next(levels)) for each in zip(home, foreign, strict=True)]
+        unnamed_parts = [
+            None if own is None else Part(own, stranger, next(levels))
+            for own, stranger in zip(unnamed, strangers, strict=True)
+        ]
         state: dict[str, Tensor] = {}
         surprises = []
-        for index, (known, numbers) in enumerate(zip(fitted, chosen, strict=True)):
-            levels = level_frequencies(np.bincount(np.concatenate(numbers), minlength=COUNT))
-            plain = foreign[index] or home[index]
+        for index, (known, named, apart) in enumerate(zip(fitted, named_parts, unnamed_parts, strict=True)):
+            plain = named.foreign or named.home
             familiarity, of_samples = Familiarity.learned(known.energies, plain.directions, self.familiar_by)
             surprises.append(of_samples)
-            of_block = block_state(known, step, home[index], foreign[index], levels, familiarity)
-            state |= of_block.named_tensors(index)
+            state |= block_state(known, step, named, apart, familiarity).named_tensors(index)
         return {
             **state,
             "step": torch.tensor([step], dtype=torch.float64),
@@ -227,23 +260,39 @@ class KltCodec(Codec):
         sample = [_Rows.of(block, features, self.familiar_by) for block in self._blocks]
         foreign = self._is_foreign([rows.surprise for rows in sample])
         for block, rows in zip(self._blocks, sample, strict=True):
-            profiles, centred = rows.profiles, rows.centred
-            block.put_entries(encoder, rows.entries)
-            coded = block.for_foreign if foreign else block
-            coefficients = coded.analyse(centred) if rows.coefficients is None else rows.coefficients
-            require_range(float(self._step), coefficients)
-            in_steps: Matrix = coefficients / self._step  # type: ignore[assignment]  # a Python float keeps float32
-            levels = coded.choose_levels(in_steps, profiles, foreign, self._costs)
-            levels.encode(encoder, foreign, block.levels)
-            by = self._step / levels.gains, self._shifts, self._stack
-            placed = coded.coefficient_tables(profiles, levels, len(self._tables))
-            residuals_placed = coded.residual_row_tables(levels, len(self._tables))
-            found = put_rows(encoder, coefficients, placed, *by, wanted=residuals_placed is not None)
-            if residuals_placed is not None and found is not None:
-                left, less = coded.residuals(centred, found)
-                put_rows(encoder, left, residuals_placed, *by, less=less, wanted=False)
-            rows.beyond.encode(encoder, centred.shape)
+            put_foreign(encoder, foreign)
+            block.put_entries(encoder, rows.entries, rows.like, foreign)
+            for part, at in block.parts(rows.profiles):
+                coefficients = None if rows.coefficients is None or part is not block else rows.coefficients[at]
+                some = _Some(rows.profiles[at], block.kinds(len(rows.centred))[at])
+                self._put_part(encoder, part, some, rows.centred[at], coefficients, foreign)
+            rows.beyond.encode(encoder, rows.centred.shape)
         return encoder.finish()
+
+    def _put_part(
+        self,
+        encoder: SymbolEncoder,
+        part: Block,
+        some: _Some,
+        centred: Matrix,
+        coefficients: Matrix | None,
+        foreign: bool,
+    ) -> None:
+        """Appends rows that are transformed alike: levels, coefficients, what these leave of columns."""
+        coded = part.for_foreign if foreign else part
+        if coefficients is None:
+            coefficients = coded.analyse(centred, some.kinds)
+        require_range(float(self._step), coefficients)
+        in_steps: Matrix = coefficients / self._step  # type: ignore[assignment]  # a Python float keeps float32
+        levels = coded.choose_levels(in_steps, some.profiles, foreign, self._costs)
+        levels.encode(encoder, levels_table(foreign, part.levels))
+        by = self._step / levels.gains, self._shifts, self._stack
+        placed = coded.coefficient_tables(some.profiles, levels, len(self._tables))
+        residuals_placed = coded.residual_row_tables(levels, len(self._tables))
+        found = put_rows(encoder, coefficients, placed, *by, wanted=residuals_placed is not None)
+        if residuals_placed is not None and found is not None:
+            left, less = coded.residuals(centred, found, some.kinds)
+            put_rows(encoder, left, residuals_placed, *by, less=less, wanted=False)
 
     def _is_foreign(self, surprises: Sequence[float]) -> bool:
         """Whether a sample, with groups as surprising as this, surprises more than those of calibration do."""
@@ -256,20 +305,30 @@ class KltCodec(Codec):
         tensors: dict[str, Tensor] = {}
         for block in self._blocks:
             count = rows_of(block.group.row_shape(shapes))
-            entries = block.take_entries(decoder, count)
-            foreign, levels = Levels.decode(decoder, count, block.levels)
-            coded = block.for_foreign if foreign else block
-            by = self._step / levels.gains, self._shifts, self._stack
-            profiles = block.row_profiles(count, entries)
-            placed = coded.coefficient_tables(profiles, levels, len(self._tables))
-            centred = coded.synthesise(take_rows(decoder, placed, *by))
-            residuals_placed = coded.residual_row_tables(levels, len(self._tables))
-            if residuals_placed is not None:
-                coded.add_residuals(centred, take_rows(decoder, residuals_placed, *by))
+            foreign = take_foreign(decoder)
+            entries, like = block.take_entries(decoder, count, foreign)
+            profiles = block.row_profiles(count, entries, like)
+            parts = []
+            for part, at in block.parts(profiles):
+                some = _Some(profiles[at], block.kinds(count)[at])
+                parts.append((at, self._take_part(decoder, part, some, foreign)))
+            centred = parts[0][1] if len(parts) == 1 else _merged(parts, count)
             beyond = Outliers.decode(decoder, (count, block.group.width))
             tensors |= block.group.scatter(block.restored(centred, entries, beyond), shapes)
         decoder.finish()
         return {name: tensors[name] for name in shapes}
+
+    def _take_part(self, decoder: SymbolDecoder, part: Block, some: _Some, foreign: bool) -> Matrix:
+        """What `_put_part` appended, transformed back."""
+        coded = part.for_foreign if foreign else part
+        levels = Levels.decode(decoder, len(some.profiles), levels_table(foreign, part.levels))
+        by = self._step / levels.gains, self._shifts, self._stack
+        placed = coded.coefficient_tables(some.profiles, levels, len(self._tables))
+        centred = coded.synthesise(take_rows(decoder, placed, *by), some.kinds)
+        residuals_placed = coded.residual_row_tables(levels, len(self._tables))
+        if residuals_placed is not None:
+            coded.add_residuals(centred, take_rows(decoder, residuals_placed, *by))
+        return centred
 
     def _least_bytes(self, shapes: Mapping[str, tuple[int, ...]]) -> int:
         costs = zip(self._blocks, self._least_costs, strict=True)
@@ -283,7 +342,7 @@ class KltCodec(Codec):
         found = []
         for block in self._blocks:
             of_rows = []
-            for each in (block, block.for_foreign):
+            for each in block.every_transform:
                 tables, residual_tables = (np.clip(t + 1, 0, len(costs) - 1) for t in each.least_tables)
                 of_rows += [*(costs[tables].sum(1) + costs[residual_tables].sum()).tolist()]
             found.append(int(min(of_rows, default=0)))

@@ -28,7 +28,7 @@ class KltTaskCodec(KltCodec):
     """
 
     name = "klt-task"
-    revision = 8
+    revision = 9
     rate_points = tuple({"step": step} for step in (0.1, 0.35, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.3, 16.0))
     needs_sensitivity = True
     familiar_by: ClassVar[Rule] = Rule.MIDDLE_ROW

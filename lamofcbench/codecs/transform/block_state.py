@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 import torch
@@ -40,12 +40,14 @@ class BlockState:
         units: of the entries' columns, float32 ``[C]``.
         levels: of the entries, int8 ``[N]``.
         entry_frequencies: of the tokens of entry numbers, int32.
-        farthest: how far a row may be from the entry that names it, as a share of its square, float32 ``[1]``;
-            0 where any distance will do.
+        farthest: how far a row may be from the entry that names it, as a share of its square, float32 ``[1]``.
         analyses, gains, syntheses, lifts, back, units_of_steps: with a transform in the tail's metric, what a
             `Weighting` holds; its analysis over places is in ``rows``.
         foreign_tables, foreign_residual_tables, foreign_analysis, foreign_rows: what stands in place of the transform
             in the tail's metric for foreign samples.
+        first_unnamed: whether first rows are transformed as rows of no entry, uint8 ``[1]``; None where none is apart.
+        unnamed: what stands in place of transforms and tables for rows that the dictionary has no entry for, by name;
+            empty where they are transformed like others.
     """
 
     places: Tensor
@@ -76,10 +78,12 @@ class BlockState:
     foreign_residual_tables: Tensor | None = None
     foreign_analysis: Tensor | None = None
     foreign_rows: Tensor | None = None
+    first_unnamed: Tensor | None = None
+    unnamed: Mapping[str, Tensor] = field(default_factory=dict)
 
     def named_tensors(self, index: int) -> dict[str, Tensor]:
         """Those that there are, by names for a codec's state."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {name: getattr(self, name) for name in _NAMES} | {f"unnamed_{n}": t for n, t in self.unnamed.items()}
         return {f"{index}.{name}": tensor for name, tensor in values.items() if tensor is not None}
 
     @classmethod
@@ -89,12 +93,16 @@ class BlockState:
         Raises:
             CodecError: if something is missing.
         """
-        values = {field.name: state.get(f"{index}.{field.name}") for field in fields(cls)}
+        values = {name: state.get(f"{index}.{name}") for name in _NAMES}
+        unnamed = {name: state.get(f"{index}.unnamed_{name}") for name in _OF_TRANSFORM}
         missing = [name for name in _ALWAYS if values[name] is None]
         parts = [[values[name] is None for name in names] for names in (_OF_DICTIONARY, _OF_WEIGHTING)]
+        parts += [[unnamed[name] is None for name in names] for names in (_OF_EVERY_TRANSFORM, _OF_WEIGHTING)]
+        parts[-2].append(values["first_unnamed"] is None)
         if missing or any(any(part) != all(part) for part in parts):
             raise CodecError(f"the state of group {index} is incomplete" + (f": no {missing[0]}" if missing else ""))
-        return cls(**values)  # type: ignore[arg-type]
+        found = {name: tensor for name, tensor in unnamed.items() if tensor is not None}
+        return cls(**values, unnamed=found)  # type: ignore[arg-type]
 
     def require_fit(self, group: RowGroup) -> None:
         """Checks a state that may come from a stranger's folder.
@@ -151,8 +159,17 @@ class BlockState:
             residual_tables=self.foreign_residual_tables,
             analysis=self.foreign_analysis,
             rows=self.foreign_rows,
+            first_unnamed=None,
+            unnamed={},
             **dict.fromkeys((*_OF_WEIGHTING, "back", "foreign_analysis", "foreign_rows")),  # type: ignore[arg-type]
         )
+
+    def of_unnamed(self) -> BlockState:
+        """With the transforms of rows that the dictionary has no entry for, and without it."""
+        others = dict.fromkeys((*_OF_DICTIONARY, *_OF_TRANSFORM))
+        usual = torch.zeros_like(self.usual)  # whether a sample is foreign is told with the transform of all others
+        mine = others | {"usual": usual, **self.unnamed, "first_unnamed": None, "unnamed": {}}
+        return replace(self, **mine)  # type: ignore[arg-type]
 
     def _fits(self, group: RowGroup) -> bool:
         width, profiles, dictionary = group.width, self.profiles, self.dictionary
@@ -183,6 +200,7 @@ class BlockState:
             and all(bool(torch.isfinite(t).all()) for t in (*floats, *halves))
             and bool((self.scale > 0).all())
             and (dictionary is None or self._dictionary_fits(dictionary, group))
+            and (self.first_unnamed is None or self._unnamed_fit(self.first_unnamed, group))
             and (self.analyses is None or self._weights_fit(self.analyses, width))
         )
 
@@ -204,6 +222,14 @@ class BlockState:
             and (self.back is None or self.back.shape == (places,) * 2)
             and self.units_of_steps.shape == (width,)
             and bool((self.units_of_steps > 0).all())
+        )
+
+    def _unnamed_fit(self, first: Tensor, group: RowGroup) -> bool:
+        return (
+            self.entries is not None
+            and first.shape == (1,)
+            and first.dtype == torch.uint8
+            and self.of_unnamed()._fits(group)
         )
 
     def _dictionary_fits(self, dictionary: Dictionary, group: RowGroup) -> bool:
@@ -231,11 +257,17 @@ _ALWAYS = (
     *("places", "scale", "mean", "limits", "tables", "residual_tables"),
     *("energies", "usual", "level_frequencies"),
 )
+_OF_EVERY_TRANSFORM = ("tables", "residual_tables", "level_frequencies")
 _OF_DICTIONARY = ("by_place", "named", "entries", "units", "levels", "entry_frequencies", "farthest")
 _OF_WEIGHTING = (
     *("analyses", "gains", "syntheses", "lifts", "units_of_steps"),
     *("foreign_tables", "foreign_residual_tables"),
 )
+_OF_TRANSFORM = (
+    *(*_OF_EVERY_TRANSFORM, "analysis", "rows", *_OF_WEIGHTING, "back"),
+    *("foreign_analysis", "foreign_rows"),
+)
+_NAMES = tuple(each.name for each in fields(BlockState) if each.name != "unnamed")
 
 
 def stored_weighting(weighting: Weighting) -> dict[str, Tensor]:

@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder
+from lamofcbench.codecs.sensitivity import kinds_of
 from lamofcbench.codecs.transform import centring
 from lamofcbench.codecs.transform.block_state import BlockState
 from lamofcbench.codecs.transform.centring import Expected
-from lamofcbench.codecs.transform.dictionary import free_rows
+from lamofcbench.codecs.transform.dictionary import NONE, free_rows
 from lamofcbench.codecs.transform.estimate import transform_rows
 from lamofcbench.codecs.transform.familiarity import Familiarity, Rule, energies_beyond
 from lamofcbench.codecs.transform.levels import REACH, SHIFTS, Costs, Levels, choose_levels, levels_table
@@ -21,10 +22,12 @@ from lamofcbench.codecs.transform.outliers import Outliers
 from lamofcbench.codecs.transform.profiles import FIRST, LAST, MIDDLE
 from lamofcbench.codecs.transform.rounding import RowTables
 from lamofcbench.codecs.transform.rows import RowGroup
+from lamofcbench.codecs.transform.unnamed import IS_LIKE
 from lamofcbench.codecs.transform.weighted_rows import WeightedTransform
 
 Matrix = NDArray[np.float32]
 Index = NDArray[np.intp]
+Mask = NDArray[np.bool_]
 _FARTHEST = 1e9
 """Deviations beyond are cut before a dictionary is searched: their squares would not fit."""
 
@@ -58,6 +61,8 @@ class Block:
         self._familiarity = Familiarity(state.energies.numpy(), int(state.usual))
         self.levels = FrequencyTable(state.level_frequencies.to(torch.int32).numpy())
         self.for_foreign = self if state.foreign_tables is None else Block(group, state.of_foreign())
+        self._for_unnamed = Block(group, state.of_unnamed()) if state.unnamed else None
+        self._unnamed = np.array([MIDDLE, FIRST] if state.first_unnamed else [MIDDLE], np.intp)
         analysis = self.for_foreign._analysis
         self._usual = None if analysis is None else analysis[: self._familiarity.directions]
 
@@ -75,9 +80,31 @@ class Block:
     @property
     def table_range(self) -> tuple[int, int]:
         """The smallest and the largest table number."""
-        blocks = {self, self.for_foreign}
+        blocks = self.every_transform
         numbers = np.concatenate([t.reshape(-1) for b in blocks for t in (b.tables, b.residual_tables)] + [[-1]])
         return int(numbers.min()), int(numbers.max())
+
+    @property
+    def every_transform(self) -> list[Block]:
+        """This, and what stands in its place for foreign samples, and for rows that the dictionary has no entry for."""
+        found = [self] if self.for_foreign is self else [self, self.for_foreign]
+        return found if self._for_unnamed is None else found + self._for_unnamed.every_transform
+
+    def kinds(self, rows: int) -> Index:
+        """The kind of each row of a sample of so many, as transforms in the tail's metric tell them apart."""
+        return kinds_of(self.profiles, rows)
+
+    def parts(self, profiles: Index) -> list[tuple[Block, Index | slice]]:
+        """Which rows of a sample are transformed by this block, and which by that of unnamed rows.
+
+        Args:
+            profiles: of all rows, ``[rows]``.
+        """
+        unnamed = np.isin(profiles, self._unnamed)
+        if self._for_unnamed is None or not unnamed.any():
+            return [(self, slice(None))]
+        parts: list[tuple[Block, Index | slice]] = [(self._for_unnamed, np.flatnonzero(unnamed))]
+        return parts if unnamed.all() else [(self, np.flatnonzero(~unnamed)), *parts]
 
     # --------------------------------------------------------------------------------------------- levels of rows
 
@@ -89,7 +116,7 @@ class Block:
         """
         coefficients, leading = None, centred[:, :0]
         if self.for_foreign is self:
-            coefficients = self.analyse(centred)
+            coefficients = self.analyse(centred, self.kinds(len(centred)))
             leading = coefficients[:, : self._familiarity.directions]  # turned over places, which adds up to as much
         elif self._usual is not None:
             leading = (torch.from_numpy(centred) @ self._usual.T).numpy()
@@ -124,35 +151,47 @@ class Block:
             return np.zeros(rows, bool)
         return free_rows(self.profiles.of(rows), self._by_place)
 
-    def find_entries(self, rows: Matrix) -> Index:
-        """The entries that predict rows ``[rows, C]`` best, one for each that may have one."""
+    def find_entries(self, rows: Matrix) -> tuple[Index, Mask]:
+        """Entries for rows ``[rows, C]``, one for each that may have one; and which of them these are merely like."""
         free = self._free(len(rows))
         if self._dictionary is None or not free.any():
-            return np.empty(0, np.intp)
+            return np.empty(0, np.intp), np.empty(0, bool)
         with np.errstate(over="ignore"):
             deviations = (rows[free] - self._mean[MIDDLE]) / self._scale
-        return self._dictionary.find(np.clip(deviations, -_FARTHEST, _FARTHEST))
+        entries, near = self._dictionary.find(np.clip(deviations, -_FARTHEST, _FARTHEST))
+        like = (entries != NONE) & ~near
+        if self._for_unnamed is None:
+            return np.where(like, NONE, entries), np.zeros_like(like)
+        return entries, like
 
-    def put_entries(self, encoder: SymbolEncoder, entries: Index) -> None:
-        """Appends the numbers of entries, where the group has a dictionary."""
-        if self._dictionary is not None:
-            self._dictionary.encode(encoder, entries)
+    def put_entries(self, encoder: SymbolEncoder, entries: Index, like: Mask, foreign: bool) -> None:
+        """Appends the numbers of entries, where the group has a dictionary, and which of them rows are merely like."""
+        if self._dictionary is None:
+            return
+        self._dictionary.encode(encoder, entries)
+        if self._for_unnamed is not None:
+            encoder.put(like[entries != NONE].astype(np.int32), IS_LIKE[foreign])
 
-    def take_entries(self, decoder: SymbolDecoder, rows: int) -> Index:
-        """The entries of a sample of so many rows.
+    def take_entries(self, decoder: SymbolDecoder, rows: int, foreign: bool) -> tuple[Index, Mask]:
+        """What `put_entries` appended of a sample of so many rows.
 
         Raises:
-            BitstreamError: if the dictionary lacks one of them.
+            BitstreamError: if the dictionary lacks an entry.
         """
         if self._dictionary is None:
-            return np.empty(0, np.intp)
-        return self._dictionary.decode(decoder, int(self._free(rows).sum()))
+            return np.empty(0, np.intp), np.empty(0, bool)
+        entries = self._dictionary.decode(decoder, int(self._free(rows).sum()))
+        like = np.zeros(len(entries), bool)
+        if self._for_unnamed is not None:
+            known = entries != NONE
+            like[known] = decoder.take(int(known.sum()), IS_LIKE[foreign]).astype(bool)
+        return entries, like
 
-    def row_profiles(self, rows: int, entries: Index) -> Index:
+    def row_profiles(self, rows: int, entries: Index, like: Mask) -> Index:
         """The profile of each row of a sample of so many, ``[rows]``."""
         index = self.profiles.of(rows)
         if self._dictionary is not None:
-            index[self._free(rows)] = self._dictionary.profiles(entries)
+            index[self._free(rows)] = self._dictionary.profiles(np.where(like, NONE, entries))
         return index
 
     def _expected(self, rows: int, entries: Index) -> Expected:
@@ -178,31 +217,31 @@ class Block:
         beyond.put_back(rows)
         return rows
 
-    def analyse(self, centred: Matrix) -> Matrix:
-        """Coefficients ``[rows, K]`` of centred rows ``[rows, C]``."""
+    def analyse(self, centred: Matrix, kinds: Index) -> Matrix:
+        """Coefficients ``[rows, K]`` of centred rows ``[rows, C]`` of these kinds."""
         if self._weighted is not None:
-            return self._weighted.analyse(centred)
+            return self._weighted.analyse(centred, kinds)
         if self._analysis is not None:
             centred = (torch.from_numpy(centred) @ self._analysis.T).numpy()
         return transform_rows(centred, self._across, self.profiles)
 
-    def synthesise(self, coefficients: Matrix) -> Matrix:
-        """Centred rows ``[rows, C]`` of coefficients ``[rows, K]``."""
+    def synthesise(self, coefficients: Matrix, kinds: Index) -> Matrix:
+        """Centred rows ``[rows, C]`` of coefficients ``[rows, K]`` of rows of these kinds."""
         if self._weighted is not None:
-            return self._weighted.synthesise(coefficients)
+            return self._weighted.synthesise(coefficients, kinds)
         across = None if self._across is None else np.ascontiguousarray(self._across.T)
         values = transform_rows(coefficients, across, self.profiles)
         if self._analysis is None:
             return values
         return (torch.from_numpy(np.ascontiguousarray(values)) @ self._analysis).numpy()
 
-    def residuals(self, centred: Matrix, coefficients: Matrix) -> tuple[Matrix, Matrix | None]:
+    def residuals(self, centred: Matrix, coefficients: Matrix, kinds: Index) -> tuple[Matrix, Matrix | None]:
         """What coefficients ``[rows, K]`` leave of the columns that residuals are coded of, ``[rows, columns]``.
 
         Returns:
             Values, and what is to be subtracted from them, if anything.
         """
-        known = self.synthesise(coefficients)
+        known = self.synthesise(coefficients, kinds)
         if self._all_residual and self._weighted is None:
             return centred, known
         left = (centred - known)[:, self.residual_columns]

@@ -6,7 +6,9 @@ rows of that name predicts the next one, every tensor of the group included. The
 row, at about the entropy of a word; rows of no entry are coded without.
 
 Where only some rows come again, as the tokens of a template do around recorded speech, entries are made of those that
-several samples have, and a row has one if it is all but the same: most rows are near some entry by chance alone.
+several samples have, and a row has one if it is all but the same: most rows are near some entry by chance alone. Where
+most do, one that is merely like an entry may be predicted from it, too, but remains unnamed
+(`lamofcbench.codecs.transform.unnamed`).
 
 Entries are taken from features alone. No tokenizer, embedding or weight of the model is needed, or known.
 """
@@ -40,6 +42,8 @@ SHRINKAGE = 0.25
 """How many rows the mean over all entries is worth in the estimate of an entry's, where its rows vary."""
 SAME = 0.01
 """Of the variance of a tensor: what rows of a name may vary by and yet be the same."""
+LIKENESS = 0.3
+"""Of the energy of a row: what an entry takes of it that the row is not one of, but like."""
 LEVELS = (1, 2, 5, 20)
 """An entry's profile depends on how many rows it was made from: these are the least numbers of each level."""
 
@@ -59,8 +63,7 @@ class Dictionary:
         units: float32 ``[C]``.
         levels: of each entry, index into `LEVELS`, int8 ``[N]``.
         frequencies: of the tokens of entry numbers, int32 ``[integers.ALPHABET]``; 0 is `NONE`.
-        farthest: how far rows may be from the entry that names them, as a share of their square in that tensor;
-            0 where any distance will do.
+        farthest: how far rows may be from the entry that names them, as a share of their square in that tensor.
     """
 
     columns: slice
@@ -68,7 +71,7 @@ class Dictionary:
     units: Matrix
     levels: NDArray[np.int8]
     frequencies: NDArray[np.int32]
-    farthest: float = 0.0
+    farthest: float = SAME
 
     @functools.cached_property
     def table(self) -> FrequencyTable:
@@ -120,33 +123,39 @@ class Dictionary:
             return np.full(len(index), MIDDLE, np.intp)
         return np.where(index == NONE, MIDDLE, FIRST_LEVEL + self.levels[index])
 
-    def find(self, deviations: Matrix) -> Index:
+    def find(self, deviations: Matrix, barred: Index | None = None) -> tuple[Index, NDArray[np.bool_]]:
         """The entry that is nearest in the tensor that names it, where that entry brings the whole row nearer.
 
         Args:
             deviations: of rows from the middle mean, ``[rows, C]``.
+            barred: entries that are not to be found, as those made from the same rows.
+
+        Returns:
+            Entries, and which of them are so near that the row is one of theirs; others are merely like it.
         """
         if not len(self.entries) or not len(deviations):
-            return np.full(len(deviations), NONE, np.intp)
+            return np.full(len(deviations), NONE, np.intp), np.zeros(len(deviations), bool)
         # Blocks are about equal, since products of very few rows may round otherwise than those of many.
         blocks = -(-len(deviations) * len(self.entries) // MOST_DISTANCES)
-        index: Index = np.concatenate([self._nearest(rows) for rows in np.array_split(deviations, blocks)])
+        found = [self._nearest(rows, barred) for rows in np.array_split(deviations, blocks)]
+        index, near = (np.concatenate(each) for each in zip(*found, strict=True))
         predicted = self.predictions(index)
         gain = (predicted * (2.0 * deviations - predicted)).sum(1, dtype=np.float64)
-        return np.where(gain > 0, index, NONE)
+        near &= gain > 0
+        like = gain >= LIKENESS * np.square(deviations, dtype=np.float64).sum(1)
+        return np.where(near | like, index, NONE), near
 
-    def _nearest(self, deviations: Matrix) -> Index:
-        """The entry that is nearest in the tensor that names it, if it is near enough."""
+    def _nearest(self, deviations: Matrix, barred: Index | None) -> tuple[Index, NDArray[np.bool_]]:
+        """The entry that is nearest in the tensor that names it, and whether that is near enough."""
         known, squares = self._names
         named = np.ascontiguousarray(deviations[:, self.columns])
         distances: Matrix = (torch.from_numpy(named) @ torch.from_numpy(known).T).numpy()
         distances *= -2.0
         distances += squares
-        nearest = distances.argmin(1)
-        if not self.farthest:
-            return nearest
+        if barred is not None:
+            distances[:, barred] = np.inf
         own = np.square(named).sum(1)
-        return np.where(distances.min(1) + own <= self.farthest * own, nearest, NONE)
+        return distances.argmin(1), distances.min(1) + own <= self.farthest * own
 
 
 FIRST_LEVEL = 3
@@ -293,7 +302,6 @@ class EntryMeans:
             units.astype(np.float32),
             level_of(self.counts[order]),
             frequencies_from_weights(counts),
-            0.0 if self._repetition.mostly else SAME,
         )
 
 

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from lamofcbench.codecs.sensitivity import Sensitivity, digest_of
+from lamofcbench.codecs.sensitivity import RowSensitivity, Sensitivity, digest_of
 from lamofcbench.codecs.transform import outliers
 from lamofcbench.codecs.transform.block_state import BlockState, stored_weighting
 from lamofcbench.codecs.transform.estimate import FOLDS, Estimate, about_others, scaled
 from lamofcbench.codecs.transform.familiarity import Energies, Familiarity
 from lamofcbench.codecs.transform.ingredients import EVERYTHING, Ingredients
 from lamofcbench.codecs.transform.numbered import Numbered
-from lamofcbench.codecs.transform.preparing import Fitted, Samples, plain_candidates, prepare, require_finite
+from lamofcbench.codecs.transform.preparing import (
+    Fitted,
+    Samples,
+    plain_candidates,
+    prepare,
+    require_finite,
+    unnamed_candidates,
+)
 from lamofcbench.codecs.transform.rows import RowGroup
-from lamofcbench.codecs.transform.weighted import Prepared, transforms_of, weighted
+from lamofcbench.codecs.transform.unnamed import Rows
+from lamofcbench.codecs.transform.weighted import transforms_of, weighted
 from lamofcbench.features import FeatureSet
 
 STATE_VALUES = 2**24
@@ -71,25 +80,42 @@ _Key = tuple[tuple[RowGroup, ...], int | None, bytes, str, Ingredients]
 _LAST: list[tuple[_Key, list[Fitted]] | None] = [None]
 
 
-def block_state(
-    fitted: Fitted,
-    step: float,
-    home: Numbered,
-    foreign: Numbered | None,
-    level_frequencies: NDArray[np.int32],
-    familiarity: Familiarity,
-) -> BlockState:
+@dataclass(frozen=True)
+class Part:
+    """Rows of a group that are transformed alike, at a step of the quantiser.
+
+    Attributes:
+        home: one of the candidates for them.
+        foreign: one of those for foreign samples; None where they are transformed like others.
+        level_frequencies: of the rows.
+    """
+
+    home: Numbered
+    foreign: Numbered | None
+    level_frequencies: NDArray[np.int32]
+
+    def stored(self) -> dict[str, Tensor]:
+        """The fields of a `BlockState` that hold transforms and tables."""
+        fields = {"level_frequencies": torch.from_numpy(self.level_frequencies)} | self.home.stored()
+        weighting = self.home.chosen.weighting
+        if weighting is not None:
+            fields |= stored_weighting(weighting.kept(self.home.tables.shape[1]))
+        if self.foreign is not None:
+            fields |= {f"foreign_{name}": tensor for name, tensor in self.foreign.stored().items()}
+        return fields
+
+
+def block_state(fitted: Fitted, step: float, named: Part, unnamed: Part | None, familiarity: Familiarity) -> BlockState:
     """What a codec keeps of a fitted group.
 
     Args:
         fitted: the group.
         step: of the quantiser.
-        home: one of its candidates.
-        foreign: one of those for foreign samples; None where they are transformed like others.
-        level_frequencies: of rows.
+        named: its rows.
+        unnamed: those that its dictionary has no entry for; None where they are among the others.
         familiarity: with the transform of features alone.
     """
-    chosen = home.chosen
+    chosen = named.home.chosen
     reach = step if chosen.weighting is None else step * chosen.weighting.units.astype(np.float64)
     limits = (outliers.DEVIATIONS * fitted.deviations + outliers.STEPS * reach) * fitted.scale
     state = BlockState(
@@ -99,13 +125,10 @@ def block_state(
         limits=torch.from_numpy(np.minimum(limits, np.finfo(np.float32).max).astype(np.float32)),
         energies=torch.from_numpy(familiarity.expected),
         usual=torch.tensor([familiarity.directions], dtype=torch.int32),
-        level_frequencies=torch.from_numpy(level_frequencies),
-        **home.stored(),
+        first_unnamed=None if unnamed is None else torch.tensor([fitted.first_unnamed], dtype=torch.uint8),
+        unnamed={} if unnamed is None else unnamed.stored(),
+        **named.stored(),
     )
-    if chosen.weighting is not None:
-        state = replace(state, **stored_weighting(chosen.weighting.kept(home.tables.shape[1])))
-    if foreign is not None:
-        state = replace(state, **{f"foreign_{name}": tensor for name, tensor in foreign.stored().items()})
     known = fitted.dictionary
     if known is None:
         return state
@@ -123,19 +146,45 @@ def block_state(
 
 def _fit(group: RowGroup, calibration: Samples, rank: int, ingredients: Ingredients) -> Fitted:
     fitted, rows = prepare(group, calibration, ingredients)
-    plain_ones = plain_candidates(rows, rank, ingredients)
-    return replace(fitted, candidates=plain_ones, energies=_energies(rows, plain_ones[0]))
+    plain_ones = plain_candidates(rows.named, rank, ingredients)
+    return replace(
+        fitted,
+        candidates=plain_ones,
+        energies=_energies(rows, plain_ones[0]),
+        unnamed=unnamed_candidates(rows, rank, ingredients),
+        first_unnamed=rows.first_unnamed,
+    )
 
 
-def _energies(rows: Prepared, plain: Estimate) -> Energies:
-    """Of the rows, with the directions of a transform of features alone, if it is one."""
-    none = [np.zeros((len(values), 0), np.float32) for values in rows.centred]
-    folds = min(FOLDS, len(rows.centred))
+def _energies(rows: Rows, plain: Estimate) -> Energies:
+    """Of the rows, with the directions of a transform of features alone, if it is one.
+
+    Of rows that the dictionary has no entry for as well, which that transform was not fitted to.
+    """
+    named = rows.named
+    folds = min(FOLDS, len(named.centred))
     held_out = [
-        about_others([values], number % folds, rows.shifts, rows.profiles)[0]
-        for number, values in enumerate(rows.centred)
+        about_others([values], number % folds, named.shifts, named.profiles)[0]
+        for number, values in enumerate(named.centred)
     ]
-    return Energies.of(held_out, none if plain.analysis is None else plain.coefficients, rows.profiles)
+    none = [np.zeros((len(values), 0), np.float32) for values in named.centred]
+    coefficients = none if plain.analysis is None else plain.coefficients
+    if rows.unnamed is not None:
+        directions = np.zeros((0, named.group.width), np.float32) if plain.analysis is None else plain.analysis
+        pairs = list(zip(rows.unnamed.aside, rows.unnamed.where, strict=True))
+        coefficients = [
+            _inserted(values, apart @ directions.T, where)
+            for values, (apart, where) in zip(coefficients, pairs, strict=True)
+        ]
+        held_out = [_inserted(values, *pair) for values, pair in zip(held_out, pairs, strict=True)]
+    return Energies.of(held_out, coefficients, named.profiles)
+
+
+def _inserted(rows: Matrix, others: Matrix, where: NDArray[np.bool_]) -> Matrix:
+    """Rows, with others where these are, bool ``[rows and others]``."""
+    both = np.empty((len(where), rows.shape[1]), np.float32)
+    both[~where], both[where] = rows, others
+    return both
 
 
 def _fit_in_metric(
@@ -156,22 +205,39 @@ def _fit_in_metric(
         if bound is None:
             bound = STATE_VALUES * group.width // max(values, 1)
             shared_bound = bound * transforms_of(known)
-        found, weight = weighted(rows, known, bound, floor, shared_bound)
-        energy = _energy(rows.centred)
+        found, weight = weighted(rows.named, known, bound, floor, shared_bound)
+        energy = _energy(rows.named.centred)
         plain += energy
         in_metric += _energy(found[0].coefficients) if found else weight * energy
-        plain_ones = plain_candidates(rows, bound)
-        fitted = replace(fitted, energies=_energies(rows, plain_ones[0]))
-        fitted = replace(fitted, foreign=plain_ones) if found else replace(fitted, candidates=plain_ones)
+        plain_ones, unnamed_ones = plain_candidates(rows.named, bound), unnamed_candidates(rows, bound)
+        fitted = replace(fitted, energies=_energies(rows, plain_ones[0]), first_unnamed=rows.first_unnamed)
+        if found:
+            fitted = replace(fitted, foreign=plain_ones, unnamed_foreign=unnamed_ones)
+            fitted = replace(fitted, unnamed=_unnamed_in_metric(rows, known, bound, floor))
+        else:
+            fitted = replace(fitted, candidates=plain_ones, unnamed=unnamed_ones)
         made.append((fitted, found, weight))
     require_finite(in_metric)
     unit = np.sqrt(in_metric / plain) if plain > 0 and in_metric > 0 else 1.0
     return [
-        replace(fitted, candidates=tuple(scaled(each, unit) for each in found))
+        replace(
+            fitted,
+            candidates=tuple(scaled(each, unit) for each in found),
+            unnamed=tuple(scaled(each, unit) for each in fitted.unnamed),
+        )
         if found
         else _in_units(fitted, unit / np.sqrt(weight))
         for fitted, found, weight in made
     ]
+
+
+def _unnamed_in_metric(rows: Rows, known: RowSensitivity, rank: int, floor: float) -> tuple[Estimate, ...]:
+    """Of rows that the dictionary has no entry for; none where they are among others."""
+    if rows.unnamed is None:
+        return ()
+    most = rows.unnamed.most_directions
+    ranks = min(rank, most // transforms_of(known)), min(rank * transforms_of(known), most)
+    return weighted(rows.unnamed.rows, known, ranks[0], floor, ranks[1], always=True)[0]
 
 
 def _energy(samples: Sequence[Matrix]) -> float:
@@ -190,5 +256,6 @@ def _in_units(fitted: Fitted, size: float) -> Fitted:
         if dictionary is None
         else replace(dictionary, units=(dictionary.units / size).astype(np.float32)),
         candidates=tuple(scaled(each, size) for each in fitted.candidates),
+        unnamed=tuple(scaled(each, size) for each in fitted.unnamed),
         energies=fitted.energies.in_units(size),
     )

@@ -106,16 +106,24 @@ class Levels:
         halvings, shifts = np.divmod(self.numbers, len(SHIFTS))
         return (np.array(SHIFTS)[shifts] + AN_OCTAVE * halvings).astype(np.int16)[:, None]
 
-    def encode(self, encoder: SymbolEncoder, foreign: bool, usual: FrequencyTable) -> None:
-        """Appends whether the sample is foreign, and the levels of its rows."""
-        encoder.put(np.array([foreign], np.int32), IS_FOREIGN)
-        encoder.put(self.numbers, levels_table(foreign, usual))
+    def encode(self, encoder: SymbolEncoder, table: FrequencyTable) -> None:
+        """Appends the levels of rows."""
+        encoder.put(self.numbers, table)
 
     @classmethod
-    def decode(cls, decoder: SymbolDecoder, rows: int, usual: FrequencyTable) -> tuple[bool, Levels]:
-        """What `encode` appended for so many rows; every symbol of either table is a level."""
-        foreign = bool(decoder.take(1, IS_FOREIGN)[0])
-        return foreign, cls(decoder.take(rows, levels_table(foreign, usual)))
+    def decode(cls, decoder: SymbolDecoder, rows: int, table: FrequencyTable) -> Levels:
+        """What `encode` appended for so many rows; every symbol of a table is a level."""
+        return cls(decoder.take(rows, table))
+
+
+def put_foreign(encoder: SymbolEncoder, foreign: bool) -> None:
+    """Appends whether a sample is foreign."""
+    encoder.put(np.array([foreign], np.int32), IS_FOREIGN)
+
+
+def take_foreign(decoder: SymbolDecoder) -> bool:
+    """What `put_foreign` appended."""
+    return bool(decoder.take(1, IS_FOREIGN)[0])
 
 
 def levels_table(foreign: bool, usual: FrequencyTable) -> FrequencyTable:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from lamofcbench.codecs.sensitivity import kinds_of
 from lamofcbench.codecs.transform.choice import MODERATE, least_cost
 from lamofcbench.codecs.transform.classes import BITS_WORTH
 from lamofcbench.codecs.transform.dictionary import (
@@ -29,6 +30,7 @@ from lamofcbench.codecs.transform.means import Means, profile_means
 from lamofcbench.codecs.transform.profiles import FIRST, LAST, MIDDLE, Profiles, find_profiles, rows_of
 from lamofcbench.codecs.transform.rows import RowGroup
 from lamofcbench.codecs.transform.thinning import Thinning
+from lamofcbench.codecs.transform.unnamed import Mask, Rows, first_of_names, with_unnamed
 from lamofcbench.codecs.transform.weighted import Prepared
 from lamofcbench.errors import CodecError
 from lamofcbench.features import FeatureSet, tensor_bytes
@@ -64,6 +66,9 @@ class Fitted:
         candidates: of these rows: a transform, and none.
         energies: of these rows, with the directions of the transform of features alone.
         foreign: likewise, for foreign samples; empty where they are transformed like others.
+        unnamed: of rows that the dictionary has no entry for; empty where they are transformed like others.
+        unnamed_foreign: of those of foreign samples; likewise.
+        first_unnamed: whether first rows are transformed as these are.
     """
 
     profiles: Profiles
@@ -75,6 +80,9 @@ class Fitted:
     candidates: tuple[Estimate, ...] = ()
     energies: Energies = NOTHING
     foreign: tuple[Estimate, ...] = ()
+    unnamed: tuple[Estimate, ...] = ()
+    unnamed_foreign: tuple[Estimate, ...] = ()
+    first_unnamed: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,7 +120,14 @@ def plain_candidates(rows: Prepared, rank: int, ingredients: Ingredients = EVERY
     return estimate(*known, rank, across=ingredients.across, shifts=rows.shifts), none
 
 
-def prepare(group: RowGroup, calibration: Samples, ingredients: Ingredients = EVERYTHING) -> tuple[Fitted, Prepared]:
+def unnamed_candidates(rows: Rows, rank: int, ingredients: Ingredients = EVERYTHING) -> tuple[Estimate, ...]:
+    """The same for rows that the dictionary has no entry for; none where they are among the others."""
+    if rows.unnamed is None:
+        return ()
+    return plain_candidates(rows.unnamed.rows, min(rank, rows.unnamed.most_directions), ingredients)
+
+
+def prepare(group: RowGroup, calibration: Samples, ingredients: Ingredients = EVERYTHING) -> tuple[Fitted, Rows]:
     """What stands before a transform, which is yet to be fitted; and the rows to fit it to.
 
     An entry of a dictionary costs next to nothing beside the values of a wide row. Where rows are narrow, it stays if
@@ -122,11 +137,22 @@ def prepare(group: RowGroup, calibration: Samples, ingredients: Ingredients = EV
     if fitted.dictionary is None or group.width > WIDE:
         return fitted, rows
     without = _prepared(group, calibration, replace(ingredients, dictionary=False))
-    costs = [least_cost(plain_candidates(each, group.width, ingredients), MODERATE) for each in (rows, without[1])]
+    costs = [_cost(each, ingredients) for each in (rows, without[1])]
     return (fitted, rows) if costs[0] + BITS_WORTH * fitted.dictionary.bits < costs[1] else without
 
 
-def _prepared(group: RowGroup, calibration: Samples, ingredients: Ingredients) -> tuple[Fitted, Prepared]:
+def _cost(rows: Rows, ingredients: Ingredients) -> float:
+    """What a row costs at a moderate step."""
+    rank, count = rows.named.group.width, sum(map(len, rows.named.centred))
+    named = least_cost(plain_candidates(rows.named, rank, ingredients), MODERATE)
+    if rows.unnamed is None:
+        return named
+    aside = sum(map(len, rows.unnamed.aside))
+    unnamed = least_cost(unnamed_candidates(rows, rank, ingredients), MODERATE)
+    return (count * named + aside * unnamed) / max(count + aside, 1)
+
+
+def _prepared(group: RowGroup, calibration: Samples, ingredients: Ingredients) -> tuple[Fitted, Rows]:
     """The same, with a dictionary wherever rows come again."""
     shapes = [group.row_shape(of_sample) for of_sample in calibration.shapes]
     profiles = find_profiles(shapes, [isinstance(axis, Axis) for axis in group.row_axes], group.width)
@@ -157,6 +183,7 @@ def _prepared(group: RowGroup, calibration: Samples, ingredients: Ingredients) -
             rows *= of[:, None].astype(np.float32)
     index = [profiles.of(len(rows)) for rows in centred]
     count, dictionary, by_place = profiles.count, None, (True, True)
+    free: list[Mask] = []
     if repetition is not None:
         count = FIRST_LEVEL + len(LEVELS)
         for rows in samples:
@@ -164,29 +191,37 @@ def _prepared(group: RowGroup, calibration: Samples, ingredients: Ingredients) -
             rows /= scale
         if repetition.mostly:  # else a first or last row of no entry would be taken for any other
             by_place = _places_of_their_own(samples, centred, index, repetition)
-        dictionary = _predict(samples, repetition, by_place, centred, index)
+        free = [free_rows(places, by_place) for places in index]
+        dictionary, entries = _predict(samples, repetition, free, centred, index)
     fitted = Fitted(profiles, scale, deviations / scale, means.values, dictionary, by_place)
     shifts = [(each.values - means.values) / scale for each in of_others]
-    return fitted, Prepared(group, centred, index, count, profiles, scale, shifts)
+    kinds = [kinds_of(profiles, len(rows)) for rows in centred]
+    together = Prepared(group, centred, index, count, kinds, profiles, scale, shifts)
+    if repetition is None or dictionary is None or not repetition.mostly or not ingredients.unnamed:
+        return fitted, Rows(together)
+    of_names = first_of_names(samples, repetition.names, free)
+    return fitted, with_unnamed(together, of_names, repetition.names, dictionary, entries)
 
 
 def _predict(
     about_middle: Sequence[Matrix],
     repetition: Repetition,
-    by_place: tuple[bool, bool],
+    free: Sequence[Mask],
     centred: Sequence[Matrix],
     index: Sequence[Index],
-) -> Dictionary:
+) -> tuple[Dictionary, Index]:
     """Makes a dictionary, and sets rows about what the entries of all other samples predict, with their profiles.
 
     Args:
         about_middle: the rows of each sample about the middle mean, ``[rows, C]``.
         repetition: their names.
-        by_place: whether first and last rows keep the profiles of their places.
+        free: which of them may have an entry, bool ``[rows]``.
         centred: of these rows, what is left; changed.
         index: of these rows, the profile by place; changed.
+
+    Returns:
+        The dictionary, and the entry of each name.
     """
-    free = [free_rows(places, by_place) for places in index]
     entries = EntryMeans(about_middle, repetition, free)
     order = entries.order()
     rank_of = np.full(repetition.count, NONE, np.intp)
@@ -202,7 +237,7 @@ def _predict(
         index[number][may] = MIDDLE
         index[number][known] = FIRST_LEVEL + level_of(counts[known])
         uses += np.bincount(np.where(known, rank_of[names], NONE)[may] + 1, minlength=len(uses))
-    return entries.dictionary(uses)
+    return entries.dictionary(uses), rank_of
 
 
 def require_finite(values: float | NDArray[np.float64]) -> None:

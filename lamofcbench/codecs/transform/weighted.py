@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lamofcbench.codecs.sensitivity import RowSensitivity, kinds_of
+from lamofcbench.codecs.sensitivity import RowSensitivity
 from lamofcbench.codecs.transform.estimate import (
     DIAGONAL_SHRINKAGE,
     FOLDS,
@@ -61,6 +61,7 @@ class Prepared:
         centred: the rows of each sample about what is expected of them, in units of `scale`, ``[rows, C]``.
         index: the profile of each row, ``[rows]``.
         count: P, the number of profiles.
+        kinds: of each row, as sensitivities tell them apart, ``[rows]``.
         profiles: of the places of rows.
         scale: float32 ``[C]``.
         shifts: by how much more than all samples those of all other folds expect, by fold, ``[P or 1, C]``; empty where
@@ -71,6 +72,7 @@ class Prepared:
     centred: Sequence[Matrix]
     index: Sequence[Index]
     count: int
+    kinds: Sequence[Index]
     profiles: Profiles
     scale: Matrix
     shifts: Sequence[Matrix] = ()
@@ -82,7 +84,13 @@ def transforms_of(sensitivity: RowSensitivity) -> int:
 
 
 def weighted(
-    rows: Prepared, sensitivity: RowSensitivity, rank: int, floor: float, shared_rank: int = 0
+    rows: Prepared,
+    sensitivity: RowSensitivity,
+    rank: int,
+    floor: float,
+    shared_rank: int = 0,
+    *,
+    always: bool = False,
 ) -> tuple[tuple[Estimate, ...], float]:
     """Fits transforms in the tail's metric.
 
@@ -92,6 +100,7 @@ def weighted(
         rank: the most directions that a transform keeps.
         floor: the least weight of a column, for tensors that no gradient arrives at.
         shared_rank: the most directions that one for all kinds of rows keeps; it is fitted where these are more.
+        always: even where no weights do better, as for rows beside others that are weighted.
 
     Returns:
         A transform for each kind of rows, and one that they share, if it was fitted; none where no weights do better on
@@ -101,6 +110,8 @@ def weighted(
     if not rank or not sum(map(len, rows.centred)):
         return (), floor
     fit: _Wide | _Exact = (_Wide if sensitivity.is_factored else _Exact)(rows, sensitivity, rank, floor)
+    if fit.mixing is None and isinstance(fit, _Exact) and always:
+        fit.mix(DEFAULT_MIXING)
     if fit.mixing is None:
         return (), fit.mean_weight
     found = [_estimated(rows, fit)]
@@ -120,8 +131,9 @@ def _estimated(rows: Prepared, fit: _Wide | _Exact | _Shared) -> Estimate:
         transform = WeightedTransform(fit.weighting(others), rows.profiles)
         for number in range(fold, len(rows.centred), folds):
             (held_out,) = about_others([rows.centred[number]], fold, rows.shifts, rows.profiles)
-            values = transform.analyse(held_out)
-            left.add((held_out - transform.synthesise(values)) / transform.units, fold)
+            kinds = rows.kinds[number]
+            values = transform.analyse(held_out, kinds)
+            left.add((held_out - transform.synthesise(values, kinds)) / transform.units, fold)
             coefficients[number] = _fitted(values, whole.gains.shape[1])
     deviations, of_others = profile_deviations(coefficients, rows.index, rows.count, rows.profiles)
     return Estimate(
@@ -147,8 +159,9 @@ class _Fit:
         self.kinds = sensitivity.kinds if same_places else 1
         self._metric_across = sensitivity.metric_across() if same_places else None
 
-    def _kinds(self, count: int) -> Index:
-        return kinds_of(self.rows.profiles, count) if self.kinds > 1 else np.zeros(count, np.intp)
+    def _kinds(self, number: int) -> Index:
+        kinds = self.rows.kinds[number]
+        return kinds if self.kinds > 1 else np.zeros_like(kinds)
 
     def across(self, folds: Sequence[int], mixing: float) -> Pair | None:
         """The transform over places of the samples of some folds."""
@@ -194,7 +207,7 @@ class _Exact(_Fit):
         self._scatters = np.zeros((self.folds, self.kinds, width, width))
         self._counts = np.zeros((self.folds, self.kinds))
         for number, values in enumerate(rows.centred):
-            kinds = self._kinds(len(values))
+            kinds = self._kinds(number)
             for kind in np.unique(kinds):
                 chosen = torch.from_numpy(values[kinds == kind])
                 self._scatters[number % self.folds, kind] += (chosen.T @ chosen).numpy()
@@ -205,9 +218,14 @@ class _Exact(_Fit):
             self.mixing = best_mixing(rows.group, self._halves(metrics[0], metrics[1]))
         shares = self._counts.sum(0) / max(self._counts.sum(), 1.0)
         self.mean_weight = float(sum(s * np.trace(m) for s, m in zip(shares, metrics[None], strict=True))) / width
-        if self.mixing is None:
-            return
-        self.metrics = [mixed(rows.group, matrix, self.mixing) for matrix in metrics[None]]
+        self._unmixed, self._shares = metrics[None], shares
+        if self.mixing is not None:
+            self.mix(self.mixing)
+
+    def mix(self, mixing: float) -> None:
+        """Draws the metric of each kind of rows to its diagonal."""
+        self.mixing, shares = mixing, self._shares
+        self.metrics = [mixed(self.rows.group, matrix, mixing) for matrix in self._unmixed]
         self._roots = [root_of(metric) for metric in self.metrics]
         inverses = [np.diagonal(np.linalg.inv(root @ root.T)) for root in self._roots]
         self._units = np.sqrt(sum(s * inverse for s, inverse in zip(shares, inverses, strict=True)))
