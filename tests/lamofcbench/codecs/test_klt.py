@@ -163,7 +163,9 @@ def test_what_the_usual_directions_take_is_left_out_however_it_is_transformed(pl
     for directions, is_foreign in ((mixing, False), (other, True)):
         centred, _ = block.centred(block.group.gather(feature_set(made(directions), 32)), np.empty(0, np.intp))
         surprise, coefficients = block.look_at(centred, codec.familiar_by)
-        torch.testing.assert_close(torch.from_numpy(coefficients), torch.from_numpy(block.analyse(centred)))
+        torch.testing.assert_close(
+            torch.from_numpy(coefficients), torch.from_numpy(block.analyse(centred, block.kinds(30)))
+        )
         left = centred - (torch.from_numpy(centred) @ usual.T @ usual).numpy()
         if places:
             expected = float(np.square(left).sum()) / (30 * float(codec.state["0.energies"]))
@@ -303,6 +305,19 @@ def test_more_huge_values_than_are_sent_as_they_are_are_refused(monkeypatch):
         ("0.farthest", lambda t: t - 1),
         ("0.farthest", lambda t: t.expand(2)),
         ("0.farthest", None),
+        ("0.first_unnamed", lambda t: t.expand(2)),
+        ("0.first_unnamed", lambda t: t.int()),
+        ("0.first_unnamed", None),
+        ("0.unnamed_tables", lambda t: t + 999),
+        ("0.unnamed_tables", lambda t: t[:, 1:]),
+        ("0.unnamed_tables", None),
+        ("0.unnamed_residual_tables", lambda t: t + 999),
+        ("0.unnamed_residual_tables", None),
+        ("0.unnamed_analysis", lambda t: t[:, :3]),
+        ("0.unnamed_analysis", lambda t: t.float()),
+        ("0.unnamed_analysis", lambda t: t * math.nan),
+        ("0.unnamed_level_frequencies", lambda t: t * 0),
+        ("0.unnamed_level_frequencies", None),
         ("0.scale", None),
         ("0.energies", lambda t: t * 0),
         ("0.energies", lambda t: t[1:]),
@@ -321,10 +336,13 @@ def test_more_huge_values_than_are_sent_as_they_are_are_refused(monkeypatch):
 )
 def test_a_state_from_a_strangers_folder_is_checked(name, change):
     draw = np.random.default_rng(0)
-    words = draw.normal(size=(5, 4))
-    rows = [np.concatenate([draw.normal(size=(n, 8)), words[draw.integers(0, 5, n)]], 1) for n in range(20, 32)]
-    codec = KltCodec(specs(8, 4), {"step": 0.3}).fit([feature_set(r, 8, 4) for r in rows])
-    assert "0.entries" in codec.state
+    words = draw.normal(size=(40, 4)) @ draw.normal(size=(4, 20))
+    mixing = draw.normal(size=(3, 8))
+    rows = [
+        np.concatenate([draw.normal(size=(n, 3)) @ mixing, words[draw.integers(0, 40, n)]], 1) for n in range(20, 32)
+    ]
+    codec = KltCodec(specs(8, 20), {"step": 0.3}).fit([feature_set(r, 8, 20) for r in rows])
+    assert {"0.entries", "0.unnamed_tables", "0.unnamed_analysis"} <= codec.state.keys()
     state = dict(codec.state)
     if change is None:
         del state[name]

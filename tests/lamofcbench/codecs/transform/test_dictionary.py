@@ -67,36 +67,60 @@ def test_of_rows_some_of_which_come_again_those_that_several_samples_have_are_en
     assert not repetition.mostly and repetition.met_before == pytest.approx(1 / 3)
     assert len(dictionary.entries) == 6
     unseen = templated(1, seed=5)[0]
-    index = dictionary.find(unseen)
-    assert (index[:3] != NONE).all() and (index[-3:] != NONE).all() and (index[3:-3] == NONE).all()
+    _, near = dictionary.find(unseen)
+    assert near[:3].all() and near[-3:].all() and not near[3:-3].any()
     unseen[1] *= 1.2  # near an entry, as any row is near some entry, but another one
-    assert dictionary.find(unseen)[1] == NONE
+    index, near = dictionary.find(unseen)
+    assert index[1] != NONE and not near[1]
     assert find_repetition(GROUP, templated(spoken=55)) is None  # fewer than a tenth
 
 
 def test_an_entry_predicts_the_whole_row():
     dictionary, _, _ = made(samples())
     rows = samples(1, seed=5)[0]
-    index = dictionary.find(rows)
-    assert (index != NONE).all()
+    index, near = dictionary.find(rows)
+    assert (index != NONE).all() and near.all()
     assert np.square(rows - dictionary.predictions(index)).mean() < 0.02 * np.square(rows).mean()
 
 
 def test_a_row_that_no_entry_brings_nearer_has_none():
     dictionary, _, _ = made(samples())
-    assert dictionary.find(np.zeros((3, 8), np.float32)).tolist() == [NONE] * 3
+    index, near = dictionary.find(np.zeros((3, 8), np.float32))
+    assert index.tolist() == [NONE] * 3 and not near.any()
     assert not dictionary.predictions(np.array([NONE])).any()
+
+
+def test_a_row_that_is_much_like_an_entry_is_told_from_one_of_it():
+    dictionary, _, _ = made(samples())
+    rows = np.concatenate(samples(1, seed=5))[:4]
+    like = rows + np.random.default_rng(0).normal(0, 0.3, rows.shape).astype(np.float32)
+    far = rows + np.random.default_rng(0).normal(0, 3.0, rows.shape).astype(np.float32)
+    (own, near), (found, of_like), (other, of_far) = map(dictionary.find, (rows, like, far))
+    assert near.all() and not of_like.any() and not of_far.any()
+    assert found.tolist() == own.tolist() and (other == NONE).any()
+
+
+def test_entries_that_are_barred_are_not_found():
+    dictionary, _, _ = made(samples())
+    rows = np.concatenate(samples(2, seed=5))
+    barred = np.array([0, 2])
+    index, near = dictionary.find(rows, barred)
+    assert not np.isin(index, barred).any()
+    own, _ = dictionary.find(rows)
+    assert near.tolist() == (~np.isin(own, barred)).tolist()
 
 
 def test_entries_are_the_same_however_few_distances_are_held_at_a_time(monkeypatch):
     found, _, _ = made(samples(40, words=30))
     rows = np.concatenate(samples(40, words=30, seed=5))
-    at_once = found.find(rows)
+    at_once, _ = found.find(rows)
     sizes = []
     nearest = Dictionary._nearest
-    monkeypatch.setattr(Dictionary, "_nearest", lambda self, rows: sizes.append(len(rows)) or nearest(self, rows))
+    monkeypatch.setattr(
+        Dictionary, "_nearest", lambda self, rows, barred: sizes.append(len(rows)) or nearest(self, rows, barred)
+    )
     monkeypatch.setattr(dictionary, "MOST_DISTANCES", 900)
-    assert np.array_equal(found.find(rows), at_once) and len(np.unique(at_once)) == 30
+    assert np.array_equal(found.find(rows)[0], at_once) and len(np.unique(at_once)) == 30
     assert sum(sizes) == len(rows) and max(sizes) * len(found.entries) <= 900
 
 
@@ -145,6 +169,6 @@ def test_levels_grow_with_the_rows_behind_an_entry():
 def test_one_without_an_entry_says_nothing():
     nothing = np.zeros((0, 8), np.int8)
     empty = Dictionary(slice(4, 8), nothing, np.ones(8, np.float32), np.zeros(0, np.int8), np.ones(800, np.int32))
-    none = empty.find(np.ones((3, 8), np.float32))
+    none, _ = empty.find(np.ones((3, 8), np.float32))
     assert (none == NONE).all() and not empty.predictions(none).any()
     assert (empty.profiles(none) == MIDDLE).all()

@@ -8,7 +8,18 @@ from lamofcbench.codecs.entropy import FrequencyTable, SymbolDecoder, SymbolEnco
 from lamofcbench.codecs.rans import compiling
 from lamofcbench.codecs.transform import levels
 from lamofcbench.codecs.transform.classes import LOWEST, MAGNITUDES, classes_of
-from lamofcbench.codecs.transform.levels import COUNT, SHIFTS, USUAL, Costs, Levels, choose_levels, level_frequencies
+from lamofcbench.codecs.transform.levels import (
+    COUNT,
+    SHIFTS,
+    USUAL,
+    Costs,
+    Levels,
+    choose_levels,
+    level_frequencies,
+    levels_table,
+    put_foreign,
+    take_foreign,
+)
 
 USUAL_TABLE = FrequencyTable(level_frequencies())
 NO_PLACE = np.empty(0, np.intp)
@@ -70,16 +81,18 @@ def test_plain_python_chooses_the_same(costs, monkeypatch):
 
 @pytest.mark.parametrize("foreign", [False, True])
 def test_every_level_comes_back(foreign):
-    encoder = SymbolEncoder()
-    Levels(np.arange(COUNT, dtype=np.int32)).encode(encoder, foreign, USUAL_TABLE)
+    encoder, table = SymbolEncoder(), levels_table(foreign, USUAL_TABLE)
+    put_foreign(encoder, foreign)
+    Levels(np.arange(COUNT, dtype=np.int32)).encode(encoder, table)
     decoder = SymbolDecoder(encoder.finish())
-    told, found = Levels.decode(decoder, COUNT, USUAL_TABLE)
+    assert take_foreign(decoder) is foreign
+    assert Levels.decode(decoder, COUNT, table).numbers.tolist() == list(range(COUNT))
     decoder.finish()
-    assert told is foreign and found.numbers.tolist() == list(range(COUNT))
 
 
 def test_familiar_samples_pay_next_to_nothing():
     table = FrequencyTable(level_frequencies(np.bincount(np.full(4000, USUAL), minlength=COUNT)))
     encoder = SymbolEncoder()
-    Levels(np.full(100, USUAL, np.int32)).encode(encoder, False, table)
+    put_foreign(encoder, False)
+    Levels(np.full(100, USUAL, np.int32)).encode(encoder, table)
     assert len(encoder.finish()) <= 1
