@@ -115,7 +115,8 @@ bench-small: small-data ## fifteen codecs at five rates on the small edition, al
 
 # What each ingredient of klt brings: its variants on some scenarios of different kinds.
 ABLATION := mini-cvu-depth mini-clu-facts mini-clu-arithmetic mini-cau-commands-clean mini-ctti-shapes-latent
-KLT_VARIANTS := Whole EachTensorAlone KeysAsRotated NoDictionary NoTransformOverPlaces NoPlaces NoTransform
+KLT_VARIANTS := Whole EachTensorAlone KeysAsRotated NoDictionary NewWordsAsAnyRow NoTransformOverPlaces \
+	NoPlaces NoTransform
 
 ablation: venv ## what each ingredient of the codec klt brings: the table of docs/transform-coding.md; minutes; resumes
 	$(BIN)/lamofcbench run --scenarios $(ABLATION) --codecs $(addprefix ./benchmarks/klt_variants.py:,$(KLT_VARIANTS)) \

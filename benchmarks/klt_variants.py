@@ -28,6 +28,12 @@ class NoDictionary(KltCodec):
     ingredients = Ingredients(dictionary=False)
 
 
+class NewWordsAsAnyRow(KltCodec):
+    """Rows that have no entry in the dictionary have no transform of their own."""
+
+    ingredients = Ingredients(unnamed=False)
+
+
 class NoTransformOverPlaces(KltCodec):
     """Places have means and deviations of their own, and tell nothing of each other."""
 

@@ -40,6 +40,7 @@ VARIANTS = {
     "each-tensor-alone": "each tensor alone",
     "keys-as-rotated": "keys as rotated",
     "no-dictionary": "no dictionary",
+    "new-words-as-any-row": "no transform of new words' own",
     "no-transform-over-places": "no transform over places",
     "no-places": "nor means of places",
     "no-transform": "no transform at all",

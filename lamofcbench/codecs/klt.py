@@ -130,7 +130,8 @@ class KltCodec(Codec):
     classes of a quarter octave that all tensors share; what deviates far less than a step is not coded at all.
 
     First and last rows, and the places of rows whose number never varies, have means and deviations of their own; rows
-    that come again bit by bit in one tensor, as those of a token do in layer 0, are predicted from a dictionary. What
+    that come again bit by bit in one tensor, as those of a token do in layer 0, are predicted from a dictionary, and new
+    words beside them transformed by what first rows of words look like (`lamofcbench.codecs.transform.unnamed`). What
     a transform of limited rank leaves is coded by columns, where it is large against the step. Values far outside
     anything that calibration has seen are sent as they are, and do not enter the transform. Rows that deviate more or
     less than calibration says are coded at another level (`lamofcbench.codecs.transform.levels`).
