@@ -129,12 +129,12 @@ class KltCodec(Codec):
     Gaussian sources, reverse water-filling. The table of a coefficient depends on its deviation over the step alone, in
     classes of a quarter octave that all tensors share; what deviates far less than a step is not coded at all.
 
-    First and last rows, and the places of rows whose number never varies, have means and deviations of their own; rows
-    that come again bit by bit in one tensor, as those of a token do in layer 0, are predicted from a dictionary, and new
-    words beside them transformed by what first rows of words look like (`lamofcbench.codecs.transform.unnamed`). What
+    First and last rows, and the places of rows whose number never varies, have means and deviations of their own;
+    rows that come again bit by bit in one tensor, as those of a token do in layer 0, are predicted from a
+    dictionary, and those of new words have a transform of their own (`lamofcbench.codecs.transform.unnamed`). What
     a transform of limited rank leaves is coded by columns, where it is large against the step. Values far outside
-    anything that calibration has seen are sent as they are, and do not enter the transform. Rows that deviate more or
-    less than calibration says are coded at another level (`lamofcbench.codecs.transform.levels`).
+    anything that calibration has seen are sent as they are, and do not enter the transform. Rows that deviate more
+    or less than calibration says are coded at another level (`lamofcbench.codecs.transform.levels`).
 
     Decoded integers are the same everywhere. Values are, up to a few 2^-24 of their row's norm before they are rounded
     to the stored dtype: sums of 32-bit floats depend on the processor.

@@ -100,8 +100,10 @@ class Block:
         Args:
             profiles: of all rows, ``[rows]``.
         """
+        if self._for_unnamed is None:
+            return [(self, slice(None))]
         unnamed = np.isin(profiles, self._unnamed)
-        if self._for_unnamed is None or not unnamed.any():
+        if not unnamed.any():
             return [(self, slice(None))]
         parts: list[tuple[Block, Index | slice]] = [(self._for_unnamed, np.flatnonzero(unnamed))]
         return parts if unnamed.all() else [(self, np.flatnonzero(~unnamed)), *parts]
