@@ -20,7 +20,7 @@ class KltTaskCodec(KltCodec):
     (`lamofcbench.codecs.sensitivity`), so that one step for all coefficients spends bits where the tail looks; what is
     not coded is predicted from what is. All else is as in `klt`. A group of tensors for which held-out halves of the
     calibration samples show no gain from weights is transformed as there. Without a stated rank, transforms have 32 MiB
-    together. Foreign samples are transformed as in `klt`, for the metric knows nothing of their tail; most rows of one
+    together. Foreign samples are transformed as in `klt`, for the metric knows nothing of their tail; many rows of one
     have to tell that it is foreign (`lamofcbench.codecs.transform.familiarity`).
 
     It has seen gradients of the tail of one task, which features of calibration alone do not tell: its figures are for
@@ -31,7 +31,7 @@ class KltTaskCodec(KltCodec):
     revision = 9
     rate_points = tuple({"step": step} for step in (0.1, 0.35, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.3, 16.0))
     needs_sensitivity = True
-    familiar_by: ClassVar[Rule] = Rule.MIDDLE_ROW
+    familiar_by: ClassVar[Rule] = Rule.MANY_ROWS
 
     def learn(self, calibration: CalibrationSamples) -> Mapping[str, Tensor]:
         """A block a group of tensors, and the tables that all of them share."""

@@ -6,7 +6,7 @@ other rows apart. What a row is predicted from makes no difference to that: word
 too. Groups of tensors are heard together, for single ones vary more than samples do.
 
 A codec that does no more for what surprises it than code it with care asks for the most surprising kind of rows; one
-that codes another task as if it knew nothing of its tail, for what most rows say (`Rule`).
+that codes another task as if it knew nothing of its tail, for what many rows say (`Rule`).
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ LEAST_SAMPLES = 4
 FEW_ROWS = 8
 """Of fewer rows than these, as of chunks of a stream, each may be one of the few that are like none: they have to be as
 much more surprising as there are fewer."""
+TELLING = 0.4
+"""Of the rows of a sample: so many have to tell that it is foreign, where the rule is that many do."""
 USUAL_SHARE = 0.9
 """Of the energy of calibration rows: what the directions take that are left out."""
 LEAST_SHARE = 1e-3
@@ -39,6 +41,7 @@ _TINY = float(np.finfo(np.float32).tiny)
 Matrix = NDArray[np.float32]
 Wide = NDArray[np.float64]
 Index = NDArray[np.intp]
+Mask = NDArray[np.bool_]
 
 
 def parts_of(profiles: Profiles) -> int:
@@ -55,6 +58,7 @@ class Energies:
         whole: their energies, ``[rows]`` each.
         leading: their coefficients by the first directions, ``[rows, directions]`` each.
         count: how many kinds of rows there are.
+        unnamed: which rows are those of new words (`lamofcbench.codecs.transform.unnamed`), bool ``[rows]`` each.
         size: the unit, in those of ``whole`` and ``leading``.
     """
 
@@ -62,16 +66,24 @@ class Energies:
     whole: Sequence[Wide]
     leading: Sequence[Matrix]
     count: int
+    unnamed: Sequence[Mask]
     size: float = 1.0
 
     @classmethod
-    def of(cls, centred: Sequence[Matrix], coefficients: Sequence[Matrix], profiles: Profiles) -> Energies:
+    def of(
+        cls,
+        centred: Sequence[Matrix],
+        coefficients: Sequence[Matrix],
+        profiles: Profiles,
+        unnamed: Sequence[Mask] | None = None,
+    ) -> Energies:
         """Measures rows, with as many directions as `USUAL_SHARE` needs.
 
         Args:
             centred: the rows of each sample about what is expected of them, ``[rows, C]``.
             coefficients: of each, by directions that were not fitted to it, ``[rows, K]``.
             profiles: of the places of rows.
+            unnamed: which of them are those of new words; None where no row is.
         """
         energy = sum(float(np.square(rows, dtype=np.float64).sum()) for rows in centred)
         by_direction = sum(np.square(values, dtype=np.float64).sum(0) for values in coefficients)
@@ -82,6 +94,7 @@ class Energies:
             [np.square(values, dtype=np.float64).sum(1) for values in centred],
             [values[:, :directions] for values in coefficients],
             parts_of(profiles),
+            [np.zeros(len(values), bool) for values in centred] if unnamed is None else unnamed,
         )
 
     @property
@@ -99,7 +112,7 @@ class Energies:
         return [(whole - own) / self.size**2 for whole, own in zip(self.whole, taken, strict=True)]
 
 
-NOTHING = Energies((), (), (), 1)
+NOTHING = Energies((), (), (), 1, ())
 """Of no samples."""
 
 
@@ -109,13 +122,14 @@ class Rule(Enum):
     Attributes:
         WORST_KIND: the largest ratio of the mean energy of rows of a kind to what is expected of it: any kind may tell
             alone.
-        MIDDLE_ROW: the median ratio of the energy of a row to what is expected of its kind: most rows have to tell. Of
-            a known task, a few may be like none of calibration, those of new words and what follows from them. Where
-            places are all of one kind, their energies are known in sums alone, which are taken.
+        MANY_ROWS: the ratio of the energy of a row to what is expected of its kind that two rows in five reach. Of a
+            known task, a few may be like none of calibration, those of new words and what follows from them; of another
+            one, half and more. In what is expected, those of new words have no say, for few of them have most of the
+            energy. Where places are all of one kind, their energies are known in sums alone, which are taken.
     """
 
     WORST_KIND = auto()
-    MIDDLE_ROW = auto()
+    MANY_ROWS = auto()
 
     def surprise(self, beyond: Wide, kinds: Index, expected: Wide) -> float:
         """How surprising a sample is.
@@ -130,11 +144,12 @@ class Rule(Enum):
         if not len(beyond):
             return 0.0
         with np.errstate(over="ignore"):
-            median = float(np.median(np.maximum(beyond, 0.0) / expected[kinds]))
-        return median * min(len(beyond) / FEW_ROWS, 1.0)
+            ratios = np.maximum(beyond, 0.0) / expected[kinds]
+        told = float(np.quantile(ratios, 1.0 - TELLING, method="lower"))  # a ratio itself, for some may be infinite
+        return told * min(len(beyond) / FEW_ROWS, 1.0)
 
 
-LEAST_SURPRISE = {Rule.WORST_KIND: 1.0, Rule.MIDDLE_ROW: 1.5}
+LEAST_SURPRISE = {Rule.WORST_KIND: 1.0, Rule.MANY_ROWS: 2.0}
 """What surprises no more is familiar, whatever calibration says. New words change the rows behind them, too, of which a
 calibration whose words all come again knows nothing."""
 
@@ -159,9 +174,13 @@ class Familiarity:
         """
         directions = min(known.directions, most_directions)
         beyond = known.beyond(directions)
-        energy = sum(float(whole.sum()) for whole in known.whole) / known.size**2
-        least = LEAST_SHARE * energy / max(sum(map(len, known.whole)), 1)
-        sums = [_sums(own, kinds, known.count) for own, kinds in zip(beyond, known.kinds, strict=True)]
+        asked = [~new if rule is Rule.MANY_ROWS else np.ones_like(new) for new in known.unnamed]
+        sums = [
+            _sums(own[tell], kinds[tell], known.count)
+            for own, kinds, tell in zip(beyond, known.kinds, asked, strict=True)
+        ]
+        energy = sum(float(whole[tell].sum()) for whole, tell in zip(known.whole, asked, strict=True)) / known.size**2
+        least = LEAST_SHARE * energy / max(sum(int(tell.sum()) for tell in asked), 1)
         total, total_rows = (np.sum([each[part] for each in sums], axis=0) for part in (0, 1))
         surprises = [
             rule.surprise(own, kinds, _expected(total - less, total_rows - rows, least))

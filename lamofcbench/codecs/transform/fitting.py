@@ -177,7 +177,8 @@ def _energies(rows: Rows, plain: Estimate) -> Energies:
             for values, (apart, where) in zip(coefficients, pairs, strict=True)
         ]
         held_out = [_inserted(values, *pair) for values, pair in zip(held_out, pairs, strict=True)]
-    return Energies.of(held_out, coefficients, named.profiles)
+    unnamed = None if rows.unnamed is None else rows.unnamed.where
+    return Energies.of(held_out, coefficients, named.profiles, unnamed)
 
 
 def _inserted(rows: Matrix, others: Matrix, where: NDArray[np.bool_]) -> Matrix:
