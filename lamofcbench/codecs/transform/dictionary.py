@@ -154,8 +154,8 @@ class Dictionary:
         distances += squares
         if barred is not None:
             distances[:, barred] = np.inf
-        own = np.square(named).sum(1)
-        return distances.argmin(1), distances.min(1) + own <= self.farthest * own
+        least, own = distances.min(1), np.square(named).sum(1)
+        return np.where(least < np.inf, distances.argmin(1), NONE), least + own <= self.farthest * own
 
 
 FIRST_LEVEL = 3

@@ -10,9 +10,9 @@ can be said of it. So a row may be predicted from an entry and yet be unnamed; a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from operator import itemgetter
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ LEAST_NAMES = 8
 Matrix = NDArray[np.float32]
 Index = NDArray[np.intp]
 Mask = NDArray[np.bool_]
+Number = TypeVar("Number", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -109,29 +110,38 @@ def with_unnamed(
         dictionary: of these rows.
         entries: of each name, `NONE` where it has none.
     """
-    count, (first_rows, order) = len(rows.centred), of_names
-    if len(order) < LEAST_NAMES or count < FOLDS:
+    count = len(rows.centred)
+    if len(of_names[1]) < LEAST_NAMES or count < FOLDS:
         return Rows(rows)
     first_names = {int(own[0]) for own, places in zip(names, rows.index, strict=True) if FIRST in places[:1]}
     first = len(first_names) >= LEAST_NAMES
     where = [(places == MIDDLE) | (first & (places == FIRST)) for places in rows.index]
-    aside = [values[apart] for values, apart in zip(rows.centred, where, strict=True)]
     named = replace(
         rows,
-        centred=[values[~apart] for values, apart in zip(rows.centred, where, strict=True)],
-        index=[places[~apart] for places, apart in zip(rows.index, where, strict=True)],
-        kinds=[kinds[~apart] for kinds, apart in zip(rows.kinds, where, strict=True)],
+        centred=[_without(values, apart) for values, apart in zip(rows.centred, where, strict=True)],
+        index=[_without(places, apart) for places, apart in zip(rows.index, where, strict=True)],
+        kinds=[_without(kinds, apart) for kinds, apart in zip(rows.kinds, where, strict=True)],
     )
-    parts, index = [], []
-    for fold, at in enumerate(np.array_split(np.arange(len(order)), FOLDS)):
-        barred = entries[order[at]]
-        like, _ = dictionary.find(first_rows[at], barred[barred != NONE])
-        own = first_rows[at] - dictionary.predictions(like)
-        samples = range(fold, count, FOLDS)
-        for number, some in zip(samples, np.array_split(own, len(samples)), strict=True):
+    dealt, places = list(rows.centred), list(rows.index)
+    for fold, of_fold in enumerate(_about_other_folds(*of_names, dictionary, entries)):
+        numbers = range(fold, count, FOLDS)
+        for number, some in zip(numbers, np.array_split(of_fold, len(numbers)), strict=True):
             before = rows.centred[number][rows.index[number] == FIRST] if first else some[:0]
-            parts.append((number, np.concatenate([before, some])))
-            index.append((number, np.repeat([FIRST, MIDDLE], [len(before), len(some)])))
-    dealt, places = ([values for _, values in sorted(each, key=itemgetter(0))] for each in (parts, index))
-    apart = replace(rows, centred=dealt, index=places, count=rows.profiles.count, kinds=places, shifts=())
-    return Rows(named, Unnamed(apart, aside, where, first))
+            dealt[number] = np.concatenate([before, some])
+            places[number] = np.repeat([FIRST, MIDDLE], [len(before), len(some)])
+    unnamed = replace(rows, centred=dealt, index=places, count=rows.profiles.count, kinds=places, shifts=())
+    aside = [values[apart] for values, apart in zip(rows.centred, where, strict=True)]
+    return Rows(named, Unnamed(unnamed, aside, where, first))
+
+
+def _about_other_folds(first: Matrix, names: Index, dictionary: Dictionary, entries: Index) -> Iterator[Matrix]:
+    """First rows of names, fold by fold, about what entries predict that they are like, but for those of their fold."""
+    for at in np.array_split(np.arange(len(names)), FOLDS):
+        barred = entries[names[at]]
+        like, _ = dictionary.find(first[at], barred[barred != NONE])
+        yield first[at] - dictionary.predictions(like)
+
+
+def _without(rows: NDArray[Number], apart: Mask) -> NDArray[Number]:
+    """Rows without some of them; no copy of a sample that has none of these."""
+    return rows[~apart] if apart.any() else rows

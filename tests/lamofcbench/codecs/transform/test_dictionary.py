@@ -108,6 +108,8 @@ def test_entries_that_are_barred_are_not_found():
     assert not np.isin(index, barred).any()
     own, _ = dictionary.find(rows)
     assert near.tolist() == (~np.isin(own, barred)).tolist()
+    index, near = dictionary.find(rows, np.arange(len(dictionary.entries)))
+    assert (index == NONE).all() and not near.any()
 
 
 def test_entries_are_the_same_however_few_distances_are_held_at_a_time(monkeypatch):
